@@ -1,0 +1,225 @@
+"""From the command line to a checked configuration: defaults < recipe < file < flags. No TensorFlow here."""
+
+import json
+import re
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from app.config import Config
+from app.errors import UsageError
+
+_LARGEST_FILE = 1_000_000  # bytes
+_DEEPEST = 8  # levels of nesting
+
+
+_EXAMPLES = """\
+epochal train                                            the embedded digits, in about a minute
+epochal train --dataset cifar10 --epochs 2 --augment.flip true
+epochal train --recipe cifar10-resnet20                  a shipped configuration
+epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
+epochal train --resume                                   go on with the newest run
+
+"""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML without duplicate keys or aliases: both make a file mean something else than it shows."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def read_config_file(path: Path) -> Config:
+    """A configuration from a YAML file alone, as a run's folder holds it.
+
+    Raises:
+        UsageError: naming the file and what is wrong in it.
+    """
+    return _parsed(train_parser(), _tokens(flatten(read_yaml(path), str(path))))[0]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read with a safe and strict loader."""
+    try:
+        if path.is_file() and path.stat().st_size > _LARGEST_FILE:
+            raise UsageError(f"{path}: larger than {_LARGEST_FILE:,} bytes; this is not a configuration")
+        text = path.read_text(encoding="utf-8-sig")
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 a SafeLoader, made stricter
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give a YAML file") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())[:120]}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: holds no configuration (expected lines such as 'epochs: 10')")
+    return value
+
+
+def recipe_path(name: str) -> Path:
+    """Where a shipped recipe lies.
+
+    Raises:
+        UsageError: naming the recipes there are.
+    """
+    folder = Path(str(resources.files("app") / "recipes"))
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UsageError(f"--recipe {name}: unknown{suggestion(name, known)}; there are: {', '.join(known)}")
+    return folder / f"{name}.yaml"
+
+
+def flatten(values: dict[str, Any], where: str, kind: type = Config, prefix: str = "") -> dict[str, Any]:
+    """Nested values as {"augment.flip": True, ...}; unknown keys are errors with a suggestion."""
+    known = {field.name: field for field in fields(kind)}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(
+                f"{where}: unknown key {prefix}{key}{suggestion(str(key), list(known))}; see epochal train --help"
+            )
+        inner = known[key].type
+        if isinstance(inner, type) and is_dataclass(inner):
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}: {key} must hold keys such as {fields(inner)[0].name}, got {value!r}")
+            flat |= flatten(value, where, inner, f"{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def suggestion(word: str, known: list[str], prefix: str = "") -> str:
+    """` (did you mean X?)` where something similar is known."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """What `epochal train` was asked for: a configuration, or a run to resume ("" is the newest)."""
+
+    config: Config
+    resume: str | None
+    dry_run: bool
+    print_config: bool
+
+
+def train_parser() -> Any:
+    """The flags of `epochal train`: one for each field of the configuration, and a few of its own."""
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            raise UsageError(_one_line(message))
+
+    parser = Parser(prog="epochal train", description="Train a classifier.", add_help=False, default_env=False)
+    own = parser.add_argument_group("This command")
+    own.add_argument("--recipe", type=str | None, help="start from a shipped configuration (see app/recipes)")
+    own.add_argument("--config", type=str | None, help="YAML file with any of the keys below")
+    own.add_argument(
+        "--resume", nargs="?", const="", help="continue a run that was stopped: the newest, or this folder"
+    )
+    own.add_argument("--print_config", action="store_true", help="print the resolved configuration and stop")
+    own.add_argument("--dry_run", action="store_true", help="check everything, run two steps, write nothing")
+    parser.add_class_arguments(Config, fail_untyped=True)
+    return parser
+
+
+def train_arguments(arguments: list[str]) -> TrainArguments:
+    """Parses what stands after `epochal train`.
+
+    Raises:
+        UsageError: in one line, with a suggestion for a misspelt flag.
+    """
+    parser = train_parser()
+    arguments = normalised(arguments, _flags(parser))
+    config, own = _parsed(parser, arguments)
+    if own.resume is not None:
+        given = {token[2:].split("=")[0] for token in arguments if token.startswith("--")}
+        if unused := sorted(given - {"resume"}):
+            raise UsageError(f"--resume continues a run with its own configuration; drop --{', --'.join(unused)}")
+    layers: list[str] = []
+    if own.recipe:
+        path = recipe_path(own.recipe)
+        layers += _tokens(flatten(read_yaml(path), str(path)))
+    if own.config:
+        layers += _tokens(flatten(read_yaml(Path(own.config)), own.config))
+    if layers:
+        config, _ = _parsed(parser, layers + arguments)
+    return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=own.print_config)
+
+
+def train_help() -> str:
+    """What `epochal train --help` shows: examples first, then every flag with its default."""
+    text = train_parser().format_help()
+    flags = re.sub(r"--[a-z][a-z0-9_.]*", lambda match: match[0].replace("_", "-"), text)
+    return (
+        _EXAMPLES + "\n".join(line for line in flags.splitlines() if "Path to a configuration file" not in line) + "\n"
+    )
+
+
+def normalised(arguments: list[str], known: list[str]) -> list[str]:
+    """Flags with underscores for dashes; a flag that is unknown or given twice is an error with a suggestion."""
+    result, seen = [], set()
+    for token in arguments:
+        if token.startswith("--") and len(token) > 2:
+            flag, equals, value = token.partition("=")
+            name = flag[2:].replace("-", "_")
+            if name not in known:
+                raise UsageError(f"unknown option {flag}{suggestion(name, known, '--').replace('_', '-')}; see --help")
+            if name in seen:
+                raise UsageError(f"{flag} is given twice; give it once")
+            seen.add(name)
+            token = f"--{name}{equals}{value}"
+        result.append(token)
+    return result
+
+
+def _parsed(parser: Any, arguments: list[str]) -> tuple[Config, Any]:
+    """The checked configuration and the parsed namespace."""
+    try:
+        values = parser.parse_args(arguments)
+        nested = values.as_dict()
+        return _made(Config, nested), values
+    except ValueError as error:
+        raise UsageError(_one_line(str(error))) from error
+
+
+def _made(kind: type, values: dict[str, Any]) -> Any:
+    """A configuration class from nested plain values."""
+    made = {}
+    for field in fields(kind):
+        value = values[field.name]
+        made[field.name] = (
+            _made(field.type, value) if isinstance(field.type, type) and is_dataclass(field.type) else value
+        )
+    return kind(**made)
+
+
+def _flags(parser: Any) -> list[str]:
+    options = [option for action in parser._actions for option in action.option_strings]
+    groups = {field.name for field in fields(Config) if is_dataclass(field.type)}
+    return sorted({option[2:] for option in options if option.startswith("--") and "+" not in option} - groups)
+
+
+def _tokens(flat: dict[str, Any]) -> list[str]:
+    """Values from a file as flags, so that both are parsed and checked by the same code."""
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in flat.items()]
+
+
+def _one_line(message: str) -> str:
+    text = " ".join(message.split()).replace('Parser key "', "").replace('":', ":")
+    text = re.sub(r"Expected a (?:<class '(\w+)'>|typing\.)", lambda m: f"expected {m[1] or ''}", text)
+    return f"{text.replace('. Got value: ', ', got ')}; see epochal train --help"

@@ -1,0 +1,255 @@
+"""The command line: parse, call, print. No logic, and no TensorFlow before the arguments are known to be good."""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any, NoReturn
+
+from app.errors import EpochalError, UsageError
+from app.signals import STOP
+
+_HELP = """\
+usage: epochal COMMAND [options]
+
+  epochal train                                            the embedded digits, in about a minute
+  epochal train --dataset cifar10 --model resnet20 --epochs 2
+  epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
+
+commands:
+  train      train a classifier, evaluate it, report on it; --resume goes on where a run was stopped
+  evaluate   the figures of a finished run, computed again
+  predict    labels and probabilities for image files
+  export     a SavedModel with preprocessing and labels inside, proven to answer like the run
+  models     the zoo
+
+options of every command:
+  -h, --help      what it takes
+  -v, -vv         say more; -vv lets TensorFlow speak
+  --debug         show the traceback of an error
+
+exit codes:
+  0 ok   1 a bug   2 usage or data   4 storage   5 training failed   6 run in use   130 Ctrl-C   143 SIGTERM
+"""
+
+
+class _Parser(ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [word for word in given if word not in ("-v", "-vv", "--debug")]
+    debug, verbose = "--debug" in given, "-vv" in given
+    STOP.install()
+    try:
+        return _dispatch(words, verbose=verbose)
+    except KeyboardInterrupt:
+        return STOP.exit_code or 130
+    except EpochalError as error:
+        if debug:
+            raise
+        return _report(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing is wrong here
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"error: bug: {type(error).__name__}: {_line(str(error))}; run again with --debug and report it",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _dispatch(words: list[str], *, verbose: bool) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"epochal {version('epochal')}")
+        return 0
+    if words[0] not in _COMMANDS:
+        from app.arguments import suggestion
+
+        raise UsageError(f"unknown command {words[0]}{suggestion(words[0], list(_COMMANDS))}; see epochal --help")
+    return _COMMANDS[words[0]](words[1:], verbose)
+
+
+def _train(words: list[str], verbose: bool) -> int:
+    from app import arguments
+
+    if {"-h", "--help"} & set(words):
+        print(arguments.train_help(), end="")
+        return 0
+    asked = arguments.train_arguments(words)
+    if asked.print_config:
+        from app.runs import dump
+
+        print(dump(asked.config.to_dict()), end="")
+        return 0
+    if asked.resume is not None:
+        return _resume(asked.resume, verbose)
+    from app.data.ready import check_data
+
+    config = asked.config
+    _say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
+    check_data(config)
+    _load_tensorflow(verbose)
+    from app.training import train
+
+    if asked.dry_run:
+        train.dry_run(config)
+    else:
+        _finish(train.train(config))
+    return 0
+
+
+def _resume(where: str, verbose: bool) -> int:
+    from app import arguments, runs
+
+    run = runs.find(where) if where else runs.newest()
+    if run.finished:
+        _say(f"{run.folder} has already finished; nothing to do")
+        _finish(run)
+        return 0
+    with run.locked():
+        config = arguments.read_config_file(run.folder / "config.yaml")
+        _say(f"epochal train --resume {run.folder}: loading TensorFlow ...")
+        _load_tensorflow(verbose)
+        from app.training import train
+
+        train.resume(run, config)
+    _finish(run)
+    return 0
+
+
+def _finish(run: Any) -> None:
+    """The summary: figures on stdout, what to do next on stderr."""
+    result = run.read_json("result.json")
+    low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+    print(
+        f"test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, "
+        f"{result['test_count']:,} images), test loss {result['test_loss']:.4f}, "
+        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
+    )
+    _say(f"""
+everything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/
+next:
+  epochal evaluate {run.folder}
+  epochal predict {run.folder} IMAGE ...
+  epochal export {run.folder}""")
+
+
+def _evaluate(words: list[str], verbose: bool) -> int:
+    parser = _Parser(prog="epochal evaluate", description="Compute the figures of a finished run again.")
+    parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args(words)
+    from app import runs
+
+    run = runs.find(asked.run)
+    _say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
+    _load_tensorflow(verbose)
+    from app.evaluation.again import evaluate_again
+
+    figures = evaluate_again(run)
+    print(json.dumps(figures) if asked.json else "\n".join(f"{key}: {value}" for key, value in figures.items()))
+    return 0
+
+
+def _predict(words: list[str], verbose: bool) -> int:
+    parser = _Parser(prog="epochal predict", description="Labels and probabilities of image files.")
+    parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, GIF, BMP or WebP files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, with all probabilities")
+    asked = parser.parse_args(words)
+    from app import runs
+
+    run = runs.find(asked.run)
+    _say(f"epochal predict: {run.folder}; loading TensorFlow ...")
+    _load_tensorflow(verbose)
+    from app.evaluation.files import predict_files
+
+    for prediction in predict_files(run, asked.images):
+        print(prediction.json() if asked.json else prediction.line())
+    return 0
+
+
+def _export(words: list[str], verbose: bool) -> int:
+    parser = _Parser(prog="epochal export", description="Write saved_models/NAME/VERSION/, proven equal to the run.")
+    parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument("--name", help="of the served model (default: the run's name)")
+    asked = parser.parse_args(words)
+    from app import runs
+
+    run = runs.find(asked.run)
+    _say(f"epochal export: {run.folder}; loading TensorFlow ...")
+    _load_tensorflow(verbose)
+    from app.export.export import export
+
+    print(export(run, asked.name, _say))
+    return 0
+
+
+def _models(words: list[str], verbose: bool) -> int:
+    parser = _Parser(prog="epochal models", description="The zoo, at each model's native input.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args(words)
+    _say("epochal models: counting; loading TensorFlow ...")
+    _load_tensorflow(verbose)
+    from dataclasses import asdict
+
+    from models import ZOO
+    from models.complexity import describe
+
+    if asked.json:
+        print(json.dumps([asdict(describe(name)) for name in ZOO]))
+        return 0
+    print(f"{'name':<14}{'params':>12}{'multiply-adds':>16}  input")
+    for row in map(describe, ZOO):
+        print(
+            f"{row.name:<14}{row.params:>12,}{row.multiply_adds:>16,}  {' x '.join(map(str, row.input_shape))}",
+            flush=True,
+        )
+    return 0
+
+
+_COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "models": _models,
+}
+
+
+def _load_tensorflow(verbose: bool) -> None:
+    from app.quiet import import_tensorflow
+
+    import_tensorflow(verbose=verbose)
+
+
+def _report(error: EpochalError) -> int:
+    """One line on stderr, after the table of bad files where there is one."""
+    if error.details:
+        _say(error.details)
+    _say(f"error: {_line(str(error))}")
+    return error.exit_code
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,201 @@
+"""The configuration of a run: frozen, keyword-only, checked when made. It is the experiment: its text reruns it."""
+
+import math
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+def _check(condition: bool, key: str, expected: str, received: object) -> None:
+    if not condition:
+        raise ValueError(f"{key} must be {expected}, got {received!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes of training images; each is a pure function of (seed, epoch, position).
+
+    Args:
+        pad_crop: pad by this many pixels and crop back at a random place (null: an eighth of the side, up to 64 pixels)
+        flip: mirror half of the images left to right (null: yes, except for digits)
+        scale_crop: store images 8/7 larger and crop (256 to 224 style) at random; centre crop elsewhere (null: above 64 pixels)
+    """
+
+    pad_crop: int | None = None
+    flip: bool | None = None
+    scale_crop: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.pad_crop is not None:
+            _check(
+                0 <= self.pad_crop <= 1024,
+                "augment.pad_crop",
+                "a number of pixels from 0 to 1024",
+                self.pad_crop,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Steps of the learning rate, in epochs.
+
+    Args:
+        milestones: epochs (counted from 0) at which the rate is multiplied by factor (null: at 1/2 and 3/4 of the epochs)
+        every: instead of milestones: every so many epochs
+        factor: what the rate is multiplied by
+    """
+
+    milestones: list[int] | None = None
+    every: int | None = None
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self.milestones is None or self.every is None, "schedule", "milestones or every, not both", self)
+        for milestone in self.milestones or []:
+            _check(milestone >= 1, "schedule.milestones", "epochs of 1 or more", self.milestones)
+        _check(self.every is None or self.every >= 1, "schedule.every", "1 epoch or more", self.every)
+        _check(0 < self.factor <= 1, "schedule.factor", "above 0 and at most 1", self.factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """What goes with the optimizer.
+
+    Args:
+        options: further arguments of the Keras optimizer, for instance '{"momentum": 0.8}' (null: Nesterov momentum 0.9 for sgd)
+        weight_decay: coupled L2 on kernels only: adds weight_decay * w to the gradient
+        clip_norm: largest global norm of the gradient (null: measured, not clipped)
+    """
+
+    options: dict[str, Any] | None = None
+    weight_decay: float = 1e-4
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(_is_number(self.weight_decay, 0), "optim.weight_decay", "0 or more", self.weight_decay)
+        clip = self.clip_norm
+        _check(clip is None or (_is_number(clip, 0) and clip > 0), "optim.clip_norm", "above 0 or null", clip)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """Early stopping; the best epoch's weights are kept in any case.
+
+    Args:
+        monitor: val_accuracy or val_loss
+        patience: epochs without improvement after which training stops (null: never)
+    """
+
+    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.patience is None or self.patience >= 1, "stopping.patience", "1 epoch or more", self.patience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """How data is read.
+
+    Args:
+        cache_gib: splits whose images take at most this much memory (GiB) are kept there as uint8, larger ones stream
+        skip_bad: train without unreadable images (they are recorded in the run) instead of stopping
+    """
+
+    cache_gib: float = 1.0
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        _check(_is_number(self.cache_gib, 0), "data.cache_gib", "0 or more", self.cache_gib)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides what a run computes.
+
+    Args:
+        dataset: digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class
+        data_dir: where prepared TFDS data lies (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
+        model: a name that `epochal models` lists
+        epochs: passes over the training images
+        batch_size: images in a global batch, over all devices
+        learning_rate: the rate before any step of the schedule
+        optimizer: the name of a Keras optimizer
+        seed: decides weights, order, augmentation and splits
+        image_size: side of the square images in pixels (null: the data set's own)
+        devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
+        precision: float32, mixed_bfloat16 or mixed_float16
+        name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
+        checkpoint_seconds: at most this much work is lost when the process is killed
+        deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)
+    """
+
+    dataset: str = "digits"
+    data_dir: str | None = None
+    model: str = "resnet20"
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    optimizer: str = "sgd"
+    seed: int = 0
+    image_size: int | None = None
+    devices: int = 1
+    precision: Precision = "float32"
+    name: str | None = None
+    checkpoint_seconds: float = 60.0
+    deterministic: bool | None = None
+    augment: Augment = field(default_factory=Augment)
+    schedule: Schedule = field(default_factory=Schedule)
+    optim: Optim = field(default_factory=Optim)
+    stopping: Stopping = field(default_factory=Stopping)
+    data: Data = field(default_factory=Data)
+
+    def __post_init__(self) -> None:
+        _check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
+        _check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
+        _check(1 <= self.batch_size <= 1_000_000, "batch_size", "from 1 to 1000000", self.batch_size)
+        _check(
+            _is_number(self.learning_rate, 0) and self.learning_rate > 0,
+            "learning_rate",
+            "above 0",
+            self.learning_rate,
+        )
+        _check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        size = self.image_size
+        _check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
+        _check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
+        _check(
+            self.batch_size % self.devices == 0,
+            "batch_size",
+            f"a multiple of the {self.devices} devices",
+            self.batch_size,
+        )
+        _check(
+            self.name is None or is_name(self.name),
+            "name",
+            "letters, digits, '.', '_' or '-' (at most 64)",
+            self.name,
+        )
+        _check(_is_number(self.checkpoint_seconds, 0), "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, nested as in the configuration file."""
+        return asdict(self)
+
+    @property
+    def milestones(self) -> list[int]:
+        """Epochs at which the rate drops when `schedule.every` is not given."""
+        if self.schedule.milestones is not None:
+            return self.schedule.milestones
+        return sorted({milestone for milestone in (self.epochs // 2, self.epochs * 3 // 4) if milestone})
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a run or an export: it becomes a folder."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text) is not None
+
+
+def _is_number(value: float, least: float) -> bool:
+    return math.isfinite(value) and value >= least

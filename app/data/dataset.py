@@ -1,0 +1,132 @@
+"""What a data set is: images by index, labels, classes, splits and the preprocessing that travels with the model."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app.data import images as image_ops
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """All that turns a picture into what the model was trained on; stored with the run and inside the export.
+
+    `stored_size` is the side of decoded images, `image_size` the side after the crop (equal without scale_crop);
+    `mean` and `deviation` are per channel, in units of 0..255, from the training split only.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    stored_size: int
+    image_size: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the model's input."""
+        return (self.image_size, self.image_size, self.channels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_dict`; further keys are ignored."""
+        known: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__}
+        return cls(**{key: _frozen(value) for key, value in known.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Images in memory: a uint8 tensor `[N, S, S, C]`, held once and shared by all splits and readers."""
+
+    tensor: tf.Tensor
+
+    def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A graph function from indices `[n]` to uint8 images `[n, S, S, C]`."""
+        return lambda indices: tf.gather(self.tensor, indices)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Images on disk, read and decoded when asked for.
+
+    `read` is a graph function from one index to encoded bytes; decoded images are uint8 `[S, S, C]`.
+    """
+
+    read: Callable[[tf.Tensor], tf.Tensor]
+    size: int
+    channels: int
+
+    def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A graph function from indices `[n]` to uint8 images `[n, S, S, C]`."""
+
+        shape = tf.TensorSpec((self.size, self.size, self.channels), tf.uint8)
+        return lambda indices: tf.map_fn(self.decoded, indices, fn_output_signature=shape)
+
+    def decoded(self, index: tf.Tensor) -> tf.Tensor:
+        """The image at one index, uint8 `[S, S, C]`."""
+        return image_ops.fit(image_ops.decode(self.read(index), self.channels), self.size)
+
+    def cached(self, count: int) -> "Cached":
+        """All `count` images decoded into memory."""
+        blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
+        filled = 0
+        for block in blocks.batch(256).prefetch(1).as_numpy_iterator():
+            stored[filled : filled + len(block)] = block
+            filled += len(block)
+        assert filled == count
+        with tf.device("CPU:0"):
+            return Cached(tf.constant(stored))
+
+
+Images = Cached | Streamed
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some images of a store: `indices` into `images` (int64), `labels` (int32), both `[N]`."""
+
+    images: Images
+    indices: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def subset(self, chosen: np.ndarray) -> "Split":
+        """The images at the given positions of this split."""
+        return Split(self.images, self.indices[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Three disjoint splits, how to preprocess them, and where they came from."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    preprocessing: Preprocessing
+    flippable: bool
+    skipped: tuple[tuple[str, str], ...] = field(default=())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over splits, labels and (where they are in memory) the training images: a changed data set shows."""
+        digest = hashlib.sha256("\n".join(self.preprocessing.classes).encode())
+        for split in (self.train, self.validation, self.test):
+            digest.update(split.indices.tobytes() + split.labels.tobytes())
+            if isinstance(split.images, Cached):
+                digest.update(split.images.tensor.numpy().data)
+        return digest.hexdigest()

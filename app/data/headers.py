@@ -1,0 +1,94 @@
+"""Where things lie inside image files, found with TensorFlow operations on their bytes."""
+
+import tensorflow as tf
+
+# A JPEG segment is no longer than this, and the first one is the place of the Exif segment
+_EXIF_WINDOW = 65_536
+_EXIF_MARK = b"Exif\0\0"
+_APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
+_ORIENTATION, _SHORT = 0x0112, 3
+_LITTLE_ENDIAN, _BIG_ENDIAN = 0x002A4949, 0x2A004D4D  # "II*\0" and "MM\0*" read as little-endian numbers
+# No picture has as many; without a limit a file of nothing else would keep the loop busy for minutes
+_MAX_EXTENSIONS = 1000
+
+
+def number(raw: tf.Tensor, at: tf.Tensor | int, size: int, big: tf.Tensor | bool = False) -> tf.Tensor:
+    """Unsigned integers of `size` bytes at the offsets `at`, int64 in the shape of `at`.
+
+    `raw` (uint8 vector) ends in a zero, which stands for all bytes past the end.
+    """
+    offsets = tf.cast(tf.expand_dims(at, -1), tf.int64) + tf.range(size, dtype=tf.int64)
+    bytes_ = tf.cast(tf.gather(raw, tf.minimum(offsets, tf.size(raw, tf.int64) - 1)), tf.int64)
+    weights = tf.constant([256**place for place in range(size)], tf.int64)
+    return tf.reduce_sum(bytes_ * tf.where(big, weights[::-1], weights), axis=-1)
+
+
+def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
+    """The orientation, int64 1 to 8, in a JPEG's Exif segment (APP1); 1 where it is missing or senseless."""
+    beginning = tf.strings.substr(encoded, 0, _EXIF_WINDOW)
+    # splitting is the one operation that finds a substring without touching every byte several times
+    parts = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1).values
+    mark = tf.cast(tf.strings.length(parts[0]), tf.int64)
+
+    def look_up() -> tf.Tensor:
+        window = tf.io.decode_raw(beginning + b"\0", tf.uint8)
+        segment = number(window, tf.maximum(mark - 4, 0), 2)
+        return tf.where(segment == _APP1, _ifd_orientation(window, mark + len(_EXIF_MARK)), 1)
+
+    return tf.cond(tf.size(parts) > 1, look_up, lambda: tf.constant(1, tf.int64))
+
+
+def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """Looks the orientation up in the first directory (IFD0) of the TIFF structure at `start`."""
+    order = number(window, start, 4)
+    big = order == _BIG_ENDIAN
+    directory = start + number(window, start + 4, 4, big)
+    count = tf.minimum(number(window, directory, 2, big), _EXIF_WINDOW // 12)
+    entries = directory + 2 + 12 * tf.range(count)
+    wanted = number(window, entries, 2, big) == _ORIENTATION
+    wanted &= number(window, entries + 2, 2, big) == _SHORT
+    value = tf.reduce_max(tf.where(wanted, number(window, entries + 8, 2, big), 0))
+    sensible = (value >= 1) & (value <= 8) & (big | (order == _LITTLE_ENDIAN))
+    return tf.where(sensible, value, 1)
+
+
+def webp_sides(raw: tf.Tensor, extended: tf.Tensor, lossless: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width from whichever of the three headers (RFC 9649, sections 2.5 to 2.7) the file has."""
+    packed = number(raw, 21, 4)
+    width = tf.where(lossless, packed % 2**14 + 1, number(raw, 26, 2) % 2**14)
+    height = tf.where(lossless, packed // 2**14 % 2**14 + 1, number(raw, 28, 2) % 2**14)
+    return (
+        tf.where(extended, number(raw, 27, 3) + 1, height),
+        tf.where(extended, number(raw, 24, 3) + 1, width),
+    )
+
+
+def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the first image descriptor of a GIF begins and where its data end (GIF89a, sections 15 and 20 to 26).
+
+    Data lie in chains of blocks, each led by its length, up to one of length 0. Following the link of every byte
+    to the link it leads to doubles the distance, so that all chains are followed to their ends in a few steps.
+    """
+    length = tf.size(content)
+    lengths = tf.cast(content, tf.int32)
+    link = tf.minimum(tf.range(length) + tf.where(lengths > 0, lengths + 1, 0), length - 1)
+    steps = tf.cast(tf.math.ceil(tf.math.log(tf.cast(length, tf.float64)) / tf.math.log(2.0)), tf.int32)
+    _, chain_end = tf.while_loop(
+        lambda step, link: step < steps, lambda step, link: (step + 1, tf.gather(link, link)), (0, link)
+    )
+
+    def after(at: tf.Tensor) -> tf.Tensor:
+        return tf.gather(chain_end, tf.minimum(at, length - 1)) + 1
+
+    def table(at: int | tf.Tensor) -> tf.Tensor:
+        flags = tf.gather(lengths, tf.minimum(at, length - 1))
+        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+    def is_extension(at: tf.Tensor) -> tf.Tensor:
+        return tf.gather(content, tf.minimum(at, length - 1)) == 0x21
+
+    frame = tf.while_loop(
+        is_extension, lambda at: (after(at + 2),), (13 + table(10),), maximum_iterations=_MAX_EXTENSIONS
+    )[0]
+    end = after(frame + 10 + table(frame + 9) + 1)
+    return tf.cast(frame, tf.int64), tf.cast(end, tf.int64)

@@ -1,0 +1,178 @@
+"""From a configuration to three splits: `load` is the only way data enters the application."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from app.config import Config
+from app.data import digits, folder, tfds
+from app.data.augment import Augmentation
+from app.data.dataset import Dataset, Preprocessing, Split, Streamed
+from app.data.ready import is_folder
+from app.data.splits import stratified
+from app.data.statistics import mean_and_deviation
+from app.errors import UsageError
+
+# Mirrored, these show another character or none.
+_NOT_FLIPPABLE = (
+    "digits",
+    "mnist",
+    "emnist",
+    "kmnist",
+    "svhn",
+    "omniglot",
+    "binary_alpha_digits",
+    "cmaterdb",
+)
+_LARGEST_PADDED = 64  # pixels: above, images are scaled and cropped, the ImageNet way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a source delivers before anything is carved off; splits are train, validation, test, or the single all."""
+
+    splits: dict[str, Split]
+    classes: tuple[str, ...]
+    channels: int
+    stored_size: int
+    image_size: int
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def load(config: Config) -> Dataset:
+    """Reads the data set that the configuration names; what splits it lacks are carved off, stratified and seeded.
+
+    Raises:
+        UsageError: when it cannot be found, read, or split; `folder.BadFiles` names every unreadable image.
+    """
+    source = _source(config)
+    splits = complete(source.splits, config.seed)
+    mean, deviation = mean_and_deviation(splits["train"], config.seed)
+    return Dataset(
+        name=config.dataset,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        preprocessing=Preprocessing(
+            classes=source.classes,
+            channels=source.channels,
+            stored_size=source.stored_size,
+            image_size=source.image_size,
+            mean=mean,
+            deviation=deviation,
+        ),
+        flippable=not config.dataset.split("/")[0].startswith(_NOT_FLIPPABLE),
+        skipped=source.skipped,
+    )
+
+
+def complete(splits: dict[str, Split], seed: int) -> dict[str, Split]:
+    """Carves what is missing: 60/20/20 of a single split; else 10 % of train each for validation and test.
+
+    A test split that exists is never touched.
+    """
+    names = ("train", "validation", "test")
+    present = {name: split for name, split in splits.items() if name in names}
+    if set(present) in (set(), {"train"}):
+        whole = next(iter(splits.values()))
+        return _carved(whole, dict(zip(names, (0.6, 0.2, 0.2), strict=True)), seed)
+    missing = [name for name in names if name not in present]
+    if not missing:
+        return present
+    fractions = {"train": 1 - 0.1 * len(missing), **dict.fromkeys(missing, 0.1)}
+    return {**present, **_carved(present["train"], fractions, seed)}
+
+
+def _carved(split: Split, fractions: dict[str, float], seed: int) -> dict[str, Split]:
+    parts = stratified(split.labels, tuple(fractions.values()), seed)
+    return {name: split.subset(part) for name, part in zip(fractions, parts, strict=True)}
+
+
+def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
+    """The configured augmentation, its open choices decided by the data set."""
+    stored, size = dataset.preprocessing.stored_size, dataset.preprocessing.image_size
+    pad, flip = config.augment.pad_crop, config.augment.flip
+    if pad is None:
+        pad = size // 8 if stored == size and size <= _LARGEST_PADDED else 0
+    return Augmentation(stored_size=stored, image_size=size, pad=pad, flip=dataset.flippable if flip is None else flip)
+
+
+def _source(config: Config) -> Source:
+    if config.dataset == "digits":
+        return _digits(config)
+    return _folder(config) if is_folder(config.dataset) else _tfds(config)
+
+
+def _sizes(config: Config, native: int | None) -> tuple[int, int]:
+    """Side of stored images and of the model's input."""
+    size = config.image_size or native
+    if size is None:
+        raise UsageError(
+            f"image_size: images of {config.dataset} differ in size; give one, for instance --image-size 64"
+        )
+    scale_crop = config.augment.scale_crop
+    if scale_crop is None:
+        scale_crop = size > _LARGEST_PADDED and size != native
+    return (round(size * 8 / 7) if scale_crop else size), size
+
+
+def _digits(config: Config) -> Source:
+    stored, size = _sizes(config, 8)
+    split, classes = digits.load(stored)
+    return Source(splits={"all": split}, classes=classes, channels=1, stored_size=stored, image_size=size)
+
+
+def _tfds(config: Config) -> Source:
+    builder = tfds.builder_of(tfds.find(config.dataset, config.data_dir))
+    image_key, label_key = builder.info.supervised_keys
+    height, width, channels = builder.info.features[image_key].shape
+    stored, size = _sizes(config, height if height == width else None)
+    wanted = [name for name in ("train", "validation", "test") if name in builder.info.splits] or [
+        *builder.info.splits
+    ][:1]
+    splits = {}
+    for name in wanted:
+        found = tfds.records(builder, name)
+        splits[name] = _stored(found.reader(), found.labels, (stored, channels or 3), config)
+    return Source(
+        splits=splits,
+        classes=tuple(builder.info.features[label_key].names),
+        channels=channels or 3,
+        stored_size=stored,
+        image_size=size,
+    )
+
+
+def _folder(config: Config) -> Source:
+    found = folder.scan(Path(config.dataset).expanduser(), skip_bad=config.data.skip_bad)
+    stored, size = _sizes(config, found.native_size)
+    splits = {}
+    for name, files in found.splits.items():
+        read = _file_reader([str(path) for path in files.paths])
+        splits[name] = _stored(read, files.labels, (stored, found.channels), config)
+    return Source(
+        splits=splits,
+        classes=found.classes,
+        channels=found.channels,
+        stored_size=stored,
+        image_size=size,
+        skipped=tuple((str(bad.path), bad.reason) for bad in found.bad),
+    )
+
+
+def _file_reader(paths: list[str]) -> Callable[[tf.Tensor], tf.Tensor]:
+    names = tf.constant(paths)
+    return lambda index: tf.io.read_file(names[index])
+
+
+def _stored(
+    read: Callable[[tf.Tensor], tf.Tensor], labels: np.ndarray, shape: tuple[int, int], config: Config
+) -> Split:
+    """A split of encoded images, decoded into memory when they fit there."""
+    size, channels = shape
+    images = Streamed(read, size, channels)
+    small = len(labels) * size * size * channels <= config.data.cache_gib * 2**30
+    return Split(images.cached(len(labels)) if small else images, np.arange(len(labels)), labels)

@@ -1,0 +1,120 @@
+"""Batches for training and evaluation, of known cardinality: the step number alone says what a batch holds.
+
+Keras finds the end of a data set of unknown cardinality by one call too many, which trains on nothing and moves the
+optimizer's counter; every data set made here states its exact number of batches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from app.data.augment import Augmentation, centre_crop, draws, shuffled
+from app.data.dataset import Split
+
+
+@dataclass
+class Position:
+    """Where training stands: the epoch, and the step at which the epoch's next iterator begins."""
+
+    epoch: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
+    start: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
+
+    def set(self, epoch: int, start: int = 0) -> None:
+        """Moves to a step of an epoch; iterators made from now on begin there."""
+        self.epoch.assign(epoch)
+        self.start.assign(start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBatches:
+    """Shuffled, augmented batches (uint8 images, int32 labels) of one epoch, over one or more replicas.
+
+    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty one.
+    """
+
+    split: Split
+    batch_size: int
+    augmentation: Augmentation
+    seed: int
+    position: Position
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.split) // self.batch_size)
+
+    def dataset(self, strategy: Any = None) -> Any:
+        """The epoch at which `position` stands when an iterator is made."""
+        read = self.split.images.reader()
+        indices, labels = tf.constant(self.split.indices), tf.constant(self.split.labels)
+        count, last = len(self.split), self.steps - 1
+
+        def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+            # A resumed epoch begins at `start` but keeps its cardinality; what lies past the last step is never asked for.
+            step = tf.minimum(step + self.position.start, last)
+            first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
+            epoch = self.position.epoch.read_value()
+            chosen = shuffled(self.seed, epoch, tf.range(first, end), count)
+            images = read(tf.gather(indices, chosen))
+            images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
+            return images, tf.gather(labels, chosen)
+
+        return _distributed(batch, self.steps, strategy)
+
+
+def evaluation_batches(split: Split, batch_size: int, image_size: int, strategy: Any = None) -> Any:
+    """Every image of the split once, in order, never augmented, with its label; the last batch may be smaller."""
+    read = split.images.reader()
+    indices, labels = tf.constant(split.indices), tf.constant(split.labels)
+
+    def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+        first, end = share(step, batch_size, len(split), replica=replica, replicas=replicas)
+        return centre_crop(read(indices[first:end]), image_size), labels[first:end]
+
+    return _distributed(batch, -(-len(split) // batch_size), strategy)
+
+
+def share(
+    step: tf.Tensor, batch_size: int, count: int, *, replica: tf.Tensor, replicas: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """First and end position of a replica's part of a global batch; with few images left, the last parts are empty."""
+    first = step * batch_size
+    end = tf.minimum(first + batch_size, count)
+    each = -(-(end - first) // replicas)
+    start = tf.minimum(first + replica * each, end)
+    return start, tf.minimum(start + each, end)
+
+
+class _Shared(tf.distribute.DistributedDataset):
+    """A distributed data set that states its number of global batches; TensorFlow would count every replica's part."""
+
+    def __init__(self, parts: Any, steps: int) -> None:
+        self._parts, self.cardinality = parts, steps
+
+    @property
+    def element_spec(self) -> Any:
+        return self._parts.element_spec
+
+    def __iter__(self) -> Any:
+        return iter(self._parts)
+
+
+def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, strategy: Any) -> Any:
+    """A data set of `batch(step, replica, replicas)`, each replica's part made for it alone."""
+
+    def parts(replicas: int) -> tf.data.Dataset:
+        numbers = tf.data.Dataset.range(steps * replicas)
+        mapped = numbers.map(
+            lambda number: batch(number // replicas, number % replicas, replicas),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return mapped.prefetch(tf.data.AUTOTUNE)
+
+    if strategy is None:
+        return parts(1)
+    return _Shared(
+        strategy.distribute_datasets_from_function(lambda context: parts(context.num_replicas_in_sync)), steps
+    )

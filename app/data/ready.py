@@ -1,0 +1,30 @@
+"""Whether the data can be had at all, in a moment: before TensorFlow is loaded."""
+
+from pathlib import Path
+
+from app.config import Config
+from app.data import tfds
+from app.errors import UsageError
+
+
+def is_folder(dataset: str) -> bool:
+    """Whether the name means a folder of images rather than a data set."""
+    path = Path(dataset)
+    if dataset.startswith((".", "/", "~")) or path.is_file():
+        return True
+    return path.is_dir() and not any(path.glob("*/dataset_info.json"))  # else it is prepared TFDS data of that name
+
+
+def check_data(config: Config) -> None:
+    """Finds the data set, without reading it and without network.
+
+    Raises:
+        UsageError: saying what is missing and how to get it.
+    """
+    if config.dataset == "digits":
+        return
+    if not is_folder(config.dataset):
+        tfds.find(config.dataset, config.data_dir)
+    elif not Path(config.dataset).expanduser().is_dir():
+        kind = "a file" if Path(config.dataset).expanduser().exists() else "missing"
+        raise UsageError(f"{config.dataset} is {kind}; give a folder with one sub-folder of images a class")

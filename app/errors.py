@@ -1,0 +1,32 @@
+"""What can go wrong, each with the exit code that the command line answers with."""
+
+
+class EpochalError(Exception):
+    """An expected failure: `str(error)` is one line that says what, where and how to fix it."""
+
+    exit_code = 1
+    details = ""  # lines to show before that one, such as a table of files
+
+
+class UsageError(EpochalError):
+    """The command line, the configuration or the data are not usable."""
+
+    exit_code = 2
+
+
+class StorageError(EpochalError):
+    """A file could not be written or read back whole."""
+
+    exit_code = 4
+
+
+class TrainingFailed(EpochalError):
+    """Training produced no usable model, for instance because the loss became NaN."""
+
+    exit_code = 5
+
+
+class RunInUse(EpochalError):
+    """Another process holds the run's lock."""
+
+    exit_code = 6

@@ -1,0 +1,81 @@
+"""What stands at the end of a run: the reported figures, computed once over every image, and the pages about them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app.config import Config
+from app.data.dataset import Dataset, Split
+from app.data.pipeline import evaluation_batches
+from app.evaluation.metrics import Evaluation, evaluate_logits
+from app.evaluation.plots import confusion_png, curves_png
+from app.evaluation.predict import predict_logits
+from app.evaluation.report import Report, hardest, write_report
+from app.runs import Run, dump
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is known of the training when it ended."""
+
+    config: Config
+    rows: list[dict[str, Any]]
+    best_epoch: int | None
+    seconds: float
+
+
+def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarray, Evaluation]:
+    """Logits of every image of the split, in order, and the figures computed from them."""
+    logits, labels = predict_logits(model, evaluation_batches(split, EVALUATION_BATCH, image_size))
+    return logits, evaluate_logits(logits, labels)
+
+
+def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict[str, Any]:
+    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one."""
+    size = dataset.preprocessing.image_size
+    _, validation = evaluate_split(model, dataset.validation, size)
+    _, test = evaluate_split(model, dataset.test, size)
+    result = _result(model, training, validation, test)
+    curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
+    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
+    report = Report(
+        title=f"{run.folder.name}",
+        classes=dataset.preprocessing.classes,
+        evaluation=test,
+        history=training.rows,
+        result=result,
+        hardest=hardest(test, _images_of(dataset.test)),
+        configuration=dump(training.config.to_dict()),
+        environment=run.read_json("environment.json"),
+    )
+    write_report(run.folder / "report.html", report)
+    run.write_json("result.json", result)
+    return result
+
+
+def _result(model: Any, training: Training, validation: Evaluation, test: Evaluation) -> dict[str, Any]:
+    rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    return {
+        "dataset": training.config.dataset,
+        "model": training.config.model,
+        "params": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "seed": training.config.seed,
+        "epochs": len(training.rows),
+        "best_epoch": training.best_epoch,
+        "validation_accuracy": validation.accuracy,
+        "validation_loss": validation.loss,
+        "validation_count": validation.count,
+        **test.figures("test_"),
+        "images_per_second": float(np.median(rates)) if rates else None,
+        "wall_seconds": round(training.seconds, 2),
+    }
+
+
+def _images_of(split: Split) -> Callable[[np.ndarray], np.ndarray]:
+    read = split.images.reader()
+    return lambda chosen: read(tf.constant(split.indices[chosen])).numpy()

@@ -1,0 +1,192 @@
+"""Every figure that a run reports, computed from logits and labels; the only place that does. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+TOP = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """How a classifier did on N images of C classes; every image counts exactly once.
+
+    Arrays over images follow the order of the images that were evaluated. A per-class figure whose
+    denominator is zero (a class never predicted, or without images) is NaN, not a flattering 0 or 1.
+    """
+
+    count: int
+    """Number of images N."""
+    loss: float
+    """Mean softmax cross-entropy in nats."""
+    accuracy: float
+    """Share of images whose largest logit is the true class, 0..1."""
+    interval: tuple[float, float]
+    """95 % Wilson interval of the accuracy."""
+    top5_accuracy: float | None
+    """Share of images with the true class among the five largest logits; None up to five classes."""
+    confusion: np.ndarray
+    """int64 [C, C]: rows are true classes, columns predicted ones."""
+    precision: np.ndarray
+    """float64 [C]."""
+    recall: np.ndarray
+    """float64 [C]."""
+    f1: np.ndarray
+    """float64 [C]."""
+    losses: np.ndarray
+    """float64 [N]: cross-entropy of each image."""
+    labels: np.ndarray
+    """int64 [N]: true classes."""
+    predictions: np.ndarray
+    """int64 [N]: classes of the largest logit, the first one in a tie."""
+    confidences: np.ndarray
+    """float64 [N]: softmax probability of each prediction."""
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Number of images of each true class, int64 [C]."""
+        return self.confusion.sum(axis=1)
+
+    def figures(self, prefix: str = "") -> dict[str, float | int]:
+        """The scalar figures as plain numbers, as `result.json` stores them under `prefix`."""
+        low, high = self.interval
+        figures: dict[str, float | int] = {
+            "accuracy": self.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "loss": self.loss,
+            "count": self.count,
+        }
+        if self.top5_accuracy is not None:
+            figures["top5_accuracy"] = self.top5_accuracy
+        return {prefix + name: value for name, value in figures.items()}
+
+
+def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Computes every reported figure from `logits` (float [N, C]) and `labels` (integer [N]).
+
+    Sums run in float64 whatever the dtype of the logits. Raises ValueError for empty or mismatching input,
+    labels outside 0..C-1 and logits that are not finite: a figure over fewer images would be a wrong one.
+    """
+    logits, labels = _checked(logits, labels)
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))
+    predictions = logits.argmax(axis=1)
+    losses = log_sums - _pick(shifted, labels)
+    confusion = confusion_matrix(labels, predictions, logits.shape[1])
+    hits = int(np.trace(confusion))
+    precision, recall, f1 = _per_class(confusion)
+    return Evaluation(
+        count=len(labels),
+        loss=float(losses.mean()),
+        accuracy=hits / len(labels),
+        interval=wilson_interval(hits, len(labels)),
+        top5_accuracy=_top_accuracy(logits, labels) if logits.shape[1] > TOP else None,
+        confusion=confusion,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        losses=losses,
+        labels=labels,
+        predictions=predictions,
+        confidences=np.exp(_pick(shifted, predictions) - log_sums),
+    )
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis: float64, each row sums to one, without overflow for any finite logits."""
+    shifted = np.asarray(logits, np.float64)
+    if shifted.ndim == 0 or shifted.shape[-1] == 0:
+        raise ValueError(f"logits must have a last axis of classes, got shape {shifted.shape}.")
+    if not np.isfinite(shifted).all():
+        raise ValueError(f"logits must be finite, got {np.count_nonzero(~np.isfinite(shifted))} that are not.")
+    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a proportion; unlike the normal one it stays inside 0..1 near either end.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", p. 209-212.
+    """
+    if not 0 <= hits <= count or count == 0:
+        raise ValueError(f"wilson_interval needs 0 <= hits <= count and count > 0, got {hits} of {count}.")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = hits / count, z * z / count
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * np.sqrt(share * (1 - share) / count + weight / count / 4) / (1 + weight)
+    # At 0 and at all hits the bound is exactly 0 or 1; rounding would leave 1e-17 beside it.
+    low = 0.0 if hits == 0 else max(0.0, float(centre - half))
+    high = 1.0 if hits == count else min(1.0, float(centre + half))
+    return low, high
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts every (true, predicted) pair: int64 [C, C], rows true."""
+    pairs = labels.astype(np.int64) * num_classes + predictions
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+
+
+def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int, int, int]]:
+    """The (true, predicted, images) triples with the most images, diagonal apart; at most `count`."""
+    mistakes = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+    pairs = (divmod(int(flat), len(mistakes)) for flat in order)
+    return [(true, wrong, int(mistakes[true, wrong])) for true, wrong in pairs if mistakes[true, wrong]]
+
+
+def check_classes(evaluation: Evaluation, classes: Sequence[str]) -> None:
+    """Raises ValueError unless there is one class name for each column of the confusion matrix."""
+    if len(classes) != len(evaluation.confusion):
+        raise ValueError(f"classes must name {len(evaluation.confusion)} classes, got {len(classes)} names.")
+
+
+def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`logits` as they are and `labels` as int64, or a ValueError that says what does not fit."""
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"logits must be [N, C] with at least one image and one class, got {logits.shape}.")
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(f"labels must be [{len(logits)}], one for each row of logits, got {labels.shape}.")
+    if not np.issubdtype(logits.dtype, np.floating) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"logits must be floats, labels integers, got {logits.dtype} and {labels.dtype}.")
+    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"logits must be finite, got NaN or infinity for {len(broken)} of {len(logits)} images, first "
+            f"image {broken[0]}: the model diverged; evaluate an earlier checkpoint."
+        )
+    strange = labels[(labels < 0) | (labels >= logits.shape[1])]
+    if len(strange):
+        raise ValueError(
+            f"labels must lie in 0..{logits.shape[1] - 1}, got {strange[0]}: the model knows other classes."
+        )
+    return logits, labels.astype(np.int64)
+
+
+def _pick(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """One entry of each row, [N]."""
+    return np.take_along_axis(rows, columns[:, None], axis=1)[:, 0]
+
+
+def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Top-5 accuracy; ties go to the lower class, as in argmax, so that top-5 is never below top-1."""
+    own = _pick(logits, labels)[:, None]
+    ahead = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None]))
+    return float(np.mean(ahead.sum(axis=1) < TOP))
+
+
+def _per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each class, float64 [C] each; NaN where undefined."""
+    hits, predicted, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    return _ratio(hits, predicted), _ratio(hits, true), _ratio(2 * hits, predicted + true)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotient, NaN for 0 / 0."""
+    return np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)

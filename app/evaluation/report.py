@@ -1,0 +1,244 @@
+"""One HTML file that shows how a run went: figures, curves, mistakes. No outside link, no script."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from app import storage
+from app.evaluation import plots
+from app.evaluation.canvas import printable
+from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
+
+Images = np.ndarray | Sequence[np.ndarray]
+
+TEMPLATE = Path(__file__).with_name("report.html")
+THUMBNAIL = 160  # pixels of the longer side above which an image is shrunk, to keep the file small
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HardImage:
+    """A test image that the model got wrong, or right with little confidence."""
+
+    index: int
+    """Position in the test split."""
+    image: np.ndarray
+    """uint8 [H, W, C]."""
+    label: int
+    prediction: int
+    probability: float
+    """Softmax probability of the prediction."""
+    loss: float
+    """Cross-entropy of this image, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """What a report shows; every field is a plain value, so that a notebook can make one."""
+
+    title: str
+    classes: Sequence[str]
+    evaluation: Evaluation
+    """Of the test split."""
+    history: Sequence[plots.Row] = ()
+    """One row an epoch, as `plots.curves_png` takes it."""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """As in result.json: dataset, model, params, epochs, best_epoch, wall_seconds, images_per_second."""
+    hardest: Sequence[HardImage] = ()
+    configuration: str = ""
+    """The resolved configuration, as text."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def hardest(evaluation: Evaluation, images_of: Callable[[np.ndarray], Images], count: int = 32) -> list[HardImage]:
+    """The `count` images with the highest loss, highest first, the earlier one first in a tie.
+
+    `images_of(indices)` returns one uint8 [H, W, C] image for each position in the evaluated split. Raises
+    ValueError when it returns another number of images or another dtype.
+    """
+    indices = np.argsort(-evaluation.losses, kind="stable")[: max(0, count)]
+    images = images_of(indices)
+    if len(images) != len(indices):
+        raise ValueError(f"images_of must return {len(indices)} images, got {len(images)}.")
+    return [
+        HardImage(
+            index=int(index),
+            image=_checked(image),
+            label=int(evaluation.labels[index]),
+            prediction=int(evaluation.predictions[index]),
+            probability=float(evaluation.confidences[index]),
+            loss=float(evaluation.losses[index]),
+        )
+        for index, image in zip(indices, images, strict=True)
+    ]
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Writes `report` as one self-contained HTML file.
+
+    Raises ValueError unless there is one class name a class, StorageError when the file cannot be written.
+    """
+    storage.write_bytes(Path(path), report_html(report).encode())
+
+
+def report_html(report: Report) -> str:
+    """The report as text; everything that came from outside is escaped."""
+    check_classes(report.evaluation, report.classes)
+    result = report.result
+    facts = [result.get("dataset"), result.get("model"), f"{len(report.classes)} classes"]
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=_text(report.title),
+        subtitle=" · ".join(_text(fact) for fact in facts if fact is not None),
+        tiles=_tiles(report),
+        curves="".join(f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, result.get("best_epoch"))),
+        matrix=plots.confusion_svg(report.evaluation, report.classes),
+        matrix_width=min(62, max(18, 0.62 * len(report.classes))),
+        mistakes=_mistakes(report),
+        classes=_class_rows(report),
+        hardest="".join(_card(hard, report.classes) for hard in report.hardest),
+        details=_details(report),
+    )
+
+
+def _text(value: object) -> str:
+    """Escaped for HTML, with control characters made visible."""
+    return escape(printable(value))
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    """`97.8 %`, a dash where the share is undefined, and 100 % only where it is not rounded."""
+    if np.isnan(share):
+        return "–"
+    return f"{100 * share if share == 1 else min(100 * share, 100 - 0.1**digits):.{digits}f} %"
+
+
+def _duration(seconds: float) -> str:
+    """`42.1 s`, `3 min 20 s` or `2 h 05 min`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def _tiles(report: Report) -> str:
+    """The headline figures; what `result` lacks has no tile."""
+    evaluation, result = report.evaluation, report.result
+    low, high = evaluation.interval
+    shown = [
+        (
+            "Test accuracy",
+            _percent(evaluation.accuracy, 2),
+            f"95 % interval {_percent(low)} to {_percent(high)}",
+        ),
+        ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
+    ]
+    if evaluation.top5_accuracy is not None:
+        shown.append(("Top-5 accuracy", _percent(evaluation.top5_accuracy, 2), "true class among five"))
+    shown += [(name, form(result[key]), unit) for key, name, form, unit in TILES if result.get(key) is not None]
+    return "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd><dd>{_text(unit)}</dd></div>" for name, value, unit in shown
+    )
+
+
+def _mistakes(report: Report) -> str:
+    """Rows of the most frequent mistakes."""
+    counts = report.evaluation.class_counts
+    rows = [
+        _row([report.classes[true], report.classes[wrong]], [f"{count:,}", _percent(count / counts[true])])
+        for true, wrong, count in frequent_mistakes(report.evaluation)
+    ]
+    return "".join(rows) or '<tr><td colspan="4">None: every image is right.</td></tr>'
+
+
+def _class_rows(report: Report) -> str:
+    """Rows of the per-class table, weakest F1 first, classes without images last."""
+    evaluation = report.evaluation
+    return "".join(
+        _row(
+            [report.classes[index]],
+            [_bar(column[index]) for column in (evaluation.f1, evaluation.precision, evaluation.recall)]
+            + [f"{evaluation.class_counts[index]:,}"],
+        )
+        for index in np.argsort(evaluation.f1, kind="stable")
+    )
+
+
+def _row(names: Iterable[str], cells: Iterable[str]) -> str:
+    """One table row; `names` are escaped, `cells` are ours."""
+    heads = "".join(f'<th scope="row" title="{_text(name)}">{_text(name)}</th>' for name in names)
+    return f"<tr>{heads}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _bar(share: float) -> str:
+    """A share as text on a bar of that length."""
+    return f'<span style="--share:{0 if np.isnan(share) else 100 * share:.1f}%">{_percent(share)}</span>'
+
+
+def _card(hard: HardImage, classes: Sequence[str]) -> str:
+    """One of the hardest images with what it is and what the model took it for."""
+    true, predicted = _text(classes[hard.label]), _text(classes[hard.prediction])
+    verdict, mark = ("right", "✓") if hard.label == hard.prediction else ("wrong", "✗")
+    return (
+        f'<figure class="{verdict}" title="image {hard.index}: {true}, predicted {predicted}">'
+        f'<img src="{_data_uri(hard.image)}" alt="test image {hard.index}: {true}">'
+        f"<figcaption><b>{true}</b><span>{mark} {predicted}</span>"
+        f"<small>{_percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
+    )
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """`image` (uint8 [H, W, 1 or 3]) as a PNG inside a URI, shrunk where it is large."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(f"images_of must return uint8 [H, W, 1 or 3] images, got {image.dtype} {image.shape}.")
+    return image
+
+
+def _details(report: Report) -> str:
+    """Everything else that is known about the run, folded away."""
+    rest = {**report.result, **report.evaluation.figures("test_")}
+    parts = [("Result", _pairs(rest)), ("Configuration", report.configuration)]
+    parts.append(("Environment", _pairs(report.environment)))
+    return "".join(
+        f"<details><summary>{name}</summary><pre>{_block(text)}</pre></details>" for name, text in parts if text
+    )
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """`name: value` lines."""
+    return "\n".join(f"{printable(name)}: {printable(value)}" for name, value in values.items())
+
+
+def _block(text: str) -> str:
+    """Escaped text of several lines."""
+    return "\n".join(_text(line) for line in text.splitlines())
+
+
+TILES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
+    ("params", "Parameters", lambda value: f"{value:,}", "trainable"),
+    ("epochs", "Epochs", str, "trained"),
+    ("best_epoch", "Best epoch", str, "by validation"),
+    ("wall_seconds", "Wall time", _duration, "whole run"),
+    ("images_per_second", "Training speed", lambda value: f"{value:,.0f}", "images a second"),
+)

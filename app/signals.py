@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM: at once outside of training; inside it after the running step, with the state saved."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SAVING = {
+    signal.SIGINT: "stopping after this step and saving ... (press Ctrl-C again to quit now)",
+    signal.SIGTERM: "SIGTERM: stopping after this step and saving ...",
+}
+
+
+class Stop:
+    """Remembers the signal that asked this process to end; `exit_code` is 128 + its number, 0 before any."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self._deferred = False
+
+    def install(self) -> None:
+        """Answers SIGINT and SIGTERM from now on."""
+        for number in _SAVING:
+            signal.signal(number, self._handle)
+
+    @contextmanager
+    def deferred(self) -> Iterator[Callable[[], bool]]:
+        """Within it a first signal only sets a mark, which the yielded function reads; a second one ends all."""
+        self._deferred = True
+        try:
+            yield lambda: self.exit_code != 0
+        finally:
+            self._deferred = False
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        again, self.exit_code = self.exit_code != 0, 128 + number
+        if again:
+            os._exit(self.exit_code)
+        if not self._deferred:
+            raise KeyboardInterrupt
+        print(f"\n{_SAVING[signal.Signals(number)]}", file=sys.stderr, flush=True)
+
+
+STOP = Stop()

@@ -1,0 +1,80 @@
+"""A trained model: built from the run's own configuration, then filled with its best weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import models
+from app import archive, storage
+from app.arguments import read_config_file
+from app.config import Config
+from app.data.dataset import Preprocessing
+from app.errors import StorageError, UsageError
+from app.runs import Run
+
+_BEST = "best"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What evaluation, prediction and export start from."""
+
+    config: Config
+    preprocessing: Preprocessing
+    model: Any
+
+
+def build_model(name: str, preprocessing: Preprocessing) -> Any:
+    """A fresh model of the zoo for the data set's images and classes, normalisation inside.
+
+    Raises:
+        UsageError: when the name is unknown or the images do not suit it.
+    """
+    try:
+        return models.build(
+            name,
+            preprocessing.input_shape,
+            len(preprocessing.classes),
+            mean=preprocessing.mean,
+            deviation=preprocessing.deviation,
+        )
+    except ValueError as error:
+        raise UsageError(f"model: {error}") from error
+
+
+def publish_weights(run: Run, model: Any) -> None:
+    """Stores the model's weights as the run's best ones.
+
+    Raises:
+        StorageError: when they are not finite or cannot be written.
+    """
+    arrays = archive.arrays_of(_named(model))
+    folder = run.checkpoints / _BEST
+    if not archive.all_finite(arrays):
+        raise StorageError(f"{folder}: weights that are not finite are never published; lower --learning-rate")
+    if folder.exists():
+        storage.remove_published(folder)
+    archive.save(folder, arrays, {"model": model.name})
+
+
+def load_trained(run: Run) -> Trained:
+    """The run's model with its best weights, in the run's precision.
+
+    Raises:
+        UsageError: when the run has not finished.
+        StorageError: when its files are damaged.
+    """
+    import keras
+
+    if not run.finished:
+        raise UsageError(f"{run.folder} has not finished training; run: epochal train --resume {run.folder}")
+    config = read_config_file(run.folder / "config.yaml")
+    keras.config.set_dtype_policy(config.precision)
+    preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
+    model = build_model(config.model, preprocessing)
+    arrays, _ = archive.load(run.checkpoints / _BEST)
+    archive.assign(_named(model), arrays, run.checkpoints / _BEST)
+    return Trained(config=config, preprocessing=preprocessing, model=model)
+
+
+def _named(model: Any) -> dict[str, Any]:
+    return {f"{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}

@@ -1,0 +1,183 @@
+"""Checkpoints of a run that is going on: saved by time and on request, resumed to the bit."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from app import archive, storage
+from app.data.pipeline import Position
+from app.errors import StorageError
+from app.training import state
+
+_KEPT = 2  # the newest, and the one before in case the newest is damaged
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds beyond variables: the place in training, and values that must not have changed."""
+
+    epoch: int
+    step: int
+    ended: bool  # training, by its last epoch or by patience; what may be left is evaluation
+    elapsed: float
+    identity: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves all of training's state so that at most `seconds` of work is lost, and before a requested stop.
+
+    Stands last in the list of callbacks: what it saves is after the others have seen the step. Batch positions, not
+    iterators, say where training stands, so a resumed run sees the same images as one that was never stopped.
+
+    Args:
+        folder: where checkpoints are published as step-00001234/.
+        seconds: the longest time between checkpoints.
+        position: of the training data; moved here at the start of each epoch.
+        stopping: tells whether the user asked to stop; then the state is saved at that very step.
+        identity: values that a checkpoint must share with the run that resumes it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seconds: float,
+        position: Position,
+        stopping: Callable[[], bool],
+        identity: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self._folder, self._seconds, self._position = folder, seconds, position
+        self._stopping, self._identity = stopping, identity
+        self._resumed: Checkpoint | None = None
+        self._others: list[Any] = []
+        self._epoch, self._step, self._ended = 0, 0, False
+        self._metrics: dict[str, np.ndarray] = {}
+        self._began = self._saved = self._stepped = time.monotonic()
+
+    def watch(self, callbacks: list[Any]) -> None:
+        """Names the callbacks whose state belongs to the checkpoint."""
+        self._others = [callback for callback in callbacks if hasattr(callback, "get_state")]
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Puts variables back; callbacks and metrics follow when `fit` has reset them."""
+        own = {name: array for name, array in checkpoint.arrays.items() if not name.startswith(state.CALLBACKS)}
+        archive.assign(state.variables_of(self.model), own, self._folder)
+        self._resumed = checkpoint
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before a stop included."""
+        before = self._resumed.elapsed if self._resumed else 0.0
+        return before + time.monotonic() - self._began
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Gives callbacks the state they had when the checkpoint was made."""
+        self._began = self._saved = self._stepped = time.monotonic()
+        if self._resumed:
+            for callback in self._others:
+                callback.set_state(self._resumed.callbacks[_name(callback)])
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Moves the data to the epoch, and within it to where the checkpoint stood."""
+        self._epoch, self._step = epoch, 0
+        if self._resumed and self._resumed.epoch == epoch and self._resumed.step:
+            self._step = self._resumed.step
+            metrics = {n: v for n, v in state.variables_of(self.model).items() if n.startswith("metrics/")}
+            for name, variable in metrics.items():
+                variable.assign(self._resumed.arrays[name])
+            self._metrics = self._metric_values()
+        self.model.steps_to_skip = self._step
+        self._position.set(epoch, self._step)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Saves when it is time, or when a stop was asked for."""
+        self._step = batch + 1
+        now = time.monotonic()
+        due = now - self._saved + (now - self._stepped) >= self._seconds
+        self._stepped = now
+        if self._step == self.params["steps"]:
+            self._metrics = self._metric_values()  # validation will overwrite them
+        if due or self._stopping():
+            self.save()
+            self._stop_if_asked()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """During validation the state to save is that of the epoch's last step."""
+        if self._stopping():
+            self.save(metrics=self._metrics)
+            self._stop_if_asked()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """The next place to go on from is the next epoch's first step."""
+        self._epoch, self._step = epoch + 1, 0
+        self._ended = self.model.stop_training or self._epoch == self.params["epochs"]
+        if self._ended or self._stopping() or time.monotonic() - self._saved >= self._seconds:
+            self.save()
+            self._stop_if_asked()
+
+    def save(self, metrics: dict[str, np.ndarray] | None = None) -> None:
+        """Publishes a checkpoint of this moment and deletes all but the newest two.
+
+        A state that is not finite is not saved: the checkpoint before it stays the last good one.
+        """
+        arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
+        if not archive.all_finite(arrays):
+            return
+        more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})
+        name = f"step-{self._epoch * self.params['steps'] + self._step:08d}"
+        if not (self._folder / name).exists():
+            place = {"epoch": self._epoch, "step": self._step, "ended": self._ended, "elapsed": self.elapsed}
+            archive.save(self._folder / name, arrays | more, {**place, "identity": self._identity, "callbacks": values})
+        for old in _published(self._folder)[_KEPT:]:
+            storage.remove_published(old)
+        self._saved = time.monotonic()
+
+    def _metric_values(self) -> dict[str, np.ndarray]:
+        named = state.variables_of(self.model)
+        return archive.arrays_of({name: v for name, v in named.items() if name.startswith("metrics/")})
+
+    def _stop_if_asked(self) -> None:
+        if self._stopping():
+            raise KeyboardInterrupt
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None when none was made.
+
+    A damaged one is named and the one before it is used.
+
+    Raises:
+        StorageError: when checkpoints exist and all are damaged.
+    """
+    storage.sweep(folder)
+    published = _published(folder)
+    for place in published:
+        try:
+            arrays, values = archive.load(place)
+        except StorageError as error:
+            warn(f"damaged checkpoint passed over: {error}")
+            with suppress(OSError):  # its name is needed again; where it cannot be moved, saving will say so
+                place.rename(place.with_name(f"damaged-{place.name}"))
+            continue
+        callbacks = state.join_states(arrays, values.pop("callbacks"))
+        return Checkpoint(arrays=arrays, callbacks=callbacks, **values)
+    if published:
+        raise StorageError(f"{folder}: every checkpoint is damaged; start the run again with its config.yaml")
+    return None
+
+
+def _published(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _name(callback: Any) -> str:
+    return type(callback).__name__

@@ -1,0 +1,92 @@
+"""The training step, where stock Keras is wrong: a step is the same whatever the number of replicas."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Classifier(keras.Model):
+    """A model from images to logits whose `fit` gives the same weights on 1, 2 and 4 replicas.
+
+    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it; here every sample
+    of the global batch has the same weight. `loss` is the mean cross-entropy without the weight penalty, so that it
+    compares with the validation loss. Made from the inputs and outputs of a functional model, whose weights it shares.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.train_function: Any = None
+        self.steps_to_skip = 0  # of a resumed epoch: already trained before the run was stopped
+        self._loss = keras.metrics.Mean("loss")
+        self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Mean loss and accuracy over the images seen since the epoch began."""
+        return [self._loss, self._accuracy]
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
+        """Forward, backward and update on this replica's part of a global batch."""
+        images, labels = data
+        samples, replicas = _global_batch(labels)
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            loss = tf.reduce_sum(losses) / tf.cast(samples, losses.dtype)
+            loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / replicas
+            loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        # The optimizer sums over replicas; each gave its own samples' part of the mean.
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return self._observe(losses, labels, logits)
+
+    def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
+        """Loss and accuracy of a batch in inference mode."""
+        images, labels = data
+        logits = self(images, training=False)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        return self._observe(losses, labels, logits)
+
+    def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, Any]:
+        self._loss.update_state(losses)
+        self._accuracy.update_state(labels, logits)
+        return self.get_metrics_result()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' function, except that steps which were trained before a stop are passed over."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            trained = self.train_function
+            self.train_function = lambda iterator: (
+                self.get_metrics_result() if self.steps_to_skip else trained(iterator)
+            )
+        return self.train_function
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing is left to build; Keras' own draws a batch here and fails when replicas got unequal shares."""
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """Keras' list of callbacks, silent during the steps that a resumed epoch passes over."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Passed on unless the step is passed over."""
+        if not self.model.steps_to_skip:
+            super().on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Passed on unless the step is passed over."""
+        if self.model.steps_to_skip:
+            self.model.steps_to_skip -= 1
+        else:
+            super().on_train_batch_end(batch, logs)
+
+
+def _global_batch(labels: tf.Tensor) -> tuple[tf.Tensor, int]:
+    """Samples in the global batch, and the number of replicas that share it."""
+    context = tf.distribute.get_replica_context()
+    local = tf.shape(labels)[0]
+    if context is None or context.num_replicas_in_sync == 1:
+        return local, 1
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, local), context.num_replicas_in_sync

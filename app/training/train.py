@@ -1,0 +1,212 @@
+"""Training as a story: set up, claim a folder, fit with callbacks, keep the best weights, evaluate, report."""
+
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+import callbacks
+from app.config import Config
+from app.data.pipeline import evaluation_batches
+from app.errors import TrainingFailed, UsageError
+from app.evaluation.conclude import EVALUATION_BATCH, Training, conclude
+from app.runs import ROOT, Run, claim, default_name, environment
+from app.signals import STOP
+from app.trained import publish_weights
+from app.training.checkpoints import Checkpoint, Checkpoints, newest
+from app.training.history import History
+from app.training.setup import Setup, set_up
+from app.training.steps import Callbacks
+
+_HISTOGRAM_IMAGES = 64
+
+
+def train(config: Config) -> Run:
+    """Trains what `config` describes in a new run folder.
+
+    Raises:
+        UsageError: bad data or configuration; nothing is written then.
+        TrainingFailed: a loss that is not finite.
+        KeyboardInterrupt: a signal, after the state was saved.
+    """
+    setup = set_up(config)
+    run = claim(config.name or default_name(config))
+    with run.locked():
+        run.write_config(config)
+        run.write_json("environment.json", environment())
+        run.write_json("data.json", _data_card(setup))
+        say(f"run: {run.folder}")
+        _train(setup, run, None)
+    return run
+
+
+def resume(run: Run, config: Config) -> None:
+    """Goes on from the newest whole checkpoint of a run whose lock the caller holds.
+
+    Raises:
+        StorageError: when checkpoints exist but none is whole, or belongs to other data or another configuration.
+    """
+    setup = set_up(config)
+    checkpoint = newest(run.checkpoints, say)
+    if checkpoint is not None:
+        _check_identity(checkpoint.identity, setup.identity(), run)
+        total, done = (
+            config.epochs * setup.batches.steps,
+            checkpoint.epoch * setup.batches.steps + checkpoint.step,
+        )
+        say(
+            f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done"
+        )
+    else:
+        say(f"resuming {run.folder} from its beginning: it was stopped before its first checkpoint")
+    _train(setup, run, checkpoint)
+
+
+def dry_run(config: Config) -> None:
+    """Checks everything a run would need and trains two steps; writes nothing.
+
+    Raises:
+        UsageError: as `train` does.
+    """
+    setup = set_up(config)
+    model, dataset, steps = setup.model, setup.dataset, setup.batches.steps
+    clock = _Clock()
+    fitted = Callbacks([callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2)
+    model.fit(
+        setup.batches.dataset(setup.strategy),
+        steps_per_epoch=min(2, steps),
+        callbacks=fitted,
+        shuffle=False,
+        verbose=0,
+    )
+    seconds = clock.last * steps * config.epochs
+    counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
+    print(f"dry run: {dataset.name} ({counts} images, {len(dataset.preprocessing.classes)} classes)")
+    print(f"would train {config.model} ({model.count_params():,} weights) for {config.epochs} epochs of {steps} steps,")
+    print(f"about {seconds / 60:.1f} min of training steps, in {ROOT / (config.name or default_name(config))}")
+
+
+class _Clock(keras.callbacks.Callback):
+    """Seconds of the last step; the first one traces the graph."""
+
+    last = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.last = time.monotonic() - self._began
+
+
+def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
+    config, dataset = setup.config, setup.dataset
+    early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
+    history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+    with STOP.deferred() as asked:
+        checkpoints = Checkpoints(
+            run.checkpoints,
+            seconds=config.checkpoint_seconds,
+            position=setup.batches.position,
+            stopping=asked,
+            identity=setup.identity(),
+        )
+        try:
+            fit(setup, [*_observers(setup, run), early, history], checkpoints, checkpoint)
+        except KeyboardInterrupt:
+            say(f"saved; go on with: epochal train --resume {run.folder}")
+            raise
+    publish_weights(run, setup.model)
+    ended = Training(
+        config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
+    )
+    conclude(run, setup.model, dataset, ended)
+
+
+def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
+    """Runs Keras' `fit` from the checkpoint, or from the beginning.
+
+    Raises:
+        TrainingFailed: in one line, when a loss is not finite.
+    """
+    config, model, dataset = setup.config, setup.model, setup.dataset
+    validation = evaluation_batches(
+        dataset.validation, EVALUATION_BATCH, dataset.preprocessing.image_size, setup.strategy
+    )
+    checkpoints.set_model(model)
+    checkpoints.watch(watching)
+    if checkpoint is not None:
+        checkpoints.resume(checkpoint)
+    everyone = Callbacks(
+        [*watching, checkpoints],
+        add_history=True,
+        model=model,
+        epochs=config.epochs,
+        steps=setup.batches.steps,
+    )
+    try:
+        model.fit(
+            setup.batches.dataset(setup.strategy),
+            epochs=config.epochs,
+            initial_epoch=_initial_epoch(checkpoint, config),
+            validation_data=validation,
+            callbacks=everyone,
+            shuffle=False,  # the data set has its own order
+            verbose=0,
+        )
+    except callbacks.NonFiniteError as error:
+        raise TrainingFailed(
+            f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} (learning rate "
+            f"{error.learning_rate:g}); start again with a lower --learning-rate or with --optim.clip-norm 1"
+        ) from error
+
+
+def _initial_epoch(checkpoint: Checkpoint | None, config: Config) -> int:
+    if checkpoint is None:
+        return 0
+    return config.epochs if checkpoint.ended else checkpoint.epoch
+
+
+def _observers(setup: Setup, run: Run) -> list[Any]:
+    """The callbacks whose order does not matter, ahead of those that keep and save."""
+    config, split = setup.config, setup.dataset.train
+    first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
+    images, labels = next(iter(evaluation_batches(first, _HISTOGRAM_IMAGES, setup.dataset.preprocessing.image_size)))
+    schedule = config.schedule
+    return [
+        callbacks.StepDecay(
+            None if schedule.every else config.milestones, every=schedule.every, factor=schedule.factor
+        ),
+        callbacks.GradientClipping(config.optim.clip_norm),
+        callbacks.NanGuard(),
+        callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
+        callbacks.Progress(images_per_epoch=len(split)),
+    ]
+
+
+def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
+    """Refuses to go on with other data or another configuration than the checkpoint's."""
+    differing = [key for key, value in stored["config"].items() if own["config"].get(key) != value]
+    if differing:
+        raise UsageError(
+            f"{run.folder}/config.yaml was changed ({', '.join(differing)}); change it back or start a new run"
+        )
+    if stored["data"] != own["data"]:
+        raise UsageError(f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run")
+
+
+def _data_card(setup: Setup) -> dict[str, Any]:
+    dataset = setup.dataset
+    counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    return {
+        **dataset.preprocessing.to_dict(),
+        "counts": counts,
+        "fingerprint": dataset.fingerprint(),
+        "skipped": [list(entry) for entry in dataset.skipped],
+    }
+
+
+def say(line: str) -> None:
+    """Tells the user, on stderr: results alone go to stdout."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,108 @@
+"""Keeps the best epoch's weights, and stops when nothing gets better."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from callbacks.failure import undo_on_failure
+from callbacks.monitor import direction, improves
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Restores the best epoch's weights when training ends, and ends it when nothing gets better.
+
+    Training may end in the last epoch, by patience, by another callback's `stop_training` or by
+    `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike with Keras'
+    own callback, an epoch whose monitored value, loss or weights are not finite never counts as the best.
+
+    Args:
+        monitor: the logged quantity to watch.
+        patience: epochs without improvement before training stops; None keeps the best but never stops.
+        min_delta: what an improvement has to exceed.
+        mode: "min", "max" or "auto" (from the name).
+
+    Attributes: `best`, `best_epoch` and `stopped_epoch` (epochs from 0), None while there is none.
+
+    Raises:
+        ValueError: arguments out of range, or `monitor` is not logged at the end of an epoch.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__()
+        if patience is not None and patience < 0:
+            raise ValueError(f"patience must be None or at least 0 epochs, got {patience}.")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"min_delta must be at least 0, got {min_delta}.")
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self._sign = direction(monitor, mode)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.wait = 0
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forgets earlier fits."""
+        self._reset()
+        undo_on_failure(self, self.restore_best)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Compares the epoch with the best so far."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"EarlyStopping watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
+            )
+        if self._is_best(logs) and self._keep():
+            self.best, self.best_epoch, self.wait = float(logs[self.monitor]), epoch, 0
+            return
+        self.wait += 1
+        if self.patience is not None and self.wait >= self.patience:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Restores the best epoch's weights."""
+        self.restore_best()
+
+    def restore_best(self) -> bool:
+        """Puts the best epoch's weights into the model; returns whether there were any."""
+        if self.best_weights is None:
+            return False
+        self.model.set_weights(self.best_weights)
+        return True
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the counters and the best weights, in the order of `model.get_weights()`."""
+        names = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
+        return {name: getattr(self, name) for name in names}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` returned."""
+        self.wait, self.best, self.best_epoch = state["wait"], state["best"], state["best_epoch"]
+        self.stopped_epoch, self.best_weights = state["stopped_epoch"], state["best_weights"]
+
+    def _is_best(self, logs: dict[str, float]) -> bool:
+        losses = [value for name, value in logs.items() if name.endswith("loss")]
+        value = float(logs[self.monitor])
+        return all(map(math.isfinite, losses)) and improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
+
+    def _keep(self) -> bool:
+        # Accuracy stays finite when the weights are NaN, so the logs alone cannot be trusted.
+        weights = [np.array(weight) for weight in self.model.get_weights()]
+        if not all(np.isfinite(weight).all() for weight in weights):
+            return False
+        self.best_weights = weights
+        return True

@@ -1,0 +1,79 @@
+"""Ends training at the first number that is none."""
+
+import math
+
+import keras
+import numpy as np
+
+from callbacks.failure import undo
+from callbacks.rate import learning_rate
+
+
+class NonFiniteError(FloatingPointError):
+    """Training left the finite numbers: `quantity` did, at `step` of `epoch` (as Keras counts, from 0)."""
+
+    def __init__(self, message: str, *, quantity: str, epoch: int, step: int, learning_rate: float) -> None:
+        super().__init__(message)
+        self.quantity, self.epoch, self.step, self.learning_rate = quantity, epoch, step, learning_rate
+
+
+class NanGuard(keras.callbacks.Callback):
+    """Raises `NonFiniteError` as soon as a loss is NaN or infinite; deletes nothing.
+
+    Watches the running mean of the loss (once NaN, NaN to the end of the epoch) every `check_every` steps;
+    at the end of an epoch, validation included, all losses, NaN in any other quantity, and the weights,
+    because the epoch's last update shows in no logged loss. Before it raises, `EarlyStopping` of the same
+    fit puts the best weights back, whichever comes first in the list.
+
+    Raises:
+        ValueError: `check_every` below 1.
+        NonFiniteError: as said; one line with step, epoch, learning rate and what to do.
+    """
+
+    def __init__(self, check_every: int = 1) -> None:
+        super().__init__()
+        if check_every < 1:
+            raise ValueError(f"check_every must be at least 1 step, got {check_every}.")
+        self.check_every = check_every
+        self._epoch = self._step = 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forgets earlier fits."""
+        self._epoch = self._step = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Notes the place, for the message."""
+        self._epoch, self._step = epoch, 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Checks the running loss."""
+        self._step = batch
+        if (batch + 1) % self.check_every == 0:
+            self._check({"loss": (logs or {}).get("loss", 0.0)})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Checks all that is logged, then the weights."""
+        self._epoch = epoch
+        self._check(logs or {})
+        for weight in getattr(self.model, "weights", ()):
+            if not np.isfinite(weight.numpy()).all():
+                self._stop(f"weight {weight.path}", "not finite")
+
+    def _check(self, logs: dict[str, float]) -> None:
+        for name, value in logs.items():
+            # Other quantities may be infinite in good health: the perplexity of a first epoch, say.
+            if math.isnan(value) or (math.isinf(value) and name.endswith("loss")):
+                self._stop(name, str(float(value)))
+
+    def _stop(self, quantity: str, became: str) -> None:
+        rate = learning_rate(self.model)
+        undo(self)
+        raise NonFiniteError(
+            f"{quantity} became {became} at step {self._step + 1} of epoch {self._epoch + 1} (learning rate "
+            f"{rate:.6g}): lower the learning rate, for instance to {rate / 10:.6g}, clip the gradients with "
+            "GradientClipping(max_norm=1.0), or look for bad values in the data.",
+            quantity=quantity,
+            epoch=self._epoch,
+            step=self._step,
+            learning_rate=rate,
+        )

@@ -1,0 +1,25 @@
+"""Initial weights: what the papers call Xavier and MSRA, without the truncation of Keras' own versions.
+
+Keras' fan_in is kernel height x width x channels that a filter sees (C / g in a grouped convolution).
+"""
+
+import keras
+
+
+def xavier(*, seed: int | None = None) -> keras.initializers.Initializer:
+    """Normal with variance 1 / fan_in: keeps the variance of a layer without a rectifier, such as tanh."""
+    return _normal(1.0, seed)
+
+
+def msra(*, seed: int | None = None) -> keras.initializers.Initializer:
+    """Normal with variance 2 / fan_in: makes up for what a ReLU drops (He et al. 2015, arXiv 1502.01852)."""
+    return _normal(2.0, seed)
+
+
+def for_activation(activation: str) -> keras.initializers.Initializer:
+    """Returns the initializer that keeps the variance of a layer followed by `activation`."""
+    return msra() if activation == "relu" else xavier()
+
+
+def _normal(scale: float, seed: int | None) -> keras.initializers.Initializer:
+    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal", seed=seed)

@@ -1,0 +1,49 @@
+"""The parameter-free shortcut across a change of size (He et al. 2015, section 4.2, option A)."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="epochal")
+class Shortcut(keras.layers.Layer):
+    """Keeps every `stride`-th row and column and appends channels of zeros.
+
+    Takes `[N, H, W, C]` and returns `[N, ceil(H / stride), ceil(W / stride), filters]`; no weights. The zeros
+    lie at both ends of the channel axis, as in the widely used PyTorch form; an odd one lies at the back.
+
+    Args:
+        filters: channels of the result, at least those of the input.
+        stride: step of the subsampling, in pixels.
+    """
+
+    def __init__(self, filters: int, stride: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stride = stride
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Raises ValueError where channels would have to be dropped."""
+        channels = input_shape[-1]
+        if channels is None or channels > self.filters:
+            raise ValueError(
+                f"A zero-padding shortcut can only add channels: got {channels}, asked for {self.filters}; "
+                "project with a 1x1 convolution instead."
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the subsampled and padded input."""
+        x = inputs[:, :: self.stride, :: self.stride, :]
+        missing = self.filters - inputs.shape[-1]
+        return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the halved (or otherwise divided) sizes, rounded up."""
+        batch, *sizes, _ = input_shape
+        smaller = [None if size is None else -(-size // self.stride) for size in sizes]
+        return (batch, *smaller, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the constructor takes."""
+        config: dict[str, Any] = super().get_config()
+        return {**config, "filters": self.filters, "stride": self.stride}

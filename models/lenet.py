@@ -1,0 +1,34 @@
+"""LeNet-5 (LeCun et al. 1998, Gradient-based learning applied to document recognition, section II.B)."""
+
+import keras
+from keras import layers
+
+from models import initializers
+from models.blocks import classifier
+
+CANVAS = 32  # pixels; the paper's input, in which a 28-pixel digit has a margin of 2
+
+
+def lenet5(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
+    """Returns logits `[N, num_classes]`; 61,706 parameters for grey images up to 32x32 and 10 classes.
+
+    The common modern form: average pooling without weights, tanh, C3 connected to all six maps of S2 (the
+    paper leaves some out to break symmetry), and a dense layer with softmax instead of radial basis units.
+    Images smaller than 32x32 are centred in a canvas of zeros, that is of the mean colour; larger ones are
+    taken as they are.
+    """
+    x = _on_canvas(x)
+    for i, filters in ((1, 6), (3, 16)):
+        x = layers.Conv2D(filters, 5, activation="tanh", kernel_initializer=initializers.xavier(), name=f"c{i}_conv")(x)
+        x = layers.AveragePooling2D(2, name=f"s{i + 1}_pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    for name, units in (("c5_dense", 120), ("f6_dense", 84)):
+        x = layers.Dense(units, "tanh", kernel_initializer=initializers.xavier(), name=name)(x)
+    return classifier(x, num_classes, initializer=initializers.xavier())
+
+
+def _on_canvas(x: keras.KerasTensor) -> keras.KerasTensor:
+    margins = [max(0, CANVAS - size) for size in x.shape[1:3]]
+    if not any(margins):
+        return x
+    return layers.ZeroPadding2D([(margin // 2, margin - margin // 2) for margin in margins], name="canvas")(x)

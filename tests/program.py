@@ -1,0 +1,67 @@
+"""Runs the real command line in processes of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+WALL_CLOCK = {"seconds", "images_per_second", "wall_seconds"}
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen:
+    """`epochal ARGUMENTS` in `folder`, going on beside the test."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::UserWarning:app"}
+    command = [sys.executable, "-m", "app", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def epochal(arguments: list[str], folder: Path, timeout: float = 120) -> subprocess.CompletedProcess:
+    """`epochal ARGUMENTS` in `folder`, run to its end."""
+    process = start(arguments, folder)
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def stop_when(process: subprocess.Popen, reached: Callable[[], bool], number: int, timeout: float = 90) -> int:
+    """Sends a signal as soon as `reached()`; returns the exit code. Fails when the process ends before."""
+    deadline = time.monotonic() + timeout
+    while not reached():
+        assert process.poll() is None, f"ended before it was to be stopped: {process.stderr.read()}"
+        assert time.monotonic() < deadline, "never got to where it was to be stopped"
+        time.sleep(0.002)
+    process.send_signal(number)
+    process.stderr_text = process.communicate(timeout=60)[1]
+    return process.returncode
+
+
+def steps_saved(run: Path) -> int:
+    """The step of the newest checkpoint, 0 before the first."""
+    return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=0)
+
+
+def outcome(run: Path) -> dict:
+    """All that a finished run leaves, wall-clock figures aside: equal for equal training."""
+    newest = max(run.glob("checkpoints/step-*"))
+    with open(run / "history.csv", newline="") as file:
+        history = [{key: row[key] for key in row if key not in WALL_CLOCK} for row in csv.DictReader(file)]
+    result = json.loads((run / "result.json").read_text())
+    return {
+        "state": (newest / "arrays.npz").read_bytes(),
+        "best": (run / "checkpoints/best/arrays.npz").read_bytes(),
+        "history": history,
+        "result": {key: value for key, value in result.items() if key not in WALL_CLOCK},
+    }
+
+
+__all__ = ["epochal", "outcome", "signal", "start", "steps_saved", "stop_when"]

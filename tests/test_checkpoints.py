@@ -1,0 +1,60 @@
+"""Checkpoints: every place to stop at, damage of every kind, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from app import archive
+from app.config import Config
+from app.training.checkpoints import Checkpoint, Checkpoints, newest
+from app.training.history import History
+from app.training.setup import set_up
+from app.training.train import fit
+from callbacks import EarlyStopping, GradientClipping, StepDecay
+
+CONFIG = Config(model="mlp", epochs=3, batch_size=256)  # 5 steps an epoch, the last one partial
+STEPS = 5
+
+
+class StopAt:
+    """Asks to stop at the n-th time it is asked whether to."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dict:
+    """Trains in this process until `stopping` says so; returns history and the newest checkpoint's arrays."""
+    setup = set_up(CONFIG)
+    history = History(folder / "history.csv", images_per_step=CONFIG.batch_size)
+    saver = Checkpoints(
+        folder / "checkpoints",
+        seconds=3600,
+        position=setup.batches.position,
+        stopping=stopping,
+        identity=setup.identity(),
+    )
+    watching = [StepDecay([1, 2], factor=0.5), GradientClipping(1.0), EarlyStopping("val_accuracy"), history]
+    fit(setup, watching, saver, checkpoint)
+    arrays, _ = archive.load(max((folder / "checkpoints").glob("step-*")))
+    rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history.rows]
+    return {"rows": rows, "arrays": {name: array.tobytes() for name, array in arrays.items()}}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict:
+    return trained(tmp_path_factory.mktemp("whole"), lambda: False)
+
+
+# An epoch asks 2 times a training step, once or twice a validation step and at its end: this covers two epochs.
+@pytest.mark.parametrize("count", [1, 4, 9, 10, 11, 12, 13, 14, 15, 17])
+def test_a_stop_anywhere_changes_nothing(tmp_path: Path, uninterrupted: dict, count: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, StopAt(count))
+    checkpoint = newest(tmp_path / "checkpoints", pytest.fail)
+    assert checkpoint is not None
+    assert trained(tmp_path, lambda: False, checkpoint) == uninterrupted

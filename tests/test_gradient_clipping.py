@@ -1,0 +1,158 @@
+"""Clipping against NumPy; test_callbacks_replicas.py has what happens on several devices."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callbacks import GradientClipping
+from callbacks.gradients import clip_factor, dense, global_norm
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
+
+
+def linear(optimizer, **compile_arguments):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(optimizer, "mse", **compile_arguments)
+    return model
+
+
+def numpy_steps(max_norm, steps, rate=0.1):
+    """Clipped gradient descent on the mean square error: returns kernel, bias and the norms."""
+    kernel, bias, norms = np.zeros((3, 1)), np.zeros(1), []
+    for _ in range(steps):
+        error = 2 * (X @ kernel + bias - Y) / len(X)
+        gradients = X.T @ error, error.sum(axis=0)
+        norms.append(math.sqrt(sum((g**2).sum() for g in gradients)))
+        factor = min(1, max_norm / norms[-1])
+        kernel, bias = kernel - rate * factor * gradients[0], bias - rate * factor * gradients[1]
+    return kernel, bias, norms
+
+
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize("max_norm", [0.5, 6.0, 1e3])
+def test_equals_numpy(max_norm, options):
+    model = linear(keras.optimizers.SGD(0.1), **options)
+    history = model.fit(X, Y, batch_size=8, epochs=4, verbose=0, callbacks=[GradientClipping(max_norm)]).history
+    kernel, bias, norms = numpy_steps(max_norm, 4)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, rtol=1e-5)
+    np.testing.assert_allclose(model.get_weights()[1], bias, rtol=1e-5)
+    np.testing.assert_allclose(history["gradient_norm"], norms, rtol=1e-5)
+    assert history["clipped_steps"] == [float(norm > max_norm) for norm in norms]
+
+
+def test_logs_the_mean_norm_and_the_share_of_clipped_steps_of_each_epoch():
+    clipping = GradientClipping(7.0)
+    history = linear(keras.optimizers.SGD(0.0)).fit(
+        X, Y, batch_size=2, epochs=2, shuffle=False, verbose=0, callbacks=[clipping]
+    )
+    norms = []
+    for x, y in zip(np.split(X, 4), np.split(Y, 4), strict=True):
+        norms.append(math.hypot(np.linalg.norm(x.T @ y), np.linalg.norm(y.sum())))  # 2/len(x) is 1
+    assert 0 < sum(norm > 7.0 for norm in norms) < 4
+    assert history.history["gradient_norm"] == pytest.approx([np.mean(norms)] * 2, rel=1e-5)
+    assert history.history["clipped_steps"] == [np.mean([norm > 7.0 for norm in norms])] * 2
+
+
+def test_without_a_limit_only_measures():
+    plain, measured = linear(keras.optimizers.SGD(0.1)), linear(keras.optimizers.SGD(0.1))
+    plain.fit(X, Y, epochs=3, shuffle=False, verbose=0)
+    history = measured.fit(X, Y, epochs=3, shuffle=False, verbose=0, callbacks=[GradientClipping()]).history
+    for a, b in zip(plain.get_weights(), measured.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert history["gradient_norm"] == pytest.approx(numpy_steps(1e9, 3)[2], rel=1e-5)
+    assert history["clipped_steps"] == [0.0] * 3
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_later_fit_without_it_is_not_clipped(interrupted):
+    model = linear(keras.optimizers.SGD(0.1))
+    clipping = GradientClipping(1e-3)
+    if interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, verbose=0, callbacks=[clipping, Interrupt()])
+    else:
+        model.fit(X, Y, verbose=0, callbacks=[clipping])
+    model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+    model.fit(X, Y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], numpy_steps(1e9, 1)[0], rtol=1e-5)
+    assert "apply" not in vars(model.optimizer)
+
+
+def test_a_model_compiled_anew_after_an_interruption_trains():
+    model = linear(keras.optimizers.SGD(0.1))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, verbose=0, callbacks=[GradientClipping(1e-3), Interrupt()])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+    model.fit(X, Y, batch_size=8, verbose=0, callbacks=[GradientClipping(0.5)])
+    np.testing.assert_allclose(model.get_weights()[0], numpy_steps(0.5, 1)[0], rtol=1e-5)
+
+
+def test_loss_scaling_does_not_show():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=64.0)
+    model = linear(optimizer)
+    history = model.fit(X, Y, batch_size=8, epochs=4, verbose=0, callbacks=[GradientClipping(0.5)]).history
+    kernel, _, norms = numpy_steps(0.5, 4)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, rtol=1e-5)
+    assert history["gradient_norm"] == pytest.approx(norms, rel=1e-5)
+
+
+def test_refuses_accumulated_parts_and_a_second_clipping():
+    model = linear(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    with pytest.raises(ValueError, match="each of 4 accumulated parts: use larger batches"):
+        model.fit(X, Y, verbose=0, callbacks=[GradientClipping(1.0)])
+    model = linear(keras.optimizers.SGD(0.1, name="mine"))
+    with pytest.raises(ValueError, match="'mine' is replaced already: use one GradientClipping"):
+        model.fit(X, Y, verbose=0, callbacks=[GradientClipping(1.0), GradientClipping()])
+
+
+@pytest.mark.parametrize("max_norm", [0, -1.0, math.inf, math.nan])
+def test_refuses_a_limit_that_is_none(max_norm):
+    with pytest.raises(ValueError, match=f"None or a positive number, got {max_norm}"):
+        GradientClipping(max_norm)
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0.1, 10))
+def test_clipping_keeps_the_direction_and_bounds_the_length(values, max_norm):
+    gradient = np.array(values, "float64")
+    norm = global_norm([tf.constant(gradient)])
+    clipped = gradient * clip_factor(norm, max_norm).numpy()
+    length = np.linalg.norm(gradient)
+    np.testing.assert_allclose(np.linalg.norm(clipped), min(length, max_norm), rtol=1e-9)
+    np.testing.assert_allclose(clipped @ gradient, np.linalg.norm(clipped) * length, rtol=1e-9)
+
+
+def test_a_norm_that_is_not_finite_spoils_the_gradient():
+    assert math.isnan(clip_factor(tf.constant(math.inf), 1.0))
+    assert math.isnan(clip_factor(tf.constant(math.nan), 1.0))
+
+
+def test_rows_that_occur_twice_are_summed():
+    twice = tf.IndexedSlices(tf.constant([[3.0], [1.0], [-3.0]]), tf.constant([2, 0, 2]), tf.constant([4, 1]))
+    np.testing.assert_array_equal(dense(twice), [[1.0], [0.0], [0.0], [0.0]])
+    assert global_norm([twice, tf.constant([2.0, 2.0])]) == 3.0
+
+
+def test_float16_gradients_do_not_overflow_the_norm():
+    assert global_norm([tf.fill([4], tf.constant(3e4, tf.float16))]).numpy() == pytest.approx(6e4, rel=1e-3)
+
+
+def test_gradients_that_are_none_stay_none():
+    model, clipping = linear(keras.optimizers.SGD(1.0)), GradientClipping(1.0)
+    clipping.set_model(model)
+    clipping.on_train_begin()
+    with pytest.warns(UserWarning, match="Gradients do not exist for variables"):
+        model.optimizer.apply([None, tf.constant([4.0])], model.trainable_variables)
+    np.testing.assert_array_equal(model.get_weights()[0], np.zeros((3, 1)))
+    np.testing.assert_allclose(model.get_weights()[1], [-1.0])

@@ -1,0 +1,50 @@
+"""A run that was stopped, however and wherever, ends with the same bytes as one that never was."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.program import epochal, outcome, start, steps_saved, stop_when
+
+SEED = 20261121
+# Dropout (random state), momentum, augmentation, a rate that drops, a partial last batch.
+MLP = ["train", "--model", "mlp", "--epochs", 4, "--checkpoint-seconds", 0, "--name", "run"]
+STEPS = 4 * 17
+RESNET = ["train", "--model", "resnet8", "--epochs", 2, "--checkpoint-seconds", 0.2, "--name", "run"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("whole")
+    done = epochal(MLP, folder)
+    assert done.returncode == 0, done.stderr
+    return outcome(folder / "runs/run")
+
+
+def test_killed_five_times_and_resumed(tmp_path: Path, uninterrupted: dict) -> None:
+    points = sorted(random.Random(SEED).sample(range(1, STEPS - 1), 5))
+    print(f"seed {SEED}: killed after steps {points}")
+    command, run = MLP, tmp_path / "runs/run"
+    for point in points:
+        process = start(command, tmp_path)
+        assert stop_when(process, lambda point=point: steps_saved(run) >= point, signal.SIGKILL) == -signal.SIGKILL
+        command = ["train", "--resume"]
+    done = epochal(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert outcome(run) == uninterrupted
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, number: int, code: int) -> None:
+    run = tmp_path / "runs/run"
+    process = start([*MLP[:-4], "--checkpoint-seconds", 3600, "--name", "run"], tmp_path)
+    point = random.Random(SEED + number).randrange(1, 4)
+    assert stop_when(process, lambda: (run / "history.csv").exists(), number) == code
+    assert "stopping after this step and saving" in process.stderr_text
+    assert f"epochal train --resume {Path('runs/run')}" in process.stderr_text
+    assert 17 <= steps_saved(run) <= STEPS, point
+    assert epochal(["train", "--resume", "runs/run"], tmp_path).returncode == 0
+    whole = {key: value for key, value in uninterrupted.items() if key not in ("state",)}
+    assert {key: value for key, value in outcome(run).items() if key != "state"} == whole
