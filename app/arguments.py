@@ -145,6 +145,8 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
     """
     parser = train_parser()
     arguments = normalised(arguments, _flags(parser))
+    print_config = "--print_config" in arguments  # jsonargparse has its own meaning for it
+    arguments = [token for token in arguments if token != "--print_config"]
     config, own = _parsed(parser, arguments)
     if own.resume is not None:
         given = {token[2:].split("=")[0] for token in arguments if token.startswith("--")}
@@ -158,7 +160,7 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         layers += _tokens(flatten(read_yaml(Path(own.config)), own.config))
     if layers:
         config, _ = _parsed(parser, layers + arguments)
-    return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=own.print_config)
+    return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=print_config)
 
 
 def train_help() -> str:

@@ -20,7 +20,7 @@ class Augment:
     Args:
         pad_crop: pad by this many pixels and crop back at a random place (null: an eighth of the side, up to 64 pixels)
         flip: mirror half of the images left to right (null: yes, except for digits)
-        scale_crop: store images 8/7 larger and crop (256 to 224 style) at random; centre crop elsewhere (null: above 64 pixels)
+        scale_crop: store images 8/7 larger, crop at random (256 to 224 style), centrally elsewhere (null: above 64 px)
     """
 
     pad_crop: int | None = None
@@ -42,7 +42,7 @@ class Schedule:
     """Steps of the learning rate, in epochs.
 
     Args:
-        milestones: epochs (counted from 0) at which the rate is multiplied by factor (null: at 1/2 and 3/4 of the epochs)
+        milestones: numbers of epochs after which the rate is multiplied by factor (null: after 1/2 and 3/4 of them)
         every: instead of milestones: every so many epochs
         factor: what the rate is multiplied by
     """
@@ -64,7 +64,7 @@ class Optim:
     """What goes with the optimizer.
 
     Args:
-        options: further arguments of the Keras optimizer, for instance '{"momentum": 0.8}' (null: Nesterov momentum 0.9 for sgd)
+        options: further arguments of the Keras optimizer, as '{"momentum": 0.8}' (null: for sgd Nesterov momentum 0.9)
         weight_decay: coupled L2 on kernels only: adds weight_decay * w to the gradient
         clip_norm: largest global norm of the gradient (null: measured, not clipped)
     """

@@ -173,6 +173,8 @@ def _others() -> dict[str, bytes]:
         "gif": encoded(image, "GIF"),
         "gif, grey": encoded(image.convert("L"), "GIF"),
         "gif, animated": encoded(image, "GIF", **animated),
+        "gif, long comment": encoded(image, "GIF", comment=b"!\x2c\0" * 300),
+        "gif, animated, comment": encoded(image, "GIF", comment=b"!\x2c\0" * 99, **animated),
         "gif, not interlaced": encoded(image, "GIF", interlace=0),
         "bmp, 24 bits": encoded(image, "BMP"),
         "bmp, 32 bits": encoded(image.convert("RGBA"), "BMP"),
@@ -220,6 +222,7 @@ def broken() -> dict[str, Broken]:
     foreign = "not a JPEG, PNG, GIF, BMP or WebP image"
     large = "more than 64 megapixels"
     size_at = jpeg.index(b"\xff\xc0") + 5
+    frame_size_at = gif.index(struct.pack("<BHHHH", 0x2C, 0, 0, WIDTH, HEIGHT)) + 5
     frame_at = webp.index(b"\x9d\x01\x2a") + 3
     return {
         "empty": Broken(b"", "empty file"),
@@ -253,6 +256,10 @@ def broken() -> dict[str, Broken]:
         "gif: no frame": Broken(gif[:13] + b";", header),
         "gif: half": Broken(gif[: len(gif) // 2], header),
         "gif: too large": Broken(gif[:6] + b"\xff\xff\xff\xff" + gif[10:], large),
+        "gif: frame larger than its canvas": Broken(
+            gif[:frame_size_at] + b"\xff\xff\xff\xff" + gif[frame_size_at + 4 :], large
+        ),
+        "gif: nothing but extensions": Broken(gif[:13] + b"\x21\xfe\1x\0" * 3000, header),
         "bmp: start only": Broken(b"BM" + bytes(4), header),
         "bmp: half": Broken(encoded(image, "BMP")[:600], cannot),
         "bmp: 1 bit": Broken(encoded(image.convert("1"), "BMP"), cannot),
@@ -260,8 +267,10 @@ def broken() -> dict[str, Broken]:
         "bmp: run lengths": Broken(
             bmp((4, 4), b"\4\1\0\0" * 3 + b"\4\2\0\1", bits=8, compression=1, palette=bytes(1024)), cannot
         ),
+        "bmp: palette past the end": Broken(encoded(image, "BMP")[:54].replace(b"(\0", b"\xff\xfe", 1), header),
         "bmp: too large": Broken(bmp((20_000, 20_000), bytes(64)), large),
         "webp: start only": Broken(webp[:12], header),
+        "webp: twelve bytes": Broken(b"RIFF\xe9\xff\xff\xffWEBP", header),
         "webp: half": Broken(webp[: len(webp) // 2], header),
         "webp: too large": Broken(webp[:frame_at] + struct.pack("<HH", 16_000, 16_000) + webp[frame_at + 4 :], large),
     }

@@ -72,9 +72,10 @@ def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     length = tf.size(content)
     lengths = tf.cast(content, tf.int32)
     link = tf.minimum(tf.range(length) + tf.where(lengths > 0, lengths + 1, 0), length - 1)
-    steps = tf.cast(tf.math.ceil(tf.math.log(tf.cast(length, tf.float64)) / tf.math.log(2.0)), tf.int32)
     _, chain_end = tf.while_loop(
-        lambda step, link: step < steps, lambda step, link: (step + 1, tf.gather(link, link)), (0, link)
+        lambda reach, link: reach < tf.cast(length, tf.int64),
+        lambda reach, link: (2 * reach, tf.gather(link, link)),
+        (tf.constant(1, tf.int64), link),
     )
 
     def after(at: tf.Tensor) -> tf.Tensor:

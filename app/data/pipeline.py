@@ -52,7 +52,7 @@ class TrainingBatches:
         count, last = len(self.split), self.steps - 1
 
         def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
-            # A resumed epoch begins at `start` but keeps its cardinality; what lies past the last step is never asked for.
+            # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last step is asked for.
             step = tf.minimum(step + self.position.start, last)
             first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
             epoch = self.position.epoch.read_value()

@@ -41,6 +41,7 @@ class BadFiles(UsageError):
     def __init__(self, message: str, bad: Sequence[BadFile]) -> None:
         super().__init__(message)
         self.bad = tuple(bad)
+        self.details = self.table()
 
     def table(self) -> str:
         """One line a file: its path, then the reason."""

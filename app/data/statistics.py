@@ -9,7 +9,7 @@ _SAMPLE = 20_000  # images that stand for a streamed split: the mean is then kno
 
 
 def mean_and_deviation(split: Split, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per-channel mean and standard deviation over all pixels of the split (of 20,000 images where it is larger and streamed).
+    """Per-channel mean and standard deviation over the pixels of the split (of 20,000 images of a larger streamed one).
 
     A channel without variance gets deviation 1, so that it is centred and never divided by zero.
     """

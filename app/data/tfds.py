@@ -53,7 +53,7 @@ def _advice(name: str, root: Path) -> str:
     if name.split("/")[0] not in known:
         close = get_close_matches(name, [*known, "digits"], n=1)
         meant = f"did you mean {close[0]}? " if close else ""
-        return f"dataset {name!r}: no folder and no TFDS data set of that name; {meant}give digits, a TFDS name or a folder"
+        return f"dataset {name!r}: neither a folder nor a TFDS name; {meant}give digits, a TFDS name or a folder"
     return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
 
 
@@ -73,8 +73,8 @@ def builder_of(prepared: Prepared) -> Any:
     features = builder.info.features
     if (
         not keys
-        or not isinstance(features.get(keys[0]), tfds.features.Image)
-        or not isinstance(features.get(keys[1]), tfds.features.ClassLabel)
+        or not isinstance(features[keys[0]], tfds.features.Image)
+        or not isinstance(features[keys[1]], tfds.features.ClassLabel)
     ):
         raise UsageError(f"dataset {prepared.name!r} does not map one image to one class; choose another")
     if builder.info.file_format.value != "tfrecord":

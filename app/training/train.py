@@ -56,9 +56,7 @@ def resume(run: Run, config: Config) -> None:
             config.epochs * setup.batches.steps,
             checkpoint.epoch * setup.batches.steps + checkpoint.step,
         )
-        say(
-            f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done"
-        )
+        say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done")
     else:
         say(f"resuming {run.folder} from its beginning: it was stopped before its first checkpoint")
     _train(setup, run, checkpoint)

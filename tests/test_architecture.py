@@ -1,0 +1,59 @@
+"""The rules that keep the tree readable: which way imports point, and how large things may get."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "models": {"app", "callbacks"},
+    "callbacks": {"app", "models"},
+    "app/data": {"callbacks", "models", "app.training", "app.evaluation", "app.export"},
+    "app/evaluation": {"callbacks", "app.training", "app.export"},
+    "app/export": {"callbacks", "app.training"},
+}
+LIGHT = ["app/cli.py", "app/config.py", "app/errors.py", "app/runs.py", "app/arguments.py", "app/storage.py"]
+
+
+def trees(room: str):
+    return [(path, ast.parse(path.read_text())) for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imports(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_follow_the_arrows(room: str) -> None:
+    found = trees(room)
+    assert found
+    for path, tree in found:
+        for name in imports(tree):
+            crossed = [other for other in FORBIDDEN[room] if name == other or name.startswith(f"{other}.")]
+            assert not crossed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_no_tensorflow_at_the_start(name: str) -> None:
+    tree = ast.parse((ROOT / name).read_text())
+    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    assert not {word.split(".")[0] for word in imports(top)} & {"tensorflow", "keras", "models", "callbacks", "numpy"}
+
+
+@pytest.mark.parametrize("room", ["app", "models", "callbacks"])
+def test_sizes(room: str) -> None:
+    for path, tree in trees(room):
+        assert len(path.read_text().splitlines()) <= (120 if room == "callbacks" else 300), path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                assert body[-1].end_lineno - body[0].lineno < 40, f"{path}: {node.name} is long"
+                given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                assert len([a for a in given if a.arg not in ("self", "cls")]) <= 6, f"{path}: {node.name}"

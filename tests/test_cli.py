@@ -1,0 +1,153 @@
+"""The command line's manners: one line and an exit code for every mistake, nothing left behind, quick answers."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app import runs
+from app.arguments import train_arguments
+from app.cli import main
+from app.config import Config
+from app.errors import UsageError
+from tests.program import epochal
+
+MISTAKES = {
+    "unknown command": (["trian"], "did you mean train"),
+    "unknown flag": (["train", "--epoch", "3"], "did you mean --epochs"),
+    "missing value": (["train", "--epochs"], "expected one argument"),
+    "not a number": (["train", "--epochs", "many"], "expected int, got many"),
+    "fraction of an epoch": (["train", "--epochs", "1.5"], "expected int"),
+    "negative": (["train", "--epochs", "-1"], "from 1 to 100000"),
+    "NaN": (["train", "--learning-rate", "nan"], "learning_rate"),
+    "zero rate": (["train", "--learning-rate", "0"], "above 0"),
+    "infinite decay": (["train", "--optim.weight-decay", "inf"], "weight_decay"),
+    "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
+    "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
+    "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),
+    "path as a name": (["train", "--name", "../x"], "letters, digits"),
+    "uneven devices": (["train", "--devices", "3"], "multiple of the 3 devices"),
+    "stray word": (["train", "digits"], "unrecognized"),
+    "unknown data set": (["train", "--dataset", "cifar01"], "did you mean cifar10"),
+    "not prepared": (["train", "--dataset", "mnist", "--data-dir", "nowhere"], "tfds build mnist"),
+    "missing folder": (["train", "--dataset", "./photos"], "missing"),
+    "unknown recipe": (["train", "--recipe", "mnist"], "mnist-lenet5"),
+    "missing file": (["train", "--config", "none.yaml"], "No such file"),
+    "resume with flags": (["train", "--resume", "x", "--epochs", "3"], "drop --epochs"),
+    "nothing to resume": (["train", "--resume"], "no run to resume"),
+    "unknown run": (["evaluate", "nothing"], "no run there"),
+    "no image": (["predict", "nothing"], "IMAGE"),
+}
+FILES = {
+    "unknown key": ("epoch: 3", "did you mean epochs"),
+    "unknown inner key": ("optim: {momentum: 0.5}", "optim.momentum"),
+    "wrong type": ("epochs: [1]", "epochs"),
+    "duplicate key": ("epochs: 1\nepochs: 2", "twice"),
+    "alias": ("epochs: &a 1\nseed: *a", "aliases"),
+    "code": ("!!python/object/apply:os.system [ls]", "YAML"),
+    "no mapping": ("- 1", "no configuration"),
+    "torn": ("epochs: [1", "YAML"),
+    "empty": ("", "no configuration"),
+    "too large": ("#" * 1_000_001, "larger"),
+}
+
+
+def refused(arguments: list[str], expected: str, capsys) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert captured.out == ""
+    assert len(errors) == 1
+    assert captured.err.splitlines()[-1] == errors[0]
+    assert expected in errors[0]
+    assert list(Path.cwd().iterdir()) in ([], [Path.cwd() / "given.yaml"])
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("app.signals.STOP.install", lambda: None)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake: str, capsys) -> None:
+    refused(*MISTAKES[mistake], capsys)
+
+
+@pytest.mark.parametrize("mistake", FILES)
+def test_a_bad_file_is_one_line(mistake: str, capsys) -> None:
+    text, expected = FILES[mistake]
+    Path("given.yaml").write_text(text)
+    refused(["train", "--config", "given.yaml"], expected, capsys)
+
+
+def test_flags_beat_the_file_which_beats_the_recipe() -> None:
+    Path("given.yaml").write_text("epochs: 7\nseed: 5\n")
+    asked = train_arguments(["--recipe", "mnist-lenet5", "--config", "given.yaml", "--seed", "6"])
+    assert (asked.config.dataset, asked.config.epochs, asked.config.seed) == ("mnist", 7, 6)
+
+
+@pytest.mark.parametrize("flag", ["--batch-size", "--batch_size"])
+def test_dashes_and_underscores(flag: str) -> None:
+    assert train_arguments([flag, "32"]).config.batch_size == 32
+
+
+def test_printed_configuration_reproduces_itself(capsys) -> None:
+    assert main(["train", "--print-config", "--epochs", "3", "--augment.flip", "false", "--data-dir", "null"]) == 0
+    text = capsys.readouterr().out
+    Path("given.yaml").write_text(text)
+    assert main(["train", "--print-config", "--config", "given.yaml"]) == 0
+    assert capsys.readouterr().out == text
+    assert yaml.safe_load(text)["augment"] == {"pad_crop": None, "flip": False, "scale_crop": None}
+
+
+def test_every_recipe_is_valid() -> None:
+    folder = Path(__file__).parent.parent / "app/recipes"
+    for recipe in folder.glob("*.yaml"):
+        assert train_arguments(["--recipe", recipe.stem]).config != Config()
+
+
+def test_help_is_quick_and_names_the_exit_codes() -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "app", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert time.monotonic() - began < 2  # 0.1 s on an idle core; a loaded machine must not fail the suite
+    assert "tensorflow" not in done.stderr
+    assert all(code in done.stdout for code in ("130", "143", "storage"))
+
+
+def test_runs_never_share_a_folder() -> None:
+    assert [runs.claim("x").folder.name for _ in range(3)] == ["x", "x-2", "x-3"]
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    run = runs.claim("x")
+    run.write_config(Config())
+    with run.locked():
+        done = epochal(["train", "--resume", "runs/x"], tmp_path)
+    assert done.returncode == 6
+    assert "in use by process" in done.stderr
+
+
+def test_a_changed_configuration_is_refused_by_name() -> None:
+    from app.training.train import _check_identity
+
+    stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
+    with pytest.raises(UsageError, match="seed"):
+        _check_identity(stored, {"config": {"epochs": 1, "seed": 1}, "data": "a"}, runs.Run(Path("x")))
+
+
+def test_models_as_json(capsys) -> None:
+    from models.complexity import describe
+
+    row = describe("resnet20")
+    assert json.loads(json.dumps(row.__dict__))["params"] == 269_722
