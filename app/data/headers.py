@@ -8,8 +8,10 @@ _EXIF_MARK = b"Exif\0\0"
 _APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
 _ORIENTATION, _SHORT = 0x0112, 3
 _LITTLE_ENDIAN, _BIG_ENDIAN = 0x002A4949, 0x2A004D4D  # "II*\0" and "MM\0*" read as little-endian numbers
-# No picture has as many; without a limit a file of nothing else would keep the loop busy for minutes
-_MAX_EXTENSIONS = 1000
+_EXTENSION = 0x21
+# No picture has as many; without limits a file of nothing else would keep the loops busy for minutes
+_MAX_EXTENSIONS = 100
+_LONGEST_RUN = 256 * 1024
 
 
 def number(raw: tf.Tensor, at: tf.Tensor | int, size: int, big: tf.Tensor | bool = False) -> tf.Tensor:
@@ -64,32 +66,37 @@ def webp_sides(raw: tf.Tensor, extended: tf.Tensor, lossless: tf.Tensor) -> tupl
 
 
 def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the first image descriptor of a GIF begins and where its data end (GIF89a, sections 15 and 20 to 26).
+    """Offsets, int64, of a GIF's first image descriptor and of the end of its data (GIF89a, sections 15, 20 to 26).
 
-    Data lie in chains of blocks, each led by its length, up to one of length 0. Following the link of every byte
-    to the link it leads to doubles the distance, so that all chains are followed to their ends in a few steps.
+    `content` (uint8 vector) ends in a zero.
     """
-    length = tf.size(content)
-    lengths = tf.cast(content, tf.int32)
-    link = tf.minimum(tf.range(length) + tf.where(lengths > 0, lengths + 1, 0), length - 1)
-    _, chain_end = tf.while_loop(
-        lambda reach, link: reach < tf.cast(length, tf.int64),
-        lambda reach, link: (2 * reach, tf.gather(link, link)),
-        (tf.constant(1, tf.int64), link),
-    )
 
-    def after(at: tf.Tensor) -> tf.Tensor:
-        return tf.gather(chain_end, tf.minimum(at, length - 1)) + 1
+    def byte(at: int | tf.Tensor) -> tf.Tensor:
+        return number(content, at, 1)
 
     def table(at: int | tf.Tensor) -> tf.Tensor:
-        flags = tf.gather(lengths, tf.minimum(at, length - 1))
-        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
-
-    def is_extension(at: tf.Tensor) -> tf.Tensor:
-        return tf.gather(content, tf.minimum(at, length - 1)) == 0x21
+        return tf.where(byte(at) >= 128, 3 * 2 ** (byte(at) % 8 + 1), 0)
 
     frame = tf.while_loop(
-        is_extension, lambda at: (after(at + 2),), (13 + table(10),), maximum_iterations=_MAX_EXTENSIONS
+        lambda at: byte(at) == _EXTENSION,
+        lambda at: (_end_of_blocks(content, at + 2, limit=300),),
+        (13 + table(10),),
+        maximum_iterations=_MAX_EXTENSIONS,
     )[0]
-    end = after(frame + 10 + table(frame + 9) + 1)
-    return tf.cast(frame, tf.int64), tf.cast(end, tf.int64)
+    return frame, _end_of_blocks(content, frame + 10 + table(frame + 9) + 1, limit=20_000)
+
+
+def _end_of_blocks(content: tf.Tensor, start: tf.Tensor, *, limit: int) -> tf.Tensor:
+    """Where a chain of blocks ends: each is led by its length, the last has length 0.
+
+    Nearly all have the greatest length, 255: a run of these is passed in one step, of which there are `limit`.
+    """
+
+    def step(at: tf.Tensor) -> tuple[tf.Tensor]:
+        shorter = tf.concat([content[at : at + _LONGEST_RUN : 256] != 255, [True]], axis=0)
+        at += 256 * tf.argmax(shorter)
+        length = number(content, at, 1)
+        return (at + tf.where(length > 0, length + 1, 0),)
+
+    more = tf.while_loop(lambda at: number(content, at, 1) > 0, step, (start,), maximum_iterations=limit)
+    return more[0] + 1

@@ -87,20 +87,6 @@ def share(
     return start, tf.minimum(start + each, end)
 
 
-class _Shared(tf.distribute.DistributedDataset):
-    """A distributed data set that states its number of global batches; TensorFlow would count every replica's part."""
-
-    def __init__(self, parts: Any, steps: int) -> None:
-        self._parts, self.cardinality = parts, steps
-
-    @property
-    def element_spec(self) -> Any:
-        return self._parts.element_spec
-
-    def __iter__(self) -> Any:
-        return iter(self._parts)
-
-
 def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, strategy: Any) -> Any:
     """A data set of `batch(step, replica, replicas)`, each replica's part made for it alone."""
 
@@ -115,6 +101,8 @@ def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, 
 
     if strategy is None:
         return parts(1)
-    return _Shared(
-        strategy.distribute_datasets_from_function(lambda context: parts(context.num_replicas_in_sync)), steps
-    )
+    distributed = strategy.distribute_datasets_from_function(lambda context: parts(context.num_replicas_in_sync))
+    # TensorFlow counts every replica's part; Keras needs the number of global batches, and takes no other class.
+    assert distributed.cardinality == steps * strategy.num_replicas_in_sync
+    distributed._cardinality = steps
+    return distributed

@@ -1,0 +1,53 @@
+"""Trains twenty steps on some devices in a process of its own and stores the weights: see test_replicas.py."""
+
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from app.config import Augment, Config, Optim
+from app.data.pipeline import evaluation_batches
+from app.training.setup import set_up
+from app.training.steps import Callbacks
+from callbacks import GradientClipping
+
+CASES = {
+    # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of two leaves two
+    # of four replicas empty.
+    "mlp": Config(model="mlp", epochs=10, batch_size=1076, optim=Optim(clip_norm=0.5)),
+    # Batch norm over the global batch; 1,078 = 19 * 56 + 14 images: 20 steps, the last one partial.
+    "resnet8": Config(model="resnet8", epochs=1, batch_size=56, learning_rate=0.01, augment=Augment(pad_crop=1)),
+}
+
+
+def main(case: str, devices: str, floats: str, target: str) -> None:
+    """Stores weights and the last epoch's figures."""
+    config = replace(CASES[case], devices=int(devices), optim=replace(CASES[case].optim, options={"momentum": 0.9}))
+    if floats == "float64":
+        keras.config.set_floatx("float64")
+        object.__setattr__(config, "precision", "float64")
+    setup = set_up(config)
+    size = setup.dataset.preprocessing.image_size
+    everyone = Callbacks(
+        [GradientClipping(config.optim.clip_norm)],
+        add_history=True,
+        model=setup.model,
+        epochs=config.epochs,
+        steps=setup.batches.steps,
+    )
+    history = setup.model.fit(
+        setup.batches.dataset(setup.strategy),
+        epochs=config.epochs,
+        validation_data=evaluation_batches(setup.dataset.validation, 100, size, setup.strategy),
+        callbacks=everyone,
+        shuffle=False,
+        verbose=0,
+    )
+    figures = np.array([history.history[key][-1] for key in sorted(history.history)])
+    steps = int(setup.model.optimizer.iterations.numpy())
+    np.savez(target, *[w.numpy() for w in setup.model.weights], figures=figures, steps=steps)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
