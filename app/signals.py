@@ -33,6 +33,8 @@ class Stop:
             yield lambda: self.exit_code != 0
         finally:
             self._deferred = False
+        if self.exit_code:  # it came after the last place that could act on it
+            raise KeyboardInterrupt
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         again, self.exit_code = self.exit_code != 0, 128 + number

@@ -56,7 +56,9 @@ def main(pairs: int) -> None:
     images = STEPS * setup.config.batch_size
     print(f"bare loop: {statistics.median(images / bare for bare, _, _ in times):.0f} images/s")
     print(f"application / bare loop: {statistics.median(whole / bare for bare, whole, _ in times):.3f} of the time")
-    print(f"input pipeline alone: {statistics.median(bare / alone for bare, _, alone in times):.0f} times the bare loop")
+    print(
+        f"input pipeline alone: {statistics.median(bare / alone for bare, _, alone in times):.0f} times the bare loop"
+    )
 
 
 def _started(setup: Setup) -> Callbacks:

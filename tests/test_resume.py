@@ -12,7 +12,6 @@ SEED = 20261121
 # Dropout (random state), momentum, augmentation, a rate that drops, a partial last batch.
 MLP = ["train", "--model", "mlp", "--epochs", 4, "--checkpoint-seconds", 0, "--name", "run"]
 STEPS = 4 * 17
-RESNET = ["train", "--model", "resnet8", "--epochs", 2, "--checkpoint-seconds", 0.2, "--name", "run"]
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +35,15 @@ def test_killed_five_times_and_resumed(tmp_path: Path, uninterrupted: dict) -> N
     assert outcome(run) == uninterrupted
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, number: int, code: int) -> None:
     run = tmp_path / "runs/run"
     process = start([*MLP[:-4], "--checkpoint-seconds", 3600, "--name", "run"], tmp_path)
-    point = random.Random(SEED + number).randrange(1, 4)
     assert stop_when(process, lambda: (run / "history.csv").exists(), number) == code
     assert "stopping after this step and saving" in process.stderr_text
     assert f"epochal train --resume {Path('runs/run')}" in process.stderr_text
-    assert 17 <= steps_saved(run) <= STEPS, point
+    assert 17 <= steps_saved(run) <= STEPS
     assert epochal(["train", "--resume", "runs/run"], tmp_path).returncode == 0
-    whole = {key: value for key, value in uninterrupted.items() if key not in ("state",)}
-    assert {key: value for key, value in outcome(run).items() if key != "state"} == whole
+    assert outcome(run) == uninterrupted

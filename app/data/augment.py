@@ -78,7 +78,9 @@ def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: 
 def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> tf.Tensor:
     """The index at each position (int64) of the epoch's permutation of `count` items."""
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    return tf.random.experimental.index_shuffle(positions, seed=key, max_index=count - 1)
+    # One position more than asked for: TensorFlow refuses to shuffle none, which is what an idle replica gets.
+    asked = tf.concat([positions, [0]], axis=0)
+    return tf.random.experimental.index_shuffle(asked, seed=key, max_index=count - 1)[:-1]
 
 
 Order = Callable[[tf.Tensor], tf.Tensor]
