@@ -146,7 +146,7 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
     parser = train_parser()
     arguments = normalised(arguments, _flags(parser))
     print_config = "--print_config" in arguments  # jsonargparse has its own meaning for it
-    arguments = [token for token in arguments if token != "--print_config"]
+    arguments = [word for word in arguments if word != "--print_config"]
     config, own = _parsed(parser, arguments)
     if own.resume is not None:
         given = {token[2:].split("=")[0] for token in arguments if token.startswith("--")}

@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -24,7 +25,8 @@ from app.training.train import _observers
 STEPS = 20
 
 
-def seconds(block) -> float:
+def seconds(block: Callable[[], None]) -> float:
+    """Wall time of one block."""
     began = time.perf_counter()
     block()
     return time.perf_counter() - began

@@ -38,6 +38,7 @@ def train(config: Config) -> Run:
         run.write_json("environment.json", environment())
         run.write_json("data.json", _data_card(setup))
         say(f"run: {run.folder}")
+        run.log(f"started: {config.model} on {config.dataset}")
         _train(setup, run, None)
     return run
 
@@ -59,6 +60,7 @@ def resume(run: Run, config: Config) -> None:
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done")
     else:
         say(f"resuming {run.folder} from its beginning: it was stopped before its first checkpoint")
+    run.log("resumed" if checkpoint else "started again")
     _train(setup, run, checkpoint)
 
 
@@ -119,7 +121,8 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
     ended = Training(
         config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
     )
-    conclude(run, setup.model, dataset, ended)
+    result = conclude(run, setup.model, dataset, ended)
+    run.log(f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}")
 
 
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:

@@ -1,0 +1,82 @@
+"""The real commands, one after the other, on a folder of images: train, evaluate, predict, export."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.program import epochal
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    generator = np.random.default_rng(0)
+    for number, name in enumerate(("dark", "light")):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = generator.integers(100 * number, 100 * number + 100, (20 + i % 3, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
+    done = epochal(
+        ["train", "--dataset", "./photos", "--image-size", 16, "--model", "softmax", "--epochs", 8, "--name", "r"],
+        folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_what_the_readme_says(trained: Path) -> None:
+    names = {path.name for path in (trained / "runs/r").iterdir()}
+    promised = (
+        "config.yaml environment.json data.json history.csv result.json log.txt tensorboard checkpoints curves.png"
+    )
+    assert names >= {*promised.split(), "confusion.png", "report.html"}
+    result = json.loads((trained / "runs/r/result.json").read_text())
+    assert result["test_count"] == 8
+    assert result["test_accuracy"] == 1.0
+
+
+def test_evaluate_gives_the_runs_own_figures(trained: Path) -> None:
+    done = epochal(["evaluate", "r", "--json"], trained)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((trained / "runs/r/result.json").read_text())
+    figures = json.loads(done.stdout)
+    assert figures == {key: result[key] for key in figures}
+
+
+def test_predict_and_export_agree_on_files(trained: Path) -> None:
+    import tensorflow as tf
+
+    files = [f"photos/{name}/{i}.png" for name in ("dark", "light") for i in (0, 1)]
+    predicted = epochal(["predict", "r", "--json", *files], trained)
+    assert predicted.returncode == 0, predicted.stderr
+    rows = [json.loads(line) for line in predicted.stdout.splitlines()]
+    assert [row["label"] for row in rows] == ["dark", "dark", "light", "light"]
+    exported = epochal(["export", "r"], trained)
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stdout == "saved_models/r/1\n"
+    loaded = tf.saved_model.load(str(trained / "saved_models/r/1"))
+    answer = loaded.signatures["serving_bytes"](tf.constant([(trained / name).read_bytes() for name in files]))
+    expected = [[row["probabilities"][name] for name in ("dark", "light")] for row in rows]
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    assert (trained / "saved_models/r/1/assets/labels.txt").read_text() == "dark\nlight\n"
+
+
+def test_a_bad_file_is_named_and_nothing_is_left(trained: Path) -> None:
+    bad = trained / "photos/dark/zz.png"
+    bad.write_bytes(b"no image")
+    done = epochal(["train", "--dataset", "./photos", "--image-size", 16, "--name", "never"], trained)
+    bad.unlink()
+    assert done.returncode == 2
+    assert "zz.png" in done.stderr
+    assert not (trained / "runs/never").exists()
+
+
+def test_a_loss_that_explodes_is_exit_code_5(trained: Path) -> None:
+    command = ["train", "--model", "mlp", "--learning-rate", "1e30", "--name", "nan"]
+    done = epochal(command, trained)
+    assert done.returncode == 5, done.stderr
+    assert "not finite at step" in done.stderr.splitlines()[-1]
+    assert not (trained / "runs/nan/checkpoints/best").exists()
