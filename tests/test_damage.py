@@ -18,7 +18,7 @@ def checkpoints(tmp_path: Path) -> Path:
     """Two whole checkpoints, of steps 1 and 2."""
     for step in (1, 2):
         arrays = {"model/0000/w": np.arange(12.0) * step}
-        archive.save(tmp_path / f"step-{step:08d}", arrays, {**VALUES, "step": step})
+        archive.save(tmp_path / f"epoch-000001-step-{step:08d}", arrays, {**VALUES, "step": step})
     return tmp_path
 
 
@@ -39,13 +39,13 @@ DAMAGE = {
 @pytest.mark.parametrize("name", [archive.ARRAYS, archive.VALUES, storage.MANIFEST])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_named_and_the_one_before_used(checkpoints: Path, damage: str, name: str) -> None:
-    DAMAGE[damage](checkpoints / "step-00000002" / name)
+    DAMAGE[damage](checkpoints / "epoch-000001-step-00000002" / name)
     said: list[str] = []
     found = newest(checkpoints, said.append)
     assert found is not None
     assert found.step == 1
     assert len(said) == 1
-    assert "step-00000002" in said[0]
+    assert "epoch-000001-step-00000002" in said[0]
 
 
 def test_all_damaged_is_an_error(checkpoints: Path) -> None:
@@ -56,7 +56,7 @@ def test_all_damaged_is_an_error(checkpoints: Path) -> None:
 
 
 def test_a_half_written_one_is_swept(checkpoints: Path) -> None:
-    shutil.copytree(checkpoints / "step-00000002", checkpoints / ".tmp-x")
+    shutil.copytree(checkpoints / "epoch-000001-step-00000002", checkpoints / ".tmp-x")
     assert newest(checkpoints, pytest.fail).step == 2
     assert not (checkpoints / ".tmp-x").exists()
 

@@ -38,7 +38,7 @@ class Checkpoints(keras.callbacks.Callback):
     iterators, say where training stands, so a resumed run sees the same images as one that was never stopped.
 
     Args:
-        folder: where checkpoints are published as step-00001234/.
+        folder: where checkpoints are published, as epoch-000012-step-00001234/: epochs done, and steps of the next.
         seconds: the longest time between checkpoints.
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
@@ -101,18 +101,15 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Saves when it is time, or when a stop was asked for."""
         self._step = batch + 1
-        now = time.monotonic()
-        due = now - self._saved + (now - self._stepped) >= self._seconds
-        self._stepped = now
         if self._step == self.params["steps"]:
             self._metrics = self._metric_values()  # validation will overwrite them
-        if due or self._stopping():
+        if self._due() or self._stopping():
             self.save()
             self._stop_if_asked()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """During validation the state to save is that of the epoch's last step."""
-        if self._stopping():
+        if self._due() or self._stopping():
             self.save(metrics=self._metrics)
             self._stop_if_asked()
 
@@ -120,7 +117,7 @@ class Checkpoints(keras.callbacks.Callback):
         """The next place to go on from is the next epoch's first step."""
         self._epoch, self._step = epoch + 1, 0
         self._ended = self.model.stop_training or self._epoch == self.params["epochs"]
-        if self._ended or self._stopping() or time.monotonic() - self._saved >= self._seconds:
+        if self._due() or self._ended or self._stopping():
             self.save()
             self._stop_if_asked()
 
@@ -133,7 +130,7 @@ class Checkpoints(keras.callbacks.Callback):
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})
-        name = f"step-{self._epoch * self.params['steps'] + self._step:08d}"
+        name = f"epoch-{self._epoch:06d}-step-{self._step:08d}"
         if not (self._folder / name).exists():
             place = {"epoch": self._epoch, "step": self._step, "ended": self._ended, "elapsed": self.elapsed}
             archive.save(self._folder / name, arrays | more, {**place, "identity": self._identity, "callbacks": values})
@@ -144,6 +141,12 @@ class Checkpoints(keras.callbacks.Callback):
     def _metric_values(self) -> dict[str, np.ndarray]:
         named = state.variables_of(self.model)
         return archive.arrays_of({name: v for name, v in named.items() if name.startswith("metrics/")})
+
+    def _due(self) -> bool:
+        """Whether waiting for the end of another step like the last one would lose too much."""
+        now = time.monotonic()
+        last, self._stepped = now - self._stepped, now
+        return now - self._saved + last >= self._seconds
 
     def _stop_if_asked(self) -> None:
         if self._stopping():
@@ -176,7 +179,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def _published(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True)
+    return sorted(folder.glob("epoch-*"), reverse=True)
 
 
 def _name(callback: Any) -> str:
