@@ -20,8 +20,8 @@ class GradientClipping(keras.callbacks.Callback):
     all-reduce. It sits on `model.optimizer.apply` until training ends, or the next fit begins if an
     exception ended this one. A norm that is not finite makes the gradient NaN on all replicas, so that a
     LossScaleOptimizer skips the step. Logs `gradient_norm` (mean over the epoch's other steps, before
-    clipping, without loss scaling; infinite if there were none) and `clipped_steps` (the share of those
-    that were clipped).
+    clipping, without loss scaling; infinite if there were none) and, with a limit, `clipped_steps` (the
+    share of those that were clipped).
 
     Raises:
         ValueError: `max_norm` out of range, an accumulating optimizer, or two of these in one fit.
@@ -59,7 +59,8 @@ class GradientClipping(keras.callbacks.Callback):
         norms, clipped, steps = self.get_state().values()
         if logs is not None:
             logs["gradient_norm"] = norms / steps if steps else math.inf
-            logs["clipped_steps"] = clipped / steps if steps else 0.0
+            if self.max_norm is not None:
+                logs["clipped_steps"] = clipped / steps if steps else 0.0
         self._totals.assign(tf.zeros(3))
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

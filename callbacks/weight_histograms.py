@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from callbacks.failure import undo_on_failure
 from callbacks.gradients import dense
+
+_BUCKETS = 30  # as many as tf.summary.histogram has
 
 
 class WeightHistograms(keras.callbacks.Callback):
@@ -50,13 +53,12 @@ class WeightHistograms(keras.callbacks.Callback):
             return
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.log_dir)
+        summary = tf.compat.v1.Summary()
+        _add(summary, "weight", ((v.path, v.numpy()) for v in self.model.weights if "float" in v.dtype))
+        if self.batch is not None:
+            _add(summary, "gradient", ((path, value.numpy()) for path, value in self._gradients()))
         with self._writer.as_default(step=epoch):
-            _write(
-                "weight",
-                ((v.path, v.numpy()) for v in self.model.weights if "float" in v.dtype),
-            )
-            if self.batch is not None:
-                _write("gradient", self._gradients())
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -96,7 +98,15 @@ class WeightHistograms(keras.callbacks.Callback):
         return {variable.path: dense(value) / scale for variable, value in pairs if value is not None}
 
 
-def _write(kind: str, arrays: Iterable[tuple[str, Any]]) -> None:
-    for path, value in arrays:
-        tf.summary.histogram(f"{kind}s/{path}", value)
-        tf.summary.scalar(f"{kind}_norm/{path}", tf.norm(tf.cast(value, tf.float32)))
+def _add(summary: Any, kind: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+    # tf.summary's functions do the same one eager operation after the other, and take 20 times longer.
+    for path, array in arrays:
+        values = array.astype(np.promote_types(array.dtype, np.float32), copy=False).ravel()
+        counts, edges = np.histogram(values[np.isfinite(values)], _BUCKETS)
+        _add_tensor(summary, "histograms", f"{kind}s/{path}", np.stack([edges[:-1], edges[1:], counts], axis=1))
+        _add_tensor(summary, "scalars", f"{kind}_norm/{path}", np.float32(np.linalg.norm(values)))
+
+
+def _add_tensor(summary: Any, plugin: str, tag: str, tensor: Any) -> None:
+    value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(tensor))
+    value.metadata.plugin_data.plugin_name = plugin

@@ -66,7 +66,7 @@ def test_without_a_limit_only_measures():
     for a, b in zip(plain.get_weights(), measured.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert history["gradient_norm"] == pytest.approx(numpy_steps(1e9, 3)[2], rel=1e-5)
-    assert history["clipped_steps"] == [0.0] * 3
+    assert "clipped_steps" not in history
 
 
 class Interrupt(keras.callbacks.Callback):

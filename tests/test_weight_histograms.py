@@ -40,6 +40,31 @@ def test_histograms_and_norms_of_all_weights(tmp_path):
     assert found["weight_norm/line/dense/bias"][1] == 0.5
 
 
+def test_equals_tensorflows_own_summaries(tmp_path):
+    model = linear()
+    write(model, tmp_path / "ours")
+    kernel = model.get_weights()[0]
+    with tf.summary.create_file_writer(str(tmp_path / "theirs")).as_default(step=0):
+        tf.summary.histogram("weights/line/dense/kernel", kernel)
+        tf.summary.scalar("weight_norm/line/dense/kernel", np.linalg.norm(kernel))
+    ours, theirs = (
+        {tag: (plugin, value) for _, plugin, tag, value in values(tmp_path / folder) if "kernel" in tag}
+        for folder in ("ours", "theirs")
+    )
+    assert {tag: plugin for tag, (plugin, _) in ours.items()} == {tag: plugin for tag, (plugin, _) in theirs.items()}
+    for tag, (_, value) in theirs.items():
+        np.testing.assert_allclose(ours[tag][1], value, rtol=1e-6, atol=1e-6, err_msg=tag)
+
+
+def test_weights_that_are_not_finite_are_left_out_of_the_buckets(tmp_path):
+    model = linear()
+    model.set_weights([np.array([[1.0], [np.nan], [np.inf]]), np.array([0.5])])
+    write(model, tmp_path)
+    found = {tag: value for _, _, tag, value in values(tmp_path)}
+    assert found["weights/line/dense/kernel"][:, 2].sum() == 1
+    assert not np.isfinite(found["weight_norm/line/dense/kernel"])
+
+
 @pytest.mark.parametrize("scaled", [False, True])
 def test_gradients_of_the_loss_on_the_batch(tmp_path, scaled):
     optimizer = keras.optimizers.SGD()
