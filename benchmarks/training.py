@@ -1,10 +1,11 @@
-"""Application against a bare loop, and the input pipeline alone: medians of interleaved ratios.
+"""The application against a bare loop, and its input pipeline alone: medians of interleaved ratios.
 
     TFDS_DATA_DIR=... python benchmarks/training.py [pairs]
 
-A block is 20 steps of ResNet-20 on CIFAR-10, batch 128. The bare loop calls the compiled training step on one fixed
-batch; the application's block is the same step with the input pipeline and the callbacks of `epochal train`
-(checkpoints and validation apart). Blocks alternate, so that both meet the same load on the machine.
+ResNet-20 on CIFAR-10, batch 128. The application is `fit` with the input pipeline and the callbacks of `epochal train`,
+checkpoints and validation apart. Every 30 steps it waits while the bare loop takes as many on one fixed batch of a
+model of its own: nothing but the compiled training step. Of each 30 only the last 20 count, because at first the
+pipeline's full buffer favours the application, and its filling slows the bare loop.
 """
 
 import statistics
@@ -13,64 +14,82 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from app.config import Config
 from app.runs import Run
-from app.training.setup import Setup, set_up
+from app.training.setup import Setup, compiled, set_up
 from app.training.steps import Callbacks
-from app.training.train import _observers
+from app.training.train import observers
 
-STEPS = 20
+WARM, COUNTED = 10, 20
 
 
-def seconds(block: Callable[[], None]) -> float:
-    """Wall time of one block."""
+class Alternation(keras.callbacks.Callback):
+    """Stands last: lets the bare loop run after every block of the application's steps."""
+
+    def __init__(self, bare: Callable[[], Any], pairs: int) -> None:
+        super().__init__()
+        self.bare, self.left = bare, pairs + 1  # the first block traces
+        self.times: list[tuple[float, float]] = []
+        self._began = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """At a block's end: its seconds, and those of a block of the bare loop."""
+        place = batch % (WARM + COUNTED) + 1
+        if place == WARM:
+            self._began = time.perf_counter()
+        elif place == WARM + COUNTED:
+            whole = time.perf_counter() - self._began
+            repeat(self.bare, WARM)
+            self.times.append((seconds(self.bare, COUNTED), whole))
+            self.left -= 1
+            self.model.stop_training = not self.left
+
+
+def repeat(step: Callable[[], Any], count: int) -> None:
+    """Takes steps, and waits for the last."""
+    for _ in range(count):
+        result = step()
+    tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
+
+
+def seconds(step: Callable[[], Any], count: int) -> float:
+    """Wall time of some steps."""
     began = time.perf_counter()
-    block()
+    repeat(step, count)
     return time.perf_counter() - began
 
 
+def bare_loop(setup: Setup) -> Callable[[], Any]:
+    """The compiled training step on one fixed batch."""
+    model = compiled(setup.config, setup.dataset)
+    batch = next(iter(setup.batches.dataset()))
+    return tf.function(lambda: model.train_step(batch))
+
+
 def main(pairs: int) -> None:
-    """Prints the two ratios."""
+    """Prints the ratios."""
     setup = set_up(Config(dataset="cifar10", model="resnet20", batch_size=128))
-    data = iter(setup.batches.dataset().repeat())
-    everyone, fixed = _started(setup), tf.data.Dataset.from_tensors(next(data)).cache().repeat()
-    bare_iterator = iter(fixed)
-    step = setup.model.train_function
-
-    def bare() -> None:
-        for _ in range(STEPS):
-            step(bare_iterator)
-
-    def whole() -> None:
-        for number in range(STEPS):
-            everyone.on_train_batch_begin(number)
-            everyone.on_train_batch_end(number, step(data))
-
-    def pipeline() -> None:
-        for _ in range(STEPS):
-            next(data)
-
-    bare(), whole()
-    times = [(seconds(bare), seconds(whole), seconds(pipeline)) for _ in range(pairs)]
-    images = STEPS * setup.config.batch_size
-    print(f"bare loop: {statistics.median(images / bare for bare, _, _ in times):.0f} images/s")
-    print(f"application / bare loop: {statistics.median(whole / bare for bare, whole, _ in times):.3f} of the time")
-    print(
-        f"input pipeline alone: {statistics.median(bare / alone for bare, _, alone in times):.0f} times the bare loop"
-    )
-
-
-def _started(setup: Setup) -> Callbacks:
-    run = Run(Path(tempfile.mkdtemp()))
-    callbacks = Callbacks(_observers(setup, run), model=setup.model, epochs=1, steps=setup.batches.steps)
-    setup.model.make_train_function()
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(0)
-    return callbacks
+    alternation = Alternation(bare_loop(setup), pairs)
+    with tempfile.TemporaryDirectory() as folder:
+        callbacks = [*observers(setup, Run(Path(folder))), alternation]
+        everyone = Callbacks(callbacks, add_history=True, model=setup.model, epochs=1, steps=10**9)
+        steps = (pairs + 1) * (WARM + COUNTED)
+        data = setup.batches.dataset().repeat()
+        setup.model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)
+    times, images = alternation.times[1:], COUNTED * setup.config.batch_size
+    bare = statistics.median(bare for bare, _ in times)
+    print(f"bare loop: {images / bare:.0f} images/s")
+    ratios = sorted(whole / bare for bare, whole in times)
+    print(f"application / bare loop: {statistics.median(ratios):.3f} of the time ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+    batches = iter(data)
+    alone = statistics.median(seconds(lambda: next(batches), 100) / 100 for _ in range(pairs))
+    print(f"input pipeline alone: {bare / COUNTED / alone:.0f} times the bare loop")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)

@@ -66,7 +66,7 @@ def classifier(
     x: keras.KerasTensor,
     num_classes: int,
     *,
-    initializer: keras.initializers.Initializer | str = "glorot_uniform",
+    initializer: keras.initializers.Initializer | str,
 ) -> keras.KerasTensor:
     """Adds the last dense layer, `logits`: `[N, features]` to `[N, num_classes]`.
 

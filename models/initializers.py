@@ -16,6 +16,15 @@ def msra(*, seed: int | None = None) -> keras.initializers.Initializer:
     return _normal(2.0, seed)
 
 
+def small(*, seed: int | None = None) -> keras.initializers.Initializer:
+    """Normal with deviation 0.01, for the logits of a deep rectified network (Krizhevsky et al. 2012, section 5).
+
+    The features before them are not centred, so that MSRA's logits start far apart: the first loss of ResNet-20 on
+    CIFAR-10 was 3.0 to 5.6 over four seeds instead of ln 10 = 2.3, and of the first 200 steps up to half were lost.
+    """
+    return keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+
+
 def for_activation(activation: str) -> keras.initializers.Initializer:
     """Returns the initializer that keeps the variance of a layer followed by `activation`."""
     return msra() if activation == "relu" else xavier()

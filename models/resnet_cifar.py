@@ -28,4 +28,4 @@ def resnet_cifar(x: keras.KerasTensor, num_classes: int, *, depth: int, shortcut
             name = f"stage{stage}_block{block}"
             x = basic_block(x, filters, stride=stride, shortcut=shortcut, name=name)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return classifier(x, num_classes, initializer=initializers.msra())
+    return classifier(x, num_classes, initializer=initializers.small())

@@ -24,7 +24,8 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
     [
         ("mlp", "float32", 1e-5, (2, 4)),
         pytest.param("mlp", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
-        # In float32 a ReLU on its kink goes either way and 20 steps amplify that to 2e-3: float64 shows the law.
+        # A ReLU on its kink goes either way: of the gradient that changes the square root of the rounding error.
+        ("resnet8", "float32", 1e-5, (2, 4)),
         pytest.param("resnet8", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.data import images as image_ops
+from app.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +80,28 @@ class Streamed:
         return image_ops.fit(image_ops.decode(self.read(index), self.channels), self.size)
 
     def cached(self, count: int) -> "Cached":
-        """All `count` images decoded into memory."""
+        """All `count` images decoded into memory.
+
+        Raises:
+            UsageError: when one cannot be read or decoded.
+        """
         blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
         filled = 0
-        for block in blocks.batch(256).prefetch(1).as_numpy_iterator():
-            stored[filled : filled + len(block)] = block
-            filled += len(block)
+        try:
+            for block in blocks.batch(256).prefetch(1).as_numpy_iterator():
+                stored[filled : filled + len(block)] = block
+                filled += len(block)
+        except tf.errors.OpError as error:
+            raise UsageError(unreadable(error)) from error
         assert filled == count
         with tf.device("CPU:0"):
             return Cached(tf.constant(stored))
+
+
+def unreadable(error: tf.errors.OpError) -> str:
+    """What to tell the user when TensorFlow could not read or decode an image."""
+    return f"an image cannot be read: {error.message.splitlines()[0][:160]}; restore the data set"
 
 
 Images = Cached | Streamed

@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import callbacks
 from app.config import Config
+from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import TrainingFailed, UsageError
 from app.evaluation.conclude import EVALUATION_BATCH, Training, conclude
@@ -113,7 +115,7 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
             identity=setup.identity(),
         )
         try:
-            fit(setup, [*_observers(setup, run), early, history], checkpoints, checkpoint)
+            fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
         except KeyboardInterrupt:
             say(f"saved; go on with: epochal train --resume {run.folder}")
             raise
@@ -129,7 +131,8 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
     Raises:
-        TrainingFailed: in one line, when a loss is not finite.
+        TrainingFailed: in one line, when a loss is not finite or memory runs out.
+        UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
     validation = evaluation_batches(
@@ -161,6 +164,12 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
             f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} (learning rate "
             f"{error.learning_rate:g}); start again with a lower --learning-rate or with --optim.clip-norm 1"
         ) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" not in str(error):
+            raise
+        raise UsageError(f"{unreadable(error)}, then go on with --resume") from error
 
 
 def _initial_epoch(checkpoint: Checkpoint | None, config: Config) -> int:
@@ -169,7 +178,7 @@ def _initial_epoch(checkpoint: Checkpoint | None, config: Config) -> int:
     return config.epochs if checkpoint.ended else checkpoint.epoch
 
 
-def _observers(setup: Setup, run: Run) -> list[Any]:
+def observers(setup: Setup, run: Run) -> list[Any]:
     """The callbacks whose order does not matter, ahead of those that keep and save."""
     config, split = setup.config, setup.dataset.train
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
@@ -183,7 +192,12 @@ def _observers(setup: Setup, run: Run) -> list[Any]:
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.Progress(images_per_epoch=len(split)),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def _line(epoch: int, logs: dict[str, float]) -> str:
+    return f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.6g}" for name, value in logs.items())
 
 
 def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
