@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import textwrap
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -14,16 +16,14 @@ from app.config import Config
 from app.errors import UsageError
 
 _LARGEST_FILE = 1_000_000  # bytes
-_DEEPEST = 8  # levels of nesting
-
+_FLAG_COLUMNS = 28  # of the help
 
 _EXAMPLES = """\
-epochal train                                            the embedded digits, in about a minute
+epochal train                                            the embedded digits, in half a minute
 epochal train --dataset cifar10 --epochs 2 --augment.flip true
 epochal train --recipe cifar10-resnet20                  a shipped configuration
 epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
 epochal train --resume                                   go on with the newest run
-
 """
 
 
@@ -165,11 +165,23 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
 
 def train_help() -> str:
     """What `epochal train --help` shows: examples first, then every flag with its default."""
-    text = train_parser().format_help()
-    flags = re.sub(r"--[a-z][a-z0-9_.]*", lambda match: match[0].replace("_", "-"), text)
-    return (
-        _EXAMPLES + "\n".join(line for line in flags.splitlines() if "Path to a configuration file" not in line) + "\n"
-    )
+    lines = [_EXAMPLES]
+    width = min(shutil.get_terminal_size().columns, 120) - _FLAG_COLUMNS
+    for group in train_parser()._action_groups:
+        shown = [action for action in group._group_actions if action.help and not action.help.startswith("Path to a")]
+        if shown:
+            lines += [f"{group.title}:", *(line for action in shown for line in _described(action, width)), ""]
+    return "\n".join(lines)
+
+
+def _described(action: Any, width: int) -> list[str]:
+    """A flag and its help, in two columns; null needs no default, for the help says what it means."""
+    flag = action.option_strings[0].replace("_", "-") + (" [RUN]" if action.dest == "resume" else "")
+    told = action.default is not None and action.default is not False and action.nargs != 0
+    default = f" (default: {action.default})" if told else ""
+    first, *rest = textwrap.wrap(action.help + default, max(width, 30))
+    head = f"  {flag:{_FLAG_COLUMNS - 4}}  "
+    return [head + first, *(" " * _FLAG_COLUMNS + line for line in rest)]
 
 
 def normalised(arguments: list[str], known: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from app.signals import STOP
 _HELP = """\
 usage: epochal COMMAND [options]
 
-  epochal train                                            the embedded digits, in about a minute
+  epochal train                                            the embedded digits, in half a minute
   epochal train --dataset cifar10 --model resnet20 --epochs 2
   epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
 
@@ -26,7 +26,7 @@ commands:
 
 options of every command:
   -h, --help      what it takes
-  -v, -vv         say more; -vv lets TensorFlow speak
+  -v, -vv         say more: -v the resolved configuration of a training; -vv lets TensorFlow speak, too
   --debug         show the traceback of an error
 
 exit codes:
@@ -46,10 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     words = [word for word in given if word not in ("-v", "-vv", "--debug")]
-    debug, verbose = "--debug" in given, "-vv" in given
+    debug, verbosity = "--debug" in given, 2 if "-vv" in given else int("-v" in given)
     STOP.install()
     try:
-        return _dispatch(words, verbose=verbose)
+        return _dispatch(words, verbosity)
     except KeyboardInterrupt:
         return STOP.exit_code or 130
     except EpochalError as error:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _dispatch(words: list[str], *, verbose: bool) -> int:
+def _dispatch(words: list[str], verbosity: int) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_HELP, end="")
         return 0
@@ -82,29 +82,31 @@ def _dispatch(words: list[str], *, verbose: bool) -> int:
         from app.arguments import suggestion
 
         raise UsageError(f"unknown command {words[0]}{suggestion(words[0], list(_COMMANDS))}; see epochal --help")
-    return _COMMANDS[words[0]](words[1:], verbose)
+    return _COMMANDS[words[0]](words[1:], verbosity)
 
 
-def _train(words: list[str], verbose: bool) -> int:
+def _train(words: list[str], verbosity: int) -> int:
     from app import arguments
 
     if {"-h", "--help"} & set(words):
         print(arguments.train_help(), end="")
         return 0
     asked = arguments.train_arguments(words)
-    if asked.print_config:
-        from app.runs import dump
+    from app.runs import dump
 
+    if asked.print_config:
         print(dump(asked.config.to_dict()), end="")
         return 0
     if asked.resume is not None:
-        return _resume(asked.resume, verbose)
+        return _resume(asked.resume, verbosity)
     from app.data.ready import check_data
 
     config = asked.config
     _say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
     check_data(config)
-    _load_tensorflow(verbose)
+    if verbosity:
+        _say(dump(config.to_dict()))
+    _load_tensorflow(verbosity)
     from app.training import train
 
     if asked.dry_run:
@@ -114,7 +116,7 @@ def _train(words: list[str], verbose: bool) -> int:
     return 0
 
 
-def _resume(where: str, verbose: bool) -> int:
+def _resume(where: str, verbosity: int) -> int:
     from app import arguments, runs
 
     run = runs.find(where) if where else runs.newest()
@@ -125,7 +127,7 @@ def _resume(where: str, verbose: bool) -> int:
     with run.locked():
         config = arguments.read_config_file(run.folder / "config.yaml")
         _say(f"epochal train --resume {run.folder}: loading TensorFlow ...")
-        _load_tensorflow(verbose)
+        _load_tensorflow(verbosity)
         from app.training import train
 
         train.resume(run, config)
@@ -150,7 +152,7 @@ next:
   epochal export {run.folder}""")
 
 
-def _evaluate(words: list[str], verbose: bool) -> int:
+def _evaluate(words: list[str], verbosity: int) -> int:
     parser = _Parser(prog="epochal evaluate", description="Compute the figures of a finished run again.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -159,7 +161,7 @@ def _evaluate(words: list[str], verbose: bool) -> int:
 
     run = runs.find(asked.run)
     _say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
-    _load_tensorflow(verbose)
+    _load_tensorflow(verbosity)
     from app.evaluation.again import evaluate_again
 
     figures = evaluate_again(run)
@@ -167,7 +169,7 @@ def _evaluate(words: list[str], verbose: bool) -> int:
     return 0
 
 
-def _predict(words: list[str], verbose: bool) -> int:
+def _predict(words: list[str], verbosity: int) -> int:
     parser = _Parser(prog="epochal predict", description="Labels and probabilities of image files.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, GIF, BMP or WebP files")
@@ -177,7 +179,7 @@ def _predict(words: list[str], verbose: bool) -> int:
 
     run = runs.find(asked.run)
     _say(f"epochal predict: {run.folder}; loading TensorFlow ...")
-    _load_tensorflow(verbose)
+    _load_tensorflow(verbosity)
     from app.evaluation.files import predict_files
 
     for prediction in predict_files(run, asked.images):
@@ -185,7 +187,7 @@ def _predict(words: list[str], verbose: bool) -> int:
     return 0
 
 
-def _export(words: list[str], verbose: bool) -> int:
+def _export(words: list[str], verbosity: int) -> int:
     parser = _Parser(prog="epochal export", description="Write saved_models/NAME/VERSION/, proven equal to the run.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--name", help="of the served model (default: the run's name)")
@@ -194,19 +196,19 @@ def _export(words: list[str], verbose: bool) -> int:
 
     run = runs.find(asked.run)
     _say(f"epochal export: {run.folder}; loading TensorFlow ...")
-    _load_tensorflow(verbose)
+    _load_tensorflow(verbosity)
     from app.export.export import export
 
     print(export(run, asked.name, _say))
     return 0
 
 
-def _models(words: list[str], verbose: bool) -> int:
+def _models(words: list[str], verbosity: int) -> int:
     parser = _Parser(prog="epochal models", description="The zoo, at each model's native input.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     _say("epochal models: counting; loading TensorFlow ...")
-    _load_tensorflow(verbose)
+    _load_tensorflow(verbosity)
     from dataclasses import asdict
 
     from models import ZOO
@@ -233,10 +235,10 @@ _COMMANDS = {
 }
 
 
-def _load_tensorflow(verbose: bool) -> None:
+def _load_tensorflow(verbosity: int) -> None:
     from app.quiet import import_tensorflow
 
-    import_tensorflow(verbose=verbose)
+    import_tensorflow(verbose=verbosity > 1)
 
 
 def _report(error: EpochalError) -> int:

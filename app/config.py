@@ -42,7 +42,7 @@ class Schedule:
     """Steps of the learning rate, in epochs.
 
     Args:
-        milestones: numbers of epochs after which the rate is multiplied by factor (null: after 1/2 and 3/4 of them)
+        milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all)
         every: instead of milestones: every so many epochs
         factor: what the rate is multiplied by
     """
@@ -128,7 +128,7 @@ class Config:
         devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
         precision: float32, mixed_bfloat16 or mixed_float16
         name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
-        checkpoint_seconds: at most this much work is lost when the process is killed
+        checkpoint_seconds: at most so many seconds of work are lost when the process is killed
         deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)
     """
 

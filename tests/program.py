@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,18 +15,26 @@ from pathlib import Path
 WALL_CLOCK = {"seconds", "images_per_second", "wall_seconds"}
 
 
-def start(arguments: list[str], folder: Path) -> subprocess.Popen:
-    """`epochal ARGUMENTS` in `folder`, going on beside the test."""
+def start(arguments: list[str], folder: Path, *, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen:
+    """`epochal ARGUMENTS` in `folder`, going on beside the test; no file can grow past `largest_file` bytes."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::UserWarning:app"}
     command = [sys.executable, "-m", "app", *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
     )
 
 
-def epochal(arguments: list[str], folder: Path, timeout: float = 120) -> subprocess.CompletedProcess:
+def epochal(
+    arguments: list[str], folder: Path, *, timeout: float = 120, largest_file: int = resource.RLIM_INFINITY
+) -> subprocess.CompletedProcess:
     """`epochal ARGUMENTS` in `folder`, run to its end."""
-    process = start(arguments, folder)
+    process = start(arguments, folder, largest_file=largest_file)
     try:
         output, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

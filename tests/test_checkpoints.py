@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tensorflow.python.framework.config import disable_op_determinism
 
 from app import archive
 from app.config import Config
@@ -13,15 +12,10 @@ from app.training.setup import set_up
 from app.training.train import fit
 from callbacks import EarlyStopping, GradientClipping, StepDecay
 
+pytestmark = pytest.mark.usefixtures("determinism_ends_here")
+
 CONFIG = Config(model="mlp", epochs=3, batch_size=256)  # 5 steps an epoch, the last one partial
 STEPS = 5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _determinism_ends_here():
-    """`set_up` makes the process deterministic, in which Keras compiles nothing with XLA: other tests do."""
-    yield
-    disable_op_determinism()
 
 
 class StopAt:

@@ -14,6 +14,7 @@ from app.arguments import train_arguments
 from app.cli import main
 from app.config import Config
 from app.errors import UsageError
+from tests.corpus import malformed_folders
 from tests.program import epochal
 
 MISTAKES = {
@@ -55,6 +56,8 @@ FILES = {
     "too large": ("#" * 1_000_001, "larger"),
 }
 
+FOLDERS = malformed_folders()
+
 
 def refused(arguments: list[str], expected: str, capsys) -> None:
     assert main(arguments) == 2
@@ -83,6 +86,13 @@ def test_a_bad_file_is_one_line(mistake: str, capsys) -> None:
     text, expected = FILES[mistake]
     Path("given.yaml").write_text(text)
     refused(["train", "--config", "given.yaml"], expected, capsys)
+
+
+@pytest.mark.usefixtures("determinism_ends_here")
+@pytest.mark.parametrize("malformed", FOLDERS)
+def test_a_malformed_folder_is_one_line(malformed: str, tmp_path_factory, capsys) -> None:
+    folder = FOLDERS[malformed].make(tmp_path_factory.mktemp("elsewhere"))
+    refused(["train", "--dataset", str(folder)], "", capsys)
 
 
 def test_flags_beat_the_file_which_beats_the_recipe() -> None:

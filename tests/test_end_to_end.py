@@ -1,13 +1,14 @@
 """The real commands, one after the other, on a folder of images: train, evaluate, predict, export."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.program import epochal
+from tests.program import epochal, outcome, start, stop_when
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def trained(tmp_path_factory) -> Path:
             pixels = generator.integers(100 * number, 100 * number + 100, (20 + i % 3, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
     done = epochal(
-        ["train", "--dataset", "./photos", "--image-size", 16, "--model", "softmax", "--epochs", 8, "--name", "r"],
+        ["train", "--dataset", "./photos", "--image-size", 16, "--model", "softmax", "--epochs", 3, "--name", "r"],
         folder,
     )
     assert done.returncode == 0, done.stderr
@@ -62,6 +63,42 @@ def test_predict_and_export_agree_on_files(trained: Path) -> None:
     expected = [[row["probabilities"][name] for name in ("dark", "light")] for row in rows]
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
     assert (trained / "saved_models/r/1/assets/labels.txt").read_text() == "dark\nlight\n"
+
+
+def test_an_export_that_is_killed_leaves_no_version(trained: Path) -> None:
+    versions = trained / "saved_models/killed"
+    process = start(["export", "r", "--name", "killed"], trained)
+    stop_when(process, lambda: versions.is_dir() and any(versions.iterdir()), signal.SIGKILL)
+    assert [path.name for path in versions.iterdir() if not path.name.startswith(".")] == []
+    assert epochal(["export", "r", "--name", "killed"], trained).stdout == "saved_models/killed/1\n"
+    assert [path.name for path in versions.iterdir()] == ["1"]
+
+
+def test_images_that_stream_train_to_the_same_weights(trained: Path) -> None:
+    done = epochal(["train", "--config", "runs/r/config.yaml", "--data.cache-gib", 0, "--name", "streamed"], trained)
+    assert done.returncode == 0, done.stderr
+    cached, streamed = (outcome(trained / "runs" / name) for name in ("r", "streamed"))
+    assert streamed == cached
+
+
+def test_a_dry_run_writes_nothing(trained: Path) -> None:
+    before = sorted(trained.rglob("*"))
+    done = epochal(["train", "--dry-run", "--dataset", "./photos", "--image-size", 16, "--model", "softmax"], trained)
+    assert done.returncode == 0, done.stderr
+    assert "24 train, 8 validation, 8 test images, 2 classes; softmax" in done.stdout
+    assert sorted(trained.rglob("*")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_exports(trained: Path, precision: str) -> None:
+    done = epochal(
+        ["train", "--model", "resnet8", "--epochs", 2, "--precision", precision, "--name", precision], trained
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((trained / "runs" / precision / "result.json").read_text())["test_accuracy"] > 0.3
+    exported = epochal(["export", precision], trained)
+    assert exported.returncode == 0, exported.stderr
 
 
 def test_a_bad_file_is_named_and_nothing_is_left(trained: Path) -> None:

@@ -1,6 +1,7 @@
 """A run that was stopped, however and wherever, ends with the same bytes as one that never was."""
 
 import random
+import re
 import signal
 from pathlib import Path
 
@@ -48,3 +49,27 @@ def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, nu
     assert (1, 0) <= saved(run) <= (4, 0)
     assert epochal(["train", "--resume", "runs/run"], tmp_path).returncode == 0
     assert outcome(run) == uninterrupted
+
+
+def test_a_full_disk_costs_nothing_but_time(tmp_path: Path, uninterrupted: dict) -> None:
+    run = tmp_path / "runs/run"
+    stop_when(start(MLP, tmp_path), lambda: saved(run) >= (1, 3), signal.SIGKILL)
+    before = saved(run)
+    full = epochal(["train", "--resume"], tmp_path, largest_file=100_000)  # a checkpoint takes 600 kB
+    assert full.returncode == 4, full.stderr
+    assert re.search(r"error: .*epoch-000001-step-.*: File too large; free space.*\n$", full.stderr)
+    assert saved(run) == before
+    assert not list(run.glob("checkpoints/.*"))
+    assert epochal(["train", "--resume"], tmp_path).returncode == 0
+    assert outcome(run) == uninterrupted
+
+
+@pytest.mark.slow
+def test_two_devices_resume_to_the_bit(tmp_path: Path) -> None:
+    several = ["train", "--model", "mlp", "--devices", 2, "--epochs", 2, "--checkpoint-seconds", 0, "--name"]
+    assert epochal([*several, "whole"], tmp_path).returncode == 0
+    run = tmp_path / "runs/killed"
+    stop_when(start([*several, "killed"], tmp_path), lambda: saved(run) >= (0, 9), signal.SIGKILL)
+    done = epochal(["train", "--resume", "killed"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert outcome(run) == outcome(tmp_path / "runs/whole")

@@ -50,13 +50,19 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     """
     if channels not in (1, 3):
         raise ValueError(f"decode gives 1 or 3 channels, got channels={channels}.")
+    image = _rgb(encoded)
+    return image if channels == 3 else _luma(image)
+
+
+# Traced once: without a function of its own, every data set would trace all formats again, a second each.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _rgb(encoded: tf.Tensor) -> tf.Tensor:
     head = tf.strings.substr(encoded, 0, _HEAD_BYTES) + b"\0" * _HEAD_BYTES
     found = [tf.strings.substr(head, offset, len(mark)) == mark for _, offset, mark in SIGNATURES]
     first = tf.argmax(tf.cast(tf.stack([*found, True]), tf.int32), output_type=tf.int32)
     raw = tf.io.decode_raw(head, tf.uint8)
     image = tf.switch_case(first, [_bound(decoder, encoded, raw) for decoder in (*_DECODERS, _unknown)])
-    image.set_shape([None, None, 3])
-    return image if channels == 3 else _luma(image)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:

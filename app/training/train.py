@@ -39,7 +39,7 @@ def train(config: Config) -> Run:
         run.write_config(config)
         run.write_json("environment.json", environment())
         run.write_json("data.json", _data_card(setup))
-        say(f"run: {run.folder}")
+        say(f"{_summary(setup)}\nrun: {run.folder}")
         run.log(f"started: {config.model} on {config.dataset}")
         _train(setup, run, None)
     return run
@@ -73,7 +73,7 @@ def dry_run(config: Config) -> None:
         UsageError: as `train` does.
     """
     setup = set_up(config)
-    model, dataset, steps = setup.model, setup.dataset, setup.batches.steps
+    model, steps = setup.model, setup.batches.steps
     clock = _Clock()
     fitted = Callbacks([callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2)
     model.fit(
@@ -84,10 +84,19 @@ def dry_run(config: Config) -> None:
         verbose=0,
     )
     seconds = clock.last * steps * config.epochs
+    print(f"dry run: {_summary(setup)}")
+    print(
+        f"would train about {seconds / 60:.1f} min, validation apart, in {ROOT / (config.name or default_name(config))}"
+    )
+
+
+def _summary(setup: Setup) -> str:
+    config, dataset = setup.config, setup.dataset
     counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
-    print(f"dry run: {dataset.name} ({counts} images, {len(dataset.preprocessing.classes)} classes)")
-    print(f"would train {config.model} ({model.count_params():,} weights) for {config.epochs} epochs of {steps} steps,")
-    print(f"about {seconds / 60:.1f} min of training steps, in {ROOT / (config.name or default_name(config))}")
+    return (
+        f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
+        f"{setup.model.count_params():,} weights; {config.epochs} epochs of {setup.batches.steps} steps"
+    )
 
 
 class _Clock(keras.callbacks.Callback):

@@ -1,0 +1,14 @@
+"""Fixtures that several files use."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def determinism_ends_here() -> Iterator[None]:
+    """`set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA: other tests do."""
+    from tensorflow.python.framework.config import disable_op_determinism
+
+    yield
+    disable_op_determinism()
