@@ -5,7 +5,6 @@ import re
 import shutil
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from app.config import Config
-from app.errors import UsageError
+from app.errors import UsageError, suggestion
 
 _LARGEST_FILE = 1_000_000  # bytes
 _FLAG_COLUMNS = 28  # of the help
@@ -98,12 +97,6 @@ def flatten(values: dict[str, Any], where: str, kind: type = Config, prefix: str
         else:
             flat[prefix + key] = value
     return flat
-
-
-def suggestion(word: str, known: list[str], prefix: str = "") -> str:
-    """` (did you mean X?)` where something similar is known."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 @dataclass(frozen=True, kw_only=True)

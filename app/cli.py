@@ -7,7 +7,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.errors import EpochalError, UsageError
+from app.errors import EpochalError, UsageError, suggestion
 from app.signals import STOP
 
 _HELP = """\
@@ -79,8 +79,6 @@ def _dispatch(words: list[str], verbosity: int) -> int:
         print(f"epochal {version('epochal')}")
         return 0
     if words[0] not in _COMMANDS:
-        from app.arguments import suggestion
-
         raise UsageError(f"unknown command {words[0]}{suggestion(words[0], list(_COMMANDS))}; see epochal --help")
     return _COMMANDS[words[0]](words[1:], verbosity)
 

@@ -1,5 +1,7 @@
 """What can go wrong, each with the exit code that the command line answers with."""
 
+from difflib import get_close_matches
+
 
 class EpochalError(Exception):
     """An expected failure: `str(error)` is one line that says what, where and how to fix it."""
@@ -30,3 +32,9 @@ class RunInUse(EpochalError):
     """Another process holds the run's lock."""
 
     exit_code = 6
+
+
+def suggestion(word: str, known: list[str], prefix: str = "") -> str:
+    """` (did you mean X?)` where something similar is known."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.errors import UsageError
+from app.errors import UsageError, suggestion
 
 _HEADER, _FOOTER = 12, 4  # bytes around each record: length and its checksum; the data's checksum
 
@@ -51,9 +50,8 @@ def _advice(name: str, root: Path) -> str:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0] not in known:
-        close = get_close_matches(name, [*known, "digits"], n=1)
-        meant = f"did you mean {close[0]}? " if close else ""
-        return f"dataset {name!r}: neither a folder nor a TFDS name; {meant}give digits, a TFDS name or a folder"
+        meant = suggestion(name, [*known, "digits"])
+        return f"dataset {name!r}: neither a folder nor a TFDS name{meant}; give digits, a TFDS name or a folder"
     return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 
 from app.config import Config
-from app.errors import UsageError
+from app.errors import UsageError, suggestion
 
+_NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
+_RESERVED = {"learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"}
 _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
 
@@ -17,27 +19,25 @@ def make_optimizer(config: Config) -> Any:
     Raises:
         UsageError: when Keras does not know the name or one of the options.
     """
+    kinds = {key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)}
     name = config.optimizer.lower()
+    if name not in kinds:
+        raise UsageError(f"optimizer: unknown {name!r}{suggestion(name, list(kinds))}; Keras has {', '.join(kinds)}")
     options = _DEFAULTS.get(name, {}) if config.optim.options is None else config.optim.options
-    reserved = {
-        "learning_rate",
-        "weight_decay",
-        "clipnorm",
-        "global_clipnorm",
-        "clipvalue",
-        "gradient_accumulation_steps",
-    }
-    if wrong := sorted(reserved & set(options)):
+    if wrong := sorted(_RESERVED & set(options)):
         raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
     try:
         # Schedules come from callbacks, clipping too: stock clipping acts before replicas are summed.
-        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": config.learning_rate, **options}})
+        return kinds[name](learning_rate=config.learning_rate, **options)
     except (TypeError, ValueError) as error:
-        known = sorted(key for key, value in vars(keras.optimizers).items() if inspect.isclass(value))
-        reason = str(error).splitlines()[0][:120]
         raise UsageError(
-            f"optimizer {config.optimizer!r} with {options}: {reason}; Keras has {', '.join(known)}"
+            f"optim.options: {name} refuses {options}: {str(error).splitlines()[0][:120]}; see keras.optimizers"
         ) from error
+
+
+def _is_optimizer(kind: Any) -> bool:
+    """Whether it is an optimizer proper, not the base class or a wrapper around others."""
+    return inspect.isclass(kind) and kind.__name__ not in _NO_OPTIMIZERS
 
 
 def kernels(model: Any) -> list[Any]:
