@@ -39,7 +39,7 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     history = setup.model.fit(
         setup.batches.dataset(setup.strategy),
         epochs=config.epochs,
-        validation_data=evaluation_batches(setup.dataset.validation, 100, size, setup.strategy),
+        validation_data=evaluation_batches(setup.dataset.validation, size, setup.strategy),
         callbacks=everyone,
         shuffle=False,
         verbose=0,

@@ -1,6 +1,7 @@
 """The real commands, one after the other, on a folder of images: train, evaluate, predict, export."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.corpus import image_folder
 from tests.program import epochal, outcome, start, stop_when
 
 
@@ -79,6 +81,19 @@ def test_images_that_stream_train_to_the_same_weights(trained: Path) -> None:
     assert done.returncode == 0, done.stderr
     cached, streamed = (outcome(trained / "runs" / name) for name in ("r", "streamed"))
     assert streamed == cached
+
+
+@pytest.mark.slow
+def test_a_streamed_folder_is_never_in_memory(tmp_path: Path) -> None:
+    image_folder(tmp_path / "large", {"a": 500, "b": 500}, kind="JPEG", size=512)  # 0.73 GiB decoded
+    peaks = []
+    for gib in (2, 0.1):
+        command = ["train", "--dataset", "./large", "--model", "softmax", "--epochs", 1, "--learning-rate", 1e-4]
+        done = epochal([*command, "--batch-size", 16, "--data.cache-gib", gib, "--name", f"m{gib}"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        log = (tmp_path / f"runs/m{gib}/log.txt").read_text()
+        peaks.append(float(re.search(r"peak memory (\S+) GiB", log)[1]))
+    assert peaks[1] < peaks[0] - 0.6
 
 
 def test_a_dry_run_writes_nothing(trained: Path) -> None:

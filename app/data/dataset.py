@@ -11,6 +11,8 @@ import tensorflow as tf
 from app.data import images as image_ops
 from app.errors import UsageError
 
+_BLOCK_BYTES = 2**22  # of images that go into memory together
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -87,9 +89,9 @@ class Streamed:
         """
         blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
-        filled = 0
+        several, filled = max(1, _BLOCK_BYTES * count // stored.nbytes), 0
         try:
-            for block in blocks.batch(256).prefetch(1).as_numpy_iterator():
+            for block in blocks.batch(several).prefetch(1).as_numpy_iterator():
                 stored[filled : filled + len(block)] = block
                 filled += len(block)
         except tf.errors.OpError as error:

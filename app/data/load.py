@@ -50,7 +50,7 @@ def load(config: Config) -> Dataset:
     """
     source = _source(config)
     splits = complete(source.splits, config.seed)
-    mean, deviation = mean_and_deviation(splits["train"], config.seed)
+    mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)
     return Dataset(
         name=config.dataset,
         train=splits["train"],

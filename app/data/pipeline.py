@@ -13,6 +13,9 @@ import tensorflow as tf
 from app.data.augment import Augmentation, centre_crop, draws, shuffled
 from app.data.dataset import Split
 
+_EVALUATED_PIXELS = 2**22  # in a batch
+_PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
+
 
 @dataclass
 class Position:
@@ -64,8 +67,12 @@ class TrainingBatches:
         return _distributed(batch, self.steps, strategy)
 
 
-def evaluation_batches(split: Split, batch_size: int, image_size: int, strategy: Any = None) -> Any:
-    """Every image of the split once, in order, never augmented, with its label; the last batch may be smaller."""
+def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> Any:
+    """Every image of the split once, in order, never augmented, with its label; the last batch may be smaller.
+
+    A batch has 256 images, of more than 128 pixels so many fewer that it takes no more memory.
+    """
+    batch_size = max(1, min(256, _EVALUATED_PIXELS // image_size**2))
     read = split.images.reader()
     indices, labels = tf.constant(split.indices), tf.constant(split.labels)
 
@@ -97,7 +104,7 @@ def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, 
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return mapped.prefetch(tf.data.AUTOTUNE)
+        return mapped.prefetch(_PREFETCHED)
 
     if strategy is None:
         return parts(1)

@@ -2,34 +2,25 @@
 
 import numpy as np
 
-from app.data.dataset import Split
+from app.data.dataset import Split, Streamed
+from app.data.pipeline import evaluation_batches
 
-_BLOCK = 1024
 _SAMPLE = 20_000  # images that stand for a streamed split: the mean is then known to 0.5 % of a deviation
 
 
-def mean_and_deviation(split: Split, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_deviation(split: Split, stored_size: int, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation over the pixels of the split (of 20,000 images of a larger streamed one).
 
     A channel without variance gets deviation 1, so that it is centred and never divided by zero.
     """
-    import tensorflow as tf
-
-    from app.data.dataset import Streamed
-
-    indices = split.indices
-    if isinstance(split.images, Streamed) and len(indices) > _SAMPLE:
-        indices = np.random.default_rng(seed).choice(indices, _SAMPLE, replace=False)
-    read = tf.function(split.images.reader())
-    total, squares = np.zeros(1), np.zeros(1)  # one value a channel after the first block
-    pixels = 0
-    for start in range(0, len(indices), _BLOCK):
-        block = read(tf.constant(indices[start : start + _BLOCK])).numpy()
-        values = np.arange(256, dtype=np.float64)
-        counts = np.stack([np.bincount(block[..., c].ravel(), minlength=256) for c in range(block.shape[-1])])
-        total, squares = total + counts @ values, squares + counts @ values**2
-        pixels += block[..., 0].size
-    mean = total / pixels
-    deviation = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+    if isinstance(split.images, Streamed) and len(split) > _SAMPLE:
+        split = split.subset(np.random.default_rng(seed).choice(len(split), _SAMPLE, replace=False))
+    counts = np.zeros((1, 256), np.int64)  # one row a channel after the first batch
+    for images, _ in evaluation_batches(split, stored_size).as_numpy_iterator():
+        channels = range(images.shape[-1])
+        counts = counts + np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in channels])
+    levels, pixels = np.arange(256, dtype=np.float64), counts[0].sum()
+    mean = counts @ levels / pixels
+    deviation = np.sqrt(np.maximum(counts @ levels**2 / pixels - mean**2, 0))
     deviation = np.where(deviation < 1e-6, 1.0, deviation)
     return tuple(mean.tolist()), tuple(deviation.tolist())

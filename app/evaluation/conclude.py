@@ -16,8 +16,6 @@ from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
 from app.runs import Run, dump
 
-EVALUATION_BATCH = 256
-
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -31,7 +29,7 @@ class Training:
 
 def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarray, Evaluation]:
     """Logits of every image of the split, in order, and the figures computed from them."""
-    logits, labels = predict_logits(model, evaluation_batches(split, EVALUATION_BATCH, image_size))
+    logits, labels = predict_logits(model, evaluation_batches(split, image_size))
     return logits, evaluate_logits(logits, labels)
 
 

@@ -1,5 +1,6 @@
 """Training as a story: set up, claim a folder, fit with callbacks, keep the best weights, evaluate, report."""
 
+import resource
 import sys
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from app.config import Config
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import TrainingFailed, UsageError
-from app.evaluation.conclude import EVALUATION_BATCH, Training, conclude
+from app.evaluation.conclude import Training, conclude
 from app.runs import ROOT, Run, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
@@ -133,7 +134,11 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
         config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
     )
     result = conclude(run, setup.model, dataset, ended)
-    run.log(f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    run.log(
+        f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}, "
+        f"peak memory {peak:.2f} GiB"
+    )
 
 
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
@@ -144,9 +149,7 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
-    validation = evaluation_batches(
-        dataset.validation, EVALUATION_BATCH, dataset.preprocessing.image_size, setup.strategy
-    )
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size, setup.strategy)
     checkpoints.set_model(model)
     checkpoints.watch(watching)
     if checkpoint is not None:
@@ -191,7 +194,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     """The callbacks whose order does not matter, ahead of those that keep and save."""
     config, split = setup.config, setup.dataset.train
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
-    images, labels = next(iter(evaluation_batches(first, _HISTOGRAM_IMAGES, setup.dataset.preprocessing.image_size)))
+    images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     schedule = config.schedule
     return [
         callbacks.StepDecay(
