@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.failure import undo_on_failure
-from callbacks.monitor import direction, improves
+from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.monitor import direction, improves
 
 
 class EarlyStopping(keras.callbacks.Callback):

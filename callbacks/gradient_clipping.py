@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from callbacks.failure import undo_on_failure
-from callbacks.gradients import clip_factor, dense, global_norm
+from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.gradients import clip_factor, dense, global_norm
 
 
 class GradientClipping(keras.callbacks.Callback):

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 
-from callbacks.failure import undo
-from callbacks.rate import learning_rate
+from callbacks.parts.failure import undo
+from callbacks.parts.rate import learning_rate
 
 
 class NonFiniteError(FloatingPointError):

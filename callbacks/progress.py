@@ -7,10 +7,10 @@ from typing import TextIO
 
 import keras
 
-from callbacks.failure import undo_on_failure
-from callbacks.monitor import direction, improves
-from callbacks.rate import learning_rate
-from callbacks.text import bar, clock, is_terminal, number, rank, speed
+from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.monitor import direction, improves
+from callbacks.parts.rate import learning_rate
+from callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
 
 
 class Progress(keras.callbacks.Callback):

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from callbacks.rate import learning_rate
+from callbacks.parts.rate import learning_rate
 
 
 def decayed(

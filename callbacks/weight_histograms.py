@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from callbacks.failure import undo_on_failure
-from callbacks.gradients import dense
+from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.gradients import dense
 
 _BUCKETS = 30  # as many as tf.summary.histogram has
 

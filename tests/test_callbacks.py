@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import callbacks
-from callbacks.monitor import direction, improves
+from callbacks.parts.monitor import direction, improves
 
 FOLDER = pathlib.Path(callbacks.__file__).parent
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")

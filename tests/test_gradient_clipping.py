@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks import GradientClipping
-from callbacks.gradients import clip_factor, dense, global_norm
+from callbacks.parts.gradients import clip_factor, dense, global_norm
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks import Progress
-from callbacks.text import bar, clock, number
+from callbacks.parts.text import bar, clock, number
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""What several callbacks share: no callback is in here."""
