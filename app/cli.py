@@ -97,10 +97,10 @@ def _train(words: list[str], verbosity: int) -> int:
         return 0
     if asked.resume is not None:
         return _resume(asked.resume, verbosity)
-    from app.data.ready import check_data
-
     config = asked.config
     _say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
+    from app.data.ready import check_data
+
     check_data(config)
     if verbosity:
         _say(dump(config.to_dict()))
