@@ -24,8 +24,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
     [
         ("mlp", "float32", 1e-5, (2, 4)),
         pytest.param("mlp", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
-        # A ReLU on its kink goes either way: of the gradient that changes the square root of the rounding error.
-        ("resnet8", "float32", 1e-5, (2, 4)),
+        ("resnet8 gently", "float32", 1e-5, (2, 4)),
         pytest.param("resnet8", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
     ],
 )
