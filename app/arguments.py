@@ -15,6 +15,7 @@ from app.config import Config
 from app.errors import UsageError, suggestion
 
 _LARGEST_FILE = 1_000_000  # bytes
+_UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
 _FLAG_COLUMNS = 28  # of the help
 
 _EXAMPLES = """\
@@ -185,7 +186,8 @@ def normalised(arguments: list[str], known: list[str]) -> list[str]:
             flag, equals, value = token.partition("=")
             name = flag[2:].replace("-", "_")
             if name not in known:
-                raise UsageError(f"unknown option {flag}{suggestion(name, known, '--').replace('_', '-')}; see --help")
+                meant = suggestion(name, known, "--").replace("_", "-")
+                raise UsageError(f"unknown option {flag}{meant}; see epochal train --help")
             if name in seen:
                 raise UsageError(f"{flag} is given twice; give it once")
             seen.add(name)
@@ -226,7 +228,15 @@ def _tokens(flat: dict[str, Any]) -> list[str]:
     return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in flat.items()]
 
 
+def _words(types: str) -> str:
+    """jsonargparse's names of types, as a user would say them."""
+    for name, word in (("list[int]", "a list such as [15, 22]"), ("dict[str, typing.Any]", 'as {"momentum": 0.8}')):
+        types = types.replace(name, word)
+    return re.sub(r"<class '(\w+)'>", r"\1", types).replace(", NoneType", " or null")
+
+
 def _one_line(message: str) -> str:
     text = " ".join(message.split()).replace('Parser key "', "").replace('":', ":")
+    text = re.sub(_UNION, lambda m: f"{m[1]}: expected {_words(m[2])}, got {m[3]}", text)
     text = re.sub(r"Expected a (?:<class '(\w+)'>|typing\.)", lambda m: f"expected {m[1] or ''}", text)
     return f"{text.replace('. Got value: ', ', got ')}; see epochal train --help"

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.errors import EpochalError, UsageError, suggestion
+from app.errors import EpochalError, StorageError, UsageError, suggestion
 from app.signals import STOP
 
 _HELP = """\
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _dispatch(words, verbosity)
     except KeyboardInterrupt:
+        _say("stopped")
         return STOP.exit_code or 130
     except EpochalError as error:
         if debug:
@@ -59,6 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing is wrong here
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        place = error.filename or "a file"
+        return _report(StorageError(f"{place}: {error.strerror or error}; free space or change the permissions"))
     except Exception as error:
         if debug:
             raise
@@ -101,7 +107,7 @@ def _train(words: list[str], verbosity: int) -> int:
     _say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
     from app.data.ready import check_data
 
-    check_data(config)
+    config = check_data(config)
     if verbosity:
         _say(dump(config.to_dict()))
     _load_tensorflow(verbosity)

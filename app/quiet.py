@@ -22,7 +22,7 @@ def import_tensorflow(*, verbose: bool) -> None:
         os.dup2(captured.fileno(), 2)
         try:
             importlib.import_module("keras")
-        except BaseException:
+        except Exception:
             captured.seek(0)
             os.write(kept, captured.read())
             raise

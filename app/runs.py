@@ -101,6 +101,15 @@ def claim(name: str, root: Path = ROOT) -> Run:
     raise StorageError(f"{root} holds a million runs called {name}; choose another --name")
 
 
+def check_writable(root: Path = ROOT) -> None:
+    """Raises StorageError where `claim` would fail for want of permission."""
+    place = root.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(f"cannot make a run in {place}: Permission denied; change the permissions or the folder")
+
+
 def find(where: str) -> Run:
     """An existing run by its folder or its name under runs/.
 

@@ -27,6 +27,8 @@ MISTAKES = {
     "NaN": (["train", "--learning-rate", "nan"], "learning_rate"),
     "zero rate": (["train", "--learning-rate", "0"], "above 0"),
     "infinite decay": (["train", "--optim.weight-decay", "inf"], "weight_decay"),
+    "a list without brackets": (["train", "--schedule.milestones", "5,3"], "expected a list such as [15, 22] or null"),
+    "neither true nor false": (["train", "--augment.flip", "maybe"], "augment.flip: expected bool or null, got maybe"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),

@@ -116,6 +116,27 @@ def test_mixed_precision_trains_and_exports(trained: Path, precision: str) -> No
     assert exported.returncode == 0, exported.stderr
 
 
+def test_a_served_image_without_channels_is_an_error_not_the_end(trained: Path) -> None:
+    import tensorflow as tf
+
+    assert epochal(["export", "r", "--name", "served"], trained).returncode == 0
+    served = tf.saved_model.load(str(trained / "saved_models/served/1")).signatures["serving_default"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        served(image=tf.zeros([1, 16, 16], tf.uint8))
+
+
+def test_a_broken_image_is_named_with_its_reason(trained: Path) -> None:
+    (trained / "broken.png").write_bytes(b"no image")
+    done = epochal(["predict", "r", "broken.png"], trained)
+    assert done.returncode == 2
+    assert re.search(r"error: broken.png: not a readable image \(.*expected one of JPEG", done.stderr)
+
+
+def test_a_run_can_be_used_from_anywhere(trained: Path, tmp_path: Path) -> None:
+    done = epochal(["evaluate", trained / "runs/r", "--json"], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_bad_file_is_named_and_nothing_is_left(trained: Path) -> None:
     bad = trained / "photos/dark/zz.png"
     bad.write_bytes(b"no image")
@@ -132,3 +153,4 @@ def test_a_loss_that_explodes_is_exit_code_5(trained: Path) -> None:
     assert done.returncode == 5, done.stderr
     assert "not finite at step" in done.stderr.splitlines()[-1]
     assert not (trained / "runs/nan/checkpoints/best").exists()
+    assert "failed: loss is not finite" in (trained / "runs/nan/log.txt").read_text()

@@ -179,7 +179,7 @@ def test_every_broken_file_is_named_in_one_table(tmp_path):
         path = root / "dog" / f"broken {number:02}.jpg"
         path.write_bytes(case.content)
         reasons[str(path)] = case.reason
-    with pytest.raises(BadFiles, match=rf"^{len(BROKEN)} of {len(BROKEN) + 6} files .*--skip-bad") as caught:
+    with pytest.raises(BadFiles, match=rf"^{len(BROKEN)} of {len(BROKEN) + 6} files .*--data.skip-bad true") as caught:
         scan(root)
     assert {file.path for file in caught.value.bad} == reasons.keys()
     for file in caught.value.bad:

@@ -103,7 +103,7 @@ class Streamed:
 
 def unreadable(error: tf.errors.OpError) -> str:
     """What to tell the user when TensorFlow could not read or decode an image."""
-    return f"an image cannot be read: {error.message.splitlines()[0][:160]}; restore the data set"
+    return f"an image cannot be read: {image_ops.reason(error)}; restore the data set"
 
 
 Images = Cached | Streamed

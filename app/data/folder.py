@@ -212,7 +212,7 @@ def _refuse_bad(root: Path, bad: Sequence[BadFile], *, num_good: int, skip_bad: 
     if bad and not skip_bad:
         raise BadFiles(
             f"{len(bad)} of {num_good + len(bad)} files in {_quoted(root)} cannot be used; mend or remove "
-            "them, or go on without them with --skip-bad",
+            "them, or go on without them with --data.skip-bad true",
             bad,
         )
 

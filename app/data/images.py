@@ -65,6 +65,13 @@ def _rgb(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
+def reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow found wrong with a file, without the places in the graph around it."""
+    lines = error.message.splitlines()
+    node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
+    return lines[node - 1].removeprefix("assertion failed: ")[:160]
+
+
 def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
     """Scales the shorter side to `size` and cuts the central square of side `crop` (default: `size`).
 

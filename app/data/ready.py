@@ -1,5 +1,6 @@
 """Whether the data can be had at all, in a moment: before TensorFlow is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from app.config import Config
@@ -15,16 +16,23 @@ def is_folder(dataset: str) -> bool:
     return path.is_dir() and not any(path.glob("*/dataset_info.json"))  # else it is prepared TFDS data of that name
 
 
-def check_data(config: Config) -> None:
+def check_data(config: Config) -> Config:
     """Finds the data set, without reading it and without network.
+
+    Returns:
+        The configuration with absolute paths, which mean the same wherever the run is used from.
 
     Raises:
         UsageError: saying what is missing and how to get it.
     """
     if config.dataset == "digits":
-        return
+        return config
+    data_dir = config.data_dir and str(Path(config.data_dir).expanduser().absolute())
     if not is_folder(config.dataset):
         tfds.find(config.dataset, config.data_dir)
     elif not Path(config.dataset).expanduser().is_dir():
         kind = "a file" if Path(config.dataset).expanduser().exists() else "missing"
         raise UsageError(f"{config.dataset} is {kind}; give a folder with one sub-folder of images a class")
+    else:
+        return replace(config, dataset=str(Path(config.dataset).expanduser().absolute()))
+    return replace(config, data_dir=data_dir)

@@ -67,7 +67,7 @@ def _result(model: Any, training: Training, validation: Evaluation, test: Evalua
         "best_epoch": training.best_epoch,
         **validation.figures("validation_"),
         **test.figures("test_"),
-        "images_per_second": float(np.median(rates)) if rates else None,
+        "images_per_second": round(float(np.median(rates)), 1) if rates else None,
         "wall_seconds": round(training.seconds, 2),
     }
 

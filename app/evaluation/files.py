@@ -68,5 +68,5 @@ def _prepared(trained: Trained, encoded: bytes, path: Path) -> tf.Tensor:
     try:
         image = images.decode(tf.constant(encoded), preprocessing.channels)
     except tf.errors.OpError as error:
-        raise UsageError(f"{path}: not a readable image ({error.message.splitlines()[0][:100]})") from error
+        raise UsageError(f"{path}: not a readable image ({images.reason(error)}); leave it out") from error
     return centre_crop(images.fit(image, preprocessing.stored_size), preprocessing.image_size)

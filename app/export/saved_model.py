@@ -47,6 +47,8 @@ class _Served(tf.Module):
         )
 
     def _from_images(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        # A loaded signature checks no shapes, and a kernel that gets too few dimensions ends the whole process.
+        image = tf.ensure_shape(image, [None, None, None, self._preprocessing.channels])
         return self._classified(images.fit(image, self._preprocessing.stored_size))
 
     def _from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -13,9 +13,9 @@ import callbacks
 from app.config import Config
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
-from app.errors import TrainingFailed, UsageError
+from app.errors import EpochalError, TrainingFailed, UsageError
 from app.evaluation.conclude import Training, conclude
-from app.runs import ROOT, Run, claim, default_name, environment
+from app.runs import ROOT, Run, check_writable, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
@@ -36,10 +36,14 @@ def train(config: Config) -> Run:
     """
     setup = set_up(config)
     run = claim(config.name or default_name(config))
+    if config.name and run.folder.name != config.name:
+        say(f"{ROOT / config.name} exists: this run is {run.folder}")
     with run.locked():
         run.write_config(config)
         run.write_json("environment.json", environment())
         run.write_json("data.json", _data_card(setup))
+        if setup.dataset.skipped:
+            say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
         say(f"{_summary(setup)}\nrun: {run.folder}")
         run.log(f"started: {config.model} on {config.dataset}")
         _train(setup, run, None)
@@ -62,7 +66,7 @@ def resume(run: Run, config: Config) -> None:
         )
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done")
     else:
-        say(f"resuming {run.folder} from its beginning: it was stopped before its first checkpoint")
+        say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
     _train(setup, run, checkpoint)
 
@@ -72,7 +76,9 @@ def dry_run(config: Config) -> None:
 
     Raises:
         UsageError: as `train` does.
+        StorageError: when no run could be made here.
     """
+    check_writable()
     setup = set_up(config)
     model, steps = setup.model, setup.batches.steps
     clock = _Clock()
@@ -126,7 +132,11 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
         )
         try:
             fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
+        except EpochalError as error:
+            run.log(f"failed: {error}")
+            raise
         except KeyboardInterrupt:
+            run.log("stopped on request, saved")
             say(f"saved; go on with: epochal train --resume {run.folder}")
             raise
     publish_weights(run, setup.model)
