@@ -1,4 +1,4 @@
-"""The application against a bare loop, and its input pipeline alone: medians of interleaved ratios.
+"""The application against a bare loop (median of interleaved ratios), then its input pipeline alone.
 
     TFDS_DATA_DIR=... python benchmarks/training.py [pairs]
 

@@ -20,7 +20,8 @@ def small(*, seed: int | None = None) -> keras.initializers.Initializer:
     """Normal with deviation 0.01, for the logits of a deep rectified network (Krizhevsky et al. 2012, section 5).
 
     The features before them are not centred, so that MSRA's logits start far apart: the first loss of ResNet-20 on
-    CIFAR-10 was 3.0 to 5.6 over four seeds instead of ln 10 = 2.3, and of the first 200 steps up to half were lost.
+    CIFAR-10 was 3.0 to 5.6 over four seeds instead of ln 10 = 2.3, and the training accuracy over its first epoch 0.277
+    instead of 0.405 (seed 0; batch 128, rate 0.1).
     """
     return keras.initializers.RandomNormal(stddev=0.01, seed=seed)
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.config import Config, Data
 from app.data.folder import BadFiles, scan
+from app.data.load import load
 from app.data.scan import BadFile, ImageFacts, inspect, printable
 from app.errors import UsageError
 from tests import corpus
@@ -244,6 +246,21 @@ def test_an_empty_class_in_a_split(tmp_path):
         path.write_bytes(b"x")
     with pytest.raises(BadFiles, match=r"class 'a' has 0 usable images in split test .*at least 1"):
         scan(root, skip_bad=True)
+
+
+@pytest.mark.parametrize("cache_gib", [0, 1])
+def test_an_image_that_vanishes_after_the_scan(tmp_path, monkeypatch, cache_gib):
+    root = image_folder(tmp_path, {"cat": 5, "dog": 5})
+
+    def scan_and_lose(*arguments, **options):
+        found = scan(*arguments, **options)
+        for path in (root / "cat").iterdir():
+            path.unlink()
+        return found
+
+    monkeypatch.setattr("app.data.folder.scan", scan_and_lose)
+    with pytest.raises(UsageError, match=r"an image cannot be read: .*cat.*No such file.*; restore the data set"):
+        load(Config(dataset=str(root), data=Data(cache_gib=cache_gib)))
 
 
 def test_pillow_warns_nobody(tmp_path):

@@ -4,7 +4,6 @@ Random numbers come from Philox in counter mode with the position as the counter
 same numbers whatever the batch size, the number of replicas or the step at which a run was resumed.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -70,7 +69,7 @@ def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: 
     steps = tf.range(size)
     rows = steps + corners[:, :1] + pad
     columns = tf.where(mirrored[:, None], steps[::-1], steps) + corners[:, 1:] + pad
-    # One flat index per pixel: twice as fast as a gather with batch dimensions (benchmarks/input_pipeline.py).
+    # One flat index per pixel: twice as fast as a gather with batch dimensions.
     pixels = (tf.range(count)[:, None] * width + rows)[:, :, None] * width + columns[:, None, :]
     return tf.gather(tf.reshape(padded, [-1, channels]), pixels)
 
@@ -81,6 +80,3 @@ def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> t
     # One position more than asked for: TensorFlow refuses to shuffle none, which is what an idle replica gets.
     asked = tf.concat([positions, [0]], axis=0)
     return tf.random.experimental.index_shuffle(asked, seed=key, max_index=count - 1)[:-1]
-
-
-Order = Callable[[tf.Tensor], tf.Tensor]

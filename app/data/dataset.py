@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from app.data import images as image_ops
-from app.errors import UsageError
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
@@ -82,20 +81,13 @@ class Streamed:
         return image_ops.fit(image_ops.decode(self.read(index), self.channels), self.size)
 
     def cached(self, count: int) -> "Cached":
-        """All `count` images decoded into memory.
-
-        Raises:
-            UsageError: when one cannot be read or decoded.
-        """
+        """All `count` images decoded into memory."""
         blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
-        several, filled = max(1, _BLOCK_BYTES * count // stored.nbytes), 0
-        try:
-            for block in blocks.batch(several).prefetch(1).as_numpy_iterator():
-                stored[filled : filled + len(block)] = block
-                filled += len(block)
-        except tf.errors.OpError as error:
-            raise UsageError(unreadable(error)) from error
+        several, filled = max(1, _BLOCK_BYTES // (self.size**2 * self.channels)), 0
+        for block in blocks.batch(several).prefetch(1).as_numpy_iterator():
+            stored[filled : filled + len(block)] = block
+            filled += len(block)
         assert filled == count
         with tf.device("CPU:0"):
             return Cached(tf.constant(stored))

@@ -12,6 +12,7 @@ SavedModel, and get the same bytes. What decoding means here:
 * The EXIF orientation of a JPEG is applied; orientation stored in other formats is not.
 """
 
+import re
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -69,7 +70,7 @@ def reason(error: tf.errors.OpError) -> str:
     """What TensorFlow found wrong with a file, without the places in the graph around it."""
     lines = error.message.splitlines()
     node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
-    return lines[node - 1].removeprefix("assertion failed: ")[:160]
+    return re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
 
 
 def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from app.config import Config
 from app.data import digits, folder, tfds
 from app.data.augment import Augmentation
-from app.data.dataset import Dataset, Preprocessing, Split, Streamed
+from app.data.dataset import Dataset, Preprocessing, Split, Streamed, unreadable
 from app.data.ready import is_folder
 from app.data.splits import stratified
 from app.data.statistics import mean_and_deviation
@@ -48,6 +48,13 @@ def load(config: Config) -> Dataset:
     Raises:
         UsageError: when it cannot be found, read, or split; `folder.BadFiles` names every unreadable image.
     """
+    try:
+        return _loaded(config)
+    except tf.errors.OpError as error:  # in memory or streamed, images are first decoded here
+        raise UsageError(unreadable(error)) from error
+
+
+def _loaded(config: Config) -> Dataset:
     source = _source(config)
     splits = complete(source.splits, config.seed)
     mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)

@@ -27,12 +27,15 @@ def check_data(config: Config) -> Config:
     """
     if config.dataset == "digits":
         return config
-    data_dir = config.data_dir and str(Path(config.data_dir).expanduser().absolute())
     if not is_folder(config.dataset):
         tfds.find(config.dataset, config.data_dir)
-    elif not Path(config.dataset).expanduser().is_dir():
-        kind = "a file" if Path(config.dataset).expanduser().exists() else "missing"
+        return replace(config, data_dir=config.data_dir and _absolute(config.data_dir))
+    path = Path(config.dataset).expanduser()
+    if not path.is_dir():
+        kind = "a file" if path.exists() else "missing"
         raise UsageError(f"{config.dataset} is {kind}; give a folder with one sub-folder of images a class")
-    else:
-        return replace(config, dataset=str(Path(config.dataset).expanduser().absolute()))
-    return replace(config, data_dir=data_dir)
+    return replace(config, dataset=_absolute(config.dataset))
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
