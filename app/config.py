@@ -119,6 +119,9 @@ class Config:
         dataset: digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class
         data_dir: where prepared TFDS data lies (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
         model: a name that `epochal models` lists
+        norm: batch, layer, weight, normprop or none (null: the model's own)
+        activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
+        weights: a weights file of keras.applications to start from, for the models that come from there
         epochs: passes over the training images
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule
@@ -135,6 +138,9 @@ class Config:
     dataset: str = "digits"
     data_dir: str | None = None
     model: str = "resnet20"
+    norm: str | None = None
+    activation: str | None = None
+    weights: str | None = None
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 0.1
@@ -183,6 +189,12 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""
         return asdict(self)
+
+    @property
+    def model_options(self) -> dict[str, str]:
+        """What the model is to have instead of its own."""
+        chosen = {"norm": self.norm, "activation": self.activation}
+        return {key: value for key, value in chosen.items() if value is not None}
 
     @property
     def milestones(self) -> list[int]:

@@ -23,19 +23,20 @@ class Trained:
     model: Any
 
 
-def build_model(name: str, preprocessing: Preprocessing) -> Any:
+def build_model(config: Config, preprocessing: Preprocessing) -> Any:
     """A fresh model of the zoo for the data set's images and classes, normalisation inside.
 
     Raises:
-        UsageError: when the name is unknown or the images do not suit it.
+        UsageError: when the name is unknown or the images or options do not suit it.
     """
     try:
         return models.build(
-            name,
+            config.model,
             preprocessing.input_shape,
             len(preprocessing.classes),
             mean=preprocessing.mean,
             deviation=preprocessing.deviation,
+            options=config.model_options,
         )
     except ValueError as error:
         raise UsageError(f"model: {error}") from error
@@ -70,7 +71,7 @@ def load_trained(run: Run) -> Trained:
     config = read_config_file(run.folder / "config.yaml")
     keras.config.set_dtype_policy(config.precision)
     preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
-    model = build_model(config.model, preprocessing)
+    model = build_model(config, preprocessing)
     arrays, _ = archive.load(run.checkpoints / _BEST)
     archive.assign(_named(model), arrays, run.checkpoints / _BEST)
     return Trained(config=config, preprocessing=preprocessing, model=model)

@@ -1,57 +1,21 @@
 """The zoo: `ZOO` lists the models by name, `build` makes one for given images and classes."""
 
 import difflib
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
 import keras
 
+from models.blocks import Style
 from models.layers.standardize import Standardize
-from models.lenet import lenet5
-from models.linear import softmax_regression
-from models.mlp import mlp
-from models.resnet_cifar import resnet_cifar
+from models.zoo import ZOO, Architecture
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """A row of the zoo."""
-
-    builder: Callable[[keras.KerasTensor, int], keras.KerasTensor]  # standardised images, classes -> logits
-    input_shape: tuple[int, int, int]  # height, width, channels that its published figures refer to
-    num_classes: int = 10  # likewise
-    min_size: int = 1  # least height and width in pixels that it makes sense of
-
-
-MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
-
-
-def _resnet(depth: int, shortcut: str = "A") -> Architecture:
-    return Architecture(partial(resnet_cifar, depth=depth, shortcut=shortcut), CIFAR, min_size=8)
-
-
-ZOO: dict[str, Architecture] = {
-    "softmax": Architecture(softmax_regression, MNIST),
-    "mlp": Architecture(partial(mlp, hidden=(256, 128), dropout=0.2), MNIST),
-    "lenet5": Architecture(lenet5, MNIST),
-    "resnet8": _resnet(8),
-    "resnet14": _resnet(14),
-    "resnet20": _resnet(20),
-    "resnet32": _resnet(32),
-    "resnet44": _resnet(44),
-    "resnet56": _resnet(56),
-    "resnet110": _resnet(110),
-    "resnet1202": _resnet(1202),
-    "resnet20b": _resnet(20, "B"),
-    "resnet32b": _resnet(32, "B"),
-    "resnet44b": _resnet(44, "B"),
-    "resnet56b": _resnet(56, "B"),
-    "resnet110b": _resnet(110, "B"),
-}
+__all__ = ["ZOO", "Architecture", "build"]
 
 
 def build(
@@ -61,6 +25,7 @@ def build(
     *,
     mean: Sequence[float] | None = None,
     deviation: Sequence[float] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> keras.Model:
     """Makes the model `name` of the zoo, freshly initialised, inside the scope of the strategy it trains in.
 
@@ -70,15 +35,17 @@ def build(
     Args:
         input_shape: height, width and channels of the images.
         mean, deviation: of the training images, one value a channel in units of 0..255, for the first layer.
+        options: `norm` and `activation` where they are not to be the network's own, see `blocks.Style`.
 
     Raises:
         ValueError: the name is unknown, the images are too small for it, or an argument makes no sense.
     """
     architecture = _find(name)
     _check(name, architecture, input_shape, num_classes)
+    style = _styled(name, architecture, options or {})
     images = keras.Input(tuple(input_shape), dtype="uint8", name="image")
     x = Standardize(mean, deviation, name="standardize")(images)
-    logits = architecture.builder(x, num_classes)
+    logits = architecture.builder(x, num_classes, style)
     with _deep_recursion():
         return keras.Model(images, logits, name=name)
 
@@ -94,14 +61,31 @@ def _deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
+def _styled(name: str, architecture: Architecture, options: Mapping[str, Any]) -> Style:
+    """The network's style with what was chosen."""
+    for key, value in options.items():
+        if key not in architecture.options:
+            has = f"only {' and '.join(architecture.options)}" if architecture.options else "no options"
+            raise ValueError(f"{name} has {has}, got {key} {value!r}; leave it out or take another model.")
+    return replace(architecture.style, **options)
+
+
 def _find(name: str) -> Architecture:
     if name in ZOO:
         return ZOO[name]
-    close = difflib.get_close_matches(name.lower(), ZOO, n=5)
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), ZOO, n=5)
     # many names are equally close to a wrong number: the one that begins alike is meant
     nearest = max(close, key=lambda known: _common_start(name.lower(), known), default=None)
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise ValueError(f"Unknown model {name!r}.{hint} Known: {', '.join(ZOO)}.")
+    raise ValueError(f"Unknown model {name!r}.{_depths(name)}{hint} Known: {', '.join(ZOO)}.")
+
+
+def _depths(name: str) -> str:
+    """What is wrong with the depth of a ResNet for small images."""
+    if not (match := re.fullmatch(r"resnet(\d+)b?", name.lower())) or int(match[1]) % 6 == 2:
+        return ""
+    below = max(8, int(match[1]) - (int(match[1]) - 2) % 6)
+    return f" Its depth is not 6n + 2; the nearest are {below} and {below + 6}."
 
 
 def _common_start(one: str, other: str) -> int:

@@ -1,19 +1,24 @@
 """Initial weights: what the papers call Xavier and MSRA, without the truncation of Keras' own versions.
 
-Keras' fan_in is kernel height x width x channels that a filter sees (C / g in a grouped convolution).
+Keras' fan_in is kernel height x width x channels that a filter sees (C / g in a grouped convolution). Only for
+depthwise kernels `[k, k, C, 1]` it is wrong: it counts all C channels where a filter sees one, so that the weights come
+out sqrt(C) too small.
 """
 
 import keras
 
+DEPTHWISE = {"input_axes": (0, 1), "output_axes": (0, 1, 3)}  # of a kernel [k, k, C, multiplier], for one channel
+RECTIFIERS = ("relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish")
 
-def xavier(*, seed: int | None = None) -> keras.initializers.Initializer:
+
+def xavier(*, depthwise: bool = False, seed: int | None = None) -> keras.initializers.Initializer:
     """Normal with variance 1 / fan_in: keeps the variance of a layer without a rectifier, such as tanh."""
-    return _normal(1.0, seed)
+    return _normal(1.0, depthwise, seed)
 
 
-def msra(*, seed: int | None = None) -> keras.initializers.Initializer:
+def msra(*, depthwise: bool = False, seed: int | None = None) -> keras.initializers.Initializer:
     """Normal with variance 2 / fan_in: makes up for what a ReLU drops (He et al. 2015, arXiv 1502.01852)."""
-    return _normal(2.0, seed)
+    return _normal(2.0, depthwise, seed)
 
 
 def small(*, seed: int | None = None) -> keras.initializers.Initializer:
@@ -26,10 +31,11 @@ def small(*, seed: int | None = None) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.01, seed=seed)
 
 
-def for_activation(activation: str) -> keras.initializers.Initializer:
+def for_activation(activation: str, *, depthwise: bool = False) -> keras.initializers.Initializer:
     """Returns the initializer that keeps the variance of a layer followed by `activation`."""
-    return msra() if activation == "relu" else xavier()
+    return msra(depthwise=depthwise) if activation in RECTIFIERS else xavier(depthwise=depthwise)
 
 
-def _normal(scale: float, seed: int | None) -> keras.initializers.Initializer:
-    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal", seed=seed)
+def _normal(scale: float, depthwise: bool, seed: int | None) -> keras.initializers.Initializer:
+    axes = DEPTHWISE if depthwise else {}
+    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal", seed=seed, **axes)

@@ -2,10 +2,10 @@
 
 import keras
 
-from models.blocks import classifier
+from models.blocks import Style, classifier
 
 
-def softmax_regression(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]`; the problem is convex, so the weights start at zero."""
+def softmax_regression(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.KerasTensor:
+    """Returns logits `[N, num_classes]`; the problem is convex, so the weights start at zero; no use for a style."""
     x = keras.layers.Flatten(name="flatten")(x)
     return classifier(x, num_classes, initializer="zeros")

@@ -52,7 +52,7 @@ def set_up(config: Config) -> Setup:
 
 def compiled(config: Config, dataset: Dataset) -> Classifier:
     """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
-    net = build_model(config.model, dataset.preprocessing)
+    net = build_model(config, dataset.preprocessing)
     model = Classifier(net.inputs, net.outputs, name=net.name)
     decay(model, config.optim.weight_decay)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

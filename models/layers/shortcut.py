@@ -33,7 +33,7 @@ class Shortcut(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the subsampled and padded input."""
-        x = inputs[:, :: self.stride, :: self.stride, :]
+        x = subsampled(inputs, self.stride)
         missing = self.filters - inputs.shape[-1]
         return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [missing // 2, missing - missing // 2]])
 
@@ -47,3 +47,16 @@ class Shortcut(keras.layers.Layer):
         """Returns what the constructor takes."""
         config: dict[str, Any] = super().get_config()
         return {**config, "filters": self.filters, "stride": self.stride}
+
+
+def subsampled(x: Any, stride: int) -> Any:
+    """Returns every `stride`-th row and column of `[N, H, W, C]`.
+
+    Where the sizes allow it the pixels to keep are first moved into the leading channels: TensorFlow copies a slice
+    with steps, and its gradient, element by element, which was 8 % of ResNet-20's training step in bfloat16.
+    """
+    _, height, width, channels = x.shape
+    if None in (height, width) or height % stride or width % stride:
+        return x[:, ::stride, ::stride, :]
+    cells = (-1, height // stride, stride, width // stride, stride * channels)
+    return keras.ops.reshape(x, cells)[:, :, 0, :, :channels]

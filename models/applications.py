@@ -1,0 +1,65 @@
+"""Networks that `keras.applications` has exactly as published, so that its weights files fit (`models.weights`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from models import initializers
+from models.blocks import Style, classifier, synchronized
+from models.layers.batch_norm import FusedBatchNormalization
+from models.layers.dropout import PerSampleDropout
+
+
+def application(
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    network: Callable[..., keras.Model],
+    hidden: tuple[int, ...] = (),
+    **options: Any,
+) -> keras.KerasTensor:
+    """Returns logits `[N, num_classes]` of Keras' network, with our batch norm, initial weights and classifier.
+
+    Args:
+        network: from `keras.applications`.
+        hidden: units of dense layers before the logits, each followed by dropout; where there is none, each channel is
+            averaged over the image.
+        options: of the network, such as `alpha`.
+    """
+    x = _rebuilt(network(include_top=False, weights=None, input_shape=tuple(x.shape[1:]), **options), x)
+    x = layers.Flatten(name="flatten")(x) if hidden else layers.GlobalAveragePooling2D(name="pool")(x)
+    for i, units in enumerate(hidden, start=1):
+        x = style.dense_unit(x, units, name=f"fc{i}")
+        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
+    return classifier(x, num_classes, initializer=initializers.small())
+
+
+def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    """The network's layers again, one by one on `x`, as our own would be."""
+    outputs = []
+
+    def add(layer: Any, *inputs: Any, **options: Any) -> Any:
+        outputs.append(layer(*inputs, **options))
+        return outputs[-1]
+
+    keras.models.clone_model(body, input_tensors=x, clone_function=_ours, call_function=add)
+    return outputs[-1]
+
+
+def _ours(layer: Any) -> Any:
+    """The layer with fused batch norm, with MSRA weights, and in float32 where `Style.depthwise` is."""
+    config = layer.get_config()
+    kind = type(layer)
+    if kind is layers.BatchNormalization:
+        kind, config["synchronized"] = FusedBatchNormalization, synchronized()
+    if "kernel_initializer" in config or "pointwise_initializer" in config:
+        key = "kernel_initializer" if "kernel_initializer" in config else "pointwise_initializer"
+        config[key] = initializers.msra()
+    if "depthwise_initializer" in config:
+        config["depthwise_initializer"] = initializers.msra(depthwise=True)
+    if kind is layers.DepthwiseConv2D and max(layer.strides) > 1 and layer.compute_dtype == "bfloat16":
+        config["dtype"] = "float32"
+    return kind.from_config(config)

@@ -1,0 +1,150 @@
+"""The table of the zoo: each name, what builds it, and the images that its published figures refer to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import keras
+from keras import applications, layers
+
+from models.alexnet import alexnet, alexnet_cifar
+from models.applications import application
+from models.blocks import Style
+from models.densenet import densenet_cifar
+from models.inception import googlenet, inception_resnet_cifar
+from models.lenet import lenet5, lenet5_caffe
+from models.linear import softmax_regression
+from models.mlp import mlp
+from models.mobilenet import mobilenet_cifar, mobilenet_v2_cifar
+from models.recurrent import recurrent
+from models.resnet import resnet, resnet_cifar
+from models.resnext import resnext, resnext29
+from models.vgg import vgg
+from models.wide_resnet import wide_resnet
+from models.xception import xception_cifar
+
+MNIST, CIFAR, IMAGENET, LARGER = (28, 28, 1), (32, 32, 3), (224, 224, 3), (299, 299, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A row of the zoo."""
+
+    builder: Callable[[keras.KerasTensor, int, Style], keras.KerasTensor]  # standardised images, classes -> logits
+    input_shape: tuple[int, int, int]  # height, width, channels that its published figures refer to
+    num_classes: int = 10  # likewise
+    min_size: int = 1  # least height and width in pixels that it makes sense of
+    style: Style = field(default_factory=Style)
+    options: tuple[str, ...] = ("norm", "activation")  # what of the style may be chosen
+    colours: tuple[list[float], list[float]] | None = None  # mean, deviation that published weights expect (0..255)
+
+
+PLAIN = Style(norm="none")
+TANH = Style(norm="none", activation="tanh")
+RELU6 = Style(activation="relu6")
+BIASED = Style(bias=True)  # published figures count the biases that batch norm makes idle
+
+
+def _mnist(builder: Callable[..., Any], style: Style = PLAIN, **row: Any) -> Architecture:
+    return Architecture(builder=builder, input_shape=MNIST, style=style, **row)
+
+
+def _cifar(builder: Callable[..., Any], min_size: int = 8, style: Style | None = None, **network: Any) -> Architecture:
+    made = partial(builder, **network)
+    return Architecture(builder=made, input_shape=CIFAR, min_size=min_size, style=style or Style())
+
+
+def _imagenet(
+    builder: Callable[..., Any], min_size: int = 32, style: Style | None = None, **network: Any
+) -> Architecture:
+    made = partial(builder, **network)
+    style = style or Style()
+    return Architecture(builder=made, input_shape=IMAGENET, num_classes=1000, min_size=min_size, style=style)
+
+
+def _keras(
+    network: Callable[..., Any], colours: Any, input_shape: Any = IMAGENET, min_size: int = 32, **options: Any
+) -> Architecture:
+    return Architecture(
+        builder=partial(application, network=network, **options),
+        input_shape=input_shape,
+        num_classes=1000,
+        min_size=min_size,
+        style=PLAIN,  # of the dense layers behind it
+        options=(),
+        colours=colours,
+    )
+
+
+# what each file of keras.applications was trained with (its `preprocess_input`)
+CENTRED = ([127.5] * 3, [127.5] * 3)
+CAFFE = ([123.68, 116.779, 103.939], [1.0] * 3)
+TORCH = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+HEAD: dict[str, Any] = {"hidden": (4096, 4096)}
+
+ZOO: dict[str, Architecture] = {
+    "softmax": Architecture(builder=softmax_regression, input_shape=MNIST, options=()),
+    "mlp": _mnist(partial(mlp, hidden=(256, 128), dropout=0.2)),
+    "lenet300": _mnist(partial(mlp, hidden=(300, 100))),
+    "lenet5": _mnist(lenet5, TANH),
+    "lenet5_caffe": _mnist(lenet5_caffe, min_size=16),
+    "rnn": _mnist(partial(recurrent, cell=layers.SimpleRNN), TANH, options=()),
+    "lstm": _mnist(partial(recurrent, cell=layers.LSTM), TANH, options=()),
+    "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2),
+    "alexnet_single": _imagenet(alexnet, 64, PLAIN, columns=1),
+    "alexnet_cifar": _cifar(alexnet_cifar, 29, PLAIN),
+    "vgg11": _imagenet(vgg, 32, PLAIN, depth=11, **HEAD),
+    "vgg13": _imagenet(vgg, 32, PLAIN, depth=13, **HEAD),
+    "vgg16": _keras(applications.VGG16, CAFFE, **HEAD),
+    "vgg19": _keras(applications.VGG19, CAFFE, **HEAD),
+    **{f"vgg{depth}_cifar": _cifar(vgg, 32, BIASED, depth=depth) for depth in (11, 13, 16, 19)},
+    "googlenet": _imagenet(googlenet, style=PLAIN),
+    "googlenet_cifar": _cifar(googlenet, small_images=True),
+    "inception_v3": _keras(applications.InceptionV3, CENTRED, LARGER, 75),
+    "inception_resnet_v2": _keras(applications.InceptionResNetV2, CENTRED, LARGER, 75),
+    "inception_resnet_cifar": _cifar(inception_resnet_cifar),
+    "xception": _keras(applications.Xception, CENTRED, LARGER, 71),
+    "xception_cifar": _cifar(xception_cifar),
+    **{
+        f"resnet{depth}": _cifar(resnet_cifar, depth=depth, shortcut="A")
+        for depth in (8, 14, 20, 32, 44, 56, 110, 1202)
+    },
+    **{f"resnet{depth}b": _cifar(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
+    "resnet164": _cifar(resnet_cifar, depth=164, bottleneck=True),
+    **{f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True) for depth in (20, 56, 110)},
+    **{
+        f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True, bottleneck=True)
+        for depth in (164, 1001)
+    },
+    **{f"resnet{depth}_cifar": _cifar(resnet, depth=depth, small_images=True) for depth in (18, 34, 50)},
+    **{f"resnet{depth}": _imagenet(resnet, depth=depth, stride_first=True) for depth in (18, 34, 50, 101, 152)},
+    **{f"resnet{depth}_v2": _imagenet(resnet, depth=depth, preactivated=True) for depth in (18, 34, 50, 101, 152)},
+    **{
+        f"wrn{depth}_{factor}": _cifar(wide_resnet, depth=depth, factor=factor)
+        for depth, factor in ((16, 4), (16, 8), (28, 10), (40, 4))
+    },
+    "resnext29_32x4d": _cifar(resnext29, cardinality=32, width=4),
+    "resnext29_8x64d": _cifar(resnext29, cardinality=8, width=64),
+    "resnext29_16x64d": _cifar(resnext29, cardinality=16, width=64),
+    "resnext50_32x4d": _imagenet(resnext, depth=50, cardinality=32, width=4),
+    "resnext101_32x4d": _imagenet(resnext, depth=101, cardinality=32, width=4),
+    "mobilenet": _keras(applications.MobileNet, CENTRED),
+    **{f"mobilenet_{int(100 * a):03d}": _keras(applications.MobileNet, CENTRED, alpha=a) for a in (0.25, 0.5, 0.75)},
+    "mobilenet_cifar": _cifar(mobilenet_cifar),
+    "mobilenet_v2": _keras(applications.MobileNetV2, CENTRED),
+    **{
+        f"mobilenet_v2_{int(100 * a):03d}": _keras(applications.MobileNetV2, CENTRED, alpha=a)
+        for a in (0.35, 0.5, 0.75, 1.4)
+    },
+    "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6),
+    "densenet_40_12": _cifar(densenet_cifar, depth=40, growth=12, bc=False),
+    "densenet_100_12": _cifar(densenet_cifar, depth=100, growth=12, bc=False),
+    **{
+        f"densenet_bc_{depth}_{growth}": _cifar(densenet_cifar, depth=depth, growth=growth)
+        for depth, growth in ((40, 12), (100, 12), (250, 24), (190, 40))
+    },
+    "densenet121": _keras(applications.DenseNet121, TORCH),
+    "densenet169": _keras(applications.DenseNet169, TORCH),
+    "densenet201": _keras(applications.DenseNet201, TORCH),
+}
