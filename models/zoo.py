@@ -28,6 +28,15 @@ MNIST, CIFAR, IMAGENET, LARGER = (28, 28, 1), (32, 32, 3), (224, 224, 3), (299, 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Colours:
+    """How the images were standardised that published weights were trained on; red, green, blue in units of 0..255."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    blue_first: bool = False  # then their first kernel reads blue, green, red
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A row of the zoo."""
 
@@ -37,7 +46,7 @@ class Architecture:
     min_size: int = 1  # least height and width in pixels that it makes sense of
     style: Style = field(default_factory=Style)
     options: tuple[str, ...] = ("norm", "activation")  # what of the style may be chosen
-    colours: tuple[list[float], list[float]] | None = None  # mean, deviation that published weights expect (0..255)
+    colours: Colours | None = None  # what published weights of it were trained on
 
 
 PLAIN = Style(norm="none")
@@ -77,10 +86,10 @@ def _keras(
     )
 
 
-# what each file of keras.applications was trained with (its `preprocess_input`)
-CENTRED = ([127.5] * 3, [127.5] * 3)
-CAFFE = ([123.68, 116.779, 103.939], [1.0] * 3)
-TORCH = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+# `preprocess_input` of each module of keras.applications
+CENTRED = Colours(mean=(127.5,) * 3, deviation=(127.5,) * 3)
+CAFFE = Colours(mean=(123.68, 116.779, 103.939), deviation=(1.0,) * 3, blue_first=True)
+TORCH = Colours(mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375))
 HEAD: dict[str, Any] = {"hidden": (4096, 4096)}
 
 ZOO: dict[str, Architecture] = {

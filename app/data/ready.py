@@ -1,4 +1,4 @@
-"""Whether the data can be had at all, in a moment: before TensorFlow is loaded."""
+"""Whether data and weights can be had at all, in a moment: before TensorFlow is loaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ def is_folder(dataset: str) -> bool:
 
 
 def check_data(config: Config) -> Config:
-    """Finds the data set, without reading it and without network.
+    """Finds the data set and the weights file, without reading them and without network.
 
     Returns:
         The configuration with absolute paths, which mean the same wherever the run is used from.
@@ -25,6 +25,10 @@ def check_data(config: Config) -> Config:
     Raises:
         UsageError: saying what is missing and how to get it.
     """
+    if config.weights is not None:
+        if not Path(config.weights).expanduser().is_file():
+            raise UsageError(f"weights: {config.weights} is no file; give one of keras.applications")
+        config = replace(config, weights=_absolute(config.weights))
     if config.dataset == "digits":
         return config
     if not is_folder(config.dataset):

@@ -1,18 +1,24 @@
 """Everything that training needs, made and checked before the first step; nothing is written here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+import models
 from app.config import Config
 from app.data.dataset import Dataset
 from app.data.load import augmentation_for, load
-from app.data.pipeline import Position, TrainingBatches
+from app.data.pipeline import Position, TrainingBatches, evaluation_batches
+from app.errors import UsageError
 from app.trained import build_model
 from app.training.devices import prepare, scope
 from app.training.optimizers import decay, make_optimizer
 from app.training.steps import Classifier
+from models import weights
+from models.layers.weight_norm import initialize_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,7 @@ def set_up(config: Config) -> Setup:
         UsageError: when data, model, optimizer or devices cannot be had as configured.
     """
     strategy = prepare(config)
-    dataset = load(config)
+    dataset = _for_weights(config, load(config))
     batches = TrainingBatches(
         split=dataset.train,
         batch_size=config.batch_size,
@@ -48,6 +54,42 @@ def set_up(config: Config) -> Setup:
     with scope(strategy):
         model = compiled(config, dataset)
     return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+
+
+def start(setup: Setup) -> None:
+    """Gives the weights what they start from where that is not chance: a file, or the first training images.
+
+    Raises:
+        UsageError: when the file is damaged or of another network.
+    """
+    config = setup.config
+    with scope(setup.strategy):
+        if config.weights is not None:
+            try:
+                weights.load(setup.model, Path(config.weights))
+            except ValueError as error:
+                raise UsageError(f"weights: {error}") from error
+        if config.norm == "weight":
+            initialize_from(setup.model, _some_images(setup))
+
+
+def _some_images(setup: Setup) -> Any:
+    """A batch of training images, drawn by the seed and without augmentation."""
+    split = setup.dataset.train
+    chosen = np.random.default_rng(setup.config.seed).permutation(len(split))[: setup.config.batch_size]
+    return next(iter(evaluation_batches(split.subset(chosen), setup.dataset.preprocessing.image_size)))[0]
+
+
+def _for_weights(config: Config, dataset: Dataset) -> Dataset:
+    """The data set, standardised as the images were that the weights file was made with."""
+    row = models.ZOO.get(config.model)
+    if config.weights is None or row is None or row.colours is None:
+        return dataset
+    preprocessing = dataset.preprocessing
+    if preprocessing.channels != len(row.colours.mean):
+        raise UsageError(f"weights: they read colour images, {dataset.name} has {preprocessing.channels} channel(s)")
+    like = replace(preprocessing, mean=row.colours.mean, deviation=row.colours.deviation)
+    return replace(dataset, preprocessing=like)
 
 
 def compiled(config: Config, dataset: Dataset) -> Classifier:

@@ -20,7 +20,7 @@ from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.setup import Setup, set_up
+from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
 
 _HISTOGRAM_IMAGES = 64
@@ -35,6 +35,7 @@ def train(config: Config) -> Run:
         KeyboardInterrupt: a signal, after the state was saved.
     """
     setup = set_up(config)
+    start(setup)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
@@ -66,6 +67,7 @@ def resume(run: Run, config: Config) -> None:
         )
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done")
     else:
+        start(setup)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
     _train(setup, run, checkpoint)
@@ -80,6 +82,7 @@ def dry_run(config: Config) -> None:
     """
     check_writable()
     setup = set_up(config)
+    start(setup)
     model, steps = setup.model, setup.batches.steps
     clock = _Clock()
     fitted = Callbacks([callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2)

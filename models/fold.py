@@ -1,0 +1,75 @@
+"""Batch norm at inference is an affine map of each channel: it can be a part of the convolution before it."""
+
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+_KERNELS = {  # which weight the channels' scale multiplies, and how it must be shaped for that
+    layers.Conv2D: ("kernel", (1, 1, 1, -1)),
+    layers.DepthwiseConv2D: ("kernel", (1, 1, -1, 1)),
+    layers.SeparableConv2D: ("pointwise_kernel", (1, 1, 1, -1)),
+    layers.Dense: ("kernel", (1, -1)),
+}
+
+
+def fold_batch_norm(model: keras.Model) -> keras.Model:
+    """Returns a copy of a functional model, for inference, without the batch norms that follow a convolution.
+
+    `W' = W gamma / sqrt(variance + epsilon)` and `b' = beta + (b - mean) gamma / sqrt(variance + epsilon)`. A batch
+    norm stays where the tensor before it has other readers, or does not come from a convolution or a dense layer
+    without an activation of its own. The model itself is left as it is.
+    """
+    plain = keras.Model(model.input, model.output, name=model.name)
+    folded = _pairs(plain)
+    gone = {norm.name for norm in folded.values()}
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, "use_bias": True} if layer.name in folded else config)
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        return inputs[0] if layer.name in gone else layer(*inputs, **options)
+
+    copy = keras.models.clone_model(plain, clone_function=clone, call_function=call)
+    for layer in (layer for layer in copy.layers if layer.weights):
+        source = plain.get_layer(layer.name)
+        weights = _folded(source, folded[layer.name]) if layer.name in folded else source.get_weights()
+        layer.set_weights(weights)
+    return copy
+
+
+def _pairs(model: keras.Model) -> dict[str, Any]:
+    """Of every layer that a batch norm is folded into, by name, that batch norm."""
+    readers = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
+    readers.update(id(tensor) for tensor in model.outputs)
+    makers = {id(layer.output): layer for layer in model.layers if len(_inputs(layer)) == 1}
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    pairs = [(makers.get(id(norm.input)), norm) for norm in norms if readers[id(norm.input)] == 1]
+    return {maker.name: norm for maker, norm in pairs if maker is not None and _takes(maker, norm)}
+
+
+def _inputs(layer: Any) -> list[Any]:
+    return keras.tree.flatten(layer.input) if not isinstance(layer, layers.InputLayer) else []
+
+
+def _takes(maker: Any, norm: Any) -> bool:
+    linear = type(maker) in _KERNELS and maker.activation is keras.activations.linear
+    return linear and norm.axis in (-1, len(norm.input.shape) - 1)
+
+
+def _folded(layer: Any, norm: Any) -> list[np.ndarray]:
+    """The layer's weights with the batch norm's, in the layer's order."""
+    scale = 1 / np.sqrt(_array(norm.moving_variance) + norm.epsilon) * (_array(norm.gamma) if norm.scale else 1)
+    bias = _array(layer.bias) if layer.use_bias else 0.0
+    shift = (bias - _array(norm.moving_mean)) * scale + (_array(norm.beta) if norm.center else 0)
+    name, shape = _KERNELS[type(layer)]
+    kernels = [w for w in layer.weights if w is not layer.bias]
+    scaled = [_array(w) * (scale.reshape(shape) if w.name == name else 1) for w in kernels]
+    return [*scaled, shift]
+
+
+def _array(variable: Any) -> np.ndarray:
+    return variable.numpy().astype(np.float64)
