@@ -22,7 +22,7 @@ commands:
   evaluate   the figures of a finished run, computed again
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
-  models     the zoo
+  models     the zoo, and what its models and finished runs cost
 
 options of every command:
   -h, --help      what it takes
@@ -208,25 +208,16 @@ def _export(words: list[str], verbosity: int) -> int:
 
 
 def _models(words: list[str], verbosity: int) -> int:
-    parser = _Parser(prog="epochal models", description="The zoo, at each model's native input.")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    from app import zoo_command
+
+    parser = _Parser(prog="epochal models", description=zoo_command.HELP)
+    zoo_command.add_options(parser)
     asked = parser.parse_args(words)
-    _say("epochal models: counting; loading TensorFlow ...")
-    _load_tensorflow(verbosity)
-    from dataclasses import asdict
-
-    from models import ZOO
-    from models.complexity import describe
-
-    if asked.json:
-        print(json.dumps([asdict(describe(name)) for name in ZOO]))
-        return 0
-    print(f"{'name':<14}{'params':>12}{'multiply-adds':>16}  input")
-    for row in map(describe, ZOO):
-        print(
-            f"{row.name:<14}{row.params:>12,}{row.multiply_adds:>16,}  {' x '.join(map(str, row.input_shape))}",
-            flush=True,
-        )
+    zoo_command.check(asked)
+    if zoo_command.needs_tensorflow(asked):
+        _say("epochal models: loading TensorFlow ...")
+        _load_tensorflow(verbosity)
+    print(zoo_command.answer(asked, _say))
     return 0
 
 

@@ -166,7 +166,9 @@ def _padded(x: keras.KerasTensor, kernel: Any, stride: int, options: dict[str, A
     """The input and the padding that Keras is to add to it."""
     if stride == 1 or kernel == 1 or "padding" in options:
         return x, "same"
-    return layers.ZeroPadding2D(kernel // 2, name=f"{options['name']}_pad".replace("_conv_pad", "_pad"))(x), "valid"
+    margins = [(size // 2, size // 2) for size in ((kernel, kernel) if isinstance(kernel, int) else kernel)]
+    name = f"{options['name']}_pad".replace("_conv_pad", "_pad")
+    return layers.ZeroPadding2D(margins, name=name)(x), "valid"
 
 
 def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:

@@ -12,7 +12,7 @@ import models
 from tests.jax_child import random_weights
 from tests.zoo import UNTRIED, build, images, shapes
 
-FAST = ["lenet5", "lstm", "resnet8", "mlp"]
+FAST = ["lenet5", "mlp"]
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="needs pip install -e '.[jax]'")
 
 

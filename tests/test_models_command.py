@@ -145,11 +145,12 @@ def test_parts_are_few_and_add_up(name: str, tmp_path: Path) -> None:
 
 
 def test_parts_are_named_after_their_layers() -> None:
-    parts = {
-        name: [part.name for part in parts_of(model_cost(skeleton(name)).layers)] for name in ("lenet5", "resnet8")
-    }
-    assert parts["lenet5"] == ["canvas", "c1", "s2", "c3", "s4", "c5", "f6", "logits"]
-    assert parts["resnet8"] == ["stem", "stage1_block1", "stage2_block1", "stage3_block1", "logits"]
+    lenet, resnet = (
+        [part.name for part in parts_of(model_cost(skeleton(name)).layers)] for name in ("lenet5", "resnet20")
+    )
+    assert lenet == ["canvas", "c1", "s2", "c3", "s4", "c5", "f6", "logits"]
+    blocks = [f"stage{stage}_block{block}" for stage in (1, 2, 3) for block in (1, 2, 3)]
+    assert resnet == ["stem", *blocks, "logits"]
 
 
 def test_layers_without_a_name_of_their_own_belong_to_the_next_one() -> None:

@@ -1,0 +1,130 @@
+"""Finished runs by accuracy and cost: which of them no other run beats on its data set."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app import runs
+from app.arguments import read_config_file
+from app.config import Config
+from app.data.dataset import Preprocessing
+from app.errors import EpochalError, UsageError
+from app.runs import Run
+from app.trained import build_model
+from models.complexity import multiply_adds, without_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A finished run: its reported figures and what its model costs on its own images."""
+
+    run: str
+    dataset: str
+    model: str
+    image_size: int
+    multiply_adds: int  # for one image
+    params: int  # trainable
+    test_accuracy: float
+    test_accuracy_low: float  # of the 95 % interval
+    test_accuracy_high: float
+    front: bool = False  # no other run on the data set is as cheap and as accurate, and better in one of the two
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Runs by data set and cost, and why others are not among them, one line each."""
+
+    placed: list[Placed]
+    skipped: list[str]
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """For each (cost, accuracy) whether no other point dominates it.
+
+    A point dominates another that costs no less and is no more accurate, unless the two are equal.
+    """
+    best, efficient = float("-inf"), set()
+    for cost, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if accuracy > best:
+            best = accuracy
+            efficient.add((cost, accuracy))
+    return [point in efficient for point in points]
+
+
+def place(wheres: Iterable[str]) -> Placement:
+    """Reads every run; one that has not finished or cannot be read is left out with its reason.
+
+    Raises:
+        UsageError: a run does not exist, or none has finished.
+    """
+    costs: dict[Any, int] = {}
+    placed, skipped = [], []
+    for where in dict.fromkeys(wheres):
+        try:
+            placed.append(_placed(_run(where), costs))
+        except _Skipped as reason:
+            skipped.append(str(reason))
+    if not placed:
+        raise UsageError(f"none of these is a finished run: {'; '.join(skipped[:5])}")
+    return Placement(_with_fronts(placed), skipped)
+
+
+class _Skipped(Exception):
+    """Why a run is left out."""
+
+
+def _run(where: str) -> Run:
+    """A shell's `runs/*` may name things that are no runs, but everything that it names exists."""
+    try:
+        run = runs.find(where)
+    except UsageError:
+        if not Path(where).exists():
+            raise
+        raise _Skipped(f"{where}: no run (a run's folder holds config.yaml)") from None
+    if not run.finished:
+        raise _Skipped(f"{run.folder}: not finished")
+    return run
+
+
+def _placed(run: Run, costs: dict[Any, int]) -> Placed:
+    """`costs` of what has been built already: many runs share a model."""
+    try:
+        config, result = read_config_file(run.folder / "config.yaml"), run.read_json("result.json")
+        preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
+        return Placed(
+            run=str(run.folder),
+            dataset=config.dataset,
+            model=_model(config),
+            image_size=preprocessing.image_size,
+            multiply_adds=_cost(config, preprocessing, costs),
+            **{key: result[key] for key in ("params", "test_accuracy", "test_accuracy_low", "test_accuracy_high")},
+        )
+    except EpochalError as error:
+        raise _Skipped(f"{run.folder}: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise _Skipped(f"{run.folder}: result.json or data.json is damaged") from error
+
+
+def _cost(config: Config, preprocessing: Preprocessing, costs: dict[Any, int]) -> int:
+    key = (_model(config), preprocessing.input_shape, len(preprocessing.classes))
+    if key not in costs:
+        costs[key] = multiply_adds(without_values(partial(build_model, config, preprocessing)))
+    return costs[key]
+
+
+def _model(config: Config) -> str:
+    """Its name and what it has instead of its own."""
+    return ", ".join([config.model, *config.model_options.values()])
+
+
+def _with_fronts(placed: list[Placed]) -> list[Placed]:
+    """By data set and cost; accuracies on different data cannot be compared, so each has a front of its own."""
+    result = []
+    for dataset in sorted({run.dataset for run in placed}):
+        group = [run for run in placed if run.dataset == dataset]
+        group.sort(key=lambda run: (run.multiply_adds, -run.test_accuracy, run.run))
+        marks = front([(run.multiply_adds, run.test_accuracy) for run in group])
+        result += [replace(run, front=mark) for run, mark in zip(group, marks, strict=True)]
+    return result

@@ -1,0 +1,21 @@
+"""Numbers as people read them: three digits and a unit."""
+
+
+def count(number: float) -> str:
+    """`40.6 M` for 40,551,040; what is below a thousand as it is, nothing as `-`."""
+    return _scaled(number, 1000, ("", " k", " M", " G", " T", " P", " E"))
+
+
+def size(num_bytes: float) -> str:
+    """`1.61 MiB` for 1,684,992 bytes, nothing as `-`."""
+    return _scaled(num_bytes, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
+    if number == 0:
+        return "-"
+    unit = 0
+    while number >= 999.5 and unit < len(units) - 1:  # 999.5 would be written with four digits
+        number, unit = number / base, unit + 1
+    digits = 0 if unit == 0 or number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{number:.{digits}f}{units[unit]}"

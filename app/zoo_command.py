@@ -1,0 +1,176 @@
+"""`epochal models`: the zoo, one of its models layer by layer, cheaper blocks, runs by accuracy and cost.
+
+No TensorFlow at import: the list of the zoo comes from a file beside the models.
+"""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from app import zoo_tables
+from app.errors import UsageError
+
+HELP = """\
+The zoo, what a model of it costs layer by layer, cheaper blocks, runs by accuracy and cost.
+
+  epochal models                                     every model, at its native input
+  epochal models resnet20 --image-size 64            its layers; --plot FILE.png draws where the cost lies
+  epochal models --cheaper 3,64,64,32                what can stand in for a convolution
+  epochal models --pareto runs/* --plot FILE.png     finished runs; * where none is cheaper and as accurate
+"""
+_OF_A_MODEL = ("image_size", "channels", "classes", "batch_size", "norm", "activation", "precision")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """What may follow `epochal models`."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a model: what it costs, layer by layer")
+    model = parser.add_argument_group("of a model")
+    model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the images (default: its native one)")
+    model.add_argument("--channels", type=int, help="of the images (default: its native ones)")
+    model.add_argument("--classes", type=int, help="how many (default: its native ones)")
+    model.add_argument("--batch-size", type=int, metavar="IMAGES", help="whose activations are counted (default: 1)")
+    model.add_argument("--norm", help="as in epochal train")
+    model.add_argument("--activation", help="as in epochal train")
+    model.add_argument("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="default: float32")
+    parser.add_argument(
+        "--cheaper",
+        type=_convolution,
+        metavar="K,IN,OUT,SIZE",
+        help="what can stand in for a K x K convolution from IN to OUT channels on images of SIZE x SIZE pixels",
+    )
+    parser.add_argument("--pareto", nargs="+", metavar="RUN", help="finished runs: folders or names under runs/")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="of a model or of runs: draw it, too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _convolution(text: str) -> tuple[int, ...]:
+    """Kernel, inputs, outputs and side of the image."""
+    try:
+        numbers = tuple(map(int, text.split(",")))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4 or min(numbers) < 1:
+        raise ArgumentTypeError(f"expected four numbers, each at least 1, as 3,64,64,32; got {text}")
+    return numbers
+
+
+def check(asked: Namespace) -> None:
+    """Raises UsageError for options that do not go together, before anything slow begins."""
+    if sum(map(bool, (asked.name, asked.cheaper, asked.pareto))) > 1:
+        raise UsageError("a model's NAME, --cheaper and --pareto exclude each other; give one of them")
+    given = [option for option in _OF_A_MODEL if getattr(asked, option) is not None]
+    if given and not asked.name:
+        raise UsageError(f"--{given[0].replace('_', '-')} needs a model's NAME; see epochal models")
+    if asked.batch_size is not None and asked.batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, got {asked.batch_size}")
+    if asked.plot:
+        _check_plot(asked)
+
+
+def _check_plot(asked: Namespace) -> None:
+    if not (asked.name or asked.pareto):
+        raise UsageError("--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo")
+    if asked.plot.suffix != ".png":
+        raise UsageError(f"--plot {asked.plot}: a PNG file is written; give a name that ends in .png")
+    if asked.plot.exists():
+        raise UsageError(f"--plot {asked.plot}: exists already and is not overwritten; give another name")
+    if not asked.plot.parent.is_dir():
+        raise UsageError(f"--plot {asked.plot}: there is no folder {asked.plot.parent}; make it first")
+
+
+def needs_tensorflow(asked: Namespace) -> bool:
+    """Whether models must be built."""
+    return bool(asked.name or asked.cheaper or asked.pareto)
+
+
+def answer(asked: Namespace, say: Callable[[str], None]) -> str:
+    """The text to print; `say` tells what else there is to know."""
+    if asked.name:
+        return _model(asked, say)
+    if asked.cheaper:
+        return _cheaper(asked)
+    if asked.pareto:
+        return _pareto(asked, say)
+    rows = json.loads(_sizes_file().read_bytes())
+    return json.dumps(rows) if asked.json else zoo_tables.zoo_table(rows)
+
+
+def _sizes_file() -> Path:
+    """Beside the models, whose import would load TensorFlow."""
+    spec = find_spec("models")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "sizes.json"
+
+
+def _model(asked: Namespace, say: Callable[[str], None]) -> str:
+    from app.evaluation.cost_plots import costs_png
+    from models import complexity
+
+    try:
+        model = complexity.skeleton(
+            asked.name,
+            _shape(asked),
+            asked.classes,
+            options={key: getattr(asked, key) for key in ("norm", "activation") if getattr(asked, key) is not None},
+            precision=asked.precision or "float32",
+        )
+        cost = complexity.model_cost(model, asked.batch_size or 1)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if asked.plot:
+        costs_png(asked.plot, cost)
+        say(f"drawn in {asked.plot}")
+    return json.dumps(_values(cost)) if asked.json else zoo_tables.model_table(cost)
+
+
+def _shape(asked: Namespace) -> tuple[int, int, int] | None:
+    """What was asked for, the rest as the zoo has it; None for a name that it does not have."""
+    from models import ZOO
+
+    if asked.name not in ZOO:
+        return None
+    height, width, channels = ZOO[asked.name].input_shape
+    if asked.image_size is not None:
+        height = width = asked.image_size
+    return height, width, channels if asked.channels is None else asked.channels
+
+
+def _values(cost: Any) -> dict[str, Any]:
+    """The sums first, then the layers."""
+    sums = ("params", "multiply_adds", "kept_bytes", "live_bytes", "moved_bytes", "weight_bytes")
+    values = asdict(cost)
+    layers = values.pop("layers")
+    return {**values, **{key: getattr(cost, key) for key in sums}, "flops": 2 * cost.multiply_adds, "layers": layers}
+
+
+def _cheaper(asked: Namespace) -> str:
+    from models.cheaper_blocks import menu
+
+    kernel, inputs, outputs, side = asked.cheaper
+    blocks, pixels = menu(kernel, inputs, outputs), side * side
+    if not asked.json:
+        return zoo_tables.menu_table(blocks, pixels)
+    keys = ("name", "params", "multiply_adds")
+    return json.dumps(
+        [dict(zip(keys, (block.name, block.params, block.multiply_adds(pixels)), strict=True)) for block in blocks]
+    )
+
+
+def _pareto(asked: Namespace, say: Callable[[str], None]) -> str:
+    from app.evaluation.cost_plots import pareto_png
+    from app.evaluation.pareto import place
+
+    placement = place(asked.pareto)
+    for reason in placement.skipped:
+        say(f"left out: {reason}")
+    if asked.plot:
+        pareto_png(asked.plot, placement.placed)
+        say(f"drawn in {asked.plot}")
+    if asked.json:
+        return json.dumps([asdict(run) for run in placement.placed])
+    return zoo_tables.pareto_table(placement.placed)
