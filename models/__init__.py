@@ -77,7 +77,7 @@ def _find(name: str) -> Architecture:
     # many names are equally close to a wrong number: the one that begins alike is meant
     nearest = max(close, key=lambda known: _common_start(name.lower(), known), default=None)
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise ValueError(f"Unknown model {name!r}.{_depths(name)}{hint} Known: {', '.join(ZOO)}.")
+    raise ValueError(f"Unknown model {name!r}.{_depths(name)}{hint} `epochal models` lists all {len(ZOO)}.")
 
 
 def _depths(name: str) -> str:

@@ -200,7 +200,7 @@ def test_build_refuses_options_that_the_network_has_not(name, options, message):
         ),
         (("resnet-18-cifar", (32, 32, 3), 10), r"Did you mean 'resnet18_cifar'\?"),
         (("Lenet", (32, 32, 3), 10), r"Did you mean 'lenet5'\?"),
-        (("zzz", (32, 32, 3), 10), "Unknown model 'zzz'. Known: softmax, mlp"),
+        (("zzz", (32, 32, 3), 10), r"Unknown model 'zzz'\. `epochal models` lists all \d+\.$"),
         (("resnet20", (32, 7, 3), 10), "resnet20 needs images of at least 8x8 pixels, got 32x7"),
         (("softmax", (32, 32), 10), r"input_shape must be \(height, width, channels\).*got \(32, 32\)"),
         (("softmax", (0, 32, 3), 10), r"got \(0, 32, 3\)"),
