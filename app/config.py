@@ -39,20 +39,24 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Steps of the learning rate, in epochs.
+    """How the learning rate changes, in epochs.
 
     Args:
+        shape: steps, or one_cycle: up to learning_rate over the first 30 % of all steps, then down to almost nothing
         milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all)
         every: instead of milestones: every so many epochs
         factor: what the rate is multiplied by
     """
 
+    shape: Literal["steps", "one_cycle"] = "steps"
     milestones: list[int] | None = None
     every: int | None = None
     factor: float = 0.1
 
     def __post_init__(self) -> None:
         _check(self.milestones is None or self.every is None, "schedule", "milestones or every, not both", self)
+        stepped = self.milestones is not None or self.every is not None
+        _check(self.shape == "steps" or not stepped, "schedule", "one_cycle without milestones and every", self)
         for milestone in self.milestones or []:
             _check(milestone >= 1, "schedule.milestones", "epochs of 1 or more", self.milestones)
         _check(self.every is None or self.every >= 1, "schedule.every", "1 epoch or more", self.every)

@@ -3,6 +3,7 @@
 from callbacks.early_stopping import EarlyStopping
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.nan_guard import NanGuard, NonFiniteError
+from callbacks.one_cycle import OneCycle
 from callbacks.progress import Progress
 from callbacks.step_decay import StepDecay
 from callbacks.weight_histograms import WeightHistograms
@@ -12,6 +13,7 @@ __all__ = [
     "GradientClipping",
     "NanGuard",
     "NonFiniteError",
+    "OneCycle",
     "Progress",
     "StepDecay",
     "WeightHistograms",

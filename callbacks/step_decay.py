@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import learning_rate
+from callbacks.parts.rate import learning_rate, set_learning_rate
 
 
 def decayed(
@@ -84,10 +84,4 @@ class StepDecay(keras.callbacks.Callback):
         self.base = float(state["base"])
 
     def _set(self, rate: float) -> None:
-        try:
-            self.model.optimizer.learning_rate = rate
-        except (TypeError, AttributeError) as error:
-            raise ValueError(
-                f"StepDecay sets the learning rate, but {self.model.optimizer.name!r} has its own schedule: "
-                "give it a number as learning_rate, or leave StepDecay out."
-            ) from error
+        set_learning_rate(self.model, rate, "StepDecay")

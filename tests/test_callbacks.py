@@ -21,6 +21,7 @@ QUIET = {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
     "NanGuard": lambda folder: callbacks.NanGuard(),
+    "OneCycle": lambda folder: callbacks.OneCycle(0.1, 1000, start=1.0, end=1.0),
     "Progress": lambda folder: callbacks.Progress(images_per_epoch=24, stream=io.StringIO()),
     "StepDecay": lambda folder: callbacks.StepDecay([99]),
     "WeightHistograms": lambda folder: callbacks.WeightHistograms(folder, batch=(X, Y)),
@@ -29,6 +30,7 @@ QUIET = {
 ACTIVE = QUIET | {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3, min_delta=0.02),
     "GradientClipping": lambda folder: callbacks.GradientClipping(0.3),
+    "OneCycle": lambda folder: callbacks.OneCycle(0.1, 20),
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
 }
 STATEFUL = {"EarlyStopping", "GradientClipping", "Progress", "StepDecay"}

@@ -208,17 +208,23 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     config, split = setup.config, setup.dataset.train
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
-    schedule = config.schedule
     return [
-        callbacks.StepDecay(
-            None if schedule.every else config.milestones, every=schedule.every, factor=schedule.factor
-        ),
+        _schedule(config, setup.batches.steps),
         callbacks.GradientClipping(config.optim.clip_norm),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.Progress(images_per_epoch=len(split)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def _schedule(config: Config, steps: int) -> Any:
+    """What sets the learning rate; an epoch has so many steps."""
+    schedule = config.schedule
+    if schedule.shape == "one_cycle":
+        return callbacks.OneCycle(config.learning_rate, steps * config.epochs)
+    milestones = None if schedule.every else config.milestones
+    return callbacks.StepDecay(milestones, every=schedule.every, factor=schedule.factor)
 
 
 def _line(epoch: int, logs: dict[str, float]) -> str:

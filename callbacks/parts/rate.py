@@ -7,3 +7,18 @@ def learning_rate(model: Any) -> float:
     """Returns the rate of `model`'s optimizer now: a number's, a schedule's or a mirrored variable's."""
     rate = model.optimizer.learning_rate
     return float(rate.numpy() if hasattr(rate, "numpy") else rate)
+
+
+def set_learning_rate(model: Any, rate: float, who: str) -> None:
+    """Gives `model`'s optimizer another rate.
+
+    Raises:
+        ValueError: naming `who`, the callback, when the optimizer follows a schedule of its own.
+    """
+    try:
+        model.optimizer.learning_rate = rate
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{who} sets the learning rate, but {model.optimizer.name!r} has its own schedule: "
+            f"give it a number as learning_rate, or leave {who} out."
+        ) from error
