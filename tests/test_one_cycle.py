@@ -64,5 +64,5 @@ def test_impossible_arguments_are_refused(arguments, message):
 def test_an_optimizer_with_its_own_schedule_is_refused():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10)), "mse")
-    with pytest.raises(ValueError, match="OneCycle sets the learning rate, but 'sgd.*' has its own schedule"):
+    with pytest.raises(ValueError, match=r"OneCycle sets the learning rate, but 'sgd.*' has its own schedule"):
         model.fit(np.ones((8, 2)), np.ones(8), verbose=0, callbacks=[OneCycle(0.5, 8)])

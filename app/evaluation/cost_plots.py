@@ -132,6 +132,8 @@ def pareto_png(path: Path, placed: Sequence[Placed]) -> None:
 
 def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
     """Runs of one data set with their 95 % intervals; those of the front are full and joined by steps."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     costs = [run.multiply_adds for run in runs]
     axes.set_xscale("log")
     axes.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
@@ -146,6 +148,8 @@ def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
     axes.step(*zip(*steps, (max(costs) * MARGIN, steps[-1][1]), strict=True), where="post", color=BLUE, linewidth=1)
     for run in runs if len(runs) <= NAMED else best:
         _name(axes, run, right=run.multiply_adds**2 < min(costs) * max(costs))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: re.sub(r"\.0+(?= )", "", count(value)))
     axes.set_title(f"{printable(dataset)}: {len(runs)} run{'s' if len(runs) > 1 else ''}")
     axes.set_xlabel("multiply-adds for one image")

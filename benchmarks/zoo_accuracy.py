@@ -1,0 +1,88 @@
+"""Reached accuracy of the zoo: trains with `epochal train`, then prints the README's table.
+
+    TFDS_DATA_DIR=... python benchmarks/zoo_accuracy.py FOLDER [lenets|families|resnet20|precision] [--seeds 3]
+
+Runs lie in FOLDER/runs. What has finished there is not trained again, what was stopped goes on: the table may take many
+sittings. Without the name of a study it prints what there is. The studies:
+
+- lenets: LeNet-5 and LeNet-300-100 on MNIST, twenty epochs, full training split;
+- families: one network of every CIFAR-size family, five epochs of CIFAR-10 under one recipe, one seed;
+- resnet20: the recipe cifar10-resnet20-short;
+- precision: float32 and mixed_bfloat16 under the same seeds: LeNet-5 on MNIST, ResNet-20 with five epochs of CIFAR-10.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ONE_CYCLE = "--schedule.shape one_cycle --optim.weight-decay 0.0005"
+MNIST = f"--dataset mnist --epochs 20 --batch-size 64 --learning-rate 0.1 --augment.pad-crop 2 {ONE_CYCLE}"
+CIFAR = f"--dataset cifar10 --epochs 5 --batch-size 128 --learning-rate 0.1 --augment.pad-crop 4 {ONE_CYCLE}"
+BFLOAT16 = "--precision mixed_bfloat16"
+FAMILIES = (
+    *("alexnet_cifar", "vgg11_cifar", "googlenet_cifar", "inception_resnet_cifar", "xception_cifar", "resnet20"),
+    *("resnet20_v2", "resnet18_cifar", "wrn16_4", "resnext29_32x4d", "mobilenet_cifar", "mobilenet_v2_cifar"),
+    *("densenet_40_12", "densenet_bc_40_12"),
+)
+STUDIES = {
+    "lenets": {name: f"--model {name} {MNIST}" for name in ("lenet5", "lenet300")},
+    "families": {name: f"--model {name} {CIFAR} {BFLOAT16}" for name in FAMILIES},
+    "resnet20": {"resnet20-short": "--recipe cifar10-resnet20-short"},
+    "precision": {
+        "lenet5-bf16": f"--model lenet5 {MNIST} {BFLOAT16}",
+        "resnet20-f32": f"--model resnet20 {CIFAR}",
+        "resnet20-bf16": f"--model resnet20 {CIFAR} {BFLOAT16}",
+    },
+}
+ONE_SEED = ("families",)
+
+
+def train(folder: Path, name: str, options: str, seed: int) -> None:
+    """Trains a run that is not there, goes on with one that was stopped, leaves one that has finished."""
+    run = Path("runs") / f"{name}-{seed}"
+    fresh = ["--name", run.name, "--seed", str(seed), *options.split()]
+    begun = (folder / run / "config.yaml").exists()
+    command = ["train", "--resume", str(run)] if begun else ["train", *fresh]
+    if not (folder / run / "result.json").exists():
+        print(f"epochal {' '.join(command)}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "app", *command], cwd=folder, check=True)
+
+
+def rows(folder: Path) -> Iterator[str]:
+    """A line of the table for everything that has finished."""
+    for study in STUDIES.values():
+        for name, options in study.items():
+            found = sorted((folder / "runs").glob(f"{name}-[0-9]*/result.json"))
+            results = [json.loads(path.read_text()) for path in found]
+            if not results:
+                continue
+            accuracies = [result["test_accuracy"] for result in results]
+            spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
+            minutes = statistics.mean(result["wall_seconds"] for result in results) / 60
+            seeds = ", ".join(path.parent.name.rpartition("-")[2] for path in found)
+            mean = f"{statistics.mean(accuracies):.4f}{spread}"
+            yield f"| `epochal train {options}` | {seeds} | {mean} | {min(accuracies):.4f} | {minutes:.1f} min |"
+
+
+def main() -> None:
+    """Trains the study that was asked for, then prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("study", nargs="?", choices=STUDIES)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(1 if asked.study in ONE_SEED else asked.seeds):
+        for name, options in STUDIES.get(asked.study, {}).items():
+            train(asked.folder, name, options, seed)
+    print("| command | seeds | test accuracy | worst | training |\n|---|---|---|---|---|")
+    for row in rows(asked.folder):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
