@@ -8,6 +8,7 @@ from keras import layers
 
 from models import initializers
 from models.layers.batch_norm import FusedBatchNormalization
+from models.layers.convolution import Convolution
 from models.layers.maxout import Maxout
 from models.layers.normprop import GAIN, StandardizedReLU
 from models.layers.scaled_tanh import scaled_tanh
@@ -59,7 +60,7 @@ class Style:
             options: further ones of Keras' layer: `name`, `groups`, `padding` instead of the symmetric one.
         """
         x, padding = _padded(x, kernel, stride, options)
-        kind: Any = WeightNormConv2D if self.reparametrized else layers.Conv2D
+        kind: Any = WeightNormConv2D if self.reparametrized else Convolution
         groups = options.get("groups", 1)
         if x.shape[-1] % groups or filters % groups:
             raise ValueError(f"groups must divide the channels, {x.shape[-1]} in and {filters} out; got {groups}.")

@@ -7,8 +7,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from models.layers.convolution import Convolution
+
 _KERNELS = {  # which weight the channels' scale multiplies, and how it must be shaped for that
     layers.Conv2D: ("kernel", (1, 1, 1, -1)),
+    Convolution: ("kernel", (1, 1, 1, -1)),
     layers.DepthwiseConv2D: ("kernel", (1, 1, -1, 1)),
     layers.SeparableConv2D: ("pointwise_kernel", (1, 1, 1, -1)),
     layers.Dense: ("kernel", (1, -1)),

@@ -1,0 +1,72 @@
+"""Convolution whose filter gradient on small maps is nine matrix products."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.layers.shortcut import subsampled
+
+_PIXELS = 16  # of an output map, up to which the products are faster
+
+
+@keras.saving.register_keras_serializable(package="epochal")
+class Convolution(keras.layers.Conv2D):
+    """Keras' `Conv2D` (same arguments, weights and numbers), faster to train where maps are small, on CPUs.
+
+    The gradient of a 3x3 filter is, for each of its nine places, the product of the shifted input and the gradient of
+    the output. Up to 4 x 4 pixels of output TensorFlow's own kernel is slower than that (128 images, 512 to 512
+    channels, one core, bfloat16: 2 x 2 pixels 38 ms against 15, 4 x 4 pixels 87 ms against 55).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the convolved input in the compute dtype."""
+        if not (training and self._small(inputs)):
+            return super().call(inputs)
+        outputs = _by_products(inputs, self.kernel, self.strides[0], self.padding.upper())
+        if self.use_bias:
+            outputs = outputs + ops.convert_to_tensor(self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _small(self, inputs: Any) -> bool:
+        plain = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1) and self.groups == 1
+        even = self.strides[0] == self.strides[1] and (self.padding == "valid" or self.strides[0] == 1)
+        if not (plain and even) or keras.backend.backend() != "tensorflow" or self.data_format != "channels_last":
+            return False
+        _, height, width, _ = self.compute_output_shape(inputs.shape)
+        if None in (height, width) or height * width > _PIXELS:
+            return False
+        import tensorflow as tf
+
+        return not tf.config.list_logical_devices("GPU")
+
+
+def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> Any:
+    """The convolution, with gradients of its own."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def convolve(x: Any, kernel: Any) -> Any:
+        def gradients(upstream: Any) -> tuple[Any, Any]:
+            shape = {"input_sizes": tf.shape(x), "strides": [1, stride, stride, 1], "padding": padding}
+            back = tf.raw_ops.Conv2DBackpropInput(filter=kernel, out_backprop=upstream, **shape)
+            return back, _filter_gradient(x, upstream, stride, 1 if padding == "SAME" else 0)
+
+        return tf.nn.conv2d(x, kernel, stride, padding), gradients
+
+    return convolve(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
+
+
+def _filter_gradient(x: Any, upstream: Any, stride: int, margin: int) -> Any:
+    """The sum over images and pixels of shifted input times gradient of the output, `[3, 3, C_in, C_out]`."""
+    import tensorflow as tf
+
+    _, height, width, filters = upstream.shape
+    channels = x.shape[-1]
+    padded = tf.pad(x, [[0, 0], [margin, margin], [margin, margin], [0, 0]]) if margin else x
+    reach = [-1, (height - 1) * stride + 1, (width - 1) * stride + 1, channels]
+    places = [tf.slice(padded, [0, i, j, 0], reach) for i in range(3) for j in range(3)]
+    seen = [tf.reshape(subsampled(place, stride) if stride > 1 else place, [-1, channels]) for place in places]
+    upstream = tf.reshape(upstream, [-1, filters])
+    products = [tf.matmul(place, upstream, transpose_a=True) for place in seen]
+    return tf.reshape(tf.stack(products), [3, 3, channels, filters])
