@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.failure import undo_on_failure
 from callbacks.parts.gradients import clip_factor, dense, global_norm
 
@@ -37,6 +38,7 @@ class GradientClipping(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts the clipping in place."""
+        require_tensorflow("GradientClipping", "give the optimizer global_clipnorm instead")
         self._release()
         model, optimizer = self.model, self.model.optimizer
         _check(optimizer)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.failure import undo_on_failure
 from callbacks.parts.gradients import dense
 
@@ -43,6 +44,8 @@ class WeightHistograms(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
+        if self.batch is not None:
+            require_tensorflow("WeightHistograms with a batch", "leave the batch out: weights are written all the same")
         self._close()
         self._differentiate = None  # another model, perhaps
         undo_on_failure(self, self._close)

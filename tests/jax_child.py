@@ -33,17 +33,32 @@ def main(folder: Path, names: list[str]) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01), loss)
         data = (images(shape), np.arange(4))
-        history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=observers())
-        np.savez(folder / f"{name}.npz", answers=answers, loss=history.history["loss"][0])
+        watching = [*observers(), callbacks.WeightHistograms(folder / name)]
+        history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=watching)
+        refusal = (
+            refused(model, callbacks.GradientClipping(1.0)),
+            refused(model, callbacks.WeightHistograms(folder, batch=data)),
+        )
+        np.savez(folder / f"{name}.npz", answers=answers, loss=history.history["loss"][0], refused=refusal)
+
+
+def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
+    """What a callback says that needs TensorFlow."""
+    callback.set_model(model)
+    try:
+        callback.on_train_begin()
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def observers() -> list[keras.callbacks.Callback]:
     """Every callback that is Keras code alone."""
     return [
-        callbacks.StepDecay(milestones=[1], factor=0.1),
         callbacks.NanGuard(),
         callbacks.EarlyStopping("val_loss", patience=1),
         callbacks.Progress(),
+        callbacks.StepDecay(milestones=[1], factor=0.1),
     ]
 
 
