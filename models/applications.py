@@ -1,5 +1,7 @@
 """Networks that `keras.applications` has exactly as published, so that its weights files fit (`models.weights`)."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -39,19 +41,31 @@ def application(
 
 def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
     """The network's layers again, one by one on `x`, as our own would be."""
-    outputs = []
+    outputs, counts = [], Counter[str]()
+
+    def ours(layer: Any) -> Any:
+        kind = kind_name(type(layer))
+        if not re.fullmatch(rf"{kind}(_\d+)?", layer.name):
+            return _ours(layer, layer.name)
+        counts[kind] += 1  # Keras numbered it by what the process had made before
+        return _ours(layer, f"{kind}_{counts[kind]}")
 
     def add(layer: Any, *inputs: Any, **options: Any) -> Any:
         outputs.append(layer(*inputs, **options))
         return outputs[-1]
 
-    keras.models.clone_model(body, input_tensors=x, clone_function=_ours, call_function=add)
+    keras.models.clone_model(body, input_tensors=x, clone_function=ours, call_function=add)
     return outputs[-1]
 
 
-def _ours(layer: Any) -> Any:
+def kind_name(kind: type) -> str:
+    """Returns a layer's kind as Keras writes it in names: SeparableConv2D is separable_conv2d."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", kind.__name__)).lower()
+
+
+def _ours(layer: Any, name: str) -> Any:
     """The layer with fused batch norm, with MSRA weights, and in float32 where `Style.depthwise` is."""
-    config = layer.get_config()
+    config = {**layer.get_config(), "name": name}
     kind = type(layer)
     if kind is layers.BatchNormalization:
         kind, config["synchronized"] = FusedBatchNormalization, synchronized()

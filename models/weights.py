@@ -1,6 +1,5 @@
 """Weights files of `keras.applications`, from disk into the same network of the zoo."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import h5py
 import keras
 import numpy as np
 
+from models.applications import kind_name
 from models.layers.batch_norm import FusedBatchNormalization
 from models.zoo import ZOO
 
@@ -59,7 +59,7 @@ def _new(file: h5py.File, model: keras.Model) -> Iterator[Stored]:
     """
     groups, seen, told = file["layers"], Counter[str](), set()
     for layer in model.layers:
-        kind = _snake(keras.layers.BatchNormalization if isinstance(layer, FusedBatchNormalization) else type(layer))
+        kind = kind_name(keras.layers.BatchNormalization if isinstance(layer, FusedBatchNormalization) else type(layer))
         name = f"{kind}_{seen[kind]}" if seen[kind] else kind
         seen[kind] += 1
         if layer.weights and layer.name != "logits" and name in groups:
@@ -96,11 +96,6 @@ def _compare(layer: Any, name: str, arrays: list[np.ndarray], wrong: str) -> Non
     needed, found = [tuple(weight.shape) for weight in layer.weights], [array.shape for array in arrays]
     if needed != found:
         raise ValueError(f"{wrong}: its layer {name!r} has weights {found}, ours, {layer.name!r}, needs {needed}.")
-
-
-def _snake(kind: type) -> str:
-    """A layer's kind as Keras writes it in files: SeparableConv2D is separable_conv2d."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", kind.__name__)).lower()
 
 
 def _text(name: Any) -> str:
