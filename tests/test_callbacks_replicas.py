@@ -102,6 +102,7 @@ def _all_case():
     with tempfile.TemporaryDirectory() as folder:
         every = [
             callbacks.StepDecay(every=2),
+            callbacks.OneCycle(0.1, 8),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,

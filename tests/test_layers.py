@@ -10,6 +10,7 @@ from keras import layers
 
 from models.blocks import Style
 from models.layers.batch_norm import FusedBatchNormalization
+from models.layers.convolution import Convolution
 from models.layers.dropout import PerSampleDropout
 from models.layers.local_response import LocalResponseNormalization
 from models.layers.maxout import Maxout
@@ -35,6 +36,7 @@ LAYERS = [
     Shortcut(8, 2),
     PerSampleDropout(0.25, seed=3),
     FusedBatchNormalization(momentum=0.8, center=False),
+    Convolution(4, 3, padding="same"),
     WeightNormDense(4, gain=1.5),
     WeightNormConv2D(6, 3, groups=3, padding="same", gain=1.5),
     WeightNormDepthwiseConv2D(3, 2, gain=1.5),
@@ -74,6 +76,7 @@ DIFFERENTIABLE = {
     "Shortcut": lambda x: Shortcut(6)(x),
     "PerSampleDropout": lambda x: PerSampleDropout(0.5, seed=2)(x),
     "FusedBatchNormalization": lambda x: FusedBatchNormalization()(x),
+    "Convolution": lambda x: Convolution(4, 3, padding="same")(x),
     "WeightNormDense": lambda x: WeightNormDense(4)(x),
     "WeightNormConv2D": lambda x: WeightNormConv2D(4, 2)(x),
     "WeightNormDepthwiseConv2D": lambda x: WeightNormDepthwiseConv2D(2)(x),

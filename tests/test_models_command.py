@@ -107,7 +107,7 @@ def test_a_model_as_json(capsys) -> None:
 def test_a_model_as_a_table(capsys) -> None:
     lines = printed(capsys, "lenet5", "--activation", "relu").splitlines()
     cells = {line.split()[0]: line.split()[1:] for line in lines if line}
-    assert cells["c1_conv"][:5] == ["Conv2D", "28x28x6", "156", "118", "k"]  # 28 * 28 * 25 * 6 = 117,600
+    assert cells["c1_conv"][:5] == ["Convolution", "28x28x6", "156", "118", "k"]  # 28 * 28 * 25 * 6 = 117,600
     assert cells["c1_relu"][0] == "ReLU"
     assert cells["parameters"][0] == "61,706"
     assert cells["multiply-adds"][0] == "416,520"
