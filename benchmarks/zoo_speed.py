@@ -6,7 +6,8 @@ Batch 128 of 32x32x3, SGD with Nesterov momentum and weight decay. Each contende
 same cores, that takes a block of steps when told to, one after the other:
 
 - ours: the application's model and step under `fit`, in float32 or mixed_bfloat16, whichever is faster;
-- stock: the same network with Keras' own batch norm, under `fit` with Keras' own step, float32;
+- stock: the same network with Keras' own convolutions and batch norm (it has no shortcut A, so that one stays ours),
+  under `fit` with Keras' own step, float32;
 - PyTorch (PYTHON must have it, see `zoo_torch.py`): the fastest of eager and compiled, float32 and bfloat16 autocast,
   channels first and last. The fastest are chosen by one block each, before the interleaved ones.
 """
@@ -119,10 +120,12 @@ def stock(name: str) -> Any:
 
     from app.training.optimizers import decay
     from models.layers.batch_norm import FusedBatchNormalization
+    from models.layers.convolution import Convolution
+
+    kinds = {FusedBatchNormalization: keras.layers.BatchNormalization, Convolution: keras.layers.Conv2D}
 
     def plain(layer: Any) -> Any:
-        kind = keras.layers.BatchNormalization if isinstance(layer, FusedBatchNormalization) else type(layer)
-        return kind.from_config(layer.get_config())
+        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
 
     model = keras.models.clone_model(network(name), clone_function=plain)
     decay(model, 1e-4)

@@ -4,8 +4,7 @@ import keras
 from keras import layers
 
 from models import initializers
-from models.blocks import Style, classifier
-from models.layers.dropout import PerSampleDropout
+from models.blocks import Style, classifier, hidden_layers
 from models.layers.local_response import LocalResponseNormalization
 
 
@@ -22,10 +21,7 @@ def alexnet(x: keras.KerasTensor, num_classes: int, style: Style, *, columns: in
     x = style.unit(x, 384, name="conv3")
     x = style.unit(x, 384, groups=columns, name="conv4")
     x = style.unit(x, 256, groups=columns, name="conv5")
-    x = layers.Flatten(name="flatten")(layers.MaxPooling2D(3, 2, name="pool5")(x))
-    for i in (6, 7):
-        x = style.dense_unit(x, 4096, name=f"fc{i}")
-        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
+    x = hidden_layers(layers.MaxPooling2D(3, 2, name="pool5")(x), (4096, 4096), style=style, first=6)
     return classifier(x, num_classes, initializer=initializers.small())
 
 

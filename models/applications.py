@@ -9,9 +9,8 @@ import keras
 from keras import layers
 
 from models import initializers
-from models.blocks import Style, classifier, synchronized
+from models.blocks import Style, classifier, depthwise_dtype, hidden_layers, pooled_classifier, synchronized
 from models.layers.batch_norm import FusedBatchNormalization
-from models.layers.dropout import PerSampleDropout
 
 
 def application(
@@ -32,11 +31,9 @@ def application(
         options: of the network, such as `alpha`.
     """
     x = _rebuilt(network(include_top=False, weights=None, input_shape=tuple(x.shape[1:]), **options), x)
-    x = layers.Flatten(name="flatten")(x) if hidden else layers.GlobalAveragePooling2D(name="pool")(x)
-    for i, units in enumerate(hidden, start=1):
-        x = style.dense_unit(x, units, name=f"fc{i}")
-        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
-    return classifier(x, num_classes, initializer=initializers.small())
+    if not hidden:
+        return pooled_classifier(x, num_classes)
+    return classifier(hidden_layers(x, hidden, style=style), num_classes, initializer=initializers.small())
 
 
 def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -64,7 +61,7 @@ def kind_name(kind: type) -> str:
 
 
 def _ours(layer: Any, name: str) -> Any:
-    """The layer with fused batch norm, with MSRA weights, and in float32 where `Style.depthwise` is."""
+    """The layer with fused batch norm, with MSRA weights, and in the precision of `depthwise_dtype`."""
     config = {**layer.get_config(), "name": name}
     kind = type(layer)
     if kind is layers.BatchNormalization:
@@ -74,6 +71,6 @@ def _ours(layer: Any, name: str) -> Any:
         config[key] = initializers.msra()
     if "depthwise_initializer" in config:
         config["depthwise_initializer"] = initializers.msra(depthwise=True)
-    if kind is layers.DepthwiseConv2D and max(layer.strides) > 1 and layer.compute_dtype == "bfloat16":
-        config["dtype"] = "float32"
+    if kind is layers.DepthwiseConv2D and (dtype := depthwise_dtype(max(layer.strides))):
+        config["dtype"] = dtype
     return kind.from_config(config)

@@ -1,5 +1,6 @@
 """What the families are built of: functions from a tensor to a tensor; a layer's name is its weights' path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras import layers
 from models import initializers
 from models.layers.batch_norm import FusedBatchNormalization
 from models.layers.convolution import Convolution
+from models.layers.dropout import PerSampleDropout
 from models.layers.maxout import Maxout
 from models.layers.normprop import GAIN, StandardizedReLU
 from models.layers.scaled_tanh import scaled_tanh
@@ -68,17 +70,11 @@ class Style:
         return kind(filters, kernel, **{**made, "padding": padding, **options})(x)
 
     def depthwise(self, x: keras.KerasTensor, *, stride: int = 1, name: str) -> keras.KerasTensor:
-        """Adds a 3x3 convolution of each channel by itself.
-
-        With a stride it computes in float32 even under bfloat16: on CPUs TensorFlow's gradient there takes six times
-        longer in bfloat16, casts included (128 x 32 x 32 x 96, one core: 170 ms against 29 ms forward and backward).
-        """
+        """Adds a 3x3 convolution of each channel by itself, in the precision of `depthwise_dtype`."""
         x, padding = _padded(x, 3, stride, {"name": name})
         kind: Any = WeightNormDepthwiseConv2D if self.reparametrized else layers.DepthwiseConv2D
-        narrow = keras.config.dtype_policy().compute_dtype == "bfloat16"
         made = {"use_bias": self._bias, "depthwise_initializer": self.initializer(depthwise=True), **self._gain}
-        dtype = "float32" if stride > 1 and narrow else None
-        return kind(3, stride, padding=padding, dtype=dtype, name=name, **made)(x)
+        return kind(3, stride, padding=padding, dtype=depthwise_dtype(stride), name=name, **made)(x)
 
     def norm_layer(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
         """Adds what normalises activations, if anything does; epsilon is 1e-5."""
@@ -172,6 +168,16 @@ def _padded(x: keras.KerasTensor, kernel: Any, stride: int, options: dict[str, A
     return layers.ZeroPadding2D(margins, name=name)(x), "valid"
 
 
+def depthwise_dtype(stride: int) -> str | None:
+    """Returns "float32" for a depthwise convolution with a stride under bfloat16, else None: as the policy says.
+
+    On CPUs TensorFlow's gradient takes six times longer in bfloat16 there than in float32, both casts included
+    (128 x 32 x 32 x 96, stride 2, one core: 170 ms against 29 ms forward and backward).
+    """
+    narrow = keras.config.dtype_policy().compute_dtype == "bfloat16"
+    return "float32" if stride > 1 and narrow else None
+
+
 def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Adds batch norm over the global batch, of which 10 % enter the moving statistics; epsilon is 1e-5."""
     return FusedBatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized(), name=name)(x)
@@ -184,6 +190,15 @@ def synchronized() -> bool:
     import tensorflow as tf
 
     return bool(tf.distribute.get_strategy().num_replicas_in_sync > 1)
+
+
+def hidden_layers(x: keras.KerasTensor, hidden: Sequence[int], *, style: Style, first: int = 1) -> keras.KerasTensor:
+    """Adds the dense layers of AlexNet and VGG, `fc{first}` and so on, half of whose outputs training drops."""
+    x = layers.Flatten(name="flatten")(x)
+    for i, units in enumerate(hidden, start=first):
+        x = style.dense_unit(x, units, name=f"fc{i}")
+        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
+    return x
 
 
 def classifier(

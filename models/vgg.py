@@ -4,8 +4,7 @@ import keras
 from keras import layers
 
 from models import initializers
-from models.blocks import Style, classifier
-from models.layers.dropout import PerSampleDropout
+from models.blocks import Style, classifier, hidden_layers
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FIRST, CAP = 64, 512  # channels
@@ -26,8 +25,4 @@ def vgg(
         for i in range(1, convolutions + 1):
             x = style.unit(x, min(CAP, FIRST * 2 ** (stage - 1)), name=f"block{stage}_{i}")
         x = layers.MaxPooling2D(2, name=f"block{stage}_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    for i, units in enumerate(hidden, start=1):
-        x = style.dense_unit(x, units, name=f"fc{i}")
-        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
-    return classifier(x, num_classes, initializer=initializers.small())
+    return classifier(hidden_layers(x, hidden, style=style), num_classes, initializer=initializers.small())

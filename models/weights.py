@@ -35,7 +35,7 @@ def load(model: keras.Model, path: Path) -> None:
     try:
         with h5py.File(path) as file:
             stored = list(_old(file) if "layer_names" in file.attrs else _new(file, model))
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError) as error:  # the last: an array where there should be a group
         raise ValueError(f"{path} is no readable weights file ({str(error)[:80]}); download it again.") from error
     pairs = _matched(targets, stored, f"{path} does not fit {model.name}")
     if row.colours.blue_first:
@@ -71,6 +71,8 @@ def _new(file: h5py.File, model: keras.Model) -> Iterator[Stored]:
 
 
 def _variables(group: h5py.Group) -> list[np.ndarray]:
+    if not isinstance(group, h5py.Group):
+        raise KeyError("a layer is no group")
     return [np.asarray(group["vars"][str(i)]) for i in range(len(group.get("vars", ())))]
 
 
@@ -94,8 +96,10 @@ def _matched(targets: list[Any], stored: list[Stored], wrong: str) -> list[tuple
 
 def _compare(layer: Any, name: str, arrays: list[np.ndarray], wrong: str) -> None:
     needed, found = [tuple(weight.shape) for weight in layer.weights], [array.shape for array in arrays]
-    if needed != found:
-        raise ValueError(f"{wrong}: its layer {name!r} has weights {found}, ours, {layer.name!r}, needs {needed}.")
+    kinds = sorted({str(array.dtype) for array in arrays})
+    if needed != found or any(array.dtype.kind != "f" for array in arrays):
+        its = f"its layer {name!r} has weights {found} of {', '.join(kinds)}"
+        raise ValueError(f"{wrong}: {its}, ours, {layer.name!r}, needs {needed} of floats.")
 
 
 def _text(name: Any) -> str:

@@ -115,6 +115,23 @@ def test_another_networks_file_is_refused_whole(name, wrong, message, kind, tmp_
         np.testing.assert_array_equal(weight, value)
 
 
+def test_numbers_of_another_kind_are_refused_whole(tmp_path):
+    reference, _, size = keras_network("mobilenet_025")
+    save_old(reference, tmp_path / "a.h5")
+    last = reference.layers[-2].name  # everything before it fits
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        name = next(iter(file[last].attrs["weight_names"]))
+        shape = file[last][name].shape
+        del file[last][name]
+        file[last].create_dataset(name, data=np.full(shape, b"text"))
+    model = ours("mobilenet_025", size)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"does not fit mobilenet_025: .* of .*S4.* of floats"):
+        load(model, tmp_path / "a.h5")
+    for value, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, weight)
+
+
 def test_damaged_file_and_networks_of_our_own_are_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"no HDF5")
     with pytest.raises(ValueError, match=r"a\.h5 is no readable weights file"):
@@ -123,5 +140,9 @@ def test_damaged_file_and_networks_of_our_own_are_refused(tmp_path):
         file["something"] = 1
     with pytest.raises(ValueError, match=r"b\.h5 is no readable weights file"):
         load(ours("mobilenet_025", 32), tmp_path / "b.h5")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["layers/conv2d"] = 1
+    with pytest.raises(ValueError, match=r"c\.h5 is no readable weights file"):
+        load(ours("mobilenet_025", 32), tmp_path / "c.h5")
     with pytest.raises(ValueError, match=r"resnet8 is no network of keras\.applications, whose files fit vgg16"):
         load(models.build("resnet8", (8, 8, 3), 2), tmp_path / "a.h5")
