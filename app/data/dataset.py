@@ -85,12 +85,23 @@ class Streamed:
         blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
         several, filled = max(1, _BLOCK_BYTES // (self.size**2 * self.channels)), 0
-        for block in blocks.batch(several).prefetch(1).as_numpy_iterator():
+        for block in untuned(blocks.batch(several).prefetch(1)).as_numpy_iterator():
             stored[filled : filled + len(block)] = block
             filled += len(block)
         assert filled == count
         with tf.device("CPU:0"):
             return Cached(tf.constant(stored))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The data set without tf.data's tuning thread, for which the end of an iterator sometimes waits.
+
+    That thread sleeps 10 ms, then twice as long each time, up to a minute; an iterator that is let go while it sleeps
+    may wait until it wakes, at the end of every epoch. What it would tune (buffers, parallel calls) is given here.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def unreadable(error: tf.errors.OpError) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from app.data.augment import Augmentation, centre_crop, draws, shuffled
-from app.data.dataset import Split
+from app.data.dataset import Split, untuned
 
 _EVALUATED_PIXELS = 2**22  # in a batch
 _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
@@ -104,7 +104,7 @@ def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, 
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return mapped.prefetch(_PREFETCHED)
+        return untuned(mapped.prefetch(_PREFETCHED))
 
     if strategy is None:
         return parts(1)

@@ -139,12 +139,14 @@ def _index_file(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, np.n
     """Labels, byte offsets and lengths of the records of one file."""
     import tensorflow as tf
 
+    from app.data.dataset import untuned
+
     spec = {label_key: tf.io.FixedLenFeature([], tf.int64)}
 
     def entry(serialized: Any) -> tuple[Any, Any]:
         return tf.io.parse_example(serialized, spec)[label_key], tf.strings.length(serialized)
 
-    batches = tf.data.TFRecordDataset(name).batch(1024).map(entry).prefetch(1)
+    batches = untuned(tf.data.TFRecordDataset(name).batch(1024).map(entry).prefetch(1))
     try:
         pairs = list(batches.as_numpy_iterator())
     except tf.errors.OpError as error:
