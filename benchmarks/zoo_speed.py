@@ -106,12 +106,13 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
 def ours(name: str) -> Any:
     """The model as `epochal train` compiles it."""
     from app.training.optimizers import decay
+    from app.training.sgd import SGD
     from app.training.steps import Classifier
 
     net = network(name)
     model = Classifier(net.inputs, net.outputs)
     decay(model, 1e-4)
-    return ready(model)
+    return ready(model, SGD)
 
 
 def stock(name: str) -> Any:
@@ -129,7 +130,7 @@ def stock(name: str) -> Any:
 
     model = keras.models.clone_model(network(name), clone_function=plain)
     decay(model, 1e-4)
-    return ready(model)
+    return ready(model, keras.optimizers.SGD)
 
 
 def network(name: str) -> Any:
@@ -139,12 +140,12 @@ def network(name: str) -> Any:
     return models.build(name, (32, 32, 3), 10, mean=[120.0] * 3, deviation=[60.0] * 3)
 
 
-def ready(model: Any) -> Any:
+def ready(model: Any, sgd: Any) -> Any:
     """The model compiled."""
     import keras
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), loss)
+    model.compile(sgd(0.01, momentum=0.9, nesterov=True), loss)
     return model
 
 

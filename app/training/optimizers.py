@@ -7,6 +7,7 @@ import keras
 
 from app.config import Config
 from app.errors import UsageError, suggestion
+from app.training.sgd import SGD
 
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
 _RESERVED = {"learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"}
@@ -19,7 +20,7 @@ def make_optimizer(config: Config) -> Any:
     Raises:
         UsageError: when Keras does not know the name or one of the options.
     """
-    kinds = {key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)}
+    kinds = {key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)} | {"sgd": SGD}
     name = config.optimizer.lower()
     if name not in kinds:
         raise UsageError(f"optimizer: unknown {name!r}{suggestion(name, list(kinds))}; Keras has {', '.join(kinds)}")
