@@ -68,19 +68,52 @@ class Optim:
     """What goes with the optimizer.
 
     Args:
-        options: further arguments of the Keras optimizer, as '{"momentum": 0.8}' (null: for sgd Nesterov momentum 0.9)
-        weight_decay: coupled L2 on kernels only: adds weight_decay * w to the gradient
+        options: further arguments of the optimizer, as '{"momentum": 0.8}' (null: for sgd Nesterov momentum 0.9)
+        weight_decay: pulls kernels, and nothing else, towards 0
+        decay: coupled (weight_decay * w joins the gradient) or decoupled (w loses rate * weight_decay * w, as in AdamW)
+        l1: l1 * sign(w) joins the gradient of kernels
+        l1_proximal: instead, every update ends with a soft threshold of rate * l1, which makes weights exactly 0
+        decays: a regular expression on paths such as stem_conv/kernel: the weights that decay (null: kernels)
+        rates: factors on the rate by regular expression on paths, as '{"^stem": 0.1}'
+        rate_growth: factor on the rate for each layer below the topmost one: below 1, lower layers learn slower
         clip_norm: largest global norm of the gradient (null: measured, not clipped)
+        clip_variable: instead: largest norm of each variable's gradient
+        clip_value: instead: largest absolute value in the gradient
+        clip_percentile: instead: the global norm is clipped to this percentile of the latest 100 steps' norms
     """
 
     options: dict[str, Any] | None = None
     weight_decay: float = 1e-4
+    decay: Literal["coupled", "decoupled"] = "coupled"
+    l1: float = 0.0
+    l1_proximal: bool = False
+    decays: str | None = None
+    rates: dict[str, float] | None = None
+    rate_growth: float = 1.0
     clip_norm: float | None = None
+    clip_variable: float | None = None
+    clip_value: float | None = None
+    clip_percentile: float | None = None
 
     def __post_init__(self) -> None:
-        _check(_is_number(self.weight_decay, 0), "optim.weight_decay", "0 or more", self.weight_decay)
-        clip = self.clip_norm
-        _check(clip is None or (_is_number(clip, 0) and clip > 0), "optim.clip_norm", "above 0 or null", clip)
+        for key in ("weight_decay", "l1"):
+            _check(_is_number(getattr(self, key), 0), f"optim.{key}", "0 or more", getattr(self, key))
+        _check(self.l1 > 0 or not self.l1_proximal, "optim.l1", "above 0 with l1_proximal", self.l1)
+        for pattern in [self.decays or "", *(self.rates or {})]:
+            _check(_is_pattern(pattern), "optim.decays and optim.rates", "regular expressions", pattern)
+        for factor in [self.rate_growth, *(self.rates or {}).values()]:
+            _check(_is_number(factor, 0), "optim.rates and rate_growth", "0 or more", factor)
+        for key, limit in self.clipping.items():
+            _check(_is_number(limit, 0) and limit > 0, f"optim.{key}", "above 0 or null", limit)
+        _check(len(self.clipping) <= 1, "optim.clip_*", "one kind of clipping at most", self.clipping)
+        percentile = self.clip_percentile
+        _check(percentile is None or percentile <= 100, "optim.clip_percentile", "at most 100", percentile)
+
+    @property
+    def clipping(self) -> dict[str, float]:
+        """The limits that were given: clip_norm, clip_variable, clip_value or clip_percentile, or none."""
+        keys = ("clip_norm", "clip_variable", "clip_value", "clip_percentile")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +162,7 @@ class Config:
         epochs: passes over the training images
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule
-        optimizer: the name of a Keras optimizer
+        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain or the name of another Keras optimizer
         seed: decides weights, order, augmentation and splits
         image_size: side of the square images in pixels (null: the data set's own)
         devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
@@ -211,6 +244,14 @@ class Config:
 def is_name(text: str) -> bool:
     """Whether `text` may name a run or an export: it becomes a folder."""
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text) is not None
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _is_number(value: float, least: float) -> bool:

@@ -105,8 +105,8 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
 
 def ours(name: str) -> Any:
     """The model as `epochal train` compiles it."""
-    from app.training.optimizers import decay
-    from app.training.sgd import SGD
+    from app.training.optimizers.penalties import decay
+    from app.training.optimizers.sgd import SGD
     from app.training.steps import Classifier
 
     net = network(name)
@@ -119,7 +119,7 @@ def stock(name: str) -> Any:
     """The same network of Keras' own layers, trained by Keras' own step."""
     import keras
 
-    from app.training.optimizers import decay
+    from app.training.optimizers.penalties import decay
     from models.layers.batch_norm import FusedBatchNormalization
     from models.layers.convolution import Convolution
 

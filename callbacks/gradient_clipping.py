@@ -9,30 +9,34 @@ import keras
 import tensorflow as tf
 
 from callbacks.parts.backend import require_tensorflow
+from callbacks.parts.clipper import Clipper
 from callbacks.parts.failure import undo_on_failure
-from callbacks.parts.gradients import clip_factor, dense, global_norm
+from callbacks.parts.gradients import dense
 
 
 class GradientClipping(keras.callbacks.Callback):
-    """Scales the gradient down to the global norm `max_norm` where it is longer; None only measures.
+    """Makes gradients that are too long shorter; without a limit it only measures.
 
-    Pascanu et al. 2013 (arXiv:1211.5063, algorithm 1). Keras' own `global_clipnorm` clips each replica's
-    part before the sum, so that its result depends on the number of devices; this does not, for a second
-    all-reduce. It sits on `model.optimizer.apply` until training ends, or the next fit begins if an
-    exception ended this one. A norm that is not finite makes the gradient NaN on all replicas, so that a
-    LossScaleOptimizer skips the step. Logs `gradient_norm` (mean over the epoch's other steps, before
-    clipping, without loss scaling; infinite if there were none) and, with a limit, `clipped_steps` (the
-    share of those that were clipped).
+    Keras' own `global_clipnorm` clips each replica's part before the sum, so that its result depends on the number
+    of devices; this does not, for a second all-reduce. It sits on `model.optimizer.apply` until training ends, or the
+    next fit begins if an exception ended this one. A norm that is not finite makes the gradient NaN on all replicas, so
+    that a LossScaleOptimizer skips the step. Logs `gradient_norm` (mean over the epoch's other steps, before clipping,
+    without loss scaling; infinite if there were none) and, with a limit, `clipped_steps` (the share that was clipped).
+
+    Args:
+        limit: what gradients are clipped to; None clips nothing.
+        by: "norm": the global norm, keeping the direction (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1);
+            "variable": each variable's norm; "value": each value; "percentile": the global norm, to this percentile
+            of those of the latest 100 steps (the first 10 are not clipped).
 
     Raises:
-        ValueError: `max_norm` out of range, an accumulating optimizer, or two of these in one fit.
+        ValueError: arguments out of range, an accumulating optimizer, or two of these in one fit.
     """
 
-    def __init__(self, max_norm: float | None = None) -> None:
+    def __init__(self, limit: float | None = None, *, by: str = "norm") -> None:
         super().__init__()
-        if max_norm is not None and not 0 < max_norm < math.inf:
-            raise ValueError(f"max_norm must be None or a positive number, got {max_norm}.")
-        self.max_norm = max_norm
+        self.limit = limit
+        self._clipper = Clipper(limit, by)
         self._totals: Any = None  # sum of norms, steps clipped, steps of finite norm
         self._swapped: tuple[Any, Any] | None = None  # the model and the optimizer that carry the clipping
 
@@ -50,6 +54,7 @@ class GradientClipping(keras.callbacks.Callback):
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
+            self._clipper.build()
         optimizer.apply = partial(self._apply, optimizer, optimizer.apply)
         model.make_train_function(force=True)  # fit has just made one without the clipping
         model.make_train_function = partial(self._make_plain, model)
@@ -58,25 +63,28 @@ class GradientClipping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Logs the sums and clears them; not when an epoch begins: a resumed run brings its own."""
-        norms, clipped, steps = self.get_state().values()
+        norms, shortened, steps = map(float, self._totals.numpy())
         if logs is not None:
             logs["gradient_norm"] = norms / steps if steps else math.inf
-            if self.max_norm is not None:
-                logs["clipped_steps"] = clipped / steps if steps else 0.0
+            if self.limit is not None:
+                logs["clipped_steps"] = shortened / steps if steps else 0.0
         self._totals.assign(tf.zeros(3))
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Takes the clipping away."""
         self._release()
 
-    def get_state(self) -> dict[str, float]:
-        """Returns the sums of the epoch so far."""
+    def get_state(self) -> dict[str, Any]:
+        """Returns the sums of the epoch so far, and the latest norms where a percentile of them is the limit."""
         totals = (0.0, 0.0, 0.0) if self._totals is None else map(float, self._totals.numpy())
-        return dict(zip(("norms", "clipped", "steps"), totals, strict=True))
+        latest = {"latest": [self._clipper.running.get_state()]} if self._clipper.running else {}
+        return dict(zip(("norms", "clipped", "steps"), totals, strict=True)) | latest
 
-    def set_state(self, state: dict[str, float]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
         self._totals.assign([state["norms"], state["clipped"], state["steps"]])
+        if self._clipper.running:
+            self._clipper.running.set_state(state["latest"][0])
 
     def _release(self) -> None:
         if self._swapped is not None:
@@ -95,17 +103,13 @@ class GradientClipping(keras.callbacks.Callback):
         if replicas > 1 and present:
             present = replica.all_reduce(tf.distribute.ReduceOp.SUM, [dense(g) for g in present])
         if present:
+            present, norm, shortened = self._clipper(present, optimizer.scale_loss(tf.ones(())))
+            counts = tf.stack([tf.cast(count, tf.float32) for count in (norm, shortened, 1)])
+            self._totals.assign_add(tf.where(tf.math.is_finite(norm), counts, tf.zeros(3)))
             # Divided by the replicas, because the optimizer's own sum over them follows.
-            factor = self._measure(global_norm(present), optimizer.scale_loss(tf.ones(()))) / replicas
-            present = [tf.math.scalar_mul(tf.cast(factor, g.dtype), g) for g in present]
+            present = [g / tf.cast(replicas, g.dtype) for g in present] if replicas > 1 else present
         parts = iter(present)
         return apply([None if g is None else next(parts) for g in grads], variables)
-
-    def _measure(self, norm: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        norm /= tf.cast(scale, norm.dtype)
-        counts = [tf.cast(count, tf.float32) for count in (norm, norm > (self.max_norm or math.inf), 1)]
-        self._totals.assign_add(tf.where(tf.math.is_finite(norm), tf.stack(counts), tf.zeros(3)))
-        return clip_factor(norm, self.max_norm)
 
 
 def _check(optimizer: Any) -> None:

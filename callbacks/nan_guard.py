@@ -71,7 +71,7 @@ class NanGuard(keras.callbacks.Callback):
         raise NonFiniteError(
             f"{quantity} became {became} at step {self._step + 1} of epoch {self._epoch + 1} (learning rate "
             f"{rate:.6g}): lower the learning rate, for instance to {rate / 10:.6g}, clip the gradients with "
-            "GradientClipping(max_norm=1.0), or look for bad values in the data.",
+            "GradientClipping(1.0), or look for bad values in the data.",
             quantity=quantity,
             epoch=self._epoch,
             step=self._step,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks import GradientClipping
+from callbacks.parts.clipper import Clipper
 from callbacks.parts.gradients import clip_factor, dense, global_norm
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -124,13 +125,75 @@ def test_refuses_a_limit_that_is_none(max_norm):
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0.1, 10))
-def test_clipping_keeps_the_direction_and_bounds_the_length(values, max_norm):
+def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
     gradient = np.array(values, "float64")
-    norm = global_norm([tf.constant(gradient)])
-    clipped = gradient * clip_factor(norm, max_norm).numpy()
+    (clipped,), norm, _ = Clipper(limit, "norm")([tf.constant(gradient)], tf.ones(()))
     length = np.linalg.norm(gradient)
-    np.testing.assert_allclose(np.linalg.norm(clipped), min(length, max_norm), rtol=1e-9)
-    np.testing.assert_allclose(clipped @ gradient, np.linalg.norm(clipped) * length, rtol=1e-9)
+    np.testing.assert_allclose(norm, length, rtol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(clipped), min(length, limit), rtol=1e-9)
+    np.testing.assert_allclose(clipped.numpy() @ gradient, np.linalg.norm(clipped) * length, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 64.0])
+@pytest.mark.parametrize(
+    ("by", "expected", "shortened"),
+    [
+        ("norm", [[1.5, 2.0], [0.0]], True),
+        ("variable", [[1.5, 2.0], [0.0]], True),
+        ("value", [[2.5, 2.5], [0.0]], True),
+    ],
+)
+def test_each_kind_by_hand(by, expected, shortened, scale):
+    gradients = [tf.constant([3.0 * scale, 4.0 * scale]), tf.constant([0.0])]
+    clipped, norm, beyond = Clipper(2.5, by)(gradients, tf.constant(scale))
+    assert (float(norm), bool(beyond)) == (5.0, shortened)
+    for got, wanted in zip(clipped, expected, strict=True):
+        np.testing.assert_allclose(got, np.array(wanted) * scale, rtol=1e-6)
+
+
+def test_only_a_common_factor_keeps_the_direction():
+    gradients = [tf.constant([3.0, 4.0]), tf.constant([0.5])]
+    kept = {by: np.concatenate(Clipper(1.0, by)(gradients, tf.ones(()))[0]) for by in ("norm", "variable", "value")}
+    whole = np.array([3.0, 4.0, 0.5])
+    cosine = {by: g @ whole / np.linalg.norm(g) / np.linalg.norm(whole) for by, g in kept.items()}
+    assert cosine["norm"] == pytest.approx(1)
+    assert max(cosine["variable"], cosine["value"]) < 0.99
+
+
+@pytest.mark.parametrize("percentile", [50, 90, 100])
+def test_the_running_percentile_equals_numpys(percentile):
+    clipper, norms = Clipper(percentile, "percentile"), np.random.default_rng(1).lognormal(size=130)
+    clipper.build()
+    for step, norm in enumerate(norms):
+        (clipped,), _, beyond = clipper([tf.constant([norm], tf.float32)], tf.ones(()))
+        latest = norms[max(0, step - 100) : step]
+        limit = np.percentile(latest, percentile, method="inverted_cdf") if step >= 10 else np.inf
+        assert float(clipped[0]) == pytest.approx(min(norm, limit), rel=1e-5)
+        assert bool(beyond) == (norm > limit)
+
+
+def test_a_resumed_run_keeps_the_latest_norms():
+    stopped, resumed = GradientClipping(50, by="percentile"), GradientClipping(50, by="percentile")
+    linear(keras.optimizers.SGD(0.01)).fit(X, Y, batch_size=2, epochs=4, verbose=0, callbacks=[stopped])
+    set_up = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: resumed.set_state(stopped.get_state()))
+    linear(keras.optimizers.SGD(0.01)).fit(X, Y, batch_size=8, verbose=0, callbacks=[resumed, set_up])
+    kept, more = (clipping.get_state()["latest"][0] for clipping in (stopped, resumed))
+    assert np.isfinite(kept).sum() == 16
+    np.testing.assert_array_equal(more[:-1], kept[1:])
+
+
+def test_a_norm_that_is_not_finite_leaves_the_percentile_alone():
+    clipper = Clipper(50, "percentile")
+    clipper.build()
+    for value in [1.0] * 10 + [math.inf, math.nan]:
+        clipper([tf.constant([value])], tf.ones(()))
+    assert float(clipper.running.limit()) == 1.0
+
+
+@pytest.mark.parametrize("by", ["norm", "variable", "value"])
+def test_one_infinite_value_spoils_all_gradients(by):
+    clipped, _, _ = Clipper(1.0, by)([tf.constant([1.0]), tf.constant([math.inf])], tf.ones(()))
+    assert np.isnan(np.concatenate(clipped)).all()
 
 
 def test_a_norm_that_is_not_finite_spoils_the_gradient():

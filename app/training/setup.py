@@ -15,7 +15,9 @@ from app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from app.errors import UsageError
 from app.trained import build_model
 from app.training.devices import prepare, scope
-from app.training.optimizers import decay, make_optimizer
+from app.training.optimizers import make_optimizer
+from app.training.optimizers.penalties import decayed, penalize
+from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.steps import Classifier
 from models import weights
 from models.layers.weight_norm import initialize_from
@@ -43,6 +45,7 @@ def set_up(config: Config) -> Setup:
         UsageError: when data, model, optimizer or devices cannot be had as configured.
     """
     strategy = prepare(config)
+    _check_patterns(config)
     dataset = _for_weights(config, load(config))
     batches = TrainingBatches(
         split=dataset.train,
@@ -54,6 +57,15 @@ def set_up(config: Config) -> Setup:
     with scope(strategy):
         model = compiled(config, dataset)
     return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+
+
+def _check_patterns(config: Config) -> None:
+    """Refuses regular expressions that match no weight before any data is read."""
+    row = models.ZOO.get(config.model)
+    if row is not None and (config.optim.decays or config.optim.rates):
+        net = models.build(config.model, row.input_shape, row.num_classes, options=config.model_options)
+        decayed(net, config.optim.decays)
+        rate_factors(net, config.optim)
 
 
 def start(setup: Setup) -> None:
@@ -96,8 +108,9 @@ def compiled(config: Config, dataset: Dataset) -> Classifier:
     """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
     net = build_model(config, dataset.preprocessing)
     model = Classifier(net.inputs, net.outputs, name=net.name)
-    decay(model, config.optim.weight_decay)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=make_optimizer(config), loss=loss)
+    optimizer = make_optimizer(config)
+    penalize(model, optimizer, config.optim)
+    set_per_weight(model, optimizer, config.optim)
+    model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.optimizer.build(model.trainable_variables)
     return model

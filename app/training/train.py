@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import callbacks
-from app.config import Config
+from app.config import Config, Optim
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import EpochalError, TrainingFailed, UsageError
@@ -210,7 +210,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     return [
         _schedule(config, setup.batches.steps),
-        callbacks.GradientClipping(config.optim.clip_norm),
+        _clipping(config.optim),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.Progress(images_per_epoch=len(split)),
@@ -225,6 +225,13 @@ def _schedule(config: Config, steps: int) -> Any:
         return callbacks.OneCycle(config.learning_rate, steps * config.epochs)
     milestones = None if schedule.every else config.milestones
     return callbacks.StepDecay(milestones, every=schedule.every, factor=schedule.factor)
+
+
+def _clipping(optim: Optim) -> Any:
+    """What measures the gradient, and clips it where that was asked for."""
+    for key, limit in optim.clipping.items():
+        return callbacks.GradientClipping(limit, by=key.removeprefix("clip_"))
+    return callbacks.GradientClipping()
 
 
 def _line(epoch: int, logs: dict[str, float]) -> str:

@@ -20,8 +20,6 @@ def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(tf.cast(dense(g), kind))) for g in gradients]))
 
 
-def clip_factor(norm: tf.Tensor, max_norm: float | None) -> tf.Tensor:
-    """Returns what a gradient of length `norm` is multiplied by: 1 without limit, NaN if not finite."""
-    if max_norm is None:
-        return tf.ones_like(norm)
-    return tf.where(tf.math.is_finite(norm), tf.minimum(max_norm / norm, 1.0), math.nan)
+def clip_factor(norm: tf.Tensor, limit: Any) -> tf.Tensor:
+    """Returns what a gradient of length `norm` is multiplied by to be no longer than `limit`; NaN if not finite."""
+    return tf.where(tf.math.is_finite(norm), tf.minimum(limit / norm, 1.0), math.nan)

@@ -1,0 +1,78 @@
+"""Adam as its paper and the lectures that simplify it write it down."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+MODES = ("keras", "outside", "inside")
+
+
+class Adam(keras.optimizers.Adam):
+    """Keras' `Adam` with a choice of where epsilon stands, of the bias correction and of the first second moment.
+
+    With the corrected moments m and v of Kingma and Ba 2015 (arXiv:1412.6980, algorithm 1) and the rate r.
+
+    Args:
+        epsilon_mode: "outside" (the paper): `w -= r m / (sqrt(v) + e)`; "inside": `w -= r m / sqrt(v + e)`; "keras"
+            (the paper's section 2): e is added to the root of the uncorrected v, a larger e at the beginning.
+        bias_correction: False takes the moments as they are: a first step of about 3.2 r at the usual betas.
+        v_init: the second moment before the first step; 1 with `bias_correction=False` begins with small steps.
+
+    Raises:
+        ValueError: an unknown mode, v_init below 0, or v_init above 0 with a correction meant for 0.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        epsilon_mode: str = "keras",
+        bias_correction: bool = True,
+        v_init: float = 0.0,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        if epsilon_mode not in MODES:
+            raise ValueError(f"epsilon_mode must be one of {', '.join(MODES)}, got {epsilon_mode!r}.")
+        if v_init < 0 or (v_init and bias_correction):
+            raise ValueError(f"v_init must be 0, or above it with bias_correction=False, got {v_init}.")
+        self.epsilon_mode, self.bias_correction, self.v_init = epsilon_mode, bias_correction, v_init
+
+    def build(self, var_list: list[Any]) -> None:
+        """Makes the moments."""
+        built = self.built
+        super().build(var_list)
+        for moment in self._velocities if self.v_init and not built else []:
+            moment.assign(ops.full(moment.shape, self.v_init, moment.dtype))
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves a weight, and its moments."""
+        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        m, v = self._moments(gradient, variable)
+        epsilon = self.epsilon
+        if self.bias_correction:
+            # Keras' own rounds the betas to float32, which is 1e-6 of a weight in float64.
+            step = ops.cast(self.iterations + 1, variable.dtype)
+            correction = 1 - ops.power(self.beta_2, step)
+            m, v = m / (1 - ops.power(self.beta_1, step)), v / correction
+            epsilon = epsilon / ops.sqrt(correction) if self.epsilon_mode == "keras" else epsilon
+        inside = self.epsilon_mode == "inside"
+        self.assign_sub(variable, rate * m / (ops.sqrt(v + epsilon) if inside else ops.sqrt(v) + epsilon))
+
+    def _moments(self, gradient: Any, variable: Any) -> tuple[Any, Any]:
+        """The moments after this gradient, uncorrected."""
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        if self.amsgrad:
+            largest = self._velocity_hats[index]
+            self.assign(largest, ops.maximum(largest, v))
+            v = largest
+        return ops.convert_to_tensor(m), ops.convert_to_tensor(v)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras' configuration and the choices."""
+        own = {"epsilon_mode": self.epsilon_mode, "bias_correction": self.bias_correction, "v_init": self.v_init}
+        return {**super().get_config(), **own}

@@ -1,0 +1,59 @@
+"""SGD whose weights each have a rate of their own, which follows the signs of the gradient."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class AdaptiveGain(keras.optimizers.Optimizer):
+    """Raises the gain of a weight whose gradient keeps its sign and lowers that of one that oscillates.
+
+    `w -= r gain g`; the gain, at first 1, is multiplied by `up` where the gradient has the sign of its moving average
+    and by `down` where not, within `least` and `most` (Jacobs 1988, delta-bar-delta, with a factor as in Rprop,
+    Riedmiller and Braun 1993).
+
+    Raises:
+        ValueError: factors that are not on their side of 1, or limits not around 1.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        *,
+        up: float = 1.05,
+        down: float = 0.7,
+        average: float = 0.7,
+        limits: tuple[float, float] = (0.01, 100.0),
+        **options: Any,
+    ):
+        super().__init__(learning_rate=learning_rate, **options)
+        if not 0 < down < 1 < up or not 0 <= average < 1:
+            raise ValueError(f"needs 0 < down < 1 < up and 0 <= average < 1, got {down}, {up} and {average}.")
+        if not 0 < limits[0] <= 1 <= limits[1]:
+            raise ValueError(f"limits must be around 1, got {list(limits)}.")
+        self.up, self.down, self.average, self.limits = up, down, average, tuple(limits)
+
+    def build(self, var_list: list[Any]) -> None:
+        """Makes the gains and the averages."""
+        if self.built:
+            return
+        super().build(var_list)
+        self._gains = self.add_optimizer_variables(var_list, "gain", initializer="ones")
+        self._averages = self.add_optimizer_variables(var_list, "average")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves a weight, its gain and its average gradient."""
+        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        index = self._get_variable_index(variable)
+        gain, average = self._gains[index], self._averages[index]
+        agreement = gradient * average
+        factor = ops.where(agreement > 0, self.up, ops.where(agreement < 0, self.down, 1.0))
+        self.assign(gain, ops.clip(gain * ops.cast(factor, variable.dtype), *self.limits))
+        self.assign_add(average, (gradient - average) * (1 - self.average))
+        self.assign_sub(variable, rate * gain * gradient)
+
+    def get_config(self) -> dict[str, Any]:
+        """What it was made with."""
+        own = {"up": self.up, "down": self.down, "average": self.average, "limits": list(self.limits)}
+        return {**super().get_config(), **own}

@@ -1,0 +1,45 @@
+"""What an optimizer does differently to each weight: a factor on its rate, a soft threshold after its update."""
+
+from typing import Any
+
+from app.config import Optim
+from app.training.optimizers.penalties import decayed, matching, soft_threshold
+
+
+def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
+    """Makes the optimizer use each weight's factor and threshold.
+
+    The factor multiplies the rate, and with it the update: Adam does not feel a factor on the gradient.
+
+    Raises:
+        UsageError: when a regular expression matches no weight.
+    """
+    factors = rate_factors(model, optim)
+    shrunk = {id(weight) for weight in decayed(model, optim.decays)} if optim.l1_proximal else set()
+    if not shrunk and set(factors) == {1.0}:
+        return
+    thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in model.trainable_weights]
+    plain = optimizer.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = optimizer._get_variable_index(variable)
+        rate = learning_rate * factors[index]
+        plain(gradient, variable, rate)
+        if thresholds[index]:
+            variable.assign(soft_threshold(variable, rate * thresholds[index]))
+
+    optimizer.update_step = update_step
+
+
+def rate_factors(model: Any, optim: Optim) -> list[float]:
+    """The factor of every trainable weight: `rate_growth` per layer below the top one, times those whose path matches.
+
+    LeCun et al. 1998 (Efficient BackProp, 4.7) let lower layers learn faster (a growth above 1), fine-tuning slower.
+    """
+    trained = [layer for layer in model.layers if layer.trainable_weights]
+    depth = {id(weight): place for place, layer in enumerate(reversed(trained)) for weight in layer.trainable_weights}
+    factors = {id(weight): optim.rate_growth ** depth[id(weight)] for weight in model.trainable_weights}
+    for pattern, factor in (optim.rates or {}).items():
+        for weight in matching(model, pattern, "optim.rates"):
+            factors[id(weight)] *= factor
+    return [factors[id(weight)] for weight in model.trainable_weights]

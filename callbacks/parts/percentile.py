@@ -1,0 +1,44 @@
+"""A percentile of the latest values of something, kept on the device."""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class RunningPercentile:
+    """The given percentile of the latest `size` values; infinity before there are `least`.
+
+    Every replica keeps its own copy without communication: all are fed the same values.
+    """
+
+    def __init__(self, percentile: float, *, size: int = 100, least: int = 10) -> None:
+        self.percentile, self.least = percentile, least
+        self._latest = tf.Variable(
+            tf.fill([size], math.inf),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+    def limit(self) -> tf.Tensor:
+        """Returns the percentile of what was added so far, a scalar."""
+        ordered = tf.sort(self._latest.read_value())
+        count = tf.reduce_sum(tf.cast(tf.math.is_finite(ordered), tf.float32))
+        place = tf.cast(tf.math.ceil(self.percentile / 100 * count), tf.int32) - 1
+        return tf.where(count < self.least, math.inf, ordered[tf.maximum(place, 0)])
+
+    def add(self, value: tf.Tensor) -> None:
+        """Takes a value in, and drops the oldest; one that is not finite is passed over."""
+        latest = self._latest.read_value()
+        moved = tf.concat([latest[1:], [tf.cast(value, tf.float32)]], 0)
+        self._latest.assign(tf.where(tf.math.is_finite(value), moved, latest))
+
+    def get_state(self) -> np.ndarray:
+        """Returns the values, oldest first."""
+        return self._latest.numpy()
+
+    def set_state(self, values: Any) -> None:
+        """Takes over what `get_state` returned."""
+        self._latest.assign(values)

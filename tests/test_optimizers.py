@@ -1,0 +1,262 @@
+"""Every optimizer against its rule written out in NumPy, and against Keras' own where it is the same."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from app.config import Config, Optim
+from app.errors import UsageError
+from app.training.optimizers import make_optimizer
+from app.training.optimizers.adam import Adam
+from app.training.optimizers.adaptive_gain import AdaptiveGain
+from app.training.optimizers.scaled import Adagrad, RMSprop
+from app.training.optimizers.sgd import SGD
+
+RATE = 2.0**-4  # exact in float32, in which Keras keeps it
+CONSTANT, DROPPED = [RATE] * 10, [RATE] * 5 + [RATE / 16] * 5
+START = np.array([1.5, -2.0, 0.25, 3.0])
+EPSILON = 0.01  # large enough to see where it stands
+Rule = Generator[Any, tuple[np.ndarray, float], None]  # is sent gradient and rate, yields what is added to the weight
+
+
+def gradient(weight: np.ndarray) -> np.ndarray:
+    """Of a bowl with ripples."""
+    return np.array([0.1, 1.0, 5.0, 0.5]) * weight + 0.3 * np.sin(3 * weight)
+
+
+def walked(rule: Rule, rates: list[float] = CONSTANT, slope: Any = gradient, start: np.ndarray = START) -> np.ndarray:
+    """Where the rule leads."""
+    next(rule)
+    weight = start
+    for rate in rates:
+        weight = weight + rule.send((slope(weight), rate))
+    return weight
+
+
+def optimized(optimizer: Any, rates: list[float] = CONSTANT, slope: Any = gradient, start: Any = START) -> np.ndarray:
+    """Where the optimizer leads, in float64."""
+    weight = keras.Variable(start, dtype="float64")
+    optimizer.build([weight])
+    for rate in rates:
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(slope(weight.numpy()), "float64")], [weight])
+    return weight.numpy()
+
+
+def heavy_ball(a: float = 0.9, nesterov: bool = False) -> Rule:
+    """Polyak 1964; the lectures' w(t+1) = w(t) - r g + a (w(t) - w(t-1))."""
+    moved, m = 0.0, 0.0
+    while True:
+        g, r = yield moved
+        m = a * m - r * g
+        moved = a * m - r * g if nesterov else m
+
+
+def velocity(a: float = 0.9, nesterov: bool = False) -> Rule:
+    """PyTorch's: the rate multiplies the velocity."""
+    moved, v = 0.0, 0.0
+    while True:
+        g, r = yield moved
+        v = g + a * v
+        moved = -r * (g + a * v) if nesterov else -r * v
+
+
+def averaging(a: float = 0.9) -> Rule:
+    """The lectures' dw = (1 - a) dw_bp + a dw_previous."""
+    moved = 0.0
+    while True:
+        g, r = yield moved
+        moved = (1 - a) * -r * g + a * moved
+
+
+def adagrad(inside: bool, first: float = 0.1) -> Rule:
+    """Duchi et al. 2011."""
+    moved, s = 0.0, first
+    while True:
+        g, r = yield moved
+        s = s + g**2
+        moved = -r * g / (np.sqrt(s + EPSILON) if inside else np.sqrt(s) + EPSILON)
+
+
+def rmsprop(inside: bool, d: float = 0.9) -> Rule:
+    """Tieleman and Hinton 2012."""
+    moved, s = 0.0, 0.0
+    while True:
+        g, r = yield moved
+        s = d * s + (1 - d) * g**2
+        moved = -r * g / (np.sqrt(s + EPSILON) if inside else np.sqrt(s) + EPSILON)
+
+
+def adam(mode: str, correction: bool = True, v: Any = 0.0, largest: bool = False) -> Rule:
+    """Kingma and Ba 2015, algorithm 1, and its variants."""
+    moved, m, t, top = 0.0, 0.0, 0, 0.0
+    while True:
+        g, r = yield moved
+        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        top = np.maximum(top, v) if largest else v
+        c1, c2 = (1 - 0.9**t, 1 - 0.999**t) if correction else (1, 1)
+        root = {
+            "outside": np.sqrt(top / c2) + EPSILON,
+            "inside": np.sqrt(top / c2 + EPSILON),
+            "keras": (np.sqrt(top) + EPSILON) / np.sqrt(c2),
+        }
+        moved = -r * (m / c1) / root[mode]
+
+
+def gain(up: float = 1.05, down: float = 0.7, average: float = 0.7) -> Rule:
+    """Jacobs 1988, with factors."""
+    moved, k, mean = 0.0, 1.0, 0.0
+    while True:
+        g, r = yield moved
+        k = np.clip(k * np.where(g * mean > 0, up, np.where(g * mean < 0, down, 1.0)), 0.01, 100)
+        mean = average * mean + (1 - average) * g
+        moved = -r * k * g
+
+
+CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
+    "plain": (lambda: SGD(), lambda: heavy_ball(0.0)),
+    "heavy ball": (lambda: SGD(momentum=0.9), heavy_ball),
+    "heavy ball, Nesterov": (lambda: SGD(momentum=0.9, nesterov=True), lambda: heavy_ball(nesterov=True)),
+    "velocity": (lambda: SGD(momentum=0.9, form="velocity"), velocity),
+    "velocity, Nesterov": (
+        lambda: SGD(momentum=0.9, nesterov=True, form="velocity"),
+        lambda: velocity(nesterov=True),
+    ),
+    "averaging": (lambda: SGD(momentum=0.9, form="averaging"), averaging),
+    "adagrad, inside": (lambda: Adagrad(epsilon=EPSILON), lambda: adagrad(True)),
+    "adagrad, outside": (
+        lambda: Adagrad(epsilon=EPSILON, epsilon_mode="outside", initial_accumulator_value=0.0),
+        lambda: adagrad(False, 0.0),
+    ),
+    "rmsprop, inside": (lambda: RMSprop(epsilon=EPSILON), lambda: rmsprop(True)),
+    "rmsprop, outside": (lambda: RMSprop(epsilon=EPSILON, epsilon_mode="outside"), lambda: rmsprop(False)),
+    "adaptive gain": (lambda: AdaptiveGain(), gain),
+} | {
+    f"adam, {mode}, {'corrected' if correction else 'uncorrected'}, v from {v:g}": (
+        lambda mode=mode, correction=correction, v=v: Adam(
+            epsilon=EPSILON, epsilon_mode=mode, bias_correction=correction, v_init=v
+        ),
+        lambda mode=mode, correction=correction, v=v: adam(mode, correction, v),
+    )
+    for mode in ("keras", "outside", "inside")
+    for correction, v in ((True, 0.0), (False, 0.0), (False, 1.0))
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("rates", [CONSTANT, DROPPED], ids=["constant", "dropped"])
+def test_follows_its_rule(case: str, rates: list[float]) -> None:
+    optimizer, rule = CASES[case]
+    np.testing.assert_allclose(optimized(optimizer(), rates), walked(rule(), rates), rtol=0, atol=1e-6)
+
+
+def test_adam_keeps_the_largest_second_moment_in_every_mode() -> None:
+    optimizer = Adam(epsilon=EPSILON, epsilon_mode="outside", amsgrad=True)
+    np.testing.assert_allclose(optimized(optimizer), walked(adam("outside", largest=True)), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_is_made_again_from_its_configuration(case: str) -> None:
+    optimizer = CASES[case][0]()
+    again = type(optimizer).from_config(optimizer.get_config())
+    np.testing.assert_array_equal(optimized(again), optimized(CASES[case][0]()))
+
+
+def test_forms_agree_until_the_rate_drops() -> None:
+    forms = {form: lambda form=form: SGD(momentum=0.9, form=form) for form in ("heavy_ball", "velocity")}
+    constant, dropped = (
+        {form: optimized(make(), rates) for form, make in forms.items()} for rates in (CONSTANT, DROPPED)
+    )
+    np.testing.assert_allclose(constant["heavy_ball"], constant["velocity"], atol=1e-6)
+    assert np.abs(dropped["heavy_ball"] - dropped["velocity"]).max() > 0.05
+    averaged = optimized(SGD(momentum=0.5, form="averaging"))
+    np.testing.assert_allclose(averaged, optimized(SGD(momentum=0.5), [RATE / 2] * 10), atol=1e-6)
+
+
+def test_heavy_ball_keeps_its_velocity_when_the_rate_drops() -> None:
+    rates = [RATE] * 200 + [0.0]
+    steady = {"slope": np.ones_like, "start": np.zeros(1)}
+    for form, last in (("heavy_ball", 9 * RATE), ("velocity", 0.0)):
+        before, after = (optimized(SGD(momentum=0.9, form=form), part, **steady) for part in (rates[:-1], rates))
+        moved = before - after
+        np.testing.assert_allclose(moved, last, atol=1e-6)
+
+
+def test_a_constant_gradient_gives_momentum_its_full_gain() -> None:
+    steady = {"slope": np.ones_like, "start": np.zeros(1)}
+    moved = optimized(SGD(momentum=0.9), [RATE] * 300, **steady) - optimized(SGD(momentum=0.9), [RATE] * 301, **steady)
+    np.testing.assert_allclose(moved, 10 * RATE, rtol=1e-5)
+
+
+def test_adagrads_rate_falls_with_the_root_of_time() -> None:
+    options = {"epsilon": 1e-12, "epsilon_mode": "outside", "initial_accumulator_value": 0.0}
+    steady = {"slope": np.ones_like, "start": np.zeros(1)}
+    places = [optimized(Adagrad(**options), [RATE] * n, **steady)[0] for n in range(6)]
+    np.testing.assert_allclose(-np.diff(places), RATE / np.sqrt([1, 2, 3, 4, 5]), atol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_adams_first_step_is_the_rate(scale: float) -> None:
+    moved = optimized(Adam(epsilon=1e-12, epsilon_mode="outside"), [RATE], lambda w: scale * gradient(w)) - START
+    np.testing.assert_allclose(moved, -RATE * np.sign(gradient(START)), rtol=1e-6)
+
+
+def test_adams_first_step_without_correction() -> None:
+    options = {"epsilon": 1e-12, "epsilon_mode": "outside", "bias_correction": False}
+    from_zero = optimized(Adam(**options), [RATE]) - START
+    np.testing.assert_allclose(from_zero, -RATE * 0.1 / np.sqrt(0.001) * np.sign(gradient(START)), rtol=1e-6)
+    from_one = optimized(Adam(v_init=1.0, **options), [RATE], lambda w: 1e-3 * gradient(w)) - START
+    np.testing.assert_allclose(from_one, -RATE * 0.1 * 1e-3 * gradient(START), rtol=1e-3)
+
+
+def test_gains_converge_where_one_rate_for_all_does_not() -> None:
+    canyon = {"slope": lambda w: np.array([1.0, 50.0]) * w, "start": np.array([1.0, 1.0])}
+    rates = [2.5 / 50] * 300
+    assert np.abs(optimized(SGD(), rates, **canyon)).max() > 1e10
+    assert np.abs(optimized(AdaptiveGain(), rates, **canyon)).max() < 1e-3
+
+
+@pytest.mark.parametrize("form", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+def test_sgd_equals_keras_to_the_bit(form: dict[str, Any]) -> None:
+    def trained(kind: Any) -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(7, "tanh"), keras.layers.Dense(3)])
+        model.compile(kind(0.1, **form), "mse")
+        random = np.random.default_rng(1)
+        model.fit(random.normal(size=(64, 5)), random.normal(size=(64, 3)), epochs=5, batch_size=16, verbose=0)
+        return [variable.numpy() for variable in [*model.weights, *model.optimizer.variables]]
+
+    for ours, stock in zip(trained(SGD), trained(keras.optimizers.SGD), strict=True):
+        np.testing.assert_array_equal(ours, stock)
+
+
+REFUSED = {
+    "form": (SGD, {"momentum": 0.9, "form": "polyak"}),
+    "form without momentum": (SGD, {"form": "velocity"}),
+    "mode of adam": (Adam, {"epsilon_mode": "above"}),
+    "v_init with correction": (Adam, {"v_init": 1.0}),
+    "mode of adagrad": (Adagrad, {"epsilon_mode": "keras"}),
+    "outside with momentum": (RMSprop, {"epsilon_mode": "outside", "momentum": 0.9}),
+    "up below 1": (AdaptiveGain, {"up": 0.9}),
+    "limits beside 1": (AdaptiveGain, {"limits": (2.0, 3.0)}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(case: str) -> None:
+    kind, options = REFUSED[case]
+    with pytest.raises(ValueError, match=r"must be|needs|goes without"):
+        kind(**options)
+
+
+def test_made_by_name() -> None:
+    made = make_optimizer(Config(optimizer="Adam", learning_rate=0.01, optim=Optim(options={"epsilon_mode": "inside"})))
+    assert isinstance(made, Adam)
+    assert made.epsilon_mode == "inside"
+    assert isinstance(make_optimizer(Config()), SGD)
+    assert type(make_optimizer(Config(optimizer="lion"))) is keras.optimizers.Lion
+    with pytest.raises(UsageError, match="form must be one of heavy_ball"):
+        make_optimizer(Config(optim=Optim(options={"momentum": 0.9, "form": "pollyak"})))

@@ -1,0 +1,150 @@
+"""Weight decay, L1 and factors on the rate of single weights, against what they mean."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from app.config import Config, Optim
+from app.errors import UsageError
+from app.training.optimizers.adam import Adam
+from app.training.optimizers.penalties import decayed, penalize, soft_threshold
+from app.training.optimizers.per_weight import rate_factors, set_per_weight
+from app.training.optimizers.sgd import SGD
+from app.training.setup import set_up
+
+RATE = 2.0**-4
+INPUTS = np.random.default_rng(0).normal(size=(6, 5))
+Weights = dict[str, np.ndarray]
+
+
+def small() -> Any:
+    """Three layers in float64, always with the same weights; the topmost has no bias."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((5,), dtype="float64")
+    for name, units, bias in (("low", 4, True), ("middle", 3, True), ("top", 2, False)):
+        dense = keras.layers.Dense(units, "tanh", use_bias=bias, bias_initializer="ones", name=name, dtype="float64")
+        x = dense(x)
+    return keras.Model(inputs, x)
+
+
+def values(model: Any) -> Weights:
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def stepped(model: Any, optimizer: Any, optim: Optim, *, steps: int = 1, data: float = 1.0) -> tuple[Weights, Weights]:
+    """Weights before and after some steps on `data` times the mean output, and the penalties."""
+    penalize(model, optimizer, optim)
+    set_per_weight(model, optimizer, optim)
+    before = values(model)
+    for _ in range(steps):
+        with tf.GradientTape() as tape:
+            loss = data * tf.reduce_mean(model(INPUTS)) + sum(model.losses)
+        gradients = tape.gradient(loss, model.trainable_weights)
+        optimizer.apply(gradients, model.trainable_weights)
+    return before, values(model)
+
+
+def test_kernels_decay_and_nothing_else() -> None:
+    for name in ("resnet8", "mobilenet_v2_cifar", "lenet5"):
+        model = models.build(name, models.ZOO[name].input_shape, 10)
+        chosen = {weight.path for weight in decayed(model)}
+        assert chosen == {weight.path for weight in model.trainable_weights if len(weight.shape) > 1}
+
+
+def test_coupled_decay_joins_the_gradient() -> None:
+    before, without = stepped(small(), SGD(RATE), Optim(weight_decay=0.0))
+    _, after = stepped(small(), SGD(RATE), Optim(weight_decay=0.5, l1=0.25))
+    for path, weight in before.items():
+        pull = RATE * (0.5 * weight + 0.25 * np.sign(weight)) if path.endswith("kernel") else 0.0
+        np.testing.assert_allclose(after[path], without[path] - pull, atol=1e-7)
+
+
+@pytest.mark.parametrize("decay", ["coupled", "decoupled"])
+def test_without_a_gradient_weights_shrink_geometrically(decay: str) -> None:
+    before, after = stepped(small(), SGD(RATE), Optim(weight_decay=0.5, decay=decay), steps=3, data=0.0)
+    for path, weight in before.items():
+        share = (1 - RATE * 0.5) ** 3 if path.endswith("kernel") else 1.0
+        np.testing.assert_allclose(after[path], weight * share, atol=1e-7)
+
+
+def test_decoupled_decay_stays_out_of_the_momentum() -> None:
+    before, decoupled = stepped(small(), SGD(RATE, 0.9), Optim(weight_decay=0.5, decay="decoupled"), steps=3, data=0.0)
+    _, coupled = stepped(small(), SGD(RATE, 0.9), Optim(weight_decay=0.5), steps=3, data=0.0)
+    kernel = "low/kernel"
+    np.testing.assert_allclose(decoupled[kernel], before[kernel] * (1 - RATE * 0.5) ** 3, atol=1e-7)
+    assert np.abs(coupled[kernel] - decoupled[kernel]).max() > 0.01
+
+
+def test_decoupled_decay_under_adam_is_adamw() -> None:
+    before, without = stepped(small(), Adam(RATE), Optim(weight_decay=0.0))
+    _, after = stepped(small(), Adam(RATE), Optim(weight_decay=0.5, decay="decoupled"))
+    kernel = "top/kernel"
+    np.testing.assert_allclose(after[kernel], without[kernel] - RATE * 0.5 * before[kernel], atol=1e-6)
+
+
+def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
+    model = small()
+    for layer in model.layers:
+        if layer.weights:
+            layer.kernel.trainable = False
+    penalize(model, SGD(RATE), Optim(weight_decay=0.5, l1=0.5))
+    assert not model.losses
+
+
+def test_the_soft_threshold_makes_exact_zeros() -> None:
+    weight = tf.constant([-1.0, -0.2, 0.0, 0.2, 1.0], tf.float64)
+    np.testing.assert_allclose(soft_threshold(weight, 0.25), [-0.75, 0, 0, 0, 0.75])
+
+
+def test_proximal_l1_finds_the_lassos_answer() -> None:
+    target, weight = (
+        np.array([[2.0, 0.3, -0.1, -1.0]]),
+        keras.Variable(np.zeros((1, 4)), dtype="float64", name="kernel"),
+    )
+    net = keras.Sequential([keras.Input((1,), dtype="float64"), keras.layers.Dense(4, use_bias=False, dtype="float64")])
+    optimizer, optim = SGD(0.5), Optim(weight_decay=0.0, l1=0.5, l1_proximal=True)
+    penalize(net, optimizer, optim)
+    set_per_weight(net, optimizer, optim)
+    (weight,) = net.weights
+    for _ in range(60):
+        optimizer.apply([tf.constant(weight.numpy() - target)], [weight])
+    np.testing.assert_allclose(weight.numpy(), [[1.5, 0.0, 0.0, -0.5]], atol=1e-9)
+    assert np.count_nonzero(weight.numpy()) == 2
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_factor_multiplies_the_update(kind: Any) -> None:
+    before, plain = stepped(small(), kind(RATE), Optim(weight_decay=0.0))
+    _, after = stepped(small(), kind(RATE), Optim(weight_decay=0.0, rates={"^middle/": 2.0}))
+    for path, weight in before.items():
+        factor = 2.0 if path.startswith("middle") else 1.0
+        np.testing.assert_allclose(after[path] - weight, factor * (plain[path] - weight), atol=1e-7)
+
+
+def test_factors_grow_from_the_top() -> None:
+    model = small()
+    factors = rate_factors(model, Optim(rate_growth=2.0, rates={"bias": 0.5}))
+    named = dict(zip([weight.path for weight in model.trainable_weights], factors, strict=True))
+    expected = {"low/kernel": 4.0, "low/bias": 2.0, "middle/kernel": 2.0, "middle/bias": 1.0, "top/kernel": 1.0}
+    assert named == expected
+
+
+@pytest.mark.parametrize("optim", [Optim(rates={"^convolution": 2.0}), Optim(decays="gamma$")], ids=["rates", "decays"])
+def test_a_pattern_without_a_match_is_refused(optim: Optim) -> None:
+    with pytest.raises(UsageError, match=r"matches no weight of .*low/kernel"):
+        stepped(small(), SGD(RATE), optim)
+
+
+def test_patterns_are_checked_before_data_is_read() -> None:
+    with pytest.raises(
+        UsageError, match=r"optim.rates: '\^steam' matches no weight of resnet8; they are called stem_conv"
+    ):
+        set_up(Config(dataset="no/such/folder", model="resnet8", optim=Optim(rates={"^steam": 0.1})))
+
+
+def test_decay_can_be_put_on_other_weights() -> None:
+    assert [weight.path for weight in decayed(small(), "bias$")] == ["low/bias", "middle/bias"]
