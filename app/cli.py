@@ -23,6 +23,7 @@ commands:
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
   models     the zoo, and what its models and finished runs cost
+  lr-plan    the learning rate of a configuration, epoch by epoch
 
 options of every command:
   -h, --help      what it takes
@@ -221,12 +222,30 @@ def _models(words: list[str], verbosity: int) -> int:
     return 0
 
 
+def _lr_plan(words: list[str], verbosity: int) -> int:
+    from app import lr_plan
+
+    if {"-h", "--help"} & set(words):
+        print(lr_plan.HELP, end="")
+        return 0
+    from app.arguments import train_arguments
+
+    plot, words = lr_plan.taken(words)
+    asked = train_arguments(words)
+    if asked.resume is not None:
+        raise UsageError("--resume goes on with a run's own schedule; plan it with --config RUN/config.yaml")
+    _load_tensorflow(verbosity)
+    print(lr_plan.answer(asked.config, plot, _say))
+    return 0
+
+
 _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,
     "models": _models,
+    "lr-plan": _lr_plan,
 }
 
 

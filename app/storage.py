@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import StorageError
+from app.errors import StorageError, UsageError
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # of a published folder; raised when its meaning changes
@@ -60,6 +60,20 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.unlink(name)
             raise
         sync_folder(path.parent)
+
+
+def check_new_png(path: Path) -> None:
+    """Refuses a place for a plot that is no new PNG file.
+
+    Raises:
+        UsageError: saying what to give instead.
+    """
+    if path.suffix != ".png":
+        raise UsageError(f"--plot {path}: a PNG file is written; give a name that ends in .png")
+    if path.exists():
+        raise UsageError(f"--plot {path}: exists already and is not overwritten; give another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
 
 
 def write_json(path: Path, value: Any) -> None:

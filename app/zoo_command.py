@@ -13,6 +13,7 @@ from typing import Any
 
 from app import zoo_tables
 from app.errors import UsageError
+from app.storage import check_new_png
 
 HELP = """\
 The zoo, what a model of it costs layer by layer, cheaper blocks, runs by accuracy and cost.
@@ -74,12 +75,7 @@ def check(asked: Namespace) -> None:
 def _check_plot(asked: Namespace) -> None:
     if not (asked.name or asked.pareto):
         raise UsageError("--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo")
-    if asked.plot.suffix != ".png":
-        raise UsageError(f"--plot {asked.plot}: a PNG file is written; give a name that ends in .png")
-    if asked.plot.exists():
-        raise UsageError(f"--plot {asked.plot}: exists already and is not overwritten; give another name")
-    if not asked.plot.parent.is_dir():
-        raise UsageError(f"--plot {asked.plot}: there is no folder {asked.plot.parent}; make it first")
+    check_new_png(asked.plot)
 
 
 def needs_tensorflow(asked: Namespace) -> bool:

@@ -3,9 +3,11 @@
 from callbacks.early_stopping import EarlyStopping
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.nan_guard import NanGuard, NonFiniteError
-from callbacks.one_cycle import OneCycle
+from callbacks.plateau_decay import PlateauDecay
 from callbacks.progress import Progress
+from callbacks.rate_schedule import RateSchedule
 from callbacks.step_decay import StepDecay
+from callbacks.stuck_decay import StuckDecay
 from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "GradientClipping",
     "NanGuard",
     "NonFiniteError",
-    "OneCycle",
+    "PlateauDecay",
     "Progress",
+    "RateSchedule",
     "StepDecay",
+    "StuckDecay",
     "WeightHistograms",
 ]

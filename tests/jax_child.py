@@ -59,6 +59,9 @@ def observers() -> list[keras.callbacks.Callback]:
         callbacks.EarlyStopping("val_loss", patience=1),
         callbacks.Progress(),
         callbacks.StepDecay(milestones=[1], factor=0.1),
+        callbacks.RateSchedule(0.01, lambda step: 1.0),
+        callbacks.PlateauDecay(patience=1),
+        callbacks.StuckDecay(1, patience=1),
     ]
 
 

@@ -21,19 +21,23 @@ QUIET = {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
     "NanGuard": lambda folder: callbacks.NanGuard(),
-    "OneCycle": lambda folder: callbacks.OneCycle(0.1, 1000, start=1.0, end=1.0),
+    "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=99),
     "Progress": lambda folder: callbacks.Progress(images_per_epoch=24, stream=io.StringIO()),
+    "RateSchedule": lambda folder: callbacks.RateSchedule(0.1, lambda step: 1.0),
     "StepDecay": lambda folder: callbacks.StepDecay([99]),
+    "StuckDecay": lambda folder: callbacks.StuckDecay(5, patience=99),
     "WeightHistograms": lambda folder: callbacks.WeightHistograms(folder, batch=(X, Y)),
 }
 # Each with settings that make it act, for what must survive a stop.
 ACTIVE = QUIET | {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3, min_delta=0.02),
     "GradientClipping": lambda folder: callbacks.GradientClipping(0.3),
-    "OneCycle": lambda folder: callbacks.OneCycle(0.1, 20),
+    "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=1, min_delta=0.02, factor=0.5, cooldown=1),
+    "RateSchedule": lambda folder: callbacks.RateSchedule(0.1, lambda step: 0.9**step),
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
+    "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-STATEFUL = {"EarlyStopping", "GradientClipping", "Progress", "StepDecay"}
+STATEFUL = {"EarlyStopping", "GradientClipping", "PlateauDecay", "Progress", "StepDecay", "StuckDecay"}
 
 
 def classes():

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import callbacks
-from callbacks import GradientClipping
+from callbacks import GradientClipping, schedules
 from tests.events import scalars
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -102,7 +103,9 @@ def _all_case():
     with tempfile.TemporaryDirectory() as folder:
         every = [
             callbacks.StepDecay(every=2),
-            callbacks.OneCycle(0.1, 8),
+            callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
+            callbacks.PlateauDecay(),
+            callbacks.StuckDecay(),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,

@@ -20,6 +20,7 @@ from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
+from app.training.schedules import arithmetic, rate_callbacks
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
 
@@ -105,7 +106,8 @@ def _summary(setup: Setup) -> str:
     counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
     return (
         f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
-        f"{setup.model.count_params():,} weights; {config.epochs} epochs of {setup.batches.steps} steps"
+        f"{setup.model.count_params():,} weights; {config.epochs} epochs of {setup.batches.steps} steps; "
+        f"learning rate {arithmetic(config)}"
     )
 
 
@@ -209,22 +211,13 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     return [
-        _schedule(config, setup.batches.steps),
+        *rate_callbacks(config, setup.batches.steps),
         _clipping(config.optim),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.Progress(images_per_epoch=len(split)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
-
-
-def _schedule(config: Config, steps: int) -> Any:
-    """What sets the learning rate; an epoch has so many steps."""
-    schedule = config.schedule
-    if schedule.shape == "one_cycle":
-        return callbacks.OneCycle(config.learning_rate, steps * config.epochs)
-    milestones = None if schedule.every else config.milestones
-    return callbacks.StepDecay(milestones, every=schedule.every, factor=schedule.factor)
 
 
 def _clipping(optim: Optim) -> Any:

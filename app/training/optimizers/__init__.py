@@ -34,7 +34,7 @@ def make_optimizer(config: Config) -> Any:
         raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
     try:
         # Schedules come from callbacks, clipping too: stock clipping acts before replicas are summed.
-        return known[name](learning_rate=config.learning_rate, **options)
+        return known[name](learning_rate=config.peak_rate, **options)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"optim.options: {name} refuses {options}: {str(error).splitlines()[0][:120]}; see keras.optimizers"

@@ -1,0 +1,78 @@
+"""`epochal lr-plan`: the learning rate of a configuration over its epochs, before anything is trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.config import Config
+from app.storage import check_new_png
+
+HELP = """\
+The learning rate of a configuration, epoch by epoch, before anything is trained.
+
+  epochal lr-plan --epochs 30 --schedule.shape cosine --schedule.warm-up 2
+  epochal lr-plan --recipe cifar10-resnet20-short --plot FILE.png
+
+Every option of `epochal train` that makes a configuration; --plot FILE.png draws it, too.
+"""
+_LINES = 40  # of the table, at most
+_STEPS = 1000  # an epoch has, as far as it matters, where nothing is counted in steps
+
+
+def taken(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The file to draw in, and the words that make the configuration.
+
+    Raises:
+        UsageError: when the file cannot be written.
+    """
+    if "--plot" not in words:
+        return None, words
+    place = words.index("--plot")
+    path = Path((words[place + 1 : place + 2] or [""])[0])
+    check_new_png(path)
+    return path, words[:place] + words[place + 2 :]
+
+
+def answer(config: Config, plot: Path | None, say: Callable[[str], None]) -> str:
+    """The text to print; `say` tells what else there is to know."""
+    from app.training.schedules import arithmetic, shape_of
+
+    steps = _steps_of_an_epoch(config) if config.schedule.unit == "steps" else _STEPS
+    shape = shape_of(config, steps)
+    rates = [config.peak_rate * shape(step) for step in range(config.epochs * steps)]
+    title = f"{config.schedule.shape}, {config.epochs} epochs, learning rate {arithmetic(config)}"
+    if config.schedule.shape in ("plateau", "stuck"):
+        say(f"{config.schedule.shape} drops the rate when training says so: this is the course without a drop")
+    if plot:
+        _draw(plot, rates, steps, title)
+        say(f"drawn in {plot}")
+    return "\n".join([title, *_table(rates, steps)])
+
+
+def _steps_of_an_epoch(config: Config) -> int:
+    from app.data.load import load
+
+    return -(-len(load(config).train) // config.batch_size)
+
+
+def _table(rates: list[float], steps: int) -> list[str]:
+    """The rate at the first and the last step of each epoch, of some epochs where there are many."""
+    epochs = len(rates) // steps
+    every = -(-epochs // _LINES)
+    shown = [epoch for epoch in range(epochs) if epoch % every == 0 or epoch == epochs - 1]
+    lines = [f"{epoch + 1:5d}  {rates[epoch * steps]:10.4g}  {rates[(epoch + 1) * steps - 1]:10.4g}" for epoch in shown]
+    return [f"{'epoch':>5}  {'begins at':>10}  {'ends at':>10}", *lines]
+
+
+def _draw(path: Path, rates: list[float], steps: int, title: str) -> None:
+    from app import storage
+    from app.evaluation.canvas import BLUE, new_figure, png, style
+
+    with style():
+        figure = new_figure(7.2, 3.0)
+        axes: Any = figure.add_subplot()
+        axes.plot([step / steps for step in range(len(rates))], rates, color=BLUE)
+        axes.set(xlabel="epochs", ylabel="learning rate", title=title, xlim=(0, len(rates) / steps))
+        axes.set_ylim(0, max(rates) * 1.05)
+        axes.grid(axis="y")
+        storage.write_bytes(path, png(figure))

@@ -1,0 +1,83 @@
+"""The configured course of the learning rate, as a function of the step and as callbacks."""
+
+from functools import partial
+from typing import Any
+
+import callbacks
+from app.config import Config
+from app.errors import UsageError
+from callbacks import schedules
+
+_STATEFUL = ("plateau", "stuck")
+
+
+def shape_of(config: Config, steps: int) -> schedules.Shape:
+    """The rate relative to `config.peak_rate` at each step, counted from 0; an epoch has so many steps.
+
+    That of plateau and stuck, which depends on how training goes, is what it is without a drop.
+
+    Raises:
+        UsageError: when steps that were counted in steps lie past the end.
+    """
+    schedule, total = config.schedule, config.epochs * steps
+    if schedule.shape == "one_cycle":
+        return partial(schedules.one_cycle, steps=total)
+    each = 1 if schedule.unit == "steps" else steps
+    warm_up = round((schedule.warm_up or 0) * each)
+    if max(warm_up, *(schedule.milestones or [0])) >= total:
+        raise UsageError(f"schedule: a milestone or the warm-up lies past the end of the {total:,} steps")
+    plain = _plain(config, steps, warm_up)
+    return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
+
+
+def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
+    """The shape behind the warm-up."""
+    schedule, rest = config.schedule, config.epochs * steps - warm_up
+    each = 1 if schedule.unit == "steps" else steps
+    end: dict[str, Any] = {"end": schedule.end} if schedule.end is not None else {}
+    match schedule.shape:
+        case "steps":
+            drops = [milestone - warm_up for milestone in _milestones(config, steps)]
+            return partial(schedules.stepped, milestones=drops, factor=schedule.factor or 0.1)
+        case "cosine":
+            return partial(schedules.cosine, steps=rest, **end)
+        case "polynomial":
+            return partial(schedules.polynomial, steps=rest, power=schedule.power or 1.0, **end)
+        case "exponential":
+            return partial(schedules.exponential, steps=rest, **end)
+        case "inverse":
+            return partial(schedules.inverse, offset=(schedule.offset or config.epochs / 10) * each)
+    return partial(schedules.stepped, milestones=())
+
+
+def _milestones(config: Config, steps: int) -> list[int]:
+    """The steps before which the rate drops, counted from the beginning of training."""
+    schedule = config.schedule
+    each = 1 if schedule.unit == "steps" else steps
+    if schedule.every is not None:
+        return list(range(schedule.every * each, config.epochs * steps, schedule.every * each))
+    if schedule.milestones is not None:
+        return [milestone * each for milestone in schedule.milestones]
+    return sorted({epoch * steps for epoch in (config.epochs // 2, config.epochs * 3 // 4) if epoch})
+
+
+def rate_callbacks(config: Config, steps: int) -> list[Any]:
+    """What sets the rate: a pure schedule, or the warm-up and what comes after it."""
+    schedule, shape = config.schedule, shape_of(config, steps)
+    if schedule.shape not in _STATEFUL:
+        return [callbacks.RateSchedule(config.peak_rate, shape)]
+    warm_up = round((schedule.warm_up or 0) * (1 if schedule.unit == "steps" else steps))
+    rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up)] if warm_up else []
+    options = {key: getattr(schedule, key) for key in ("factor", "patience", "window")}
+    given = {key: value for key, value in options.items() if value is not None}
+    if schedule.shape == "plateau":
+        return [*rising, callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})]
+    return [*rising, callbacks.StuckDecay(**given)]
+
+
+def arithmetic(config: Config) -> str:
+    """How the rate follows from the global batch: "0.1 x 512 / 256 = 0.2"."""
+    batch = config.schedule.batch
+    if batch is None:
+        return f"{config.learning_rate:g}"
+    return f"{config.learning_rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"

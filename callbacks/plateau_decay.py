@@ -1,0 +1,83 @@
+"""A learning rate that falls when a validation figure does not get better."""
+
+import math
+from typing import Any
+
+import keras
+
+from callbacks.parts.monitor import direction, improves
+from callbacks.parts.rate import learning_rate, set_learning_rate
+
+
+class PlateauDecay(keras.callbacks.Callback):
+    """Multiplies the rate by `factor` after `patience` epochs without an improvement of `monitor`.
+
+    Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are not finite are no
+    improvement. Logs the `learning_rate` of the epoch.
+
+    Args:
+        monitor: the logged quantity to watch.
+        factor: what the rate is multiplied by, above 0 and below 1.
+        patience: epochs without improvement before that, at least 1.
+        cooldown: epochs after a drop in which nothing is counted.
+        least: the rate below which it never falls.
+        min_delta: what an improvement has to exceed.
+
+    Raises:
+        ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        cooldown: int = 0,
+        least: float = 0.0,
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
+        if patience < 1 or cooldown < 0:
+            raise ValueError(f"patience must be at least 1 epoch and cooldown 0, got {patience} and {cooldown}.")
+        self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
+        self.least, self.min_delta = least, min_delta
+        self._sign = direction(monitor)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best: float | None = None
+        self.wait = self.cooling = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forgets earlier fits."""
+        self._reset()
+        set_learning_rate(self.model, learning_rate(self.model), "PlateauDecay")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compares the epoch with the best so far, and lowers the rate for the next."""
+        logs = {} if logs is None else logs
+        if self.monitor not in logs:
+            raise ValueError(
+                f"PlateauDecay watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
+            )
+        rate = logs["learning_rate"] = learning_rate(self.model)
+        better = improves(logs[self.monitor], self.best, sign=self._sign, min_delta=self.min_delta)
+        if better:
+            self.best = float(logs[self.monitor])
+        self.wait = 0 if better or self.cooling else self.wait + 1
+        self.cooling = max(0, self.cooling - 1)
+        if self.wait >= self.patience:
+            set_learning_rate(self.model, max(self.least, rate * self.factor), "PlateauDecay")
+            self.wait, self.cooling = 0, self.cooldown
+
+    def get_state(self) -> dict[str, float]:
+        """Returns the best value and what was counted since; the rate is the optimizer's."""
+        return {"best": math.nan if self.best is None else self.best, "wait": self.wait, "cooling": self.cooling}
+
+    def set_state(self, state: dict[str, float]) -> None:
+        """Takes over what `get_state` returned; after `on_train_begin`."""
+        self.best = None if math.isnan(state["best"]) else float(state["best"])
+        self.wait, self.cooling = int(state["wait"]), int(state["cooling"])

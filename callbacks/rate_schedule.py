@@ -1,0 +1,42 @@
+"""A learning rate that is a function of the step."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from callbacks.parts.rate import learning_rate, set_learning_rate
+
+
+class RateSchedule(keras.callbacks.Callback):
+    """Sets the rate of every step to `rate * shape(step)`.
+
+    The step is the optimizer's own count, so that a resumed run goes on where it was without any state here. Logs the
+    `learning_rate` of an epoch's last step.
+
+    Args:
+        rate: what the shape is relative to.
+        shape: a pure function of the step (from 0), such as those of `callbacks.schedules`.
+        steps: how many of the first steps it holds for, for a warm-up before another callback; None: for all.
+
+    Raises:
+        ValueError: a rate that is not positive, or (when training begins) an optimizer with its own schedule.
+    """
+
+    def __init__(self, rate: float, shape: Callable[[int], float], *, steps: int | None = None) -> None:
+        super().__init__()
+        if not 0 < rate < math.inf:
+            raise ValueError(f"rate must be above 0, got {rate}.")
+        self.rate, self.shape, self.steps = rate, shape, steps
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the step's rate."""
+        step = int(self.model.optimizer.iterations.numpy())
+        if self.steps is None or step < self.steps:
+            set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs the rate."""
+        if logs is not None:
+            logs["learning_rate"] = learning_rate(self.model)

@@ -1,0 +1,94 @@
+"""A learning rate that falls when the training loss is stuck, judged by the losses of the steps themselves."""
+
+import math
+from typing import Any
+
+import keras
+
+from callbacks.parts.rate import learning_rate, set_learning_rate
+
+_STATE = ("before", "stuck", "cooling", "_steps", "_mark", "_seen", "_carried")
+
+
+class StuckDecay(keras.callbacks.Callback):
+    """Multiplies the rate by `factor` when the moving average of the steps' losses has stopped falling.
+
+    Every `window` steps their mean loss is compared with that of the `window` before: less than the relative `gain`
+    better counts as stuck, and `patience` times in a row lower the rate. The next `cooldown` windows are not judged: a
+    lower rate helps at once, and that is no sign that learning goes on. It costs no forward pass: the losses are those
+    of training, read off the epoch's running mean. Logs the `learning_rate` of the epoch.
+
+    Args:
+        window: steps in a mean, enough to be above the noise of batches.
+        gain: what the loss must fall by, relative to itself.
+        patience: windows without that before the rate falls.
+        factor: what the rate is multiplied by, above 0 and below 1.
+        cooldown: windows after a drop that are not judged.
+        least: the rate below which it never falls.
+
+    Raises:
+        ValueError: arguments out of range, or an optimizer with its own schedule.
+    """
+
+    def __init__(
+        self,
+        window: int = 500,
+        *,
+        gain: float = 0.01,
+        patience: int = 2,
+        factor: float = 0.1,
+        cooldown: int = 1,
+        least: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
+        if window < 1 or patience < 1 or cooldown < 0:
+            counts = f"{window}, {patience} and {cooldown}"
+            raise ValueError(f"window and patience must be at least 1 and cooldown 0, got {counts}.")
+        self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
+        self.cooldown, self.least = cooldown, least
+        self._reset()
+
+    def _reset(self) -> None:
+        self.before, self.stuck, self.cooling = math.inf, 0, 0
+        self._steps, self._mark = 0, 0.0  # of the epoch: its steps, and the sum of its losses before the window
+        self._seen, self._carried = 0, 0.0  # of the window: its steps, and the sum of its losses in earlier epochs
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forgets earlier fits."""
+        self._reset()
+        set_learning_rate(self.model, learning_rate(self.model), "StuckDecay")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the step, and judges a full window by how far it moved the epoch's mean."""
+        self._steps, self._seen = self._steps + 1, self._seen + 1
+        if self._seen == self.window:
+            total = float((logs or {})["loss"]) * self._steps
+            self._judge((self._carried + total - self._mark) / self.window)
+            self._mark, self._seen, self._carried = total, 0, 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Carries an unfinished window over, because the mean begins anew, and logs the rate."""
+        logs = {} if logs is None else logs
+        self._carried += float(logs["loss"]) * self._steps - self._mark
+        self._steps, self._mark = 0, 0.0
+        logs["learning_rate"] = learning_rate(self.model)
+
+    def get_state(self) -> dict[str, float]:
+        """Returns the window so far and what was counted; the rate is the optimizer's."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def set_state(self, state: dict[str, float]) -> None:
+        """Takes over what `get_state` returned; after `on_train_begin`."""
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+    def _judge(self, now: float) -> None:
+        moved = now < self.before * (1 - self.gain)
+        self.stuck = 0 if moved or self.cooling else self.stuck + 1
+        self.cooling, self.before = max(0, self.cooling - 1), now
+        if self.stuck >= self.patience:
+            rate = max(self.least, learning_rate(self.model) * self.factor)
+            set_learning_rate(self.model, rate, "StuckDecay")
+            self.stuck, self.cooling = 0, self.cooldown
