@@ -4,11 +4,11 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from app.settings import Augment, Data, Optim, Schedule, Stopping, check, is_number
+from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping, check, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-__all__ = ["Augment", "Config", "Data", "Optim", "Precision", "Schedule", "Stopping", "is_name"]
+__all__ = ["Augment", "Config", "Data", "Objective", "Optim", "Precision", "Schedule", "Stopping", "is_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class Config:
     checkpoint_seconds: float = 60.0
     deterministic: bool | None = None
     augment: Augment = field(default_factory=Augment)
+    objective: Objective = field(default_factory=Objective)
     schedule: Schedule = field(default_factory=Schedule)
     optim: Optim = field(default_factory=Optim)
     stopping: Stopping = field(default_factory=Stopping)

@@ -15,6 +15,7 @@ from app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from app.errors import UsageError
 from app.trained import build_model
 from app.training.devices import prepare, scope
+from app.training.losses import class_weights, criterion
 from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import decayed, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
@@ -108,6 +109,9 @@ def compiled(config: Config, dataset: Dataset) -> Classifier:
     """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
     net = build_model(config, dataset.preprocessing)
     model = Classifier(net.inputs, net.outputs, name=net.name)
+    model.criterion = criterion(config.objective)
+    model.class_weights = class_weights(config.objective, dataset.preprocessing.classes, dataset.train.labels)
+    model.micro_batches = config.optim.micro_batches
     optimizer = make_optimizer(config)
     penalize(model, optimizer, config.optim)
     set_per_weight(model, optimizer, config.optim)

@@ -3,7 +3,10 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from app.training.losses import Criterion, cross_entropy
 
 
 class Classifier(keras.Model):
@@ -18,6 +21,9 @@ class Classifier(keras.Model):
         super().__init__(*args, **kwargs)
         self.train_function: Any = None
         self.steps_to_skip = 0  # of a resumed epoch: already trained before the run was stopped
+        self.criterion: Criterion = cross_entropy
+        self.class_weights: np.ndarray | None = None  # float32 `[classes]`: of the gradient, not of the logged loss
+        self.micro_batches = 1
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
 
@@ -30,28 +36,39 @@ class Classifier(keras.Model):
         """Forward, backward and update on this replica's part of a global batch."""
         images, labels = data
         samples, replicas = _global_batch(labels)
+        total: list[Any] = []
+        for part in range(self.micro_batches):
+            # One part after the other: together they would need the memory that this is to save.
+            with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
+                piece = _piece(images, part, self.micro_batches), _piece(labels, part, self.micro_batches)
+            gradients = self._gradients(*piece, samples, replicas * self.micro_batches)
+            total = [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
+        # The optimizer sums over replicas; each gave its own samples' part of the mean.
+        self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
+        return self.get_metrics_result()
+
+    def _gradients(self, images: tf.Tensor, labels: tf.Tensor, samples: tf.Tensor, shares: int) -> list[Any]:
+        """Of the mean over `samples` and of the penalties, of which this is one of so many shares."""
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            loss = tf.reduce_sum(losses) / tf.cast(samples, losses.dtype)
-            loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / replicas
+            losses = self.criterion(labels, logits)
+            weighed = losses if self.class_weights is None else losses * tf.gather(self.class_weights, labels)
+            loss = tf.reduce_sum(weighed) / tf.cast(samples, losses.dtype)
+            loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / shares
             loss = self.optimizer.scale_loss(loss)
-        weights = self.trainable_weights
-        # The optimizer sums over replicas; each gave its own samples' part of the mean.
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return self._observe(losses, labels, logits)
+        self._observe(losses, labels, logits)
+        return tape.gradient(loss, self.trainable_weights)
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""
         images, labels = data
         logits = self(images, training=False)
-        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        return self._observe(losses, labels, logits)
+        self._observe(self.criterion(labels, logits), labels, logits)
+        return self.get_metrics_result()
 
-    def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, Any]:
+    def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
         self._accuracy.update_state(labels, logits)
-        return self.get_metrics_result()
 
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' function, except that steps which were trained before a stop are passed over."""
@@ -81,6 +98,17 @@ class Callbacks(keras.callbacks.CallbackList):
             self.model.steps_to_skip -= 1
         else:
             super().on_train_batch_end(batch, logs)
+
+
+def _piece(values: tf.Tensor, part: int, parts: int) -> tf.Tensor:
+    """One of so many consecutive parts along the first axis, as equal as can be."""
+    count = tf.shape(values)[0]
+    return values if parts == 1 else values[count * part // parts : count * (part + 1) // parts]
+
+
+def _sum(left: Any, right: Any) -> Any:
+    """The sum of two gradients; None where a weight has none."""
+    return None if right is None else left + right
 
 
 def _global_batch(labels: tf.Tensor) -> tuple[tf.Tensor, int]:
