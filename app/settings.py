@@ -18,11 +18,13 @@ class Augment:
 
     Args:
         pad_crop: pad by this many pixels and crop back at a random place (null: an eighth of the side, up to 64 pixels)
+        border: what those pixels show: reflect (the image mirrored) or black
         flip: mirror half of the images left to right (null: yes, except for digits)
         scale_crop: store images 8/7 larger, crop at random (256 to 224 style), centrally elsewhere (null: above 64 px)
     """
 
     pad_crop: int | None = None
+    border: Literal["reflect", "black"] = "reflect"
     flip: bool | None = None
     scale_crop: bool | None = None
 

@@ -16,12 +16,14 @@ class Augmentation:
     """What is done to training images of side `stored_size` so that they leave with side `image_size`.
 
     With `stored_size > image_size` the crop lies anywhere inside the image (256 to 224 style); `pad` adds that many
-    black pixels on each side first (CIFAR style); `flip` mirrors half of the images left to right.
+    pixels on each side first (CIFAR style), black ones or those of the image mirrored at its `border`; `flip` mirrors
+    half of the images left to right.
     """
 
     stored_size: int
     image_size: int
     pad: int = 0
+    border: str = "reflect"
     flip: bool = False
 
     def __call__(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
@@ -29,7 +31,7 @@ class Augmentation:
         places = self.stored_size - self.image_size + 2 * self.pad + 1
         offsets = tf.cast(random[:, :2] % tf.constant(places, tf.uint32), tf.int32)
         mirrored = (random[:, 2] >= 2**31) & self.flip
-        return window(images, offsets - self.pad, mirrored, size=self.image_size, pad=self.pad)
+        return window(images, offsets - self.pad, mirrored, size=self.image_size, border=self.border)
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """The central crop that evaluation and export take: uint8 `[n, S, S, C]` -> `[n, s, s, C]`."""
@@ -56,22 +58,28 @@ def draws(seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, t
     )
 
 
-def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, pad: int) -> tf.Tensor:
+def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, border: str) -> tf.Tensor:
     """Cuts a window out of each image of a batch and mirrors some, in one gather.
 
     Args:
         images: uint8 `[n, S, S, C]`.
-        corners: int32 `[n, 2]`, top and left of each window, from -pad to S + pad - size; outside lies black.
+        corners: int32 `[n, 2]`, top and left of each window; it may stick out by up to S - 1 pixels.
         mirrored: bool `[n]`.
+        size: side of the window.
+        border: what lies outside: "reflect", the image mirrored at its outermost pixels, or "black".
     """
-    padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]]) if pad else images
-    count, width, channels = tf.shape(padded)[0], padded.shape[2], padded.shape[3]
-    steps = tf.range(size)
-    rows = steps + corners[:, :1] + pad
-    columns = tf.where(mirrored[:, None], steps[::-1], steps) + corners[:, 1:] + pad
+    count, width, channels = tf.shape(images)[0], images.shape[2], images.shape[3]
+    steps, last = tf.range(size), images.shape[2] - 1
+    rows = steps + corners[:, :1]
+    columns = tf.where(mirrored[:, None], steps[::-1], steps) + corners[:, 1:]
+    places = [last - tf.abs(last - tf.abs(place)) for place in (rows, columns)]
     # One flat index per pixel: twice as fast as a gather with batch dimensions.
-    pixels = (tf.range(count)[:, None] * width + rows)[:, :, None] * width + columns[:, None, :]
-    return tf.gather(tf.reshape(padded, [-1, channels]), pixels)
+    pixels = (tf.range(count)[:, None] * width + places[0])[:, :, None] * width + places[1][:, None, :]
+    cut = tf.gather(tf.reshape(images, [-1, channels]), pixels)
+    if border == "reflect":
+        return cut
+    inside = tf.logical_and((places[0] == rows)[:, :, None], (places[1] == columns)[:, None, :])
+    return tf.where(inside[..., None], cut, tf.zeros([], images.dtype))
 
 
 def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> tf.Tensor:

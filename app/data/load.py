@@ -104,7 +104,10 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
     pad, flip = config.augment.pad_crop, config.augment.flip
     if pad is None:
         pad = size // 8 if stored == size and size <= _LARGEST_PADDED else 0
-    return Augmentation(stored_size=stored, image_size=size, pad=pad, flip=dataset.flippable if flip is None else flip)
+    if pad >= stored:
+        raise UsageError(f"augment.pad_crop: {pad} pixels around images of {stored}; give less than their side")
+    flip = dataset.flippable if flip is None else flip
+    return Augmentation(stored_size=stored, image_size=size, pad=pad, border=config.augment.border, flip=flip)
 
 
 def _source(config: Config) -> Source:
