@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import textwrap
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from app.config import Config
 from app.errors import UsageError, suggestion
+from app.storage import check_new_png
 
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
@@ -112,9 +114,9 @@ class TrainArguments:
 
 def train_parser() -> Any:
     """The flags of `epochal train`: one for each field of the configuration, and a few of its own."""
-    from jsonargparse import ArgumentParser
+    import jsonargparse
 
-    class Parser(ArgumentParser):
+    class Parser(jsonargparse.ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             raise UsageError(_one_line(message))
 
@@ -155,6 +157,20 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
     if layers:
         config, _ = _parsed(parser, layers + arguments)
     return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=print_config)
+
+
+def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace, Config]:
+    """A command's own options, and the configuration that all others make as for `epochal train`.
+
+    Raises:
+        UsageError: also for a plot that cannot be written.
+    """
+    asked, rest = parser.parse_known_args(words)
+    check_new_png(asked.plot)
+    made = train_arguments(rest)
+    if made.resume is not None:
+        raise UsageError("--resume goes on with a run's own schedule; give its configuration, --config RUN/config.yaml")
+    return asked, made.config
 
 
 def train_help() -> str:

@@ -24,6 +24,7 @@ commands:
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
+  lr-find    short trainings at a range of learning rates, and the one to begin with
 
 options of every command:
   -h, --help      what it takes
@@ -224,18 +225,30 @@ def _models(words: list[str], verbosity: int) -> int:
 
 def _lr_plan(words: list[str], verbosity: int) -> int:
     from app import lr_plan
+    from app.arguments import split_arguments
 
     if {"-h", "--help"} & set(words):
         print(lr_plan.HELP, end="")
         return 0
-    from app.arguments import train_arguments
-
-    plot, words = lr_plan.taken(words)
-    asked = train_arguments(words)
-    if asked.resume is not None:
-        raise UsageError("--resume goes on with a run's own schedule; plan it with --config RUN/config.yaml")
+    asked, config = split_arguments(lr_plan.options(_Parser(prog="epochal lr-plan", add_help=False)), words)
     _load_tensorflow(verbosity)
-    print(lr_plan.answer(asked.config, plot, _say))
+    print(lr_plan.answer(config, asked.plot, _say))
+    return 0
+
+
+def _lr_find(words: list[str], verbosity: int) -> int:
+    from app import lr_find
+    from app.arguments import split_arguments
+    from app.data.ready import check_data
+
+    if {"-h", "--help"} & set(words):
+        print(lr_find.HELP, end="")
+        return 0
+    asked, config = split_arguments(lr_find.options(_Parser(prog="epochal lr-find", add_help=False)), words)
+    config = check_data(config)
+    _say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
+    _load_tensorflow(verbosity)
+    print(lr_find.answer(config, asked.steps, asked.plot, _say))
     return 0
 
 
@@ -246,6 +259,7 @@ _COMMANDS = {
     "export": _export,
     "models": _models,
     "lr-plan": _lr_plan,
+    "lr-find": _lr_find,
 }
 
 

@@ -1,11 +1,11 @@
 """`epochal lr-plan`: the learning rate of a configuration over its epochs, before anything is trained."""
 
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.config import Config
-from app.storage import check_new_png
 
 HELP = """\
 The learning rate of a configuration, epoch by epoch, before anything is trained.
@@ -19,18 +19,10 @@ _LINES = 40  # of the table, at most
 _STEPS = 1000  # an epoch has, as far as it matters, where nothing is counted in steps
 
 
-def taken(words: list[str]) -> tuple[Path | None, list[str]]:
-    """The file to draw in, and the words that make the configuration.
-
-    Raises:
-        UsageError: when the file cannot be written.
-    """
-    if "--plot" not in words:
-        return None, words
-    place = words.index("--plot")
-    path = Path((words[place + 1 : place + 2] or [""])[0])
-    check_new_png(path)
-    return path, words[:place] + words[place + 2 :]
+def options(parser: ArgumentParser) -> ArgumentParser:
+    """Adds what may stand between the options of `epochal train`."""
+    parser.add_argument("--plot", type=Path)
+    return parser
 
 
 def answer(config: Config, plot: Path | None, say: Callable[[str], None]) -> str:

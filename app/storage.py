@@ -62,12 +62,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def check_new_png(path: Path) -> None:
-    """Refuses a place for a plot that is no new PNG file.
+def check_new_png(path: Path | None) -> None:
+    """Refuses a place for a plot that is no new PNG file; None is no plot.
 
     Raises:
         UsageError: saying what to give instead.
     """
+    if path is None:
+        return
     if path.suffix != ".png":
         raise UsageError(f"--plot {path}: a PNG file is written; give a name that ends in .png")
     if path.exists():

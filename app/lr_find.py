@@ -1,0 +1,81 @@
+"""`epochal lr-find`: short trainings at a range of learning rates, labelled, and the one to begin with."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.config import Config
+
+if TYPE_CHECKING:
+    from app.training.rate_sweep import Course
+
+HELP = """\
+Trains a few steps at each of twelve learning rates, from the same weights on the same batches, and stores nothing.
+
+  epochal lr-find --dataset mnist --model lenet5
+  epochal lr-find --recipe cifar10-resnet20 --steps 50 --plot FILE.png
+
+Every option of `epochal train` that makes a configuration; --steps (100) of each training; --plot FILE.png draws it.
+"""
+_MARKERS = {"too low": "<", "good": "o", "too high": ">", "diverged": "x"}
+
+
+def options(parser: ArgumentParser) -> ArgumentParser:
+    """Adds what may stand between the options of `epochal train`."""
+    parser.add_argument("--steps", type=_steps, default=100)
+    parser.add_argument("--plot", type=Path)
+    return parser
+
+
+def _steps(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise ArgumentTypeError(f"expected a number of steps from 2, got {text}")
+    return int(text)
+
+
+def answer(config: Config, steps: int, plot: Path | None, say: Callable[[str], None]) -> str:
+    """The text to print; `say` tells what else there is to know."""
+    from app.training.rate_sweep import suggested, sweep
+
+    courses = sweep(config, steps)
+    rate = suggested(courses)
+    if plot:
+        _draw(plot, courses, rate)
+        say(f"drawn in {plot}")
+    if config.optimizer == "sgd":
+        say("steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it")
+    return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])
+
+
+def _table(courses: Sequence["Course"]) -> list[str]:
+    """Rate, loss at the end and label of every course."""
+    head = f"{'rate':>9}  {'final loss':>10}  (before: {courses[0].before:.3f})"
+    return [head, *(f"{course.rate:9.2g}  {course.final:10.4g}  {course.label}" for course in courses)]
+
+
+def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
+    """The courses' final losses over their rates, the regions named."""
+    from app import storage
+    from app.evaluation.canvas import BLUE, SOFT, VERMILLION, new_figure, png, style
+
+    with style():
+        figure = new_figure(7.2, 3.4)
+        axes: Any = figure.add_subplot()
+        before, colours = courses[0].before, {"good": BLUE, "diverged": VERMILLION}
+        shown = [min(course.final, 1.5 * before) for course in courses]
+        axes.plot([course.rate for course in courses], shown, color=SOFT, linewidth=1)
+        for label in dict.fromkeys(course.label for course in courses):
+            chosen = [
+                (course.rate, value) for course, value in zip(courses, shown, strict=True) if course.label == label
+            ]
+            axes.plot(*zip(*chosen, strict=True), _MARKERS[label], color=colours.get(label, SOFT), label=label)
+        axes.axvline(rate, color=BLUE, linestyle=":", linewidth=1.2)
+        axes.axhline(before, color=SOFT, linestyle="--", linewidth=0.8)
+        axes.annotate(f"suggested {rate:.2g}", (rate, 1.5 * before), xytext=(5, -8), textcoords="offset points")
+        axes.annotate("before training", (courses[0].rate, before), xytext=(0, 4), textcoords="offset points")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss at the end", title="Short trainings at each rate")
+        axes.set_ylim(0, 1.55 * before)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.legend(loc="lower left")
+        storage.write_bytes(path, png(figure))

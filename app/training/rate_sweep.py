@@ -1,0 +1,97 @@
+"""Short trainings at a range of learning rates, each from the same weights, and what they say about the rates."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.config import Config
+from app.errors import TrainingFailed
+from app.training.setup import Setup, set_up, start
+
+RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
+LOW, GOOD, HIGH, DIVERGED = "too low", "good", "too high", "diverged"
+_ENOUGH = 0.8  # of the best fall of the loss, for a rate to be called good
+_HOPELESS = 4.0  # times the loss at the start: nothing is learned any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """A short training: its rate, the loss before it and after each step, and what to call it."""
+
+    rate: float
+    before: float
+    losses: tuple[float, ...]
+    label: str = ""
+
+    @property
+    def final(self) -> float:
+        """The mean loss over the last quarter of the steps; infinite when it went astray."""
+        tail = self.losses[-max(1, len(self.losses) // 4) :]
+        mean = float(np.mean(tail)) if tail else math.inf
+        return mean if math.isfinite(mean) else math.inf
+
+
+def sweep(config: Config, steps: int) -> list[Course]:
+    """Trains so many steps at each rate of `RATES`, all from the same weights on the same batches; stores nothing.
+
+    Raises:
+        UsageError: as training does.
+        TrainingFailed: when no rate makes the loss fall.
+    """
+    setup = set_up(config)
+    start(setup)
+    variables = [*setup.model.variables, *setup.model.optimizer.variables]
+    first = [variable.numpy() for variable in variables]
+    courses = []
+    for rate in RATES:
+        for variable, value in zip(variables, first, strict=True):
+            variable.assign(value)
+        courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
+    return labelled(courses)
+
+
+def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
+    """The loss of each step at this rate, until it is hopeless."""
+    model, each, first = setup.model, setup.batches.steps, math.nan
+    model.optimizer.learning_rate = rate
+    model.make_train_function()
+    for step in range(steps):
+        if step % each == 0:
+            setup.batches.position.set(step // each)
+            iterator = iter(setup.batches.dataset(setup.strategy))
+        model.reset_metrics()
+        loss = float(model.train_function(iterator)["loss"])
+        first = first if step else loss
+        yield loss
+        if not loss < _HOPELESS * first:
+            return
+
+
+def labelled(courses: Sequence[Course]) -> list[Course]:
+    """The courses, each called too low, good, too high or diverged by how far its loss fell.
+
+    The loss of the first step is that of the common weights. A course has diverged when it ends above that.
+
+    Raises:
+        TrainingFailed: when none ends below it.
+    """
+    before = float(np.median([course.losses[0] for course in courses]))
+    best = min(courses, key=lambda course: course.final)
+    if not best.final < before:
+        raise TrainingFailed("no learning rate makes the loss fall; look at the data, or at the model with --dry-run")
+
+    def name(course: Course) -> str:
+        if not course.final < before and course.rate > best.rate:
+            return DIVERGED
+        if before - course.final >= _ENOUGH * (before - best.final):
+            return GOOD
+        return LOW if course.rate < best.rate else HIGH
+
+    return [Course(rate=one.rate, before=before, losses=one.losses, label=name(one)) for one in courses]
+
+
+def suggested(courses: Sequence[Course]) -> float:
+    """The rate whose loss fell furthest."""
+    return min(courses, key=lambda course: course.final).rate
