@@ -8,6 +8,7 @@ from callbacks.progress import Progress
 from callbacks.rate_schedule import RateSchedule
 from callbacks.step_decay import StepDecay
 from callbacks.stuck_decay import StuckDecay
+from callbacks.training_log import TrainingLog
 from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "RateSchedule",
     "StepDecay",
     "StuckDecay",
+    "TrainingLog",
     "WeightHistograms",
 ]

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 
 from callbacks.parts.rate import learning_rate, set_learning_rate
-
-_STATE = ("before", "stuck", "cooling", "_steps", "_mark", "_seen", "_carried")
+from callbacks.parts.windows import Windows
 
 
 class StuckDecay(keras.callbacks.Callback):
@@ -48,12 +47,12 @@ class StuckDecay(keras.callbacks.Callback):
             raise ValueError(f"window and patience must be at least 1 and cooldown 0, got {counts}.")
         self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
         self.cooldown, self.least = cooldown, least
+        self._windows = Windows(["loss"])
         self._reset()
 
     def _reset(self) -> None:
         self.before, self.stuck, self.cooling = math.inf, 0, 0
-        self._steps, self._mark = 0, 0.0  # of the epoch: its steps, and the sum of its losses before the window
-        self._seen, self._carried = 0, 0.0  # of the window: its steps, and the sum of its losses in earlier epochs
+        self._windows.reset()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets earlier fits."""
@@ -61,28 +60,26 @@ class StuckDecay(keras.callbacks.Callback):
         set_learning_rate(self.model, learning_rate(self.model), "StuckDecay")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Counts the step, and judges a full window by how far it moved the epoch's mean."""
-        self._steps, self._seen = self._steps + 1, self._seen + 1
-        if self._seen == self.window:
-            total = float((logs or {})["loss"]) * self._steps
-            self._judge((self._carried + total - self._mark) / self.window)
-            self._mark, self._seen, self._carried = total, 0, 0.0
+        """Counts the step, and judges a full window."""
+        self._windows.step()
+        if self._windows.seen == self.window:
+            self._judge(self._windows.read(logs or {})["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Carries an unfinished window over, because the mean begins anew, and logs the rate."""
+        """Logs the rate."""
         logs = {} if logs is None else logs
-        self._carried += float(logs["loss"]) * self._steps - self._mark
-        self._steps, self._mark = 0, 0.0
+        self._windows.end_epoch(logs)
         logs["learning_rate"] = learning_rate(self.model)
 
-    def get_state(self) -> dict[str, float]:
+    def get_state(self) -> dict[str, Any]:
         """Returns the window so far and what was counted; the rate is the optimizer's."""
-        return {name: getattr(self, name) for name in _STATE}
+        counts = {"before": self.before, "stuck": self.stuck, "cooling": self.cooling}
+        return {**counts, **self._windows.get_state()}
 
-    def set_state(self, state: dict[str, float]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
-        for name in _STATE:
-            setattr(self, name, state[name])
+        self.before, self.stuck, self.cooling = float(state["before"]), int(state["stuck"]), int(state["cooling"])
+        self._windows.set_state(state)
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)

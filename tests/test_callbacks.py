@@ -26,6 +26,7 @@ QUIET = {
     "RateSchedule": lambda folder: callbacks.RateSchedule(0.1, lambda step: 1.0),
     "StepDecay": lambda folder: callbacks.StepDecay([99]),
     "StuckDecay": lambda folder: callbacks.StuckDecay(5, patience=99),
+    "TrainingLog": lambda folder: callbacks.TrainingLog(folder, every=3),
     "WeightHistograms": lambda folder: callbacks.WeightHistograms(folder, batch=(X, Y)),
 }
 # Each with settings that make it act, for what must survive a stop.
@@ -37,7 +38,7 @@ ACTIVE = QUIET | {
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
     "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-STATEFUL = {"EarlyStopping", "GradientClipping", "PlateauDecay", "Progress", "StepDecay", "StuckDecay"}
+STATEFUL = {"EarlyStopping", "GradientClipping", "PlateauDecay", "Progress", "StepDecay", "StuckDecay", "TrainingLog"}
 
 
 def classes():
@@ -141,7 +142,9 @@ def test_training_is_the_same_and_nothing_stays_swapped_after_two_fits(name, mod
 def test_writes_nothing_but_what_its_name_says(name, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fit(model, QUIET[name](tmp_path / "logs"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == (["logs"] if name == "WeightHistograms" else [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == (
+        ["logs"] if name in ("TrainingLog", "WeightHistograms") else []
+    )
     assert capsys.readouterr() == ("", "")
 
 

@@ -106,6 +106,7 @@ def _all_case():
             callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
+            callbacks.TrainingLog(folder),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,

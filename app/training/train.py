@@ -215,6 +215,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
         _clipping(config.optim),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
+        callbacks.TrainingLog(run.folder),
         callbacks.Progress(images_per_epoch=len(split)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]

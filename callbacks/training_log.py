@@ -1,0 +1,85 @@
+"""A line every few iterations, for people and for programs."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from callbacks.parts.rate import learning_rate
+from callbacks.parts.windows import Windows
+
+
+class TrainingLog(keras.callbacks.Callback):
+    """Writes the mean loss and accuracy of every so many iterations to `iterations.log` and `iterations.jsonl`.
+
+    The iteration is the optimizer's own count. Lines that are there already stay, except those past that count when
+    training begins: they are of a training that was stopped, and come again. The JSON lines hold no times, so that a
+    resumed training writes the same ones.
+
+    Args:
+        folder: where the two files go; made if missing.
+        every: iterations in a line.
+
+    Raises:
+        ValueError: `every` below 1.
+    """
+
+    def __init__(self, folder: str | Path, *, every: int = 10) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every must be at least 1 iteration, got {every}.")
+        self.folder, self.every = Path(folder), every
+        self._windows = Windows(("loss", "accuracy"))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Drops the lines that come again."""
+        self._windows.reset()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, pattern in (("iterations.log", r"\[(\d+)\]"), ("iterations.jsonl", r'"iteration": (\d+)')):
+            _drop_after(self.folder / name, pattern, self._iteration())
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes a line when it is time."""
+        self._windows.step()
+        iteration = self._iteration()
+        if self._windows.seen and iteration % self.every == 0:
+            means = self._windows.read(logs or {})
+            words = f"lr={learning_rate(self.model):.2e}, Train Loss = {means['loss']:.3e}"
+            self._write(iteration, f"{words}, Train Acc = {means['accuracy']:.4f}", means)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the validation figures, where there are any."""
+        logs = logs or {}
+        self._windows.end_epoch(logs)
+        found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
+        if len(found) == 2:
+            line = f"Val Loss = {found['val_loss']:.3e}, Val Acc = {found['val_accuracy']:.4f}"
+            self._write(self._iteration(), line, {"epoch": epoch + 1} | found)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what the next line has gathered so far."""
+        return self._windows.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` returned; after `on_train_begin`."""
+        self._windows.set_state(state)
+
+    def _iteration(self) -> int:
+        return int(self.model.optimizer.iterations.numpy())
+
+    def _write(self, iteration: int, words: str, figures: dict[str, float]) -> None:
+        values = {"iteration": iteration, "learning_rate": learning_rate(self.model), **figures}
+        with (self.folder / "iterations.log").open("a") as text, (self.folder / "iterations.jsonl").open("a") as lines:
+            text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{iteration:08d}] {words}\n")
+            lines.write(json.dumps(values) + "\n")
+
+
+def _drop_after(path: Path, pattern: str, iteration: int) -> None:
+    """Leaves the whole lines up to the iteration; the rest was cut short, or comes again."""
+    if path.exists():
+        lines = path.read_text().splitlines(keepends=True)
+        found = [(line, re.search(pattern, line)) for line in lines if line.endswith("\n")]
+        path.write_text("".join(line for line, place in found if place and int(place[1]) <= iteration))

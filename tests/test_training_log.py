@@ -1,0 +1,91 @@
+"""The log of iterations: its form, its means, and that a resumed training writes what an unstopped one does."""
+
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from callbacks import TrainingLog
+
+X = np.random.default_rng(0).normal(size=(48, 3)).astype("float32")
+Y = (X.sum(axis=1) > 0).astype("int32")
+LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[\d{8}\] "
+    r"(lr=\d\.\d\de[+-]\d\d, Train Loss = \d\.\d{3}e[+-]\d\d, Train Acc = \d\.\d{4}"
+    r"|Val Loss = \d\.\d{3}e[+-]\d\d, Val Acc = \d\.\d{4})"
+)
+LECTURE = """\
+2018-09-30 13:32:10 [00000000] Val Loss = 7.084e+00, Val Acc = 0.0084
+2018-09-30 13:34:27 [00000010] lr=1.00e-01, Train Loss = 7.046e+00, Train Acc = 0.0088
+2018-09-30 14:32:55 [00000450] lr=1.00e-01, Train Loss = 6.534e+00, Train Acc = 0.0074"""
+
+
+def compiled() -> keras.Model:
+    """A classifier that always begins with the same weights."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+    return model
+
+
+def fit(model: keras.Model, log: TrainingLog, *more: keras.callbacks.Callback, epochs: int = 2, begin: int = 0) -> None:
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0, "validation_data": (X, Y)}
+    model.fit(X, Y, epochs=epochs, initial_epoch=begin, callbacks=[log, *more], **options)
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "iterations.jsonl").read_text().splitlines()]
+
+
+def test_lines_are_those_of_the_lecture(tmp_path: Path) -> None:
+    fit(compiled(), TrainingLog(tmp_path, every=4))
+    written = (tmp_path / "iterations.log").read_text().splitlines()
+    assert [re.search(r"\[(\d+)\]", line)[1].lstrip("0") for line in written] == ["4", "6", "8", "12", "12"]
+    assert all(LINE.fullmatch(line) for line in written)
+
+
+def test_the_pattern_fits_the_lectures_own_log() -> None:
+    assert all(LINE.fullmatch(line) for line in LECTURE.splitlines())
+
+
+def test_means_are_of_the_iterations_since_the_last_line(tmp_path: Path) -> None:
+    model, seen = compiled(), []
+    steps = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"])))
+    fit(model, TrainingLog(tmp_path, every=4), steps)
+    losses = [mean * (batch + 1) - (seen[i - 1][1] * batch if batch else 0) for i, (batch, mean) in enumerate(seen)]
+    found = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    assert found == pytest.approx([np.mean(losses[i : i + 4]) for i in (0, 4, 8)], rel=1e-5)
+
+
+def test_lines_of_a_stopped_training_come_again_once(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    fit(compiled(), TrainingLog(whole, every=4), epochs=3)
+    model, log = compiled(), TrainingLog(stopped, every=4)
+    fit(model, log, epochs=1)
+    state, weights = log.get_state(), [variable.numpy() for variable in [*model.weights, *model.optimizer.variables]]
+    fit(model, log, epochs=3, begin=1)
+    with (stopped / "iterations.jsonl").open("a") as torn:
+        torn.write('{"iteration": 5, "lo')
+    for variable, value in zip([*model.weights, *model.optimizer.variables], weights, strict=True):
+        variable.assign(value)
+    again = TrainingLog(stopped, every=4)
+    restore = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: again.set_state(state))
+    fit(model, again, restore, epochs=3, begin=1)
+    assert lines(stopped) == lines(whole)
+    assert len((stopped / "iterations.log").read_text().splitlines()) == len(lines(whole))
+
+
+def test_a_second_fit_adds_to_the_log(tmp_path: Path) -> None:
+    model, log = compiled(), TrainingLog(tmp_path, every=4)
+    fit(model, log, epochs=1)
+    fit(model, log, epochs=1)
+    assert [line["iteration"] for line in lines(tmp_path) if "loss" in line] == [4, 8, 12]
+
+
+def test_refuses_no_iterations(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every must be at least 1 iteration, got 0"):
+        TrainingLog(tmp_path, every=0)
