@@ -38,11 +38,13 @@ def answer(config: Config, steps: int, plot: Path | None, say: Callable[[str], N
     """The text to print; `say` tells what else there is to know."""
     from app.training.rate_sweep import suggested, sweep
 
-    courses = sweep(config, steps)
+    courses, curvature = sweep(config, steps)
     rate = suggested(courses)
     if plot:
         _draw(plot, courses, rate)
         say(f"drawn in {plot}")
+    if curvature > 0:
+        say(f"largest curvature before training {curvature:.3g}: plain gradient descent bears {2 / curvature:.2g}")
     if config.optimizer == "sgd":
         say("steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it")
     return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])

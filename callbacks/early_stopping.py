@@ -77,6 +77,14 @@ class EarlyStopping(keras.callbacks.Callback):
         """Restores the best epoch's weights."""
         self.restore_best()
 
+    @property
+    def reason(self) -> str | None:
+        """Why it ended training, in one line; None where it did not."""
+        if self.stopped_epoch is None:
+            return None
+        best = "never finite" if self.best is None else f"best {self.best:.6g} in epoch {(self.best_epoch or 0) + 1}"
+        return f"{self.monitor} did not improve for {self.patience} epoch(s) ({best})"
+
     def restore_best(self) -> bool:
         """Puts the best epoch's weights into the model; returns whether there were any."""
         if self.best_weights is None:

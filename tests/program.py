@@ -72,6 +72,7 @@ def outcome(run: Path) -> dict:
     return {
         **{key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in archives.items()},
         "history": history,
+        "iterations": (run / "iterations.jsonl").read_text(),
         "result": {key: value for key, value in result.items() if key not in WALL_CLOCK},
     }
 

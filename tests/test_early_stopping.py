@@ -41,6 +41,7 @@ def test_restores_the_best_epoch_after_the_last():
     callback = EarlyStopping()
     model, epochs = drive(callback, [3.0, 1.0, 2.0, 2.5])
     assert (epochs, callback.best, callback.best_epoch, callback.stopped_epoch) == (4, 1.0, 1, None)
+    assert callback.reason is None
     np.testing.assert_array_equal(model.value, [1.0, 1.0])
 
 
@@ -48,6 +49,7 @@ def test_stops_after_patience_and_restores():
     callback = EarlyStopping(patience=2)
     model, epochs = drive(callback, [3.0, 1.0, 2.0, 2.5, 0.1])
     assert (epochs, callback.best_epoch, callback.stopped_epoch) == (4, 1, 3)
+    assert callback.reason == "val_loss did not improve for 2 epoch(s) (best 1 in epoch 2)"
     np.testing.assert_array_equal(model.value, [1.0, 1.0])
 
 

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from app.config import Config
 from app.errors import TrainingFailed
+from app.training.curvature import largest_curvature
 from app.training.setup import Setup, set_up, start
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
@@ -33,8 +36,11 @@ class Course:
         return mean if math.isfinite(mean) else math.inf
 
 
-def sweep(config: Config, steps: int) -> list[Course]:
+def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     """Trains so many steps at each rate of `RATES`, all from the same weights on the same batches; stores nothing.
+
+    Returns the courses, and the largest curvature of the loss of a training batch before any step (NaN
+    on several devices).
 
     Raises:
         UsageError: as training does.
@@ -44,12 +50,26 @@ def sweep(config: Config, steps: int) -> list[Course]:
     start(setup)
     variables = [*setup.model.variables, *setup.model.optimizer.variables]
     first = [variable.numpy() for variable in variables]
-    courses = []
+    courses, curvature = [], _curvature(setup)
     for rate in RATES:
         for variable, value in zip(variables, first, strict=True):
             variable.assign(value)
         courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
-    return labelled(courses)
+    return labelled(courses), curvature
+
+
+def _curvature(setup: Setup) -> float:
+    """The largest curvature on the first training batch, NaN on several devices; batch norm's averages move."""
+    model = setup.model
+    if setup.strategy is not None:
+        return math.nan
+    setup.batches.position.set(0)
+    images, labels = next(iter(setup.batches.dataset()))
+
+    def loss() -> Any:
+        return tf.reduce_mean(model.criterion(labels, model(images, training=True)))
+
+    return largest_curvature(loss, model.trainable_weights, iterations=20, tolerance=0.02)
 
 
 def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:

@@ -144,6 +144,9 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
             run.log("stopped on request, saved")
             say(f"saved; go on with: epochal train --resume {run.folder}")
             raise
+    if early.reason:
+        run.log(f"ended after epoch {(early.stopped_epoch or 0) + 1}: {early.reason}")
+        say(f"ended after epoch {(early.stopped_epoch or 0) + 1} of {config.epochs}: {early.reason}")
     publish_weights(run, setup.model)
     ended = Training(
         config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed

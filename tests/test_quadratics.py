@@ -1,0 +1,138 @@
+"""Gradient descent where its course is known to the step, and the curvature that says so beforehand."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from app.training.curvature import largest_curvature, suggest_rate
+from app.training.optimizers.sgd import SGD
+
+
+def steps_to(curvatures: list[float], optimizer: Any, start: tuple[float, ...] = (10.0, 1.0)) -> float:
+    """Steps until the weights of the quadratic are within 1e-6 of its minimum; infinity if they run away."""
+    weight = keras.Variable(start, dtype="float64")
+    optimizer.build([weight])
+    bend = tf.constant(curvatures, tf.float64)
+
+    @tf.function
+    def step() -> Any:
+        optimizer.apply([bend * weight.value], [weight])
+        return tf.norm(weight.value)
+
+    for count in range(1, 10_000):
+        distance = float(step())
+        if distance < 1e-6:
+            return count
+        if distance > 1e6:
+            return math.inf
+    raise AssertionError(f"neither converged nor diverged: {distance}")
+
+
+def heavy_ball(condition: float) -> SGD:
+    """Polyak's best rate and momentum for curvatures from 1 to `condition`."""
+    root = math.sqrt(condition)
+    return SGD((2 / (root + 1)) ** 2, momentum=((root - 1) / (root + 1)) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("condition", "descent", "momentum"),
+    [(5, 40, 20), (100, 807, 97), pytest.param(1000, 8062, 321, marks=pytest.mark.slow)],
+)
+def test_steps_grow_with_the_condition_number_and_with_momentum_its_root(
+    condition: int, descent: int, momentum: int
+) -> None:
+    assert steps_to([1, condition], SGD(2 / (1 + condition))) == descent
+    assert steps_to([1, condition], heavy_ball(condition)) == momentum
+
+
+def test_two_over_the_curvature_is_the_limit_of_stability() -> None:
+    assert steps_to([1, 5], SGD(0.39)) < math.inf
+    assert steps_to([1, 5], SGD(0.41)) == math.inf
+
+
+@pytest.mark.parametrize(("rate", "momentum", "stable"), [(0.41, 0.0, False), (0.41, 0.5, True), (0.59, 0.5, True)])
+def test_momentum_moves_the_limit(rate: float, momentum: float, stable: bool) -> None:
+    assert (steps_to([5.0], SGD(rate, momentum=momentum), (10.0,)) < math.inf) == stable
+
+
+def test_beyond_it_momentum_diverges_too() -> None:
+    assert steps_to([5.0], SGD(0.61, momentum=0.5), (10.0,)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("factor", "signs", "converges"),
+    [(0.5, {1.0}, True), (1.5, {1.0, -1.0}, True), (2.5, {1.0, -1.0}, False)],
+    ids=["monotone", "oscillating", "diverging"],
+)
+def test_regimes_of_the_rate_in_one_dimension(factor: float, signs: set[float], converges: bool) -> None:
+    weight, rate = 1.0, factor * suggest_rate(4.0)
+    course = [weight := weight - rate * 4.0 * weight for _ in range(40)]
+    assert set(np.sign(course)) == signs
+    assert (abs(course[-1]) < 1e-6) == converges
+
+
+def test_one_step_at_the_suggested_rate_is_enough() -> None:
+    assert steps_to([4.0], SGD(suggest_rate(4.0)), (10.0,)) == 1
+
+
+def test_power_iteration_finds_the_largest_eigenvalue() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(12, 12))
+    matrix = matrix @ matrix.T
+    weight = tf.Variable(random.normal(size=12))
+    found = largest_curvature(
+        lambda: tf.tensordot(weight, tf.linalg.matvec(matrix, weight), 1) / 2, [weight], iterations=500, tolerance=1e-9
+    )
+    assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-5)
+
+
+def test_the_limit_of_a_network_is_where_its_curvature_says() -> None:
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(1)
+    x = tf.constant(random.normal(size=(64, 6)), tf.float32)
+    y = tf.constant(random.integers(0, 3, 64))
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(3)])
+
+    weights = [weight.value for weight in model.trainable_weights]
+
+    def loss() -> tf.Tensor:
+        data = keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
+        return tf.reduce_mean(data) + 1e-2 * tf.add_n([tf.nn.l2_loss(weight) for weight in weights])
+
+    _descend(loss, weights, 0.5, steps=1000)  # to where it is nearly quadratic
+    limit = 2 * suggest_rate(largest_curvature(loss, weights))
+    for weight in weights:
+        weight.assign_add(tf.fill(weight.shape, 1e-3))
+    beside, first = float(loss()), [weight.numpy() for weight in weights]
+    _descend(loss, weights, 0.5 * limit, steps=100)
+    assert float(loss()) < beside
+    for weight, value in zip(weights, first, strict=True):
+        weight.assign(value)
+    _descend(loss, weights, 2 * limit, steps=100)
+    assert not float(loss()) < 2 * beside
+
+
+def _descend(loss: Any, weights: list[Any], rate: float, *, steps: int) -> None:
+    """Takes steps of gradient descent."""
+
+    @tf.function
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            value = loss()
+        for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
+            weight.assign_sub(rate * gradient)
+
+    for _ in range(steps):
+        step()
+
+
+def test_a_loss_that_bends_down_has_no_best_rate() -> None:
+    weight = tf.Variable(0.0)
+    curvature = largest_curvature(lambda: -(weight**2), [weight])
+    assert curvature == pytest.approx(-2)
+    with pytest.raises(ValueError, match="curvature above 0, got -2"):
+        suggest_rate(curvature)
