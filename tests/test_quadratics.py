@@ -113,7 +113,7 @@ def test_the_limit_of_a_network_is_where_its_curvature_says() -> None:
     for weight, value in zip(weights, first, strict=True):
         weight.assign(value)
     _descend(loss, weights, 2 * limit, steps=100)
-    assert not float(loss()) < 2 * beside
+    assert float(loss()) > 1.2 * beside
 
 
 def _descend(loss: Any, weights: list[Any], rate: float, *, steps: int) -> None:
