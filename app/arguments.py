@@ -246,8 +246,13 @@ def _tokens(flat: dict[str, Any]) -> list[str]:
 
 def _words(types: str) -> str:
     """jsonargparse's names of types, as a user would say them."""
-    for name, word in (("list[int]", "a list such as [15, 22]"), ("dict[str, typing.Any]", 'as {"momentum": 0.8}')):
+    for name, word in (
+        ("list[int]", "a list such as [15, 22]"),
+        ("dict[str, typing.Any]", 'as {"momentum": 0.8}'),
+        ("dict[str, float]", 'numbers by name as {"cat": 2}'),
+    ):
         types = types.replace(name, word)
+    types = re.sub(r"typing\.Literal\[([^\]]*)\]", lambda found: found[1].replace("'", ""), types)
     return re.sub(r"<class '(\w+)'>", r"\1", types).replace(", NoneType", " or null")
 
 

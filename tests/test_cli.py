@@ -27,6 +27,8 @@ MISTAKES = {
     "NaN": (["train", "--learning-rate", "nan"], "learning_rate"),
     "zero rate": (["train", "--learning-rate", "0"], "above 0"),
     "infinite decay": (["train", "--optim.weight-decay", "inf"], "weight_decay"),
+    "no class weights": (["train", "--objective.class-weights", "equal"], "expected balanced, numbers by name as"),
+    "weights that are no numbers": (["train", "--objective.class-weights", '{"3": "x"}'], "class_weights"),
     "two clippings": (["train", "--optim.clip-norm", "1", "--optim.clip-value", "1"], "one kind of clipping"),
     "percentile above 100": (["train", "--optim.clip-percentile", "101"], "at most 100"),
     "proximal nothing": (["train", "--optim.l1-proximal", "true"], "above 0 with l1_proximal"),

@@ -52,12 +52,17 @@ class Classifier(keras.Model):
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             losses = self.criterion(labels, logits)
-            weighed = losses if self.class_weights is None else losses * tf.gather(self.class_weights, labels)
-            loss = tf.reduce_sum(weighed) / tf.cast(samples, losses.dtype)
+            loss = tf.reduce_sum(self._weighed(losses, labels)) / tf.cast(samples, losses.dtype)
             loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / shares
             loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
         return tape.gradient(loss, self.trainable_weights)
+
+    def _weighed(self, losses: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The losses times the weights of their classes."""
+        if self.class_weights is None:
+            return losses
+        return losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""
