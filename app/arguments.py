@@ -252,7 +252,6 @@ def _words(types: str) -> str:
         ("dict[str, float]", 'numbers by name as {"cat": 2}'),
     ):
         types = types.replace(name, word)
-    types = re.sub(r"typing\.Literal\[([^\]]*)\]", lambda found: found[1].replace("'", ""), types)
     return re.sub(r"<class '(\w+)'>", r"\1", types).replace(", NoneType", " or null")
 
 
@@ -260,4 +259,5 @@ def _one_line(message: str) -> str:
     text = " ".join(message.split()).replace('Parser key "', "").replace('":', ":")
     text = re.sub(_UNION, lambda m: f"{m[1]}: expected {_words(m[2])}, got {m[3]}", text)
     text = re.sub(r"Expected a (?:<class '(\w+)'>|typing\.)", lambda m: f"expected {m[1] or ''}", text)
+    text = re.sub(r"(?:typing\.)?Literal\[([^\]]*)\]", lambda m: m[1].replace("'", ""), text)
     return f"{text.replace('. Got value: ', ', got ')}; see epochal train --help"
