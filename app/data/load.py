@@ -56,7 +56,7 @@ def load(config: Config) -> Dataset:
 
 def _loaded(config: Config) -> Dataset:
     source = _source(config)
-    splits = complete(source.splits, config.seed)
+    splits = complete(source.splits, config.seed, config.data.validation)
     mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)
     return Dataset(
         name=config.dataset,
@@ -76,20 +76,22 @@ def _loaded(config: Config) -> Dataset:
     )
 
 
-def complete(splits: dict[str, Split], seed: int) -> dict[str, Split]:
+def complete(splits: dict[str, Split], seed: int, validation: float | None = None) -> dict[str, Split]:
     """Carves what is missing: 60/20/20 of a single split; else 10 % of train each for validation and test.
 
-    A test split that exists is never touched.
+    `validation` is another share for that split. A test split that exists is never touched.
     """
     names = ("train", "validation", "test")
     present = {name: split for name, split in splits.items() if name in names}
-    if set(present) in (set(), {"train"}):
-        whole = next(iter(splits.values()))
-        return _carved(whole, dict(zip(names, (0.6, 0.2, 0.2), strict=True)), seed)
-    missing = [name for name in names if name not in present]
+    alone = set(present) in (set(), {"train"})
+    if alone:
+        present = {"train": next(iter(splits.values()))}
+    missing = {name: 0.2 if alone else 0.1 for name in names if name not in present}
+    if "validation" in missing and validation is not None:
+        missing["validation"] = validation
     if not missing:
         return present
-    fractions = {"train": 1 - 0.1 * len(missing), **dict.fromkeys(missing, 0.1)}
+    fractions = {"train": 1 - sum(missing.values()), **missing}
     return {**present, **_carved(present["train"], fractions, seed)}
 
 
