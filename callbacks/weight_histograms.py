@@ -104,8 +104,12 @@ class WeightHistograms(keras.callbacks.Callback):
 def _add(summary: Any, kind: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
     # tf.summary's functions do the same one eager operation after the other, and take 20 times longer.
     for path, array in arrays:
-        values = array.astype(np.promote_types(array.dtype, np.float32), copy=False).ravel()
-        counts, edges = np.histogram(values[np.isfinite(values)], _BUCKETS)
+        values = array.astype(np.float64).ravel()
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        if high - low <= 1e-12 * max(abs(low), abs(high)):  # NumPy refuses buckets narrower than a rounding
+            low, high = low - 0.5, high + 0.5
+        counts, edges = np.histogram(finite, _BUCKETS, (low, high))
         _add_tensor(summary, "histograms", f"{kind}s/{path}", np.stack([edges[:-1], edges[1:], counts], axis=1))
         _add_tensor(summary, "scalars", f"{kind}_norm/{path}", np.float32(np.linalg.norm(values)))
 

@@ -121,7 +121,12 @@ def test_printed_configuration_reproduces_itself(capsys) -> None:
     Path("given.yaml").write_text(text)
     assert main(["train", "--print-config", "--config", "given.yaml"]) == 0
     assert capsys.readouterr().out == text
-    assert yaml.safe_load(text)["augment"] == {"pad_crop": None, "flip": False, "scale_crop": None}
+    assert yaml.safe_load(text)["augment"] == {
+        "pad_crop": None,
+        "border": "reflect",
+        "flip": False,
+        "scale_crop": None,
+    }
 
 
 def test_every_recipe_is_valid() -> None:

@@ -162,7 +162,7 @@ def test_adam_keeps_the_largest_second_moment_in_every_mode() -> None:
 def test_is_made_again_from_its_configuration(case: str) -> None:
     optimizer = CASES[case][0]()
     again = type(optimizer).from_config(optimizer.get_config())
-    np.testing.assert_array_equal(optimized(again), optimized(CASES[case][0]()))
+    assert again.get_config() == optimizer.get_config()
 
 
 def test_forms_agree_until_the_rate_drops() -> None:

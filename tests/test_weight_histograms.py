@@ -25,6 +25,15 @@ def write(model, folder, *, epochs=1, **arguments):
     callback.on_train_end()
 
 
+@pytest.mark.parametrize("bias", [1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0, np.inf])
+def test_weights_that_are_almost_equal_have_a_histogram(tmp_path, bias):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")], name="line")
+    model.set_weights([np.ones((3, 2)), np.array([1.0, bias])])
+    write(model, tmp_path)
+    (found,) = [value for _, _, tag, value in values(tmp_path) if tag == "weights/line/dense/bias"]
+    assert found[:, 2].sum() == np.isfinite([1.0, bias]).sum()
+
+
 def test_histograms_and_norms_of_all_weights(tmp_path):
     model = linear()
     kernel = np.array([[3.0], [4.0], [0.0]])
