@@ -13,7 +13,7 @@ from callbacks.parts.windows import Windows
 
 
 class TrainingLog(keras.callbacks.Callback):
-    """Writes the mean loss and accuracy of every so many iterations to `iterations.log` and `iterations.jsonl`.
+    """Writes the mean loss (and accuracy) of every so many iterations to `iterations.log` and `iterations.jsonl`.
 
     The iteration is the optimizer's own count. Lines that are there already stay, except those past that count when
     training begins: they are of a training that was stopped, and come again. The JSON lines hold no times, so that a
@@ -48,7 +48,8 @@ class TrainingLog(keras.callbacks.Callback):
         if self._windows.seen and iteration % self.every == 0:
             means = self._windows.read(logs or {})
             words = f"lr={learning_rate(self.model):.2e}, Train Loss = {means['loss']:.3e}"
-            self._write(iteration, f"{words}, Train Acc = {means['accuracy']:.4f}", means)
+            accuracy = f", Train Acc = {means['accuracy']:.4f}" if "accuracy" in means else ""
+            self._write(iteration, words + accuracy, means)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the validation figures, where there are any."""

@@ -27,16 +27,16 @@ class Windows:
         self.seen, self._steps = self.seen + 1, self._steps + 1
 
     def read(self, logs: Mapping[str, Any]) -> dict[str, float]:
-        """Returns the mean of each figure since the last reading, and begins the next window."""
-        totals = {name: float(logs[name]) * self._steps for name in self.names}
+        """Returns the mean since the last reading of each figure that is logged, and begins the next window."""
+        totals = {name: float(logs.get(name, 0.0)) * self._steps for name in self.names}
         means = {name: (self._carried[name] + totals[name] - self._marks[name]) / self.seen for name in self.names}
         self.seen, self._marks, self._carried = 0, totals, dict.fromkeys(self.names, 0.0)
-        return means
+        return {name: mean for name, mean in means.items() if name in logs}
 
     def end_epoch(self, logs: Mapping[str, Any]) -> None:
         """Carries the unfinished window over: the means begin anew."""
         for name in self.names:
-            self._carried[name] += float(logs[name]) * self._steps - self._marks[name]
+            self._carried[name] += float(logs.get(name, 0.0)) * self._steps - self._marks[name]
         self._steps, self._marks = 0, dict.fromkeys(self.names, 0.0)
 
     def get_state(self) -> dict[str, Any]:
