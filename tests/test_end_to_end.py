@@ -67,6 +67,7 @@ def test_predict_and_export_agree_on_files(trained: Path) -> None:
     assert (trained / "saved_models/r/1/assets/labels.txt").read_text() == "dark\nlight\n"
 
 
+@pytest.mark.slow
 def test_an_export_that_is_killed_leaves_no_version(trained: Path) -> None:
     versions = trained / "saved_models/killed"
     process = start(["export", "r", "--name", "killed"], trained)
