@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from callbacks.parts.rate import learning_rate, set_learning_rate
+from callbacks.schedules import stepped
 
 
 def decayed(
@@ -22,7 +23,7 @@ def decayed(
     """
     if every is not None:
         return base * factor ** (epoch // every)
-    return base * factor ** sum(milestone <= epoch for milestone in milestones or ())
+    return base * stepped(epoch, milestones or (), factor)
 
 
 class StepDecay(keras.callbacks.Callback):

@@ -1,6 +1,7 @@
 """A line every few iterations, for people and for programs."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -83,4 +84,8 @@ def _drop_after(path: Path, pattern: str, iteration: int) -> None:
     if path.exists():
         lines = path.read_text().splitlines(keepends=True)
         found = [(line, re.search(pattern, line)) for line in lines if line.endswith("\n")]
-        path.write_text("".join(line for line, place in found if place and int(place[1]) <= iteration))
+        kept = [line for line, place in found if place and int(place[1]) <= iteration]
+        if kept != lines:
+            beside = path.with_name(f".{path.name}.new")
+            beside.write_text("".join(kept))
+            os.replace(beside, path)

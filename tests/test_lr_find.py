@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from app.cli import main
+from app.config import Config, Optim
 from app.errors import TrainingFailed
+from app.training import rate_sweep
 from app.training.rate_sweep import DIVERGED, GOOD, HIGH, LOW, Course, labelled, suggested
 
 
@@ -51,6 +53,13 @@ def test_the_command_sweeps_labels_suggests_and_draws(
     assert float(last.removeprefix("suggested: --learning-rate ")) in good
     assert [path.name for path in tmp_path.iterdir()] == ["find.png"]
     assert Path("find.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gradients_are_clipped_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_sweep, "labelled", list)
+    courses, _ = rate_sweep.sweep(Config(model="lenet300", optim=Optim(clip_norm=1e-9, weight_decay=0.0)), 3)
+    for one in courses:  # so short a step changes no loss, whatever the rate
+        assert one.losses == pytest.approx(courses[0].losses, abs=1e-5)
 
 
 def test_the_command_refuses(capsys: Any) -> None:

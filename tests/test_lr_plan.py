@@ -28,6 +28,7 @@ def course(steps: int = 10, epochs: int = 8, **schedule: Any) -> list[float]:
         ({"shape": "polynomial"}, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
         ({"shape": "polynomial", "warm_up": 4}, [0.025, 0.275, 0.525, 0.775, 1, 3 / 4, 2 / 4, 1 / 4]),
         ({"shape": "inverse", "offset": 2}, [1, 2 / 3, 2 / 4, 2 / 5, 2 / 6, 2 / 7, 2 / 8, 2 / 9]),
+        ({"shape": "inverse", "unit": "steps"}, [8 / (8 + 10 * epoch) for epoch in range(8)]),
         ({"shape": "exponential", "end": 1 / 256}, [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128]),
         ({"shape": "plateau", "warm_up": 2}, [0.05, 0.55, 1, 1, 1, 1, 1, 1]),
     ],

@@ -86,6 +86,16 @@ def test_decoupled_decay_under_adam_is_adamw() -> None:
     np.testing.assert_allclose(after[kernel], without[kernel] - RATE * 0.5 * before[kernel], atol=1e-6)
 
 
+def test_an_optimizer_with_its_own_decay_takes_the_configured_rate() -> None:
+    before, without = stepped(small(), keras.optimizers.AdamW(RATE), Optim(weight_decay=0.0))
+    _, after = stepped(small(), keras.optimizers.AdamW(RATE), Optim(weight_decay=0.5))
+    for path, weight in before.items():
+        lost = RATE * 0.5 * weight if path.endswith("kernel") else 0.0
+        np.testing.assert_allclose(after[path], without[path] - lost, atol=1e-7)
+    _, adam = stepped(small(), keras.optimizers.Adam(RATE), Optim(weight_decay=0.0))
+    np.testing.assert_array_equal(without["low/kernel"], adam["low/kernel"])
+
+
 def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
     model = small()
     for layer in model.layers:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from app.config import Config
 from app.errors import TrainingFailed
 from app.training.curvature import largest_curvature
+from app.training.observers import clipping
 from app.training.setup import Setup, set_up, start
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
@@ -51,7 +52,12 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     variables = [*setup.model.variables, *setup.model.optimizer.variables]
     first = [variable.numpy() for variable in variables]
     courses, curvature = [], _curvature(setup)
+    clip = clipping(config.optim)
+    clip.set_model(setup.model)
+    clip.on_train_begin()  # makes the train function
+    unused = clip.get_state()
     for rate in RATES:
+        clip.set_state(unused)
         for variable, value in zip(variables, first, strict=True):
             variable.assign(value)
         courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
@@ -76,7 +82,6 @@ def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
     """The loss of each step at this rate, until it is hopeless."""
     model, each, first = setup.model, setup.batches.steps, math.nan
     model.optimizer.learning_rate = rate
-    model.make_train_function()
     for step in range(steps):
         if step % each == 0:
             setup.batches.position.set(step // each)

@@ -22,12 +22,16 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     schedule, total = config.schedule, config.epochs * steps
     if schedule.shape == "one_cycle":
         return partial(schedules.one_cycle, steps=total)
-    each = 1 if schedule.unit == "steps" else steps
-    warm_up = round((schedule.warm_up or 0) * each)
+    warm_up = _warm_up(config, steps)
     if max(warm_up, *(schedule.milestones or [0])) >= total:
         raise UsageError(f"schedule: a milestone or the warm-up lies past the end of the {total:,} steps")
     plain = _plain(config, steps, warm_up)
     return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
+
+
+def _warm_up(config: Config, steps: int) -> int:
+    """The steps over which the rate rises."""
+    return round((config.schedule.warm_up or 0) * (1 if config.schedule.unit == "steps" else steps))
 
 
 def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
@@ -46,7 +50,8 @@ def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
         case "exponential":
             return partial(schedules.exponential, steps=rest, **end)
         case "inverse":
-            return partial(schedules.inverse, offset=(schedule.offset or config.epochs / 10) * each)
+            offset = config.epochs * steps / 10 if schedule.offset is None else schedule.offset * each
+            return partial(schedules.inverse, offset=offset)
     return partial(schedules.stepped, milestones=())
 
 
@@ -66,7 +71,7 @@ def rate_callbacks(config: Config, steps: int) -> list[Any]:
     schedule, shape = config.schedule, shape_of(config, steps)
     if schedule.shape not in _STATEFUL:
         return [callbacks.RateSchedule(config.peak_rate, shape)]
-    warm_up = round((schedule.warm_up or 0) * (1 if schedule.unit == "steps" else steps))
+    warm_up = _warm_up(config, steps)
     rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up)] if warm_up else []
     options = {key: getattr(schedule, key) for key in ("factor", "patience", "window")}
     given = {key: value for key, value in options.items() if value is not None}

@@ -6,11 +6,10 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import callbacks
-from app.config import Config, Optim
+from app.config import Config
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import EpochalError, TrainingFailed, UsageError
@@ -20,11 +19,10 @@ from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.schedules import arithmetic, rate_callbacks
+from app.training.observers import observers
+from app.training.schedules import arithmetic
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
-
-_HISTOGRAM_IMAGES = 64
 
 
 def train(config: Config) -> Run:
@@ -206,33 +204,6 @@ def _initial_epoch(checkpoint: Checkpoint | None, config: Config) -> int:
     if checkpoint is None:
         return 0
     return config.epochs if checkpoint.ended else checkpoint.epoch
-
-
-def observers(setup: Setup, run: Run) -> list[Any]:
-    """The callbacks whose order does not matter, ahead of those that keep and save."""
-    config, split = setup.config, setup.dataset.train
-    first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
-    images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
-    return [
-        *rate_callbacks(config, setup.batches.steps),
-        _clipping(config.optim),
-        callbacks.NanGuard(),
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
-        callbacks.TrainingLog(run.folder),
-        callbacks.Progress(images_per_epoch=len(split)),
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
-    ]
-
-
-def _clipping(optim: Optim) -> Any:
-    """What measures the gradient, and clips it where that was asked for."""
-    for key, limit in optim.clipping.items():
-        return callbacks.GradientClipping(limit, by=key.removeprefix("clip_"))
-    return callbacks.GradientClipping()
-
-
-def _line(epoch: int, logs: dict[str, float]) -> str:
-    return f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.6g}" for name, value in logs.items())
 
 
 def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:

@@ -46,13 +46,16 @@ def decay(model: Any, rate: float, l1: float = 0.0, *, pattern: str | None = Non
 
 
 def penalize(model: Any, optimizer: Any, optim: Optim) -> None:
-    """Puts the configured penalties in place, before the optimizer is built."""
-    coupled = optim.decay == "coupled"
+    """Puts the configured penalties in place, before the optimizer is built.
+
+    An optimizer that comes with decoupled decay, as Keras' AdamW, keeps to that, at the configured rate.
+    """
+    coupled = optim.decay == "coupled" and optimizer.weight_decay is None
     subgradient = 0.0 if optim.l1_proximal else optim.l1
     decay(model, optim.weight_decay if coupled else 0.0, subgradient, pattern=optim.decays)
-    if not coupled and optim.weight_decay:
+    if not coupled:
         chosen = {id(weight) for weight in decayed(model, optim.decays)}
-        optimizer.weight_decay = optim.weight_decay
+        optimizer.weight_decay = optim.weight_decay or None
         optimizer.exclude_from_weight_decay([w for w in model.trainable_weights if id(w) not in chosen])
 
 

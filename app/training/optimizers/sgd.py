@@ -12,15 +12,16 @@ class SGD(keras.optimizers.SGD):
     """Keras' `SGD` (same arguments, state and numbers) on TensorFlow's fused updates, with a choice of `form`.
 
     Keras computes the update from element-wise operations, each a pass over memory as large as the weights: 8 % of a
-    training step of VGG-16 (`benchmarks/zoo_speed.py`, two cores, bfloat16).
+    training step of VGG-16 (bfloat16, two cores, median of six interleaved blocks with either optimizer).
 
     The forms agree, up to the scale of the rate, while the rate is constant. When it falls, `heavy_ball` goes on with
     the old velocity for about 1 / (1 - momentum) steps, `velocity` does not.
 
     Args:
         form: with gradient g, momentum a and rate r:
-            "heavy_ball" (Keras; Polyak 1964): `m = a m - r g; w += m`; Nesterov: `w += a m - r g`.
-            "velocity" (PyTorch; Sutskever et al. 2013): `v = g + a v; w -= r v`; Nesterov: `w -= r (g + a v)`.
+            "heavy_ball" (Keras; Polyak 1964, Nesterov as in Sutskever et al. 2013): `m = a m - r g; w += m`; Nesterov:
+            `w += a m - r g`.
+            "velocity" (PyTorch): `v = g + a v; w -= r v`; Nesterov: `w -= r (g + a v)`.
             "averaging" (Rumelhart et al. 1986): heavy ball with the rate (1 - a) r, so that a plateau gains nothing.
 
     Raises:
