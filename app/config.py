@@ -4,7 +4,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping, check, is_number
+from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping
+from app.settings.checks import check, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 

@@ -1,5 +1,6 @@
 """What can go wrong, each with the exit code that the command line answers with."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 
@@ -34,7 +35,7 @@ class RunInUse(EpochalError):
     exit_code = 6
 
 
-def suggestion(word: str, known: list[str], prefix: str = "") -> str:
+def suggestion(word: str, known: Sequence[str], prefix: str = "") -> str:
     """` (did you mean X?)` where something similar is known."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {prefix}{close[0]}?)" if close else ""

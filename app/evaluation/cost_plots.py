@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from app import storage
 from app.evaluation.canvas import BLUE, INK, SOFT, new_figure, png, printable, style
+from app.evaluation.cost_tables import heading
 from app.units import count, size
-from app.zoo_tables import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,14 +5,14 @@ No TensorFlow at import: the list of the zoo comes from a file beside the models
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from app import zoo_tables
+from app.commands.common import Parser, load_tensorflow, say
 from app.errors import UsageError
+from app.evaluation import cost_tables
 from app.storage import check_new_png
 
 HELP = """\
@@ -83,16 +83,16 @@ def needs_tensorflow(asked: Namespace) -> bool:
     return bool(asked.name or asked.cheaper or asked.pareto)
 
 
-def answer(asked: Namespace, say: Callable[[str], None]) -> str:
-    """The text to print; `say` tells what else there is to know."""
+def answer(asked: Namespace) -> str:
+    """The text to print."""
     if asked.name:
-        return _model(asked, say)
+        return _model(asked)
     if asked.cheaper:
         return _cheaper(asked)
     if asked.pareto:
-        return _pareto(asked, say)
+        return _pareto(asked)
     rows = json.loads(_sizes_file().read_bytes())
-    return json.dumps(rows) if asked.json else zoo_tables.zoo_table(rows)
+    return json.dumps(rows) if asked.json else cost_tables.zoo_table(rows)
 
 
 def _sizes_file() -> Path:
@@ -103,7 +103,7 @@ def _sizes_file() -> Path:
     return Path(spec.submodule_search_locations[0]) / "sizes.json"
 
 
-def _model(asked: Namespace, say: Callable[[str], None]) -> str:
+def _model(asked: Namespace) -> str:
     from app.evaluation.cost_plots import costs_png
     from models import complexity
 
@@ -121,7 +121,7 @@ def _model(asked: Namespace, say: Callable[[str], None]) -> str:
     if asked.plot:
         costs_png(asked.plot, cost)
         say(f"drawn in {asked.plot}")
-    return json.dumps(_values(cost)) if asked.json else zoo_tables.model_table(cost)
+    return json.dumps(_values(cost)) if asked.json else cost_tables.model_table(cost)
 
 
 def _shape(asked: Namespace) -> tuple[int, int, int] | None:
@@ -150,14 +150,14 @@ def _cheaper(asked: Namespace) -> str:
     kernel, inputs, outputs, side = asked.cheaper
     blocks, pixels = menu(kernel, inputs, outputs), side * side
     if not asked.json:
-        return zoo_tables.menu_table(blocks, pixels)
+        return cost_tables.menu_table(blocks, pixels)
     keys = ("name", "params", "multiply_adds")
     return json.dumps(
         [dict(zip(keys, (block.name, block.params, block.multiply_adds(pixels)), strict=True)) for block in blocks]
     )
 
 
-def _pareto(asked: Namespace, say: Callable[[str], None]) -> str:
+def _pareto(asked: Namespace) -> str:
     from app.evaluation.cost_plots import pareto_png
     from app.evaluation.pareto import place
 
@@ -169,4 +169,17 @@ def _pareto(asked: Namespace, say: Callable[[str], None]) -> str:
         say(f"drawn in {asked.plot}")
     if asked.json:
         return json.dumps([asdict(run) for run in placement.placed])
-    return zoo_tables.pareto_table(placement.placed)
+    return cost_tables.pareto_table(placement.placed)
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    parser = Parser(prog="epochal models", description=HELP)
+    add_options(parser)
+    asked = parser.parse_args(words)
+    check(asked)
+    if needs_tensorflow(asked):
+        say("epochal models: loading TensorFlow ...")
+        load_tensorflow(verbosity)
+    print(answer(asked))
+    return 0

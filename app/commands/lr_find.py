@@ -1,11 +1,14 @@
 """`epochal lr-find`: short trainings at a range of learning rates, labelled, and the one to begin with."""
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.arguments import split_arguments
+from app.commands.common import Parser, load_tensorflow, say
 from app.config import Config
+from app.data.ready import check_data
 
 if TYPE_CHECKING:
     from app.training.rate_sweep import Course
@@ -34,8 +37,8 @@ def _steps(text: str) -> int:
     return int(text)
 
 
-def answer(config: Config, steps: int, plot: Path | None, say: Callable[[str], None]) -> str:
-    """The text to print; `say` tells what else there is to know."""
+def answer(config: Config, steps: int, plot: Path | None) -> str:
+    """The text to print."""
     from app.training.rate_sweep import suggested, sweep
 
     courses, curvature = sweep(config, steps)
@@ -81,3 +84,16 @@ def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.legend(loc="lower left")
         storage.write_bytes(path, png(figure))
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0
+    asked, config = split_arguments(options(Parser(prog="epochal lr-find", add_help=False)), words)
+    config = check_data(config)
+    say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
+    load_tensorflow(verbosity)
+    print(answer(config, asked.steps, asked.plot))
+    return 0

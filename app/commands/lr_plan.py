@@ -1,10 +1,11 @@
 """`epochal lr-plan`: the learning rate of a configuration over its epochs, before anything is trained."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.arguments import split_arguments
+from app.commands.common import Parser, load_tensorflow, say
 from app.config import Config
 
 HELP = """\
@@ -25,8 +26,8 @@ def options(parser: ArgumentParser) -> ArgumentParser:
     return parser
 
 
-def answer(config: Config, plot: Path | None, say: Callable[[str], None]) -> str:
-    """The text to print; `say` tells what else there is to know."""
+def answer(config: Config, plot: Path | None) -> str:
+    """The text to print."""
     from app.training.schedules import arithmetic, shape_of
 
     steps = _steps_of_an_epoch(config) if config.schedule.unit == "steps" else _STEPS
@@ -68,3 +69,14 @@ def _draw(path: Path, rates: list[float], steps: int, title: str) -> None:
         axes.set_ylim(0, max(rates) * 1.05)
         axes.grid(axis="y")
         storage.write_bytes(path, png(figure))
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0
+    asked, config = split_arguments(options(Parser(prog="epochal lr-plan", add_help=False)), words)
+    load_tensorflow(verbosity)
+    print(answer(config, asked.plot))
+    return 0

@@ -1,0 +1,30 @@
+"""What every command needs: a parser that tells errors our way, words for the user, TensorFlow when it is time."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any, NoReturn
+
+from app.errors import UsageError
+
+
+class Parser(ArgumentParser):
+    """Argparse's, whose errors are one line with exit code 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what was wrong with the options."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def load_tensorflow(verbosity: int) -> None:
+    """Imports it, quietly unless verbosity is 2."""
+    from app.quiet import import_tensorflow
+
+    import_tensorflow(verbose=verbosity > 1)
+
+
+def say(line: str) -> None:
+    """Tells the user, on stderr: results alone go to stdout."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,23 @@
+"""`epochal predict`: labels and probabilities for image files."""
+
+from pathlib import Path
+
+from app import runs
+from app.commands.common import Parser, load_tensorflow, say
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    parser = Parser(prog="epochal predict", description="Labels and probabilities of image files.")
+    parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, GIF, BMP or WebP files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, with all probabilities")
+    asked = parser.parse_args(words)
+    run = runs.find(asked.run)
+    say(f"epochal predict: {run.folder}; loading TensorFlow ...")
+    load_tensorflow(verbosity)
+    from app.evaluation.files import predict_files
+
+    for prediction in predict_files(run, asked.images):
+        print(prediction.json() if asked.json else prediction.line())
+    return 0

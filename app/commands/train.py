@@ -1,0 +1,67 @@
+"""`epochal train`: a new run, a dry run, or one that goes on."""
+
+from typing import Any
+
+from app import arguments, runs
+from app.commands.common import load_tensorflow, say
+from app.data.ready import check_data
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(arguments.train_help(), end="")
+        return 0
+    asked = arguments.train_arguments(words)
+    if asked.print_config:
+        print(runs.dump(asked.config.to_dict()), end="")
+        return 0
+    if asked.resume is not None:
+        return _resume(asked.resume, verbosity)
+    config = asked.config
+    say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
+    config = check_data(config)
+    if verbosity:
+        say(runs.dump(config.to_dict()))
+    load_tensorflow(verbosity)
+    from app.training import train
+
+    if asked.dry_run:
+        train.dry_run(config)
+    else:
+        _finish(train.train(config))
+    return 0
+
+
+def _resume(where: str, verbosity: int) -> int:
+    run = runs.find(where) if where else runs.newest()
+    if run.finished:
+        say(f"{run.folder} has already finished; nothing to do")
+        _finish(run)
+        return 0
+    with run.locked():
+        config = arguments.read_config_file(run.folder / "config.yaml")
+        say(f"epochal train --resume {run.folder}: loading TensorFlow ...")
+        load_tensorflow(verbosity)
+        from app.training import train
+
+        train.resume(run, config)
+    _finish(run)
+    return 0
+
+
+def _finish(run: Any) -> None:
+    """The summary: figures on stdout, what to do next on stderr."""
+    result = run.read_json("result.json")
+    low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+    print(
+        f"test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, "
+        f"{result['test_count']:,} images), test loss {result['test_loss']:.4f}, "
+        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
+    )
+    say(f"""
+everything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/
+next:
+  epochal evaluate {run.folder}
+  epochal predict {run.folder} IMAGE ...
+  epochal export {run.folder}""")

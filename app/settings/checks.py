@@ -1,0 +1,24 @@
+"""What the groups of settings are checked with."""
+
+import math
+import re
+
+
+def check(condition: bool, key: str, expected: str, received: object) -> None:
+    """Raises ValueError in one line when a setting is not as expected."""
+    if not condition:
+        raise ValueError(f"{key} must be {expected}, got {received!r}")
+
+
+def is_number(value: float, least: float) -> bool:
+    """Whether it is finite and not below `least`."""
+    return math.isfinite(value) and value >= least
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it is a regular expression."""
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True

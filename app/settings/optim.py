@@ -1,0 +1,86 @@
+"""What training minimises, and how."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from app.settings.checks import check, is_number, is_pattern
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What training minimises.
+
+    Args:
+        loss: cross_entropy, hinge (sum over the wrong classes), categorical_hinge (the worst of them) or squared_error
+        label_smoothing: share of cross_entropy's target that is spread over all classes
+        class_weights: balanced, or weights by class as '{"cat": 2}', others 1 (null: every image counts the same)
+    """
+
+    loss: Literal["cross_entropy", "hinge", "categorical_hinge", "squared_error"] = "cross_entropy"
+    label_smoothing: float = 0.0
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        smoothing = self.label_smoothing
+        check(0 <= smoothing < 1, "objective.label_smoothing", "from 0 to below 1", smoothing)
+        check(not smoothing or self.loss == "cross_entropy", "objective.loss", "cross_entropy for smoothing", self.loss)
+        weights = self.class_weights.values() if isinstance(self.class_weights, dict) else []
+        for weight in weights:
+            check(is_number(weight, 0), "objective.class_weights", "0 or more", weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """What goes with the optimizer.
+
+    Args:
+        options: further arguments of the optimizer, as '{"momentum": 0.8}' (null: for sgd Nesterov momentum 0.9)
+        weight_decay: pulls kernels, and nothing else, towards 0
+        decay: coupled (weight_decay * w joins the gradient) or decoupled (w loses rate * weight_decay * w, as in AdamW)
+        l1: l1 * sign(w) joins the gradient of kernels
+        l1_proximal: instead, every update ends with a soft threshold of rate * l1, which makes weights exactly 0
+        decays: a regular expression on paths such as stem_conv/kernel: the weights that decay (null: kernels)
+        rates: factors on the rate by regular expression on paths, as '{"^stem": 0.1}'
+        rate_growth: factor on the rate for each layer below the topmost one: below 1, lower layers learn slower
+        micro_batches: each device takes its share of a batch in so many parts, one after the other, to save memory, and
+            adds their gradients for the one update (batch norm sees the parts)
+        clip_norm: largest global norm of the gradient (null: measured, not clipped)
+        clip_variable: instead: largest norm of each variable's gradient
+        clip_value: instead: largest absolute value in the gradient
+        clip_percentile: instead: the global norm is clipped to this percentile of the latest 100 steps' norms
+    """
+
+    options: dict[str, Any] | None = None
+    weight_decay: float = 1e-4
+    decay: Literal["coupled", "decoupled"] = "coupled"
+    l1: float = 0.0
+    l1_proximal: bool = False
+    decays: str | None = None
+    rates: dict[str, float] | None = None
+    rate_growth: float = 1.0
+    micro_batches: int = 1
+    clip_norm: float | None = None
+    clip_variable: float | None = None
+    clip_value: float | None = None
+    clip_percentile: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("weight_decay", "l1"):
+            check(is_number(getattr(self, key), 0), f"optim.{key}", "0 or more", getattr(self, key))
+        check(self.l1 > 0 or not self.l1_proximal, "optim.l1", "above 0 with l1_proximal", self.l1)
+        check(1 <= self.micro_batches <= 64, "optim.micro_batches", "from 1 to 64", self.micro_batches)
+        for pattern in [self.decays or "", *(self.rates or {})]:
+            check(is_pattern(pattern), "optim.decays and optim.rates", "regular expressions", pattern)
+        for factor in [self.rate_growth, *(self.rates or {}).values()]:
+            check(is_number(factor, 0), "optim.rates and rate_growth", "0 or more", factor)
+        for key, limit in self.clipping.items():
+            check(is_number(limit, 0) and limit > 0, f"optim.{key}", "above 0 or null", limit)
+        check(len(self.clipping) <= 1, "optim.clip_*", "one kind of clipping at most", self.clipping)
+        percentile = self.clip_percentile
+        check(percentile is None or percentile <= 100, "optim.clip_percentile", "at most 100", percentile)
+
+    @property
+    def clipping(self) -> dict[str, float]:
+        """The limits that were given: clip_norm, clip_variable, clip_value or clip_percentile, or none."""
+        keys = ("clip_norm", "clip_variable", "clip_value", "clip_percentile")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
