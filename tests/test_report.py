@@ -11,6 +11,7 @@ from PIL import Image
 
 from app.evaluation.metrics import evaluate_logits
 from app.evaluation.report import HardImage, Report, hardest, report_html, write_report
+from app.evaluation.sections import Section
 
 VOID = {"meta", "img", "link", "br", "input"}
 
@@ -240,3 +241,11 @@ def test_classes_must_fit_the_evaluation(tmp_path):
     with pytest.raises(ValueError, match="3 classes, got 1 names"):
         write_report(tmp_path / "report.html", report(classes=["ant"]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sections_stand_in_the_page_escaped():
+    table = (("layer", "dead"), ("<conv>", "3.1 %"))
+    section = Section(title="Dead & gone", text="a < b", figures=("<svg></svg>",), table=table)
+    page = Page(report_html(report(sections=[section, Section(title="Short", text="only words")])))
+    assert "Dead & gone" in page.text and "a < b" in page.text and "<conv> 3.1 %" in page.text
+    assert "only words" in page.text

@@ -14,6 +14,7 @@ from app.evaluation.metrics import Evaluation, evaluate_logits
 from app.evaluation.plots import confusion_png, curves_png
 from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
+from app.evaluation.sections import sections_of
 from app.runs import Run, dump
 
 
@@ -48,6 +49,7 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict
         history=training.rows,
         result=result,
         hardest=hardest(test, _images_of(dataset.test)),
+        sections=sections_of(run.folder),
         configuration=dump(training.config.to_dict()),
         environment=run.read_json("environment.json"),
     )

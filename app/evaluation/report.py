@@ -17,6 +17,7 @@ from app import storage
 from app.evaluation import plots
 from app.evaluation.canvas import printable
 from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
+from app.evaluation.sections import Section
 
 Images = np.ndarray | Sequence[np.ndarray]
 
@@ -53,6 +54,8 @@ class Report:
     result: Mapping[str, Any] = field(default_factory=dict)
     """As in result.json: dataset, model, params, epochs, best_epoch, wall_seconds, images_per_second."""
     hardest: Sequence[HardImage] = ()
+    sections: Sequence[Section] = ()
+    """What the callbacks found."""
     configuration: str = ""
     """The resolved configuration, as text."""
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -104,7 +107,25 @@ def report_html(report: Report) -> str:
         mistakes=_mistakes(report),
         classes=_class_rows(report),
         hardest="".join(_card(hard, report.classes) for hard in report.hardest),
+        sections="".join(map(_section, report.sections)),
         details=_details(report),
+    )
+
+
+def _section(section: Section) -> str:
+    """A heading, sentences, figures and a table; text is escaped, figures are ours."""
+    head, *rows = section.table or ((),)
+    cells = "".join(
+        f'<th scope="col"{" class=number" if place else ""}>{_text(cell)}</th>' for place, cell in enumerate(head)
+    )
+    body = "".join(_row(row[:1], map(_text, row[1:])) for row in rows)
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
+    figures = "".join(f"<figure>{figure}</figure>" for figure in section.figures)
+    return (
+        f"<section><h2>{_text(section.title)}</h2><p>{_text(section.text)}</p>"
+        + (f'<div class="curves">{figures}</div>' if figures else "")
+        + (f'<div class="card scroll tall" tabindex="0">{table}</div>' if table else "")
+        + "</section>"
     )
 
 
