@@ -11,7 +11,7 @@ from app.training.trial import steps_of, undone
 
 _MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
-_PAGES = 6.0  # seconds for pictures, the report, and TensorFlow's first call of what evaluates
+_PAGES = 0.5  # of what loading and tracing took: so long take pictures, the report and the end of the process
 
 
 def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
@@ -27,12 +27,14 @@ def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
     if seconds is None:
         return None
 
-    def after(validation: float) -> float:
-        return _PAGES + validation * (2 + len(dataset.test) / len(dataset.validation))
-
     step = _seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps
+    pages = min(max(3.0, _PAGES * spent), 20.0)
+
+    def after(validation: float) -> float:
+        return pages + validation * (2 + len(dataset.test) / len(dataset.validation))
+
     needed = spent + epoch + after(validation)
     if fresh and needed > seconds:
         raise UsageError(
