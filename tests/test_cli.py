@@ -36,6 +36,7 @@ MISTAKES = {
     "negative factor": (["train", "--optim.rates", '{"stem": -1}'], "0 or more"),
     "a list without brackets": (["train", "--schedule.milestones", "5,3"], "expected a list such as [15, 22] or null"),
     "neither true nor false": (["train", "--augment.flip", "maybe"], "augment.flip: expected bool or null, got maybe"),
+    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement, interleaved"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),

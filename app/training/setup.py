@@ -11,6 +11,7 @@ import models
 from app.config import Config
 from app.data.dataset import Dataset
 from app.data.load import augmentation_for, load
+from app.data.order import Table, ordered
 from app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from app.errors import UsageError
 from app.trained import build_model
@@ -53,11 +54,19 @@ def set_up(config: Config) -> Setup:
         batch_size=config.batch_size,
         augmentation=augmentation_for(config, dataset),
         seed=config.seed,
-        position=Position(),
+        position=Position(table=_table(config, dataset.train.labels)),
     )
     with scope(strategy):
         model = compiled(config, dataset)
     return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+
+
+def _table(config: Config, labels: np.ndarray) -> Table | None:
+    """The order of each epoch, unless batches shuffle for themselves."""
+    order = config.data.order
+    if order == "shuffled":
+        return None
+    return Table(arrange=lambda epoch: (ordered(order, labels, config.seed, epoch), None))
 
 
 def _check_patterns(config: Config) -> None:
