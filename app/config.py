@@ -4,12 +4,23 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping
+from app.settings import Augment, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from app.settings.checks import check, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-__all__ = ["Augment", "Config", "Data", "Objective", "Optim", "Precision", "Schedule", "Stopping", "is_name"]
+__all__ = [
+    "Augment",
+    "Config",
+    "Data",
+    "Emphasis",
+    "Objective",
+    "Optim",
+    "Precision",
+    "Schedule",
+    "Stopping",
+    "is_name",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,7 @@ class Config:
     optim: Optim = field(default_factory=Optim)
     stopping: Stopping = field(default_factory=Stopping)
     data: Data = field(default_factory=Data)
+    emphasis: Emphasis = field(default_factory=Emphasis)
 
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
@@ -78,6 +90,14 @@ class Config:
             f"below the {self.epochs} epochs",
             self.schedule.warm_up,
         )
+        emphasis, order = self.emphasis, self.data.order
+        check(
+            emphasis.by is None or emphasis.start < self.epochs,
+            "emphasis.start",
+            f"below the {self.epochs} epochs",
+            emphasis.start,
+        )
+        check(emphasis.by != "sampler" or order == "shuffled", "data.order", "shuffled with emphasis.by sampler", order)
         check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
         size = self.image_size
         check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)

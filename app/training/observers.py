@@ -23,6 +23,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     return [
         *rate_callbacks(config, setup.batches.steps),
         clipping(config.optim),
+        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
