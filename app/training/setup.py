@@ -50,7 +50,11 @@ def set_up(config: Config) -> Setup:
     """
     strategy = prepare(config)
     _check_patterns(config)
-    dataset = _for_weights(config, load(config))
+    return assemble(config, _for_weights(config, load(config)), strategy)
+
+
+def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
+    """The model and the batches of a data set that was read before; `prepare` has made the strategy."""
     table, hard = _order(config, dataset.train.labels)
     batches = TrainingBatches(
         split=dataset.train,
