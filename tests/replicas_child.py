@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from app.config import Augment, Config, Objective, Optim
+from app.config import Augment, Config, Emphasis, Objective, Optim
 from app.data.pipeline import evaluation_batches
 from app.training.observers import clipping
 from app.training.setup import set_up
@@ -14,8 +14,14 @@ from app.training.steps import Callbacks
 
 CASES = {
     # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of two leaves two
-    # of four replicas empty.
-    "mlp": Config(model="mlp", epochs=10, batch_size=1076, optim=Optim(clip_norm=0.5)),
+    # of four replicas empty. From the third epoch on, the order depends on the images' losses.
+    "mlp": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        optim=Optim(clip_norm=0.5),
+        emphasis=Emphasis(by="sampler", unbiased=True),
+    ),
     # Batch norm over the global batch; 1,078 = 19 * 56 + 14 images: 20 steps, the last one partial.
     "resnet8": Config(model="resnet8", epochs=1, batch_size=56, learning_rate=0.01, augment=Augment(pad_crop=1)),
     # In float32 rounding decides which ReLUs on their kink let a gradient through, and a high rate multiplies that.
@@ -59,8 +65,10 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
         object.__setattr__(config, "precision", "float64")
     setup = set_up(config)
     size = setup.dataset.preprocessing.image_size
+    moves = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch))
+    losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [clipping(config.optim)],
+        [moves, *losses, clipping(config.optim)],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

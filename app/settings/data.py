@@ -41,11 +41,14 @@ class Data:
         validation: share of the training images that is held out where the data set has no validation split (null: 0.1,
             of a single split 0.2)
         skip_bad: train without unreadable images (they are recorded in the run) instead of stopping
+        order: of the training images: shuffled (anew every epoch), once (shuffled, then every epoch alike), replacement
+            (each drawn from all) or interleaved (shuffled, neighbours of different classes as far as possible)
     """
 
     cache_gib: float = 1.0
     validation: float | None = None
     skip_bad: bool = False
+    order: Literal["shuffled", "once", "replacement", "interleaved"] = "shuffled"
 
     def __post_init__(self) -> None:
         check(is_number(self.cache_gib, 0), "data.cache_gib", "0 or more", self.cache_gib)

@@ -24,6 +24,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         clipping(config.optim),
+        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
