@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from app.data.augment import Augmentation, centre_crop, draws, shuffled
@@ -65,6 +66,14 @@ class TrainingBatches:
             return images, tf.gather(labels, chosen)
 
         return _distributed(batch, self.steps, strategy)
+
+    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The global batch of a step once more: images, labels and each image's index into its store; moves there."""
+        self.position.set(epoch, step)
+        images, labels = next(iter(self.dataset()))
+        first = step * self.batch_size
+        chosen = shuffled(self.seed, epoch, tf.range(first, first + len(labels)), len(self.split))
+        return images.numpy(), labels.numpy(), self.split.indices[chosen.numpy()]
 
 
 def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> Any:

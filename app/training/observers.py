@@ -23,7 +23,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     return [
         *rate_callbacks(config, setup.batches.steps),
         clipping(config.optim),
-        callbacks.NanGuard(),
+        callbacks.NanGuard(keep_state=True),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
         callbacks.Progress(images_per_epoch=len(split)),

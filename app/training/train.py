@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,11 +13,12 @@ import callbacks
 from app.config import Config
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
-from app.errors import EpochalError, TrainingFailed, UsageError
+from app.errors import EpochalError, StorageError, TrainingFailed, UsageError
 from app.evaluation.conclude import Training, conclude
 from app.runs import ROOT, Run, check_writable, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
+from app.training import evidence, rollback
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import observers
@@ -122,34 +124,29 @@ class _Clock(keras.callbacks.Callback):
 
 
 def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
-    config, dataset = setup.config, setup.dataset
-    early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
-    history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-    with STOP.deferred() as asked:
-        checkpoints = Checkpoints(
-            run.checkpoints,
-            seconds=config.checkpoint_seconds,
-            position=setup.batches.position,
-            stopping=asked,
-            identity=setup.identity(),
-        )
-        try:
-            fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
-        except EpochalError as error:
-            run.log(f"failed: {error}")
-            raise
-        except KeyboardInterrupt:
-            run.log("stopped on request, saved")
-            say(f"saved; go on with: epochal train --resume {run.folder}")
-            raise
+    config = setup.config
+    try:
+        with STOP.deferred() as asked:
+            history, early, seconds = _fitted(setup, run, checkpoint, asked)
+    except EpochalError as error:
+        run.log(f"failed: {error}")
+        raise
+    except KeyboardInterrupt:
+        run.log("stopped on request, saved")
+        say(f"saved; go on with: epochal train --resume {run.folder}")
+        raise
     if early.reason:
         run.log(f"ended after epoch {(early.stopped_epoch or 0) + 1}: {early.reason}")
         say(f"ended after epoch {(early.stopped_epoch or 0) + 1} of {config.epochs}: {early.reason}")
     publish_weights(run, setup.model)
     ended = Training(
-        config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
+        config=config,
+        rows=history.rows,
+        best_epoch=(early.best_epoch or 0) + 1,
+        seconds=seconds,
+        rollbacks=rollback.count(run),
     )
-    result = conclude(run, setup.model, dataset, ended)
+    result = conclude(run, setup.model, setup.dataset, ended)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     run.log(
         f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}, "
@@ -157,11 +154,73 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
     )
 
 
+def _fitted(
+    setup: Setup, run: Run, checkpoint: Checkpoint | None, stopping: Callable[[], bool]
+) -> tuple[History, Any, float]:
+    """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
+    config = setup.config
+    while True:
+        back = rollback.count(run)
+        early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
+        history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+        watching = [*observers(rollback.slowed_setup(setup, back), run), early, history]
+        checkpoints = Checkpoints(
+            run.checkpoints,
+            seconds=config.checkpoint_seconds,
+            position=setup.batches.position,
+            stopping=stopping,
+            identity=setup.identity(),
+            rollbacks=back if config.nan_policy == "rollback" else None,
+        )
+        try:
+            fit(setup, watching, checkpoints, checkpoint)
+            return history, early, checkpoints.elapsed
+        except callbacks.NonFiniteError as error:
+            checkpoint = _gone_back(setup, run, error, back)
+
+
+def _gone_back(setup: Setup, run: Run, error: callbacks.NonFiniteError, back: int) -> Checkpoint:
+    """Keeps the evidence, and returns the state to go on from.
+
+    Raises:
+        TrainingFailed: in one line, when the policy is to stop or the run went back too often.
+    """
+    what = (
+        f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} "
+        f"(learning rate {error.learning_rate:g})"
+    )
+    hint = f"; epochal replay-nan {run.folder} names where it began" if _kept(setup, run, error) else ""
+    good = newest(run.checkpoints, say) if setup.config.nan_policy == "rollback" and back < rollback.LIMIT else None
+    if good is None:
+        after = f" after {back} rollback(s)" if back else ""
+        raise TrainingFailed(
+            f"{what}{after}; start again with a lower --learning-rate or with --optim.clip-norm 1{hint}"
+        ) from error
+    line = (
+        f"{what}: rollback {back + 1} of {rollback.LIMIT}, to step {good.step} of epoch {good.epoch + 1}, "
+        f"learning rates divided by {rollback.FACTOR ** (back + 1):,} from there on"
+    )
+    rollback.record(run, {"quantity": error.quantity, "epoch": error.epoch + 1, "step": error.step + 1})
+    run.log(line)
+    say(f"{line}{hint}")
+    return good
+
+
+def _kept(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> bool:
+    """Whether there is evidence to replay; that it cannot be written is no reason to hide what happened."""
+    try:
+        return evidence.keep(setup, run, error)
+    except StorageError as problem:
+        say(f"the step cannot be kept: {problem}")
+        return False
+
+
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
     Raises:
-        TrainingFailed: in one line, when a loss is not finite or memory runs out.
+        NonFiniteError: when a loss is not finite.
+        TrainingFailed: in one line, when memory runs out.
         UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
@@ -187,11 +246,6 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
             shuffle=False,  # the data set has its own order
             verbose=0,
         )
-    except callbacks.NonFiniteError as error:
-        raise TrainingFailed(
-            f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} (learning rate "
-            f"{error.learning_rate:g}); start again with a lower --learning-rate or with --optim.clip-norm 1"
-        ) from error
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
     except tf.errors.OpError as error:
