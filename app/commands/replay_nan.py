@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Takes the step again in which a run left the finite numbers, from what the run kept of it (nan/), and names the first
-place that is not finite: a pixel, a layer, the loss, or the layer that made the gradient so. Images and pixels count from 0.
+place that is not finite: a pixel, a layer, the loss, or the layer that made the gradient so. Images and pixels count
+from 0.
 """
 
 

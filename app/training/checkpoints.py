@@ -14,7 +14,7 @@ from app import archive, storage
 from app.data.pipeline import Position
 from app.errors import StorageError
 from app.training import state
-from app.training.rollback import slowed
+from app.training.schedules import slowed
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -140,7 +140,7 @@ class Checkpoints(keras.callbacks.Callback):
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})
-        name = f"epoch-{self._epoch:06d}-step-{self._step:08d}"
+        name = _place(self._epoch, self._step)
         if not (self._folder / name).exists():
             place = {"epoch": self._epoch, "step": self._step, "ended": self._ended, "elapsed": self.elapsed}
             given = {"identity": self._identity, "rollbacks": self._rollbacks or 0}
@@ -187,6 +187,19 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     if published:
         raise StorageError(f"{folder}: every checkpoint is damaged; start the run again with its config.yaml")
     return None
+
+
+def pass_over(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Deletes a checkpoint from which nothing good came, if there is one before it; returns whether it did."""
+    place = folder / _place(checkpoint.epoch, checkpoint.step)
+    if _published(folder)[-1:] == [place]:
+        return False
+    storage.remove_published(place)
+    return True
+
+
+def _place(epoch: int, step: int) -> str:
+    return f"epoch-{epoch:06d}-step-{step:08d}"
 
 
 def _published(folder: Path) -> list[Path]:

@@ -13,12 +13,12 @@ import callbacks
 from app.config import Config
 from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
-from app.errors import EpochalError, StorageError, TrainingFailed, UsageError
+from app.errors import EpochalError, TrainingFailed, UsageError
 from app.evaluation.conclude import Training, conclude
 from app.runs import ROOT, Run, check_writable, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
-from app.training import evidence, rollback
+from app.training import rollback
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import observers
@@ -176,43 +176,7 @@ def _fitted(
             fit(setup, watching, checkpoints, checkpoint)
             return history, early, checkpoints.elapsed
         except callbacks.NonFiniteError as error:
-            checkpoint = _gone_back(setup, run, error, back)
-
-
-def _gone_back(setup: Setup, run: Run, error: callbacks.NonFiniteError, back: int) -> Checkpoint:
-    """Keeps the evidence, and returns the state to go on from.
-
-    Raises:
-        TrainingFailed: in one line, when the policy is to stop or the run went back too often.
-    """
-    what = (
-        f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} "
-        f"(learning rate {error.learning_rate:g})"
-    )
-    hint = f"; epochal replay-nan {run.folder} names where it began" if _kept(setup, run, error) else ""
-    good = newest(run.checkpoints, say) if setup.config.nan_policy == "rollback" and back < rollback.LIMIT else None
-    if good is None:
-        after = f" after {back} rollback(s)" if back else ""
-        raise TrainingFailed(
-            f"{what}{after}; start again with a lower --learning-rate or with --optim.clip-norm 1{hint}"
-        ) from error
-    line = (
-        f"{what}: rollback {back + 1} of {rollback.LIMIT}, to step {good.step} of epoch {good.epoch + 1}, "
-        f"learning rates divided by {rollback.FACTOR ** (back + 1):,} from there on"
-    )
-    rollback.record(run, {"quantity": error.quantity, "epoch": error.epoch + 1, "step": error.step + 1})
-    run.log(line)
-    say(f"{line}{hint}")
-    return good
-
-
-def _kept(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> bool:
-    """Whether there is evidence to replay; that it cannot be written is no reason to hide what happened."""
-    try:
-        return evidence.keep(setup, run, error)
-    except StorageError as problem:
-        say(f"the step cannot be kept: {problem}")
-        return False
+            checkpoint = rollback.go_back(setup, run, error, say)
 
 
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
