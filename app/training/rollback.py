@@ -56,6 +56,13 @@ def go_back(setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], 
     return good
 
 
+def charge(budget: Any, checkpoint: Checkpoint) -> None:
+    """Counts the time since the checkpoint as lost, where there is a budget."""
+    if budget:
+        now, then = budget.get_state(), checkpoint.callbacks[type(budget).__name__]
+        budget.spent = now["trained"] + now["lost"] - then["trained"] - then["lost"]
+
+
 def _kept(setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], None]) -> bool:
     """Whether there is a step to replay; that it cannot be written is no reason to hide what happened."""
     try:
