@@ -35,13 +35,10 @@ def run(words: list[str], verbosity: int) -> int:
 
 
 def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
-    """All that was found, as plain values."""
-    keys = ("epoch", "step", "split", "learning_rate", "quantity", "spoilt")
-    return {
-        **{key: getattr(evidence, key) for key in keys},
-        **asdict(finding),
-        "data_index": _number(evidence, finding),
-    }
+    """All that was found, as plain values; epochs and steps from 1 as in the log."""
+    step = {key: getattr(evidence, key) for key in ("split", "learning_rate", "quantity", "spoilt")}
+    place = {"epoch": evidence.epoch + 1, "step": evidence.step + 1}
+    return {**place, **step, **asdict(finding), "data_index": _number(evidence, finding)}
 
 
 def _number(evidence: "Evidence", finding: "Finding") -> int | None:

@@ -53,6 +53,7 @@ def replay(run: Run) -> tuple[Evidence, Finding]:
     """
     evidence = load(run)
     config = read_config_file(run.folder / "config.yaml")
+    keras.utils.clear_session()  # names of variables then are those of the training process
     keras.config.set_dtype_policy(config.precision)
     model = build_model(config, Preprocessing.from_dict(run.read_json("data.json")))
     penalize(model, make_optimizer(config), config.optim)

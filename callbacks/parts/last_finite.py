@@ -28,13 +28,17 @@ class LastFinite:
     def __init__(self, model: Any) -> None:
         metrics = {id(variable) for variable in model.metrics_variables}
         self._variables = [variable for variable in model.variables if id(variable) not in metrics]
-        self._advance = tf.function(self._chosen)
         self._kept: tuple[tf.Tensor, ...] | None = None
+        self._advance: Any = None
 
     def keep(self, epoch: int, step: int, learning_rate: float) -> None:
         """Copies the variables if they are finite; the first time in any case."""
         place = tf.constant([epoch, step, learning_rate], tf.float64)
-        self._kept = (place, *self._flat()) if self._kept is None else self._advance(place, self._kept)
+        if self._kept is None:
+            self._kept = (place, *self._flat())
+            self._advance = tf.function(self._chosen).get_concrete_function(place, self._kept)
+        else:
+            self._kept = self._advance(place, self._kept)
 
     def read(self) -> Kept | None:
         """Returns the copy; None before the first."""
