@@ -41,6 +41,7 @@ MISTAKES = {
     "a list without brackets": (["train", "--schedule.milestones", "5,3"], "expected a list such as [15, 22] or null"),
     "neither true nor false": (["train", "--augment.flip", "maybe"], "augment.flip: expected bool or null, got maybe"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
+    "unknown policy": (["train", "--nan-policy", "retry"], "stop, rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),
     "path as a name": (["train", "--name", "../x"], "letters, digits"),
@@ -54,6 +55,7 @@ MISTAKES = {
     "resume with flags": (["train", "--resume", "x", "--epochs", "3"], "drop --epochs"),
     "nothing to resume": (["train", "--resume"], "no run to resume"),
     "unknown run": (["evaluate", "nothing"], "no run there"),
+    "nothing to replay": (["replay-nan", "nothing"], "no run there"),
     "no image": (["predict", "nothing"], "IMAGE"),
 }
 FILES = {

@@ -70,7 +70,7 @@ def _place(evidence: "Evidence", finding: "Finding") -> str:
         "gradient": f"the gradient by the {finding.of} of layer {finding.name}; all outputs and the loss are finite",
         "update": f"the optimizer's update: every output, the loss and every gradient are finite; the largest gradient "
         f"is {finding.value}, of {finding.name}",
-        "nothing": "nothing: on this machine all of it is finite",
+        "nothing": f"nothing: all is finite here, the loss {finding.value}; a sum of many such losses may not be",
     }[finding.place]
     if finding.place in ("update", "nothing"):
         return what

@@ -1,5 +1,6 @@
 """What a run keeps of the step that left the finite numbers, in its folder `nan/`: enough to take that step again."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +54,7 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
     named = state.model_variables(setup.model)
     variables = dict(zip(named, error.kept.values, strict=True))
     archive.assign(named, variables, FOLDER)
-    found = _batch(setup, error.kept.epoch, error.kept.step)
-    if found is None:
-        return False
-    split, step, batch = found
+    split, step, batch = _batch(setup, error.kept.epoch, error.kept.step)
     place = {"epoch": error.kept.epoch, "step": step, "split": split, "learning_rate": error.kept.learning_rate}
     weights = {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
     arrays = {**dict(zip(("images", "labels", "indices"), batch, strict=True)), **weights, **variables}
@@ -82,14 +80,17 @@ def load(run: Run) -> Evidence:
     return Evidence(variables=arrays, **batch, **values)
 
 
-def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, Any] | None:
-    """Split, number and content of the batch of a training step, or of the validation batch of infinite loss."""
+def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, Any]:
+    """Split, number and content of the batch of a training step; after the last, of the worst validation batch."""
     if step < setup.batches.steps:
         return "train", step, setup.batches.batch(epoch, step)
-    split, size, first = setup.dataset.validation, setup.dataset.preprocessing.image_size, 0
-    for number, (images, labels) in enumerate(evaluation_batches(split, size)):
+    split, first, worst, found = setup.dataset.validation, 0, -1.0, None
+    for number, (images, labels) in enumerate(evaluation_batches(split, setup.dataset.preprocessing.image_size)):
         losses = setup.model.criterion(labels, setup.model(images, training=False))
-        if not tf.reduce_all(tf.math.is_finite(losses)):
-            return "validation", number, (images.numpy(), labels.numpy(), split.indices[first : first + len(labels)])
+        loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
+        loss = loss if math.isfinite(loss) else math.inf
+        if loss > worst:
+            worst, found = loss, (number, images.numpy(), labels.numpy(), split.indices[first : first + len(labels)])
         first += len(labels)
-    return None
+    assert found is not None  # no split is empty
+    return "validation", found[0], found[1:]

@@ -27,10 +27,11 @@ class Finding:
     """The first place that is not finite.
 
     `place` is "weight" (before the step), "input", "layer" (its output), "loss", "gradient" (of the loss by `of` the
-    layer), "update" (all of these are finite, so what the optimizer made of them is not), or "nothing" (of a
-    validation batch that is finite now). `name` is the layer's, inside a model MODEL/LAYER, or the weight's, or the
-    loss'. `index` is the first such element of its tensor, `image` the image of the batch that it belongs to, both from
-    0; `count` are the elements that are not finite. `largest` is the largest finite absolute activation before it.
+    layer), "update" (all of these are finite, what the optimizer made of them is not; `value` is the largest gradient,
+    of the weight `name`), or "nothing" (`value` is the batch's loss). Else `value` is what is not finite, and `name`
+    the layer's, inside a model MODEL/LAYER, or the weight's, or the loss'. `index` is the first such element of its
+    tensor, `image` the image of the batch that it belongs to, both from 0; `count` are the elements that are not
+    finite. `largest` is the largest absolute activation before it.
     """
 
     place: str
@@ -81,13 +82,19 @@ class Examination:
         self._training = evidence.split == "train"
         self._largest: tuple[float, str] = (0.0, "")
         self._steepest: tuple[float, str] = (0.0, "")
+        self._loss = 0.0
 
     def finding(self) -> Finding:
         """The first place that is not finite; moves the model's state as the step did."""
-        found = next(self._all(), None)
-        if found is None and self._training:
-            found = Finding(place="update", name=self._steepest[1], value=f"{self._steepest[0]:.3g}")
-        return found or Finding(place="nothing", name="")
+        if (found := next(self._all(), None)) is not None:
+            return found
+        largest, where = self._largest
+        if self._evidence.spoilt:
+            gradient, weight = self._steepest
+            place, name, value = "update", weight, gradient
+        else:
+            place, name, value = "nothing", "", self._loss
+        return Finding(place=place, name=name, value=f"{value:.3g}", largest=largest, largest_in=where)
 
     def _all(self) -> Iterator[Finding]:
         for variable in self._model.variables:
@@ -115,6 +122,7 @@ class Examination:
         yield from self._look("loss", self._config.objective.loss, [losses], chosen)
         yield from self._look("loss", "weight penalty", penalties)
         yield from self._look("loss", "sum", [total])
+        self._loss += float(total)
         if self._training:
             yield from self._backward(walk.passages, tape, total, chosen)
 
