@@ -23,6 +23,7 @@ commands:
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
   lr-find    short trainings at a range of learning rates, and the one to begin with
+  replay-nan the input, layer or gradient that first left the finite numbers in a run
 
 options of every command:
   -h, --help      what it takes
@@ -34,7 +35,7 @@ exit codes:
 """
 
 
-_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find")  # a module each
+_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "replay-nan")  # a module each
 
 
 def main(arguments: list[str] | None = None) -> int:

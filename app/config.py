@@ -46,6 +46,8 @@ class Config:
         precision: float32, mixed_bfloat16 or mixed_float16
         name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
         checkpoint_seconds: at most so many seconds of work are lost when the process is killed
+        nan_policy: stop at the first number that is not finite, or rollback: go on from the last checkpoint with a
+            tenth of the rate, at most 3 times
         deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)
     """
 
@@ -66,6 +68,7 @@ class Config:
     precision: Precision = "float32"
     name: str | None = None
     checkpoint_seconds: float = 60.0
+    nan_policy: Literal["stop", "rollback"] = "stop"
     deterministic: bool | None = None
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)

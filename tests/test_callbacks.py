@@ -21,7 +21,7 @@ QUIET = {
     "Budget": lambda folder: callbacks.Budget(1e6),
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
-    "NanGuard": lambda folder: callbacks.NanGuard(),
+    "NanGuard": lambda folder: callbacks.NanGuard(keep_state=True),
     "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=99),
     "Progress": lambda folder: callbacks.Progress(images_per_epoch=24, stream=io.StringIO()),
     "RateSchedule": lambda folder: callbacks.RateSchedule(0.1, lambda step: 1.0),

@@ -111,7 +111,7 @@ def _all_case():
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,
-            callbacks.NanGuard(),
+            callbacks.NanGuard(keep_state=True),
             callbacks.Progress(monitor="val_loss", stream=stream),
         ]
         assert {type(item).__name__ for item in every} | {"NonFiniteError"} == set(callbacks.__all__)

@@ -53,6 +53,7 @@ MISTAKES = {
     "neither true nor false": (["train", "--augment.flip", "maybe"], "augment.flip: expected bool or null, got maybe"),
     "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement, interleaved"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
+    "unknown policy": (["train", "--nan-policy", "retry"], "stop, rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),
     "path as a name": (["train", "--name", "../x"], "letters, digits"),
@@ -66,6 +67,7 @@ MISTAKES = {
     "resume with flags": (["train", "--resume", "x", "--epochs", "3"], "drop --epochs"),
     "nothing to resume": (["train", "--resume"], "no run to resume"),
     "unknown run": (["evaluate", "nothing"], "no run there"),
+    "nothing to replay": (["replay-nan", "nothing"], "no run there"),
     "no image": (["predict", "nothing"], "IMAGE"),
 }
 FILES = {

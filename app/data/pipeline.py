@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from app.data.augment import Augmentation, centre_crop, draws, shuffled
@@ -65,10 +66,7 @@ class TrainingBatches:
             first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
-            if table is None:
-                chosen = shuffled(self.seed, epoch, positions, count)
-            else:
-                chosen = table.images.sparse_read(positions)
+            chosen = self._chosen(epoch, positions)
             images = read(tf.gather(indices, chosen))
             images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
             if table is None or table.weights is None:
@@ -76,6 +74,21 @@ class TrainingBatches:
             return images, tf.gather(labels, chosen), table.weights.sparse_read(positions), positions
 
         return _distributed(batch, self.steps, strategy)
+
+    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The global batch of a step once more: images, labels and each image's index into its store; moves there."""
+        self.position.set(epoch, step)
+        images, labels, *_ = next(iter(self.dataset()))
+        first = step * self.batch_size
+        chosen = self._chosen(self.position.epoch, tf.range(first, first + len(labels)))
+        return images.numpy(), labels.numpy(), self.split.indices[chosen.numpy()]
+
+    def _chosen(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """The images at so many positions of the epoch."""
+        table = self.position.table
+        if table is None:
+            return shuffled(self.seed, epoch, positions, len(self.split))
+        return table.images.sparse_read(positions)
 
 
 def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> Any:

@@ -24,8 +24,8 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         clipping(config.optim),
-        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),
-        callbacks.NanGuard(),
+        callbacks.NanGuard(keep_state=True),
+        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
         callbacks.Progress(images_per_epoch=len(split)),

@@ -9,7 +9,13 @@ from app.config import Config
 from app.errors import UsageError
 from callbacks import schedules
 
+SLOWER = 10  # what a rollback divides the rate by
 _STATEFUL = ("plateau", "stuck")
+
+
+def slowed(rate: float, rollbacks: int) -> float:
+    """The rate after so many rollbacks."""
+    return rate / SLOWER**rollbacks
 
 
 def shape_of(config: Config, steps: int) -> schedules.Shape:

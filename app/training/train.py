@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from app.evaluation.conclude import Training, conclude
 from app.runs import ROOT, Run, check_writable, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
+from app.training import rollback
 from app.training.budget import budget_for
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
@@ -127,34 +129,29 @@ class _Clock(keras.callbacks.Callback):
 
 
 def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any) -> None:
-    config, dataset = setup.config, setup.dataset
-    early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
-    history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-    with STOP.deferred() as asked:
-        checkpoints = Checkpoints(
-            run.checkpoints,
-            seconds=config.checkpoint_seconds,
-            position=setup.batches.position,
-            stopping=asked,
-            identity=setup.identity(),
-        )
-        try:
-            fit(setup, [*observers(setup, run, budget), early, history], checkpoints, checkpoint)
-        except EpochalError as error:
-            run.log(f"failed: {error}")
-            raise
-        except KeyboardInterrupt:
-            run.log("stopped on request, saved")
-            say(f"saved; go on with: epochal train --resume {run.folder}")
-            raise
+    config = setup.config
+    try:
+        with STOP.deferred() as asked:
+            history, early, seconds = _fitted(setup, run, checkpoint, budget, asked)
+    except EpochalError as error:
+        run.log(f"failed: {error}")
+        raise
+    except KeyboardInterrupt:
+        run.log("stopped on request, saved")
+        say(f"saved; go on with: epochal train --resume {run.folder}")
+        raise
     if reason := early.reason or (budget and budget.reason):
         run.log(f"ended in epoch {len(history.rows)}: {reason}")
         say(f"ended in epoch {len(history.rows)}: {reason}")
     publish_weights(run, setup.model)
     ended = Training(
-        config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
+        config=config,
+        rows=history.rows,
+        best_epoch=(early.best_epoch or 0) + 1,
+        seconds=seconds,
+        rollbacks=rollback.count(run),
     )
-    result = conclude(run, setup.model, dataset, ended)
+    result = conclude(run, setup.model, setup.dataset, ended)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     run.log(
         f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}, "
@@ -162,11 +159,38 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any) -
     )
 
 
+def _fitted(
+    setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, stopping: Callable[[], bool]
+) -> tuple[History, Any, float]:
+    """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
+    config = setup.config
+    while True:
+        back = rollback.count(run)
+        early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
+        history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+        watching = [*observers(rollback.slowed_setup(setup, back), run, budget), early, history]
+        checkpoints = Checkpoints(
+            run.checkpoints,
+            seconds=config.checkpoint_seconds,
+            position=setup.batches.position,
+            stopping=stopping,
+            identity=setup.identity(),
+            rollbacks=back if config.nan_policy == "rollback" else None,
+        )
+        try:
+            fit(setup, watching, checkpoints, checkpoint)
+            return history, early, checkpoints.elapsed
+        except callbacks.NonFiniteError as error:
+            checkpoint = rollback.go_back(setup, run, error, say)
+            rollback.charge(budget, checkpoint)
+
+
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
     Raises:
-        TrainingFailed: in one line, when a loss is not finite or memory runs out.
+        NonFiniteError: when a loss is not finite.
+        TrainingFailed: in one line, when memory runs out.
         UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
@@ -193,11 +217,6 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
             shuffle=False,  # the data set has its own order
             verbose=0,
         )
-    except callbacks.NonFiniteError as error:
-        raise TrainingFailed(
-            f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} (learning rate "
-            f"{error.learning_rate:g}); start again with a lower --learning-rate or with --optim.clip-norm 1"
-        ) from error
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
     except tf.errors.OpError as error:
