@@ -37,7 +37,7 @@ class HardExamples:
     def arrange(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The image at each position of an epoch, and its weight; an `app.data.order.Arrange`."""
         count, settings = len(self.losses), self._settings
-        if epoch < settings.start:
+        if epoch < settings.start or np.isnan(self.losses).all():
             return ordered(self._order, self._labels, self._seed, epoch), np.ones(count)
         chances = probabilities(self.losses, settings)
         if settings.by == "weights":
