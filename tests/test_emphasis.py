@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from app.config import Augment, Config, Data, Emphasis, Optim
 from app.data.emphasis import HardExamples, capped, drawn, probabilities, trimmed
+from app.data.order import permutation
 from app.training.setup import Setup, set_up
 from app.training.steps import Callbacks
 from tests.program import epochal, outcome, saved, signal, start, stop_when
@@ -105,6 +106,13 @@ def test_images_that_never_came_count_as_average() -> None:
     assert np.isnan(hard.losses[2])
     known = probabilities(np.array([1.0, 3.0, 2.0]), SAMPLER)
     assert probabilities(hard.losses, SAMPLER) == pytest.approx(known)
+
+
+def test_without_any_losses_images_are_alike() -> None:
+    # Trials of learning rates move through epochs and learn no losses.
+    images, weights = HardExamples(replace(MLP, emphasis=SAMPLER), np.zeros(9, np.int32)).arrange(3)
+    assert np.array_equal(images, permutation(0, 3, 9))
+    assert (weights == 1).all()
 
 
 def fitted(setup: Setup) -> Setup:
