@@ -53,7 +53,9 @@ class Classifier(keras.Model):
             logits = self(images, training=True)
             losses = self.criterion(labels, logits)
             loss = tf.reduce_sum(self._weighed(losses, labels)) / tf.cast(samples, losses.dtype)
-            loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / shares
+            loss += (
+                tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [tf.zeros_like(loss)]) / shares
+            )
             loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
         return tape.gradient(loss, self.trainable_weights)
