@@ -166,7 +166,7 @@ def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace
         UsageError: also for a plot that cannot be written.
     """
     asked, rest = parser.parse_known_args(words)
-    check_new_png(asked.plot)
+    check_new_png(getattr(asked, "plot", None))
     made = train_arguments(rest)
     if made.resume is not None:
         raise UsageError("--resume goes on with a run's own schedule; give its configuration, --config RUN/config.yaml")

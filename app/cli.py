@@ -22,6 +22,7 @@ commands:
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
+  doctor     checks of data, model, loss and optimizer before a training, and what it will take
   lr-find    short trainings at a range of learning rates, and the one to begin with
 
 options of every command:
@@ -34,7 +35,7 @@ exit codes:
 """
 
 
-_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find")  # a module each
+_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "doctor")  # a module each
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from app.doctor import cost, data, differences, evaluation, gradients, graph, leaks, learning
-from app.doctor.finding import Finding
+from app.doctor.finding import Finding, Level
 from app.training.setup import Setup
 
 CHECKS: dict[str, Callable[[Setup], Finding]] = {
@@ -30,12 +30,13 @@ CHECKS: dict[str, Callable[[Setup], Finding]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examined:
-    """A check's name, what it found, and how long it took."""
+    """What a check found, and how long it took."""
 
-    name: str
-    finding: Finding
+    check: str
+    level: Level
+    text: str
     seconds: float
 
 
@@ -44,4 +45,4 @@ def examine(setup: Setup) -> Iterator[Examined]:
     for name, check in CHECKS.items():
         began = time.monotonic()
         finding = check(setup)
-        yield Examined(name, finding, time.monotonic() - began)
+        yield Examined(check=name, level=finding.level, text=finding.text, seconds=time.monotonic() - began)

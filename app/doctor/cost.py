@@ -33,10 +33,8 @@ def duration(setup: Setup) -> Finding:
     config, steps = setup.config, setup.batches.steps
     total = config.epochs * (steps * step + evaluated)
     told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
-    return ok(
-        f"about {told}: {config.epochs} epochs of {steps} steps of {1000 * step:.1f} ms, each with {evaluated:.1f} s of "
-        "validation"
-    )
+    each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
+    return ok(f"about {told}: {config.epochs} epochs, each {each}")
 
 
 def memory(setup: Setup) -> Finding:

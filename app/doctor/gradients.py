@@ -49,7 +49,7 @@ def every_weight(setup: Setup) -> Finding:
 
 
 def symmetry(setup: Setup) -> Finding:
-    """Units of a layer do not start and stay alike, as they do with weights that start at 0 (row C1 of the lectures)."""
+    """Units of a layer do not start and stay alike, as with weights that start at 0 (row C1 of the lectures)."""
     images, labels = some_images(setup, _FEW)
     model = twin(setup, "float64")
     for _ in _steps(model, images, labels):

@@ -77,7 +77,8 @@ def _kernels(layer: Any) -> list[Any]:
 
 def betas(setup: Setup) -> Finding:
     """Adam's second average is the slower one: beta_2 above beta_1 (row B11 of the lectures)."""
-    optimizer = getattr(setup.model.optimizer, "inner_optimizer", setup.model.optimizer)
+    optimizer: Any = setup.model.optimizer
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
     first, second = getattr(optimizer, "beta_1", None), getattr(optimizer, "beta_2", None)
     if first is None or second is None:
         return skipped(f"{optimizer.name} has no two betas")
