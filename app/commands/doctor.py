@@ -1,6 +1,7 @@
 """`epochal doctor`: whether a training is set up well, and what it will take, before it begins."""
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     say(f"epochal doctor: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
+    if verbosity < 2:  # TensorFlow warns of functions that are traced again, as those of every copy of the model are
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     examined = []
     for one in _examined(config):
         examined.append(one)

@@ -99,15 +99,15 @@ def _step_seconds(setup: Setup) -> float:
 
 def _evaluation_seconds(setup: Setup) -> float:
     """The time of an evaluation of the validation images, from its second batch's."""
-    model, split = setup.model, setup.dataset.validation
-    batches = evaluation_batches(split, setup.dataset.preprocessing.image_size, setup.strategy)
+    model, split, side = setup.model, setup.dataset.validation, setup.dataset.preprocessing.image_size
+    batches = evaluation_batches(split, side, setup.strategy)
     model.make_test_function()
     seconds = 0.0
     for _ in range(2):  # the first one traces
         iterator, started = iter(batches), time.monotonic()
         float(model.test_function(iterator)["loss"])
         seconds = time.monotonic() - started
-    return seconds * len(batches)
+    return seconds * len(evaluation_batches(split, side))  # a distributed data set has no length
 
 
 def _bytes(variables: list[Any]) -> int:
