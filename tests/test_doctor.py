@@ -17,7 +17,7 @@ from app.cli import main
 from app.config import Config, Objective, Optim
 from app.data.dataset import Split
 from app.data.pipeline import TrainingBatches
-from app.doctor import CHECKS, cost, examine
+from app.doctor import CHECKS, cost, examine, learning
 from app.doctor.samples import spread
 from app.training.optimizers import make_optimizer
 from app.training.setup import Setup, set_up, start
@@ -157,7 +157,9 @@ def findings(setup: Setup, checks: Iterable[str] = QUICK) -> list[str]:
     return [check for check in checks if level(check, setup) in ("warning", "error")]
 
 
-@pytest.mark.parametrize("name", ["mlp", "rnn", pytest.param("resnet8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "lenet5", "resnet8"))]
+)
 def test_sound_models(name: str) -> None:
     assert findings(set_up(Config(model=name, batch_size=16))) == []
 
@@ -358,12 +360,20 @@ def test_gradients_that_add_up(sound: Setup) -> None:
 # learning
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what cannot be learned in more, either."""
+    monkeypatch.setattr(learning, "_STEPS", 60)
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_a_model_that_does_not_look(sound: Setup) -> None:
     finding = CHECKS["by heart"](with_net(sound, lambda x: dense(x, Blind())))
     assert finding.level == "error"
-    assert finding.text.startswith("could not memorise 32 images in 300 steps")
+    assert finding.text.startswith("could not memorise 32 images in 60 steps")
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_labels_that_change(sound: Setup) -> None:
     changing = replace(sound, batches=Relabelled(**vars(sound.batches)))
     assert level("by heart", changing) == "error"
@@ -413,7 +423,7 @@ def test_samples_are_of_as_many_classes_as_can_be() -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["doctor", "--model", "softmax", "--augment.flip", "true", "-v"]) == 0
+    assert main(["doctor", "--model", "lenet300", "--augment.flip", "true", "-v"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[6:19].strip() for line in lines] == list(CHECKS)
     assert {line[:4].strip() for line in lines} == {"ok", "skip", "WARN"}
@@ -421,6 +431,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_the_command_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Pictures whose class cannot be seen: those of both are alike."""
     monkeypatch.chdir(tmp_path)
