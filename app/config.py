@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping
-from app.settings.checks import check, is_number
+from app.settings.checks import check, duration, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -24,6 +24,8 @@ class Config:
         activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
         weights: a weights file of keras.applications to start from, for the models that come from there
         epochs: passes over the training images
+        budget: time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which only tell the
+            schedule's proportions then (null: none)
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule
         optimizer: sgd, adam, adagrad, rmsprop, adaptivegain or the name of another Keras optimizer
@@ -43,6 +45,7 @@ class Config:
     activation: str | None = None
     weights: str | None = None
     epochs: int = 30
+    budget: str | None = None
     batch_size: int = 64
     learning_rate: float = 0.1
     optimizer: str = "sgd"
@@ -63,6 +66,8 @@ class Config:
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
         check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
+        budget = self.budget
+        check(budget is None or bool(duration(budget)), "budget", "a duration such as 90s, 10m or 1h30m", budget)
         check(1 <= self.batch_size <= 1_000_000, "batch_size", "from 1 to 1000000", self.batch_size)
         check(
             is_number(self.learning_rate, 0) and self.learning_rate > 0,
@@ -105,6 +110,16 @@ class Config:
         """What the model is to have instead of its own."""
         chosen = {"norm": self.norm, "activation": self.activation}
         return {key: value for key, value in chosen.items() if value is not None}
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Time for the whole command; None where epochs decide."""
+        return None if self.budget is None else duration(self.budget)
+
+    @property
+    def extent(self) -> str:
+        """How long it trains, in words."""
+        return f"{self.epochs} epochs" if self.budget is None else f"a budget of {self.budget}"
 
     @property
     def peak_rate(self) -> float:

@@ -55,6 +55,7 @@ def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
 def observers() -> list[keras.callbacks.Callback]:
     """Every callback that is Keras code alone."""
     return [
+        callbacks.Budget(3600),
         callbacks.NanGuard(),
         callbacks.EarlyStopping("val_loss", patience=1),
         callbacks.Progress(),

@@ -102,6 +102,7 @@ def _all_case():
     early, stream = callbacks.EarlyStopping(patience=2), io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         every = [
+            callbacks.Budget(3600),
             callbacks.StepDecay(every=2),
             callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
             callbacks.PlateauDecay(),

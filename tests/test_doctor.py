@@ -411,6 +411,17 @@ def test_a_full_disk(sound: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert level("disk", sound) == "error"
 
 
+def test_a_budget_below_an_epoch(sound: Setup) -> None:
+    finding = cost.duration(replace(sound, config=replace(sound.config, budget="0h0m1s")))
+    assert (finding.level, "epochs in a budget of" in finding.text) == ("ok", True)
+    many = replace(sound.batches.split, indices=np.tile(sound.batches.split.indices, 10_000))
+    many = replace(many, labels=np.tile(many.labels, 10_000))
+    longer = replace(sound, batches=replace(sound.batches, split=many), config=replace(sound.config, budget="1s"))
+    finding = cost.duration(longer)
+    assert finding.level == "error"
+    assert finding.text.startswith("not one epoch fits into a budget of 1s")
+
+
 # samples and the command
 
 

@@ -95,6 +95,7 @@ def test_a_pilot_is_an_ordinary_run_of_another_name() -> None:
         "data.part: None -> 0.1",
     ]
     assert pilot(replace(config, name="x" * 64)).name == "x" * 58 + "-pilot"
+    assert pilot(replace(config, budget="10m")) == smaller
     assert pilot(replace(config, data=Data(part=0.5))).data.part == pytest.approx(0.05)
 
 

@@ -12,6 +12,7 @@ from app.data.pipeline import evaluation_batches
 from app.doctor.finding import Finding, error, ok, warning
 from app.runs import ROOT
 from app.training.setup import Setup
+from app.training.trial import undone
 from app.units import size
 from models.complexity import model_cost
 from models.cost_rules import itemsize
@@ -24,17 +25,19 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def duration(setup: Setup) -> Finding:
-    """Measures some steps and an evaluation batch; weights and optimizer are put back."""
-    variables = [*setup.model.variables, *setup.model.optimizer.variables]
-    before = [variable.numpy() for variable in variables]
-    step, evaluated = _step_seconds(setup), _evaluation_seconds(setup)
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
+    """Measures some steps and an evaluation batch; they are undone."""
+    with undone(setup):
+        step, evaluated = _step_seconds(setup), _evaluation_seconds(setup)
     config, steps = setup.config, setup.batches.steps
-    total = config.epochs * (steps * step + evaluated)
-    told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
+    epoch = steps * step + evaluated
     each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
-    return ok(f"about {told}: {config.epochs} epochs, each {each}")
+    if config.budget_seconds is None:
+        total = config.epochs * epoch
+        told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
+        return ok(f"about {told}: {config.epochs} epochs, each {each}")
+    if epoch > config.budget_seconds:
+        return error(f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget")
+    return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {each}")
 
 
 def memory(setup: Setup) -> Finding:

@@ -14,6 +14,7 @@ from app.doctor.twin import drops
 from app.errors import TrainingFailed, UsageError
 from app.training.observers import clipping
 from app.training.setup import Setup, set_up, start
+from app.training.trial import undone
 
 PASSES = 300  # over the batches to overfit, at most
 STEPS = 2000  # on a rung of the ladder, at most
@@ -79,22 +80,20 @@ def ladder(config: Config) -> Iterator[Rung]:
         UsageError: as training does.
     """
     setup = _prepared(config)
-    variables = [*setup.model.variables, *setup.model.optimizer.variables]
-    first = [variable.numpy() for variable in variables]
     images, labels = images_of(setup, setup.dataset.validation)
     bound = above_chance(np.bincount(labels).max() / len(labels), len(labels))
-    for count in rungs(len(setup.dataset.train)):
-        for variable, value in zip(variables, first, strict=True):
-            variable.assign(value)
-        split = _drawn(setup, count)
-        learned = _fitted(setup, split, STEPS)
-        yield Rung(
-            images=count,
-            learned=learned,
-            train_accuracy=accuracy_of(setup.model, *images_of(setup, split)),
-            validation_accuracy=accuracy_of(setup.model, images, labels),
-            bound=bound,
-        )
+    with undone(setup) as put_back:
+        for count in rungs(len(setup.dataset.train)):
+            put_back()
+            split = _drawn(setup, count)
+            learned = _fitted(setup, split, STEPS)
+            yield Rung(
+                images=count,
+                learned=learned,
+                train_accuracy=accuracy_of(setup.model, *images_of(setup, split)),
+                validation_accuracy=accuracy_of(setup.model, images, labels),
+                bound=bound,
+            )
 
 
 def rungs(images: int) -> list[int]:

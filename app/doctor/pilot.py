@@ -54,6 +54,7 @@ def pilot(config: Config) -> Config:
         model=pilot_model(config.model),
         weights=None,  # they are those of the larger network
         epochs=epochs,
+        budget=None,
         schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
         data=replace(config.data, part=PART * (config.data.part or 1)),
         name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,

@@ -101,7 +101,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Saves when it is time, or when a stop was asked for."""
         self._step = batch + 1
-        if self._step == self.params["steps"]:
+        if self._step == self.params["steps"] or self.model.stop_training:
             self._metrics = self._metric_values()  # validation will overwrite them
         if self._due() or self._stopping():
             self.save()

@@ -15,13 +15,14 @@ from app.training.setup import Setup
 _HISTOGRAM_IMAGES = 64
 
 
-def observers(setup: Setup, run: Run) -> list[Any]:
-    """The callbacks whose order does not matter, ahead of those that keep and save."""
+def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
+    """The callbacks that come before those that keep and save; `budget` is the first of them, or None."""
     config, split = setup.config, setup.dataset.train
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     return [
-        *rate_callbacks(config, setup.batches.steps),
+        *([budget] if budget else []),
+        *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         clipping(config.optim),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.training.losses import Criterion, cross_entropy
+from models.layers.dropout import part_of_batch
 
 
 class Classifier(keras.Model):
@@ -41,7 +42,8 @@ class Classifier(keras.Model):
             # One part after the other: together they would need the memory that this is to save.
             with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
                 piece = _piece(images, part, self.micro_batches), _piece(labels, part, self.micro_batches)
-            gradients = self._gradients(*piece, samples, replicas * self.micro_batches)
+            with part_of_batch(part, *_rows(labels, part, self.micro_batches)):  # the masks are those of the whole
+                gradients = self._gradients(*piece, samples, replicas * self.micro_batches)
             total = [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
         self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
@@ -54,7 +56,8 @@ class Classifier(keras.Model):
             losses = self.criterion(labels, logits)
             loss = tf.reduce_sum(self._weighed(losses, labels)) / tf.cast(samples, losses.dtype)
             loss += (
-                tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [tf.zeros_like(loss)]) / shares
+                tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [tf.zeros((), loss.dtype)])
+                / shares
             )
             loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
@@ -111,6 +114,12 @@ def _piece(values: tf.Tensor, part: int, parts: int) -> tf.Tensor:
     """One of so many consecutive parts along the first axis, as equal as can be."""
     count = tf.shape(values)[0]
     return values if parts == 1 else values[count * part // parts : count * (part + 1) // parts]
+
+
+def _rows(values: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first row of the same part, and the rows of all."""
+    count = tf.shape(values, tf.int64)[0]
+    return count * part // parts, count
 
 
 def _sum(left: Any, right: Any) -> Any:
