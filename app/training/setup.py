@@ -129,7 +129,7 @@ def _for_weights(config: Config, dataset: Dataset) -> Dataset:
 def compiled(config: Config, dataset: Dataset) -> Classifier:
     """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
     net = build_model(config, dataset.preprocessing)
-    model = Classifier(net.inputs, net.outputs, name=net.name)
+    model = Classifier(net.input, net.output, name=net.name)
     model.criterion = criterion(config.objective)
     model.class_weights = class_weights(config.objective, dataset.preprocessing.classes, dataset.train.labels)
     model.micro_batches = config.optim.micro_batches
