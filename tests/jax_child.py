@@ -38,6 +38,7 @@ def main(folder: Path, names: list[str]) -> None:
         refusal = (
             refused(model, callbacks.GradientClipping(1.0)),
             refused(model, callbacks.WeightHistograms(folder, batch=data)),
+            refused(model, callbacks.GradientFlow(folder / "flow.jsonl", batch=data)),
         )
         np.savez(folder / f"{name}.npz", answers=answers, loss=history.history["loss"][0], refused=refusal)
 

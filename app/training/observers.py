@@ -12,23 +12,29 @@ from app.runs import Run
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup
 
-_HISTOGRAM_IMAGES = 64
+_PROBED_IMAGES = 64  # on which gradients and activations are looked at after an epoch
 
 
 def observers(setup: Setup, run: Run) -> list[Any]:
     """The callbacks whose order does not matter, ahead of those that keep and save."""
-    config, split = setup.config, setup.dataset.train
-    first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
-    images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
+    config, batch, clipper = setup.config, _probe(setup), clipping(setup.config.optim)
     return [
         *rate_callbacks(config, setup.batches.steps),
-        clipping(config.optim),
+        clipper,
         callbacks.NanGuard(),
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
+        callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
+        callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),
-        callbacks.Progress(images_per_epoch=len(split)),
+        callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def _probe(setup: Setup) -> tuple[Any, Any]:
+    """The first training images, no more than a step takes, as they are without augmentation, and their labels."""
+    split = setup.dataset.train
+    first = split.subset(np.arange(min(_PROBED_IMAGES, setup.config.batch_size, len(split))))
+    return next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
 
 
 def clipping(optim: Optim) -> Any:
