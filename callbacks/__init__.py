@@ -1,6 +1,8 @@
 """Keras callbacks, one a file; each is usable alone with any Keras model."""
 
+from callbacks.activation_monitor import ActivationMonitor
 from callbacks.early_stopping import EarlyStopping
+from callbacks.exponential_moving_average import ExponentialMovingAverage
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.gradient_flow import GradientFlow
 from callbacks.nan_guard import NanGuard, NonFiniteError
@@ -13,7 +15,9 @@ from callbacks.training_log import TrainingLog
 from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
+    "ActivationMonitor",
     "EarlyStopping",
+    "ExponentialMovingAverage",
     "GradientClipping",
     "GradientFlow",
     "NanGuard",

@@ -115,7 +115,9 @@ def _all_case():
             GradientClipping(0.5),
             callbacks.WeightHistograms(Path(folder) / "tensorboard", batch=(X, Y)),
             callbacks.GradientFlow(Path(folder) / "flow.jsonl", batch=(X, Y)),
+            callbacks.ExponentialMovingAverage(0.8),
             early,
+            callbacks.ActivationMonitor(Path(folder) / "activations.jsonl", batch=X, validation=[X, X]),
             callbacks.NanGuard(),
             callbacks.Progress(monitor="val_loss", stream=stream),
         ]

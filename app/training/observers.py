@@ -21,6 +21,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     return [
         *rate_callbacks(config, setup.batches.steps),
         clipper,
+        *([callbacks.ExponentialMovingAverage(config.optim.ema)] if config.optim.ema else []),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
@@ -28,6 +29,14 @@ def observers(setup: Setup, run: Run) -> list[Any]:
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def activations(setup: Setup, run: Run) -> Any:
+    """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
+    images, _ = _probe(setup)
+    size = setup.dataset.preprocessing.image_size
+    validation = evaluation_batches(setup.dataset.validation, size)
+    return callbacks.ActivationMonitor(run.folder / "activations.jsonl", batch=images, validation=validation)
 
 
 def _probe(setup: Setup) -> tuple[Any, Any]:

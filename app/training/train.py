@@ -19,7 +19,7 @@ from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.observers import observers
+from app.training.observers import activations, observers
 from app.training.schedules import arithmetic
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
@@ -134,7 +134,7 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
             identity=setup.identity(),
         )
         try:
-            fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
+            fit(setup, [*observers(setup, run), early, activations(setup, run), history], checkpoints, checkpoint)
         except EpochalError as error:
             run.log(f"failed: {error}")
             raise
