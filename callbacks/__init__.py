@@ -1,6 +1,7 @@
 """Keras callbacks, one a file; each is usable alone with any Keras model."""
 
 from callbacks.activation_monitor import ActivationMonitor
+from callbacks.best_weights import BestWeights
 from callbacks.early_stopping import EarlyStopping
 from callbacks.exponential_moving_average import ExponentialMovingAverage
 from callbacks.gradient_clipping import GradientClipping
@@ -16,6 +17,7 @@ from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
     "ActivationMonitor",
+    "BestWeights",
     "EarlyStopping",
     "ExponentialMovingAverage",
     "GradientClipping",

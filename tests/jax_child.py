@@ -64,6 +64,7 @@ def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.c
         callbacks.RateSchedule(0.01, lambda step: 1.0),
         callbacks.PlateauDecay(patience=1),
         callbacks.StuckDecay(1, patience=1),
+        callbacks.BestWeights(folder / "best", top=2),
         callbacks.ActivationMonitor(folder / "activations.jsonl", batch=data[0], validation=[data]),
     ]
 

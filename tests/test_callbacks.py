@@ -19,6 +19,7 @@ Y = (X.sum(axis=1) > 0).astype("int32")
 # Each with settings under which training is to go as if it were not there, but with all its hooks at work.
 QUIET = {
     "ActivationMonitor": lambda folder: callbacks.ActivationMonitor(folder / "a.jsonl", batch=X, validation=[X]),
+    "BestWeights": lambda folder: callbacks.BestWeights(folder, top=2),
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "ExponentialMovingAverage": lambda folder: callbacks.ExponentialMovingAverage(0),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
@@ -42,8 +43,9 @@ ACTIVE = QUIET | {
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
     "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-WRITING = {"ActivationMonitor", "GradientFlow", "TrainingLog", "WeightHistograms"}
+WRITING = {"ActivationMonitor", "BestWeights", "GradientFlow", "TrainingLog", "WeightHistograms"}
 STATEFUL = {
+    "BestWeights",
     "EarlyStopping",
     "ExponentialMovingAverage",
     "GradientClipping",

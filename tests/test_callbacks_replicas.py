@@ -117,6 +117,7 @@ def _all_case():
             callbacks.GradientFlow(Path(folder) / "flow.jsonl", batch=(X, Y)),
             callbacks.ExponentialMovingAverage(0.8),
             early,
+            callbacks.BestWeights(Path(folder) / "best"),
             callbacks.ActivationMonitor(Path(folder) / "activations.jsonl", batch=X, validation=[X, X]),
             callbacks.NanGuard(),
             callbacks.Progress(monitor="val_loss", stream=stream),

@@ -18,10 +18,13 @@ _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an
 def observers(setup: Setup, run: Run) -> list[Any]:
     """The callbacks whose order does not matter, ahead of those that keep and save."""
     config, batch, clipper = setup.config, _probe(setup), clipping(setup.config.optim)
+    average, keep = config.optim.ema, config.stopping.keep
+    best = callbacks.BestWeights(run.folder / "best_weights", config.stopping.monitor, top=keep or 1)
     return [
         *rate_callbacks(config, setup.batches.steps),
         clipper,
-        *([callbacks.ExponentialMovingAverage(config.optim.ema)] if config.optim.ema else []),
+        *([callbacks.ExponentialMovingAverage(average)] if average else []),
+        *([best] if keep else []),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
