@@ -17,8 +17,8 @@ class BestWeights(keras.callbacks.Callback):
 
     A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
     first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
-    weights are not finite is never kept. With an `ExponentialMovingAverage` in the same fit, what was evaluated is kept:
-    the averages. Keras' ModelCheckpoint keeps NaN for the best, forgets its best when resumed, and writes in place.
+    weights are not finite is never kept. With an `ExponentialMovingAverage` in the same fit the averages are kept, which
+    were evaluated. Keras' ModelCheckpoint keeps NaN for the best, forgets its best when resumed, and writes in place.
 
     Only files that the list names are ever replaced or deleted. A folder belongs to one training: where another one
     begins in it, its files take the place of the listed ones.
@@ -59,10 +59,11 @@ class BestWeights(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
         if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
-            entry = {"file": f"epoch-{epoch + 1:04d}.npz", "epoch": epoch + 1, "value": value}
+            file = f"epoch-{epoch + 1:04d}.npz"
+            entry: dict[str, Any] = {"file": file, "epoch": epoch + 1, "value": value}
             ranked = sorted([*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"]))
             self.kept = ranked[: self.top]
-            self._snapshots.write(self.model, weights, entry["file"], self.kept)
+            self._snapshots.write(self.model, weights, file, self.kept)
 
     def get_state(self) -> dict[str, Any]:
         """Returns which epochs are kept."""

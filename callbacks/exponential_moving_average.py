@@ -20,8 +20,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
     After step t the average moves by `(1 - decay) / (1 - decay**t)` of the way to the weights: an exponential average
     whose weights sum to 1 from the first step on, as with the bias correction of Adam (Kingma and Ba 2015,
     arXiv:1412.6980, section 3); averages of weights: Polyak and Juditsky 1992. The moving statistics of batch norm, and
-    whatever else among the weights is a floating-point number, are averaged alike (as for EfficientNet, Tan and Le 2019,
-    arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
+    whatever else among the weights is a floating-point number, are averaged alike (as for EfficientNet, Tan and Le
+    2019, arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
 
     The averages are in the model during the validation within `fit`, and only then, whatever ends it: the wrapper that
     puts them there takes them out again. `EarlyStopping` and `BestWeights` of the same fit keep averages. A checkpoint

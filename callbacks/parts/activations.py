@@ -7,7 +7,6 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
