@@ -66,8 +66,8 @@ def _clip(lines: Sequence[dict[str, Any]]) -> list[str]:
     if not values:
         return []
     return [
-        f"Should training become unstable, clip at --optim.clip-norm {float(np.median(values)):.2g}: one step in twenty "
-        "had a longer gradient (95th percentile of the 100 steps before an epoch's end, median of the epochs)."
+        f"Should training become unstable, clip at --optim.clip-norm {float(np.median(values)):.2g}: one step in "
+        "twenty had a longer gradient (95th percentile of the 100 steps before an epoch's end, median of the epochs)."
     ]
 
 

@@ -70,7 +70,7 @@ def _draw(
     logarithmic: bool,
 ) -> None:
     from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgb
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
     # From almost clear to blue: the same picture sits on a light and on a dark page, and a gap stays a gap.
     clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.06), (*to_rgb(BLUE), 1.0)])
@@ -80,6 +80,8 @@ def _draw(
         scale = LogNorm(min(low, high / 10), high)
     image = axes.imshow(values, cmap=clear, norm=scale, aspect="auto", origin="lower", interpolation="none")
     bar = axes.figure.colorbar(image, ax=axes, aspect=28, pad=0.02)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(words[1])
     bar.outline.set_visible(False)
     step = -(-len(names) // NAMED)
