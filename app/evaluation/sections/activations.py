@@ -45,8 +45,8 @@ def _dead(line: dict[str, Any]) -> list[str]:
     worst = sorted((row for row in rectified if row["dead"]), key=lambda row: -len(row["dead"]) / row["units"])
     names = listed([f"{row['layer']} ({len(row['dead'])} of {row['units']})" for row in worst])
     return [
-        f"{dead:,} of {units:,} ReLU units are dead, 0 {' '.join(every.split())}: {names}. Nothing reaches the weights "
-        "before them any more: a lower learning rate, or leaky ReLUs, keep them alive."
+        f"{dead:,} of {units:,} ReLU units are dead, 0 {' '.join(every.split())}: {names}. A dead unit passes "
+        "no gradient on: a lower learning rate, or leaky ReLUs, keep units alive."
     ]
 
 

@@ -45,8 +45,7 @@ def _verdicts(lines: Sequence[dict[str, Any]]) -> list[str]:
         names = [f"{name} ({times} of {len(lines)} times)" for name, times in found.items() if times]
         if names:
             sentences.append(f"The gradient is {flag} in {listed(names)}. {advice}")
-    well = f"In none of the {len(lines)} measurements did a layer's gradient vanish or explode."
-    return sentences or [well]
+    return sentences or [f"No layer's gradient vanished or exploded; it was measured {len(lines)} times."]
 
 
 def _updates(lines: Sequence[dict[str, Any]]) -> list[str]:
