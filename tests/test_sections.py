@@ -72,6 +72,12 @@ def test_dead_units_are_those_of_the_whole_validation_set(tmp_path: Path) -> Non
     assert "No ReLU is dead" in sections_of(tmp_path)[0].text
 
 
+def test_a_batch_does_not_tell_that_a_unit_is_dead(tmp_path: Path) -> None:
+    rows = [seen("relu", units=8, dead=[1])]
+    write(tmp_path / "activations.jsonl", [{"epoch": 1, "data": "batch", "images": 64, "layers": rows}])
+    assert "1 of 8 ReLU units are silent, 0 at every position of all 64 training" in sections_of(tmp_path)[0].text
+
+
 @pytest.mark.parametrize(
     ("share", "said"), [(0.9, "Saturated, with slopes below 0.01: tanh (90%)"), (0.2, "At most 20%")]
 )

@@ -35,18 +35,21 @@ def activations(folder: Path) -> Section | None:
 
 
 def _dead(line: dict[str, Any]) -> list[str]:
+    """Only a whole validation set tells the dead from those that are silent on some images."""
     rectified = [row for row in line["layers"] if row["units"]]
     if not rectified:
         return []
+    state, kind = ("dead", "validation") if line["data"] == "validation" else ("silent", "training")
     units, dead = sum(row["units"] for row in rectified), sum(len(row["dead"]) for row in rectified)
-    every = f"at every position of all {line['images']:,} {'validation' if line['data'] == 'validation' else ''} images"
     if not dead:
-        return [f"No ReLU is dead: each of the {units:,} units is above 0 somewhere in the {line['images']:,} images."]
+        return [
+            f"No ReLU is {state}: each of the {units:,} units is above 0 in some of {line['images']:,} {kind} images."
+        ]
     worst = sorted((row for row in rectified if row["dead"]), key=lambda row: -len(row["dead"]) / row["units"])
     names = listed([f"{row['layer']} ({len(row['dead'])} of {row['units']})" for row in worst])
     return [
-        f"{dead:,} of {units:,} ReLU units are dead, 0 {' '.join(every.split())}: {names}. A dead unit passes "
-        "no gradient on: a lower learning rate, or leaky ReLUs, keep units alive."
+        f"{dead:,} of {units:,} ReLU units are {state}, 0 at every position of all {line['images']:,} {kind} images: "
+        f"{names}. Such a unit passes no gradient on: a lower learning rate, or leaky ReLUs, keep units alive."
     ]
 
 
