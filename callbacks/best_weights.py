@@ -60,19 +60,19 @@ class BestWeights(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
         if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
-            file = f"epoch-{epoch + 1:04d}.npz"
-            entry: dict[str, Any] = {"file": file, "epoch": epoch + 1, "value": value}
+            entry = _entry(epoch + 1, value)
             ranked = sorted([*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"]))
             self.kept = ranked[: self.top]
-            self._snapshots.write(self.model, weights, file, self.kept)
+            self._snapshots.write(self.model, weights, entry["file"], self.kept)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns which epochs are kept."""
-        return {"kept": [dict(entry) for entry in self.kept]}
+        """Returns the values of the epochs that are kept, best first."""
+        return {"kept": {str(entry["epoch"]): entry["value"] for entry in self.kept}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned, except epochs whose file is gone: what pushed it out comes again."""
-        self.kept = [dict(entry) for entry in state["kept"] if self._snapshots.has(entry)]
+        entries = [_entry(int(epoch), float(value)) for epoch, value in state["kept"].items()]
+        self.kept = [entry for entry in entries if self._snapshots.has(entry)]
 
     @staticmethod
     def load(folder: str | os.PathLike[str], model: Any, *, rank: int = 1) -> dict[str, Any]:
@@ -87,3 +87,7 @@ class BestWeights(keras.callbacks.Callback):
         losses = [loss for name, loss in logs.items() if name.endswith("loss")]
         weights = evaluated_weights(self) if all(map(math.isfinite, losses)) else None
         return weights if weights and all(np.isfinite(weight).all() for weight in weights) else None
+
+
+def _entry(epoch: int, value: float) -> dict[str, Any]:
+    return {"file": f"epoch-{epoch:04d}.npz", "epoch": epoch, "value": value}
