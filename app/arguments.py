@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 import yaml
 
+from app import runs
 from app.config import Config
 from app.errors import UsageError, suggestion
 from app.storage import check_new_png
 
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
+_INHERITED = ("dataset", "data_dir", "model", "norm", "activation", "image_size")
 _FLAG_COLUMNS = 28  # of the help
 
 _EXAMPLES = """\
@@ -156,7 +158,17 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         layers += _tokens(flatten(read_yaml(Path(own.config)), own.config))
     if layers:
         config, _ = _parsed(parser, layers + arguments)
+    if config.init_from is not None:
+        config, _ = _parsed(parser, _inherited(config.init_from) + layers + arguments)
     return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=print_config)
+
+
+def _inherited(where: str) -> list[str]:
+    """What a run takes over from the finished one that it starts from where nothing else is given, as flags."""
+    source = runs.find(where)
+    source.check_finished()
+    config = read_config_file(source.folder / "config.yaml").to_dict()
+    return _tokens({key: config[key] for key in _INHERITED} | {"learning_rate": source.last_rate()})
 
 
 def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace, Config]:

@@ -43,6 +43,7 @@ class Checkpoints(keras.callbacks.Callback):
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
         identity: values that a checkpoint must share with the run that resumes it.
+        first: whether to save before the first step, too: a resumed run then needs nothing that it was started from.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Checkpoints(keras.callbacks.Callback):
         position: Position,
         stopping: Callable[[], bool],
         identity: dict[str, Any],
+        first: bool = False,
     ) -> None:
         super().__init__()
         self._folder, self._seconds, self._position = folder, seconds, position
-        self._stopping, self._identity = stopping, identity
+        self._stopping, self._identity, self._first = stopping, identity, first
         self._resumed: Checkpoint | None = None
         self._others: list[Any] = []
         self._epoch, self._step, self._ended = 0, 0, False
@@ -80,11 +82,13 @@ class Checkpoints(keras.callbacks.Callback):
         return before + time.monotonic() - self._began
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Gives callbacks the state they had when the checkpoint was made."""
+        """Gives callbacks the state they had when the checkpoint was made, or saves the beginning."""
         self._began = self._saved = self._stepped = time.monotonic()
         if self._resumed:
             for callback in self._others:
                 callback.set_state(self._resumed.callbacks[_name(callback)])
+        elif self._first:
+            self.save()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Moves the data to the epoch, and within it to where the checkpoint stood."""
