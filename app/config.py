@@ -23,9 +23,9 @@ class Config:
         norm: batch, layer, weight, normprop or none (null: the model's own)
         activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
         weights: a weights file of keras.applications to start from, for the models that come from there
-        init_from: a finished run, by its folder or its name under runs/, to start from the weights of (from nothing else
-            of it: --resume restores everything); unless given, dataset, data_dir, model, norm, activation and
-            image_size are that run's, and learning_rate is its last one
+        init_from: a finished run, by its folder or its name under runs/, from whose weights to start (and nothing else:
+            --resume restores everything); unless given, dataset, data_dir, model, norm, activation and image_size are
+            that run's, and learning_rate is its last one
         epochs: passes over the training images
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)

@@ -1,6 +1,7 @@
 """Keras callbacks, one a file; each is usable alone with any Keras model."""
 
 from callbacks.early_stopping import EarlyStopping
+from callbacks.freezing import Freezing
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.nan_guard import NanGuard, NonFiniteError
 from callbacks.plateau_decay import PlateauDecay
@@ -13,6 +14,7 @@ from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
     "EarlyStopping",
+    "Freezing",
     "GradientClipping",
     "NanGuard",
     "NonFiniteError",

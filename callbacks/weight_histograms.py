@@ -41,6 +41,7 @@ class WeightHistograms(keras.callbacks.Callback):
         self.log_dir, self.batch, self.every = os.fspath(log_dir), batch, every
         self._writer: Any = None
         self._differentiate: Any = None
+        self._differentiated: list[int] = []  # the variables it is for
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
@@ -78,8 +79,9 @@ class WeightHistograms(keras.callbacks.Callback):
         # compute_loss moves the trackers of models with several outputs, and a layer may count its calls.
         changeable = [*model.non_trainable_variables, *model.metrics_variables]
         before = [variable.numpy() for variable in changeable]
-        if self._differentiate is None:
-            self._differentiate = tf.function(self._sum_over_replicas)
+        trained = [id(variable) for variable in model.trainable_variables]
+        if self._differentiate is None or self._differentiated != trained:  # Freezing changes them between epochs
+            self._differentiate, self._differentiated = tf.function(self._sum_over_replicas), trained
         gradients = self._differentiate()
         for variable, value in zip(changeable, before, strict=True):
             variable.assign(value)

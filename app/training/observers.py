@@ -22,6 +22,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     return [
         *rate_callbacks(config, setup.batches.steps),
+        *freezing(config.optim),
         clipping(config.optim),
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
@@ -29,6 +30,11 @@ def observers(setup: Setup, run: Run) -> list[Any]:
         callbacks.Progress(images_per_epoch=len(split)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def freezing(optim: Optim) -> list[Any]:
+    """What leaves weights untrained where that was asked for."""
+    return [] if optim.frozen is None else [callbacks.Freezing(optim.frozen, every=optim.unfreeze_every)]
 
 
 def clipping(optim: Optim) -> Any:

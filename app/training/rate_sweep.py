@@ -11,7 +11,7 @@ import tensorflow as tf
 from app.config import Config
 from app.errors import TrainingFailed
 from app.training.curvature import largest_curvature
-from app.training.observers import clipping
+from app.training.observers import clipping, freezing
 from app.training.setup import Setup, set_up, start
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
@@ -51,6 +51,10 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     start(setup)
     variables = [*setup.model.variables, *setup.model.optimizer.variables]
     first = [variable.numpy() for variable in variables]
+    for freeze in freezing(config.optim):
+        freeze.set_model(setup.model)
+        freeze.on_train_begin()
+        freeze.on_epoch_begin(0)
     courses, curvature = [], _curvature(setup)
     clip = clipping(config.optim)
     clip.set_model(setup.model)

@@ -18,7 +18,7 @@ from app.trained import build_model
 from app.training.devices import prepare, scope
 from app.training.losses import class_weights, criterion
 from app.training.optimizers import make_optimizer
-from app.training.optimizers.penalties import decayed, penalize
+from app.training.optimizers.penalties import decayed, matching, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.steps import Classifier
 from app.training.warm_start import Origin, standardised_like, take_over
@@ -63,12 +63,15 @@ def set_up(config: Config, run: Run | None = None) -> Setup:
 
 
 def _check_patterns(config: Config) -> None:
-    """Refuses regular expressions that match no weight before any data is read."""
-    row = models.ZOO.get(config.model)
-    if row is not None and (config.optim.decays or config.optim.rates):
+    """Refuses regular expressions that match no weight, or freeze them all, before any data is read."""
+    row, optim = models.ZOO.get(config.model), config.optim
+    if row is not None and (optim.decays or optim.rates or optim.frozen is not None):
         net = models.build(config.model, row.input_shape, row.num_classes, options=config.model_options)
-        decayed(net, config.optim.decays)
-        rate_factors(net, config.optim)
+        decayed(net, optim.decays)
+        rate_factors(net, optim)
+        frozen = [] if optim.frozen is None else matching(net, optim.frozen, "optim.frozen")
+        if len(frozen) == len(net.trainable_weights):
+            raise UsageError(f"optim.frozen: {optim.frozen!r} leaves nothing of {config.model} to train; freeze less")
 
 
 def start(setup: Setup) -> Origin | None:

@@ -19,7 +19,7 @@ from app.signals import STOP
 from app.trained import publish_weights
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.observers import observers
+from app.training.observers import freezing, observers
 from app.training.schedules import arithmetic
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
@@ -85,7 +85,9 @@ def dry_run(config: Config) -> None:
     origin = start(setup)
     model, steps = setup.model, setup.batches.steps
     clock = _Clock()
-    fitted = Callbacks([callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2)
+    fitted = Callbacks(
+        [*freezing(config.optim), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
+    )
     model.fit(
         setup.batches.dataset(setup.strategy),
         steps_per_epoch=min(2, steps),

@@ -1,0 +1,102 @@
+"""Weights that are not trained, for good or until it is their turn."""
+
+import re
+from typing import Any
+
+import keras
+
+from callbacks.parts.backend import require_tensorflow
+from callbacks.parts.failure import undo_on_failure
+
+
+class Freezing(keras.callbacks.Callback):
+    """Leaves the weights alone whose path, such as `stem_conv/kernel`, a regular expression finds; then thaws them.
+
+    A layer all of whose trainable weights are frozen is not trainable: batch norm there uses its moving statistics and
+    leaves them as they are. Dropout goes on: it is noise for what learns above. Below the lowest weight that is trained
+    no gradient is computed. The optimizer has to be built with all weights, frozen ones included; the place of their
+    momenta then never changes. What was trainable before is so again when training ends.
+
+    With `every`, the topmost frozen layer joins after each so many epochs, as in ULMFiT (Howard and Ruder 2018,
+    arXiv:1801.06146, section 3.3). A layer here is one with a kernel, and what normalises its output. What is frozen
+    follows from the epoch alone, so that a resumed training needs no state.
+
+    Args:
+        pattern: the regular expression, searched for in every path.
+        every: epochs until the first frozen layer is trained, and from each one to the next; None: they never are.
+
+    Raises:
+        ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all that is trained.
+    """
+
+    def __init__(self, pattern: str, *, every: int | None = None) -> None:
+        super().__init__()
+        if every is not None and every < 1:
+            raise ValueError(f"every must be at least 1 epoch, got {every}.")
+        self.pattern, self.every = pattern, every
+        self._parts: list[list[Any]] = []  # the frozen weights of each layer with a kernel, from the lowest up
+        self._frozen: int | None = None  # how many of these are frozen now
+        self._found: tuple[Any, list[tuple[Any, bool]]] | None = None  # the model, what was trainable in it before
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Finds the weights."""
+        require_tensorflow("Freezing", "set trainable of the layers before compiling instead")
+        self._release()
+        layers = self.model._flatten_layers(include_self=False)
+        self._parts = _parts(self.model, self.pattern)
+        self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]
+        undo_on_failure(self, self._release)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Freezes what is not to be trained yet."""
+        thawed = epoch // self.every if self.every else 0
+        frozen = max(0, len(self._parts) - thawed)
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self._unfreeze()
+            _freeze(self.model, {id(weight) for part in self._parts[:frozen] for weight in part})
+            # Not the instance's function, which GradientClipping takes for the beginning of the next fit.
+            type(self.model).make_train_function(self.model, force=True)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Makes everything trainable that was so before."""
+        self._release()
+
+    def _unfreeze(self) -> None:
+        for member, trainable in self._found[1] if self._found else []:
+            member.trainable = trainable  # layers first: they set those of their weights, too
+
+    def _release(self) -> None:
+        if self._found is not None:
+            self._unfreeze()
+            self._found[0].train_function = None
+        self._found = self._frozen = None
+
+
+def _parts(model: keras.Model, pattern: str) -> list[list[Any]]:
+    """The weights whose path matches, statistics included: a part for each layer with a kernel, from the lowest up."""
+    found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
+    if not found or len(found) == len(model.trainable_weights):
+        some = ", ".join(weight.path for weight in model.trainable_weights[:3])
+        amount = "every weight" if found else "none of the weights"
+        raise ValueError(f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ...")
+    parts: list[list[Any]] = [[]]
+    last = None
+    for weight in model.weights:
+        layer = weight.path.rpartition("/")[0]
+        if weight.path.endswith("kernel") and layer != last:
+            parts.append([])
+            last = layer
+        if re.search(pattern, weight.path):
+            parts[-1].append(weight)
+    return [part for part in parts if part]
+
+
+def _freeze(model: keras.Model, frozen: set[int]) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        own = {id(weight) for weight in layer.weights}
+        if own & frozen and {id(weight) for weight in layer.trainable_weights} <= frozen:
+            layer.trainable = False
+    for weight in model.weights:
+        if id(weight) in frozen:
+            weight.trainable = False
