@@ -14,8 +14,8 @@ class Freezing(keras.callbacks.Callback):
 
     A layer all of whose trainable weights are frozen is not trainable: batch norm there uses its moving statistics and
     leaves them as they are. Dropout goes on: it is noise for what learns above. Below the lowest weight that is trained
-    no gradient is computed. The optimizer has to be built with all weights, frozen ones included; the place of their
-    momenta then never changes. What was trainable before is so again when training ends.
+    no gradient is computed. The optimizer has momenta of frozen weights, too, which wait. What was trainable before is
+    so again when training ends.
 
     With `every`, the topmost frozen layer joins after each so many epochs, as in ULMFiT (Howard and Ruder 2018,
     arXiv:1801.06146, section 3.3). A layer here is one with a kernel, and what normalises its output. What is frozen
@@ -46,6 +46,9 @@ class Freezing(keras.callbacks.Callback):
         self._parts = _parts(self.model, self.pattern)
         self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]
         undo_on_failure(self, self._release)
+        if not self.model.optimizer.built:
+            with self.model.distribute_strategy.scope():
+                self.model.optimizer.build(self.model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Freezes what is not to be trained yet."""

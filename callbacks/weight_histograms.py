@@ -40,15 +40,14 @@ class WeightHistograms(keras.callbacks.Callback):
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
         self.log_dir, self.batch, self.every = os.fspath(log_dir), batch, every
         self._writer: Any = None
-        self._differentiate: Any = None
-        self._differentiated: list[int] = []  # the variables it is for
+        self._differentiate: dict[tuple[int, ...], Any] = {}  # by the ids of the variables that are trained
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         if self.batch is not None:
             require_tensorflow("WeightHistograms with a batch", "leave the batch out: weights are written all the same")
         self._close()
-        self._differentiate = None  # another model, perhaps
+        self._differentiate = {}  # another model, perhaps
         undo_on_failure(self, self._close)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -79,10 +78,8 @@ class WeightHistograms(keras.callbacks.Callback):
         # compute_loss moves the trackers of models with several outputs, and a layer may count its calls.
         changeable = [*model.non_trainable_variables, *model.metrics_variables]
         before = [variable.numpy() for variable in changeable]
-        trained = [id(variable) for variable in model.trainable_variables]
-        if self._differentiate is None or self._differentiated != trained:  # Freezing changes them between epochs
-            self._differentiate, self._differentiated = tf.function(self._sum_over_replicas), trained
-        gradients = self._differentiate()
+        trained = tuple(map(id, model.trainable_variables))  # which Freezing changes between epochs
+        gradients = self._differentiate.setdefault(trained, tf.function(self._sum_over_replicas))()
         for variable, value in zip(changeable, before, strict=True):
             variable.assign(value)
         return gradients.items()

@@ -19,6 +19,7 @@ Y = (X.sum(axis=1) > 0).astype("int32")
 # Each with settings under which training is to go as if it were not there, but with all its hooks at work.
 QUIET = {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
+    "Freezing": lambda folder: callbacks.Freezing("idle", every=1),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
     "NanGuard": lambda folder: callbacks.NanGuard(),
     "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=99),
@@ -79,7 +80,9 @@ def through_files(state):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    inputs = keras.Input((3,))
+    idle = keras.layers.Dense(2, name="idle")(inputs)  # its gradient is 0: frozen or not, it stays as it is
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs) + 0.0 * idle)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
     model.first_weights = [np.array(weight) for weight in model.get_weights()]

@@ -107,6 +107,7 @@ def _all_case():
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
             callbacks.TrainingLog(folder),
+            callbacks.Freezing("bias", every=2),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,
