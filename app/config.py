@@ -4,12 +4,23 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping
-from app.settings.checks import check, is_number
+from app.settings import Augment, Data, Emphasis, Objective, Optim, Schedule, Stopping
+from app.settings.checks import check, duration, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-__all__ = ["Augment", "Config", "Data", "Objective", "Optim", "Precision", "Schedule", "Stopping", "is_name"]
+__all__ = [
+    "Augment",
+    "Config",
+    "Data",
+    "Emphasis",
+    "Objective",
+    "Optim",
+    "Precision",
+    "Schedule",
+    "Stopping",
+    "is_name",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,8 @@ class Config:
             --resume restores everything); unless given, dataset, data_dir, model, norm, activation and image_size are
             that run's, and learning_rate is its last one
         epochs: passes over the training images
+        budget: time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which only tell the
+            schedule's proportions then (null: none)
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)
         optimizer: sgd, adam, adagrad, rmsprop, adaptivegain or the name of another Keras optimizer
@@ -36,6 +49,8 @@ class Config:
         precision: float32, mixed_bfloat16 or mixed_float16
         name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
         checkpoint_seconds: at most so many seconds of work are lost when the process is killed
+        nan_policy: stop at the first number that is not finite, or rollback: go on from the last checkpoint with a
+            tenth of the rate, at most 3 times
         deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)
     """
 
@@ -47,6 +62,7 @@ class Config:
     weights: str | None = None
     init_from: str | None = None
     epochs: int = 30
+    budget: str | None = None
     batch_size: int = 64
     learning_rate: float = 0.1
     optimizer: str = "sgd"
@@ -56,6 +72,7 @@ class Config:
     precision: Precision = "float32"
     name: str | None = None
     checkpoint_seconds: float = 60.0
+    nan_policy: Literal["stop", "rollback"] = "stop"
     deterministic: bool | None = None
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)
@@ -63,17 +80,41 @@ class Config:
     optim: Optim = field(default_factory=Optim)
     stopping: Stopping = field(default_factory=Stopping)
     data: Data = field(default_factory=Data)
+    emphasis: Emphasis = field(default_factory=Emphasis)
 
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
         check(self.init_from is None or self.weights is None, "init_from", "null with weights", self.init_from)
         check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
+        budget = self.budget
+        check(budget is None or bool(duration(budget)), "budget", "a duration such as 90s, 10m or 1h30m", budget)
         check(1 <= self.batch_size <= 1_000_000, "batch_size", "from 1 to 1000000", self.batch_size)
         check(
             is_number(self.learning_rate, 0) and self.learning_rate > 0,
             "learning_rate",
             "above 0",
             self.learning_rate,
+        )
+        check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        size = self.image_size
+        check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
+        check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
+        check(
+            self.name is None or is_name(self.name),
+            "name",
+            "letters, digits, '.', '_' or '-' (at most 64)",
+            self.name,
+        )
+        check(is_number(self.checkpoint_seconds, 0), "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Settings that must suit one another."""
+        check(
+            self.batch_size % self.devices == 0,
+            "batch_size",
+            f"a multiple of the {self.devices} devices",
+            self.batch_size,
         )
         last, in_steps = max(self.schedule.milestones or [0]), self.schedule.unit == "steps"
         check(in_steps or last < self.epochs, "schedule.milestones", f"below the {self.epochs} epochs", last)
@@ -83,23 +124,14 @@ class Config:
             f"below the {self.epochs} epochs",
             self.schedule.warm_up,
         )
-        check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        size = self.image_size
-        check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
-        check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
+        emphasis, order = self.emphasis, self.data.order
         check(
-            self.batch_size % self.devices == 0,
-            "batch_size",
-            f"a multiple of the {self.devices} devices",
-            self.batch_size,
+            emphasis.by is None or emphasis.start < self.epochs,
+            "emphasis.start",
+            f"below the {self.epochs} epochs",
+            emphasis.start,
         )
-        check(
-            self.name is None or is_name(self.name),
-            "name",
-            "letters, digits, '.', '_' or '-' (at most 64)",
-            self.name,
-        )
-        check(is_number(self.checkpoint_seconds, 0), "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+        check(emphasis.by != "sampler" or order == "shuffled", "data.order", "shuffled with emphasis.by sampler", order)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""
@@ -110,6 +142,16 @@ class Config:
         """What the model is to have instead of its own."""
         chosen = {"norm": self.norm, "activation": self.activation}
         return {key: value for key, value in chosen.items() if value is not None}
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Time for the whole command; None where epochs decide."""
+        return None if self.budget is None else duration(self.budget)
+
+    @property
+    def extent(self) -> str:
+        """How long it trains, in words."""
+        return f"{self.epochs} epochs" if self.budget is None else f"a budget of {self.budget}"
 
     @property
     def peak_rate(self) -> float:

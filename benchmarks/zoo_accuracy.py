@@ -14,10 +14,10 @@ sittings. Without the name of a study it prints what there is. The studies:
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from runs import trained
 
 ONE_CYCLE = "--schedule.shape one_cycle --optim.weight-decay 0.0005"
 MNIST = f"--dataset mnist --epochs 20 --batch-size 64 --learning-rate 0.1 --augment.pad-crop 2 {ONE_CYCLE}"
@@ -39,17 +39,6 @@ STUDIES = {
     },
 }
 ONE_SEED = ("families",)
-
-
-def train(folder: Path, name: str, options: str, seed: int) -> None:
-    """Trains a run that is not there, goes on with one that was stopped, leaves one that has finished."""
-    run = Path("runs") / f"{name}-{seed}"
-    fresh = ["--name", run.name, "--seed", str(seed), *options.split()]
-    begun = (folder / run / "config.yaml").exists()
-    command = ["train", "--resume", str(run)] if begun else ["train", *fresh]
-    if not (folder / run / "result.json").exists():
-        print(f"epochal {' '.join(command)}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "app", *command], cwd=folder, check=True)
 
 
 def rows(folder: Path) -> Iterator[str]:
@@ -78,7 +67,7 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     for seed in range(1 if asked.study in ONE_SEED else asked.seeds):
         for name, options in STUDIES.get(asked.study, {}).items():
-            train(asked.folder, name, options, seed)
+            trained(asked.folder, f"{name}-{seed}", f"--seed {seed} {options}")
     print("| command | seeds | test accuracy | worst | training |\n|---|---|---|---|---|")
     for row in rows(asked.folder):
         print(row)

@@ -1,5 +1,6 @@
 """Keras callbacks, one a file; each is usable alone with any Keras model."""
 
+from callbacks.budget import Budget
 from callbacks.early_stopping import EarlyStopping
 from callbacks.freezing import Freezing
 from callbacks.gradient_clipping import GradientClipping
@@ -13,6 +14,7 @@ from callbacks.training_log import TrainingLog
 from callbacks.weight_histograms import WeightHistograms
 
 __all__ = [
+    "Budget",
     "EarlyStopping",
     "Freezing",
     "GradientClipping",

@@ -1,12 +1,12 @@
 """Weights that are not trained, for good or until it is their turn."""
 
-import re
 from typing import Any
 
 import keras
 
 from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 
 
 class Freezing(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class Freezing(keras.callbacks.Callback):
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
         self.pattern, self.every = pattern, every
         self._parts: list[list[Any]] = []  # the frozen weights of each layer with a kernel, from the lowest up
-        self._frozen: int | None = None  # how many of these are frozen now
+        self._frozen: list[Any] | None = None  # those of them that are frozen now
         self._found: tuple[Any, list[tuple[Any, bool]]] | None = None  # the model, what was trainable in it before
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -43,7 +43,7 @@ class Freezing(keras.callbacks.Callback):
         require_tensorflow("Freezing", "set trainable of the layers before compiling instead")
         self._release()
         layers = self.model._flatten_layers(include_self=False)
-        self._parts = _parts(self.model, self.pattern)
+        self._parts = frozen_parts(self.model, self.pattern)
         self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]
         undo_on_failure(self, self._release)
         if not self.model.optimizer.built:
@@ -52,12 +52,11 @@ class Freezing(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Freezes what is not to be trained yet."""
-        thawed = epoch // self.every if self.every else 0
-        frozen = max(0, len(self._parts) - thawed)
-        if frozen != self._frozen:
+        frozen = frozen_in(epoch, self._parts, self.every)
+        if self._frozen is None or len(frozen) != len(self._frozen):
             self._frozen = frozen
             self._unfreeze()
-            _freeze(self.model, {id(weight) for part in self._parts[:frozen] for weight in part})
+            freeze(self.model, frozen)
             # Not the instance's function, which GradientClipping takes for the beginning of the next fit.
             type(self.model).make_train_function(self.model, force=True)
 
@@ -74,32 +73,3 @@ class Freezing(keras.callbacks.Callback):
             self._unfreeze()
             self._found[0].train_function = None
         self._found = self._frozen = None
-
-
-def _parts(model: keras.Model, pattern: str) -> list[list[Any]]:
-    """The weights whose path matches, statistics included: a part for each layer with a kernel, from the lowest up."""
-    found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
-    if not found or len(found) == len(model.trainable_weights):
-        some = ", ".join(weight.path for weight in model.trainable_weights[:3])
-        amount = "every weight" if found else "none of the weights"
-        raise ValueError(f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ...")
-    parts: list[list[Any]] = [[]]
-    last = None
-    for weight in model.weights:
-        layer = weight.path.rpartition("/")[0]
-        if weight.path.endswith("kernel") and layer != last:
-            parts.append([])
-            last = layer
-        if re.search(pattern, weight.path):
-            parts[-1].append(weight)
-    return [part for part in parts if part]
-
-
-def _freeze(model: keras.Model, frozen: set[int]) -> None:
-    for layer in model._flatten_layers(include_self=False):
-        own = {id(weight) for weight in layer.weights}
-        if own & frozen and {id(weight) for weight in layer.trainable_weights} <= frozen:
-            layer.trainable = False
-    for weight in model.weights:
-        if id(weight) in frozen:
-            weight.trainable = False

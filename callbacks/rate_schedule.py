@@ -19,20 +19,28 @@ class RateSchedule(keras.callbacks.Callback):
         rate: what the shape is relative to.
         shape: a pure function of the step (from 0), such as those of `callbacks.schedules`.
         steps: how many of the first steps it holds for, for a warm-up before another callback; None: for all.
+        position: what tells the step instead of the optimizer's count, for a course that follows the clock.
 
     Raises:
         ValueError: a rate that is not positive, or (when training begins) an optimizer with its own schedule.
     """
 
-    def __init__(self, rate: float, shape: Callable[[int], float], *, steps: int | None = None) -> None:
+    def __init__(
+        self,
+        rate: float,
+        shape: Callable[[int], float],
+        *,
+        steps: int | None = None,
+        position: Callable[[], int] | None = None,
+    ) -> None:
         super().__init__()
         if not 0 < rate < math.inf:
             raise ValueError(f"rate must be above 0, got {rate}.")
-        self.rate, self.shape, self.steps = rate, shape, steps
+        self.rate, self.shape, self.steps, self.position = rate, shape, steps, position
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the step's rate."""
-        step = int(self.model.optimizer.iterations.numpy())
+        step = self.position() if self.position else int(self.model.optimizer.iterations.numpy())
         if self.steps is None or step < self.steps:
             set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
 

@@ -39,6 +39,7 @@ def main(folder: Path, names: list[str]) -> None:
             refused(model, callbacks.GradientClipping(1.0)),
             refused(model, callbacks.Freezing("kernel")),
             refused(model, callbacks.WeightHistograms(folder, batch=data)),
+            refused(model, callbacks.NanGuard(keep_state=True)),
         )
         np.savez(folder / f"{name}.npz", answers=answers, loss=history.history["loss"][0], refused=refusal)
 
@@ -56,6 +57,7 @@ def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
 def observers() -> list[keras.callbacks.Callback]:
     """Every callback that is Keras code alone."""
     return [
+        callbacks.Budget(3600),
         callbacks.NanGuard(),
         callbacks.EarlyStopping("val_loss", patience=1),
         callbacks.Progress(),

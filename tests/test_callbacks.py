@@ -18,10 +18,11 @@ Y = (X.sum(axis=1) > 0).astype("int32")
 
 # Each with settings under which training is to go as if it were not there, but with all its hooks at work.
 QUIET = {
+    "Budget": lambda folder: callbacks.Budget(1e6),
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "Freezing": lambda folder: callbacks.Freezing("idle", every=1),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
-    "NanGuard": lambda folder: callbacks.NanGuard(),
+    "NanGuard": lambda folder: callbacks.NanGuard(keep_state=True),
     "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=99),
     "Progress": lambda folder: callbacks.Progress(images_per_epoch=24, stream=io.StringIO()),
     "RateSchedule": lambda folder: callbacks.RateSchedule(0.1, lambda step: 1.0),
@@ -39,7 +40,16 @@ ACTIVE = QUIET | {
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
     "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-STATEFUL = {"EarlyStopping", "GradientClipping", "PlateauDecay", "Progress", "StepDecay", "StuckDecay", "TrainingLog"}
+STATEFUL = {
+    "Budget",
+    "EarlyStopping",
+    "GradientClipping",
+    "PlateauDecay",
+    "Progress",
+    "StepDecay",
+    "StuckDecay",
+    "TrainingLog",
+}
 
 
 def classes():
@@ -75,6 +85,12 @@ def through_files(state):
         with np.load(file, allow_pickle=False) as loaded:
             numbers[name] = [loaded[key] for key in loaded.files]
     return numbers
+
+
+@pytest.fixture(autouse=True)
+def clock_stands_still(monkeypatch):
+    """States that hold times can then be equal."""
+    monkeypatch.setattr("callbacks.budget.monotonic", lambda: 0.0)
 
 
 @pytest.fixture(scope="module")

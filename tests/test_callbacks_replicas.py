@@ -102,6 +102,7 @@ def _all_case():
     early, stream = callbacks.EarlyStopping(patience=2), io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         every = [
+            callbacks.Budget(3600),
             callbacks.StepDecay(every=2),
             callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
             callbacks.PlateauDecay(),
@@ -111,7 +112,7 @@ def _all_case():
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,
-            callbacks.NanGuard(),
+            callbacks.NanGuard(keep_state=True),
             callbacks.Progress(monitor="val_loss", stream=stream),
         ]
         assert {type(item).__name__ for item in every} | {"NonFiniteError"} == set(callbacks.__all__)

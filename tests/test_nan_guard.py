@@ -82,3 +82,63 @@ def test_a_real_fit_ends_with_the_error():
     x[5] = NAN
     with pytest.raises(NonFiniteError, match="at step 3 of epoch 1 "):
         model.fit(x, x[:, :1], batch_size=2, shuffle=False, verbose=0, callbacks=[NanGuard()])
+
+
+def kept_by(model, x, y, **options):
+    """The error of a real fit that ends with one."""
+    with pytest.raises(NonFiniteError) as caught:
+        model.fit(x, y, batch_size=2, shuffle=False, verbose=0, callbacks=[NanGuard(keep_state=True)], **options)
+    return caught.value
+
+
+@pytest.fixture
+def regression():
+    """A model with dropout (whose random state is an integer), normalisation and a metric; and what it fits."""
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    return model, np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+
+
+def values(model):
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable.numpy() for variable in model.variables if id(variable) not in metrics]
+
+
+def test_keeps_the_state_before_the_step_that_went_wrong(regression):
+    model, x = regression
+    x[5], before = NAN, []
+    copies = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: before.append(values(model)))
+    with pytest.raises(NonFiniteError) as caught:
+        model.fit(x, x[:, :1], batch_size=2, shuffle=False, verbose=0, callbacks=[copies, NanGuard(keep_state=True)])
+    kept = caught.value.kept
+    assert (kept.epoch, kept.step, kept.learning_rate) == (0, 2, pytest.approx(0.1))
+    assert [value.dtype for value in kept.values] == [value.dtype for value in before[2]]
+    for left, right in zip(kept.values, before[2], strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert "gamma" in {path.rsplit("/", 1)[-1] for path in caught.value.spoilt}
+
+
+def test_an_update_that_went_wrong_is_told_from_the_step_that_shows_it(regression):
+    model, x = regression
+    model.optimizer.learning_rate, first = 3e38, values(model)
+    error = kept_by(model, 1e4 * x, 1e9 * x[:, :1])
+    assert (error.quantity, error.step, error.kept.step) == ("loss", 1, 0)
+    for left, right in zip(error.kept.values, first, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_validation_that_went_wrong_comes_after_the_last_step(regression):
+    model, x = regression
+    error = kept_by(model, x, x[:, :1], validation_data=(x * NAN, x[:, :1]))
+    assert (error.quantity, error.kept.step, error.spoilt) == ("val_loss", 4, [])
+    for left, right in zip(error.kept.values, values(model), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_keeps_nothing_unless_asked_to(regression):
+    model, x = regression
+    with pytest.raises(NonFiniteError) as caught:
+        model.fit(x * NAN, x[:, :1], verbose=0, callbacks=[NanGuard()])
+    assert caught.value.kept is None

@@ -247,5 +247,5 @@ def test_sections_stand_in_the_page_escaped():
     table = (("layer", "dead"), ("<conv>", "3.1 %"))
     section = Section(title="Dead & gone", text="a < b", figures=("<svg></svg>",), table=table)
     page = Page(report_html(report(sections=[section, Section(title="Short", text="only words")])))
-    assert "Dead & gone" in page.text and "a < b" in page.text and "<conv> 3.1 %" in page.text
-    assert "only words" in page.text
+    for words in ("Dead & gone", "a < b", "<conv> 3.1 %", "only words"):
+        assert words in page.text

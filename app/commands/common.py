@@ -1,10 +1,13 @@
 """What every command needs: a parser that tells errors our way, words for the user, TensorFlow when it is time."""
 
 import sys
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any, NoReturn
 
 from app.errors import UsageError
+
+BEGAN = time.monotonic()  # of the program, as far as it can be known
 
 
 class Parser(ArgumentParser):

@@ -36,6 +36,8 @@ def answer(config: Config, plot: Path | None) -> str:
     title = f"{config.schedule.shape}, {config.epochs} epochs, learning rate {arithmetic(config)}"
     if config.schedule.shape in ("plateau", "stuck"):
         say(f"{config.schedule.shape} drops the rate when training says so: this is the course without a drop")
+    if config.nan_policy == "rollback":
+        say("each rollback divides the rates that follow it by ten: this is the course without one")
     if plot:
         _draw(plot, rates, steps, title)
         say(f"drawn in {plot}")

@@ -3,7 +3,8 @@
 from typing import Any
 
 from app import arguments, runs
-from app.commands.common import load_tensorflow, say
+from app.commands import preflight
+from app.commands.common import BEGAN, load_tensorflow, say
 from app.data.ready import check_data
 
 
@@ -19,7 +20,7 @@ def run(words: list[str], verbosity: int) -> int:
     if asked.resume is not None:
         return _resume(asked.resume, verbosity)
     config = asked.config
-    say(f"epochal train: {config.model} on {config.dataset}, {config.epochs} epochs; loading TensorFlow ...")
+    say(f"epochal train: {config.model} on {config.dataset}, {config.extent}; loading TensorFlow ...")
     config = check_data(config)
     if verbosity:
         say(runs.dump(config.to_dict()))
@@ -28,8 +29,12 @@ def run(words: list[str], verbosity: int) -> int:
 
     if asked.dry_run:
         train.dry_run(config)
+    elif asked.overfit_batches:
+        preflight.overfit(config, asked.overfit_batches)
+    elif asked.sample_ladder:
+        preflight.ladder(config)
     else:
-        _finish(train.train(config))
+        _finish(train.train(preflight.pilot(config) if asked.pilot else config, BEGAN))
     return 0
 
 
@@ -45,7 +50,7 @@ def _resume(where: str, verbosity: int) -> int:
         load_tensorflow(verbosity)
         from app.training import train
 
-        train.resume(run, config)
+        train.resume(run, config, BEGAN)
     _finish(run)
     return 0
 

@@ -26,6 +26,7 @@ class Training:
     rows: list[dict[str, Any]]
     best_epoch: int | None
     seconds: float
+    rollbacks: int = 0
 
 
 def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarray, Evaluation]:
@@ -67,6 +68,7 @@ def _result(model: Any, training: Training, validation: Evaluation, test: Evalua
         "seed": training.config.seed,
         "epochs": len(training.rows),
         "best_epoch": training.best_epoch,
+        "rollbacks": training.rollbacks,
         **validation.figures("validation_"),
         **test.figures("test_"),
         "images_per_second": round(float(np.median(rates)), 1) if rates else None,

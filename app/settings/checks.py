@@ -22,3 +22,12 @@ def is_pattern(text: str) -> bool:
     except re.error:
         return False
     return True
+
+
+def duration(text: str) -> float | None:
+    """Seconds in a duration such as 90s, 10m or 1h30m; None where it is none."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if parts is None or not text:
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds

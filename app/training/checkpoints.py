@@ -14,6 +14,7 @@ from app import archive, storage
 from app.data.pipeline import Position
 from app.errors import StorageError
 from app.training import state
+from app.training.schedules import slowed
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -27,6 +28,7 @@ class Checkpoint:
     ended: bool  # training, by its last epoch or by patience; what may be left is evaluation
     elapsed: float
     identity: dict[str, Any]
+    rollbacks: int = 0  # that its learning rate has in it
     arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
@@ -43,7 +45,7 @@ class Checkpoints(keras.callbacks.Callback):
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
         identity: values that a checkpoint must share with the run that resumes it.
-        first: whether to save before the first step, too: a resumed run then needs nothing that it was started from.
+        rollbacks: how often the run went back, each time to a tenth of the rate; None where it never will.
     """
 
     def __init__(
@@ -54,11 +56,11 @@ class Checkpoints(keras.callbacks.Callback):
         position: Position,
         stopping: Callable[[], bool],
         identity: dict[str, Any],
-        first: bool = False,
+        rollbacks: int | None = None,
     ) -> None:
         super().__init__()
         self._folder, self._seconds, self._position = folder, seconds, position
-        self._stopping, self._identity, self._first = stopping, identity, first
+        self._stopping, self._identity, self._rollbacks = stopping, identity, rollbacks
         self._resumed: Checkpoint | None = None
         self._others: list[Any] = []
         self._epoch, self._step, self._ended = 0, 0, False
@@ -73,6 +75,9 @@ class Checkpoints(keras.callbacks.Callback):
         """Puts variables back; callbacks and metrics follow when `fit` has reset them."""
         own = {name: array for name, array in checkpoint.arrays.items() if not name.startswith(state.CALLBACKS)}
         archive.assign(state.variables_of(self.model), own, self._folder)
+        if since := (self._rollbacks or 0) - checkpoint.rollbacks:
+            optimizer = self.model.optimizer
+            optimizer.learning_rate = slowed(float(optimizer.learning_rate.numpy()), since)
         self._resumed = checkpoint
 
     @property
@@ -87,7 +92,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self._resumed:
             for callback in self._others:
                 callback.set_state(self._resumed.callbacks[_name(callback)])
-        elif self._first:
+        else:  # so that what training was started from is never needed again
             self.save()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -105,7 +110,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Saves when it is time, or when a stop was asked for."""
         self._step = batch + 1
-        if self._step == self.params["steps"]:
+        if self._step == self.params["steps"] or self.model.stop_training:
             self._metrics = self._metric_values()  # validation will overwrite them
         if self._due() or self._stopping():
             self.save()
@@ -134,10 +139,11 @@ class Checkpoints(keras.callbacks.Callback):
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})
-        name = f"epoch-{self._epoch:06d}-step-{self._step:08d}"
+        name = _place(self._epoch, self._step)
         if not (self._folder / name).exists():
             place = {"epoch": self._epoch, "step": self._step, "ended": self._ended, "elapsed": self.elapsed}
-            archive.save(self._folder / name, arrays | more, {**place, "identity": self._identity, "callbacks": values})
+            given = {"identity": self._identity, "rollbacks": self._rollbacks or 0}
+            archive.save(self._folder / name, arrays | more, {**place, **given, "callbacks": values})
         for old in _published(self._folder)[_KEPT:]:
             storage.remove_published(old)
         self._saved = time.monotonic()
@@ -180,6 +186,19 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     if published:
         raise StorageError(f"{folder}: every checkpoint is damaged; start the run again with its config.yaml")
     return None
+
+
+def pass_over(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Deletes a checkpoint from which nothing good came, if there is one before it; returns whether it did."""
+    place = folder / _place(checkpoint.epoch, checkpoint.step)
+    if _published(folder)[-1:] == [place]:
+        return False
+    storage.remove_published(place)
+    return True
+
+
+def _place(epoch: int, step: int) -> str:
+    return f"epoch-{epoch:06d}-step-{step:08d}"
 
 
 def _published(folder: Path) -> list[Path]:

@@ -15,16 +15,18 @@ from app.training.setup import Setup
 _HISTOGRAM_IMAGES = 64
 
 
-def observers(setup: Setup, run: Run) -> list[Any]:
-    """The callbacks whose order does not matter, ahead of those that keep and save."""
+def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
+    """The callbacks that come before those that keep and save; `budget` is the first of them, or None."""
     config, split = setup.config, setup.dataset.train
     first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
     images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
     return [
-        *rate_callbacks(config, setup.batches.steps),
+        *([budget] if budget else []),
+        *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         *freezing(config.optim),
         clipping(config.optim),
-        callbacks.NanGuard(),
+        callbacks.NanGuard(keep_state=True),
+        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
         callbacks.Progress(images_per_epoch=len(split)),
@@ -35,6 +37,14 @@ def observers(setup: Setup, run: Run) -> list[Any]:
 def freezing(optim: Optim) -> list[Any]:
     """What leaves weights untrained where that was asked for."""
     return [] if optim.frozen is None else [callbacks.Freezing(optim.frozen, every=optim.unfreeze_every)]
+
+
+def hold_frozen(setup: Setup) -> None:
+    """Freezes what the first epoch would, for steps outside of `fit`; before the train function is made."""
+    for frozen in freezing(setup.config.optim):
+        frozen.set_model(setup.model)
+        frozen.on_train_begin()
+        frozen.on_epoch_begin(0)
 
 
 def clipping(optim: Optim) -> Any:

@@ -11,8 +11,9 @@ import tensorflow as tf
 from app.config import Config
 from app.errors import TrainingFailed
 from app.training.curvature import largest_curvature
-from app.training.observers import clipping, freezing
+from app.training.observers import clipping, hold_frozen
 from app.training.setup import Setup, set_up, start
+from app.training.trial import steps_of, undone
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
 LOW, GOOD, HIGH, DIVERGED = "too low", "good", "too high", "diverged"
@@ -49,22 +50,17 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     """
     setup = set_up(config)
     start(setup)
-    variables = [*setup.model.variables, *setup.model.optimizer.variables]
-    first = [variable.numpy() for variable in variables]
-    for freeze in freezing(config.optim):
-        freeze.set_model(setup.model)
-        freeze.on_train_begin()
-        freeze.on_epoch_begin(0)
-    courses, curvature = [], _curvature(setup)
+    hold_frozen(setup)
     clip = clipping(config.optim)
-    clip.set_model(setup.model)
-    clip.on_train_begin()  # makes the train function
-    unused = clip.get_state()
-    for rate in RATES:
-        clip.set_state(unused)
-        for variable, value in zip(variables, first, strict=True):
-            variable.assign(value)
-        courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
+    with undone(setup) as put_back:
+        curvature = _curvature(setup)
+        clip.set_model(setup.model)
+        clip.on_train_begin()  # makes the train function
+        unused, courses = clip.get_state(), []
+        for rate in RATES:
+            put_back()
+            clip.set_state(unused)
+            courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
     return labelled(courses), curvature
 
 
@@ -74,7 +70,7 @@ def _curvature(setup: Setup) -> float:
     if setup.strategy is not None:
         return math.nan
     setup.batches.position.set(0)
-    images, labels = next(iter(setup.batches.dataset()))
+    images, labels, *_ = next(iter(setup.batches.dataset()))
 
     def loss() -> Any:
         return tf.reduce_mean(model.criterion(labels, model(images, training=True)))
@@ -84,14 +80,10 @@ def _curvature(setup: Setup) -> float:
 
 def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
     """The loss of each step at this rate, until it is hopeless."""
-    model, each, first = setup.model, setup.batches.steps, math.nan
-    model.optimizer.learning_rate = rate
-    for step in range(steps):
-        if step % each == 0:
-            setup.batches.position.set(step // each)
-            iterator = iter(setup.batches.dataset(setup.strategy))
-        model.reset_metrics()
-        loss = float(model.train_function(iterator)["loss"])
+    first = math.nan
+    setup.model.optimizer.learning_rate = rate
+    for step, logs in enumerate(steps_of(setup, steps)):
+        loss = float(logs["loss"])
         first = first if step else loss
         yield loss
         if not loss < _HOPELESS * first:

@@ -1,5 +1,6 @@
 """The configured course of the learning rate, as a function of the step and as callbacks."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,13 @@ from app.config import Config
 from app.errors import UsageError
 from callbacks import schedules
 
+SLOWER = 10  # what a rollback divides the rate by
 _STATEFUL = ("plateau", "stuck")
+
+
+def slowed(rate: float, rollbacks: int) -> float:
+    """The rate after so many rollbacks."""
+    return rate / SLOWER**rollbacks
 
 
 def shape_of(config: Config, steps: int) -> schedules.Shape:
@@ -66,11 +73,16 @@ def _milestones(config: Config, steps: int) -> list[int]:
     return sorted({epoch * steps for epoch in (config.epochs // 2, config.epochs * 3 // 4) if epoch})
 
 
-def rate_callbacks(config: Config, steps: int) -> list[Any]:
-    """What sets the rate: a pure schedule, or the warm-up and what comes after it."""
+def rate_callbacks(config: Config, steps: int, share: Callable[[], float] | None = None) -> list[Any]:
+    """What sets the rate: a pure schedule, or the warm-up and what comes after it.
+
+    A pure schedule follows `share`, how much of the training is done, where that is given instead of a number of steps.
+    """
     schedule, shape = config.schedule, shape_of(config, steps)
     if schedule.shape not in _STATEFUL:
-        return [callbacks.RateSchedule(config.peak_rate, shape)]
+        total = config.epochs * steps
+        position = None if share is None else lambda: min(total - 1, int(share() * total))
+        return [callbacks.RateSchedule(config.peak_rate, shape, position=position)]
     warm_up = _warm_up(config, steps)
     rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up)] if warm_up else []
     options = {key: getattr(schedule, key) for key in ("factor", "patience", "window")}

@@ -12,12 +12,17 @@ def variables_of(model: Any) -> dict[str, Any]:
 
     `model.variables` includes the seed generators, which no Keras format saves.
     """
-    groups = {
-        "model": [v for v in model.variables if not _within(v, model.metrics)],
-        "optimizer": model.optimizer.variables,
-        "metrics": [v for metric in model.metrics for v in metric.variables],
-    }
-    return {f"{group}/{i:04d}/{v.path}": v for group, members in groups.items() for i, v in enumerate(members)}
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    return model_variables(model) | _named("optimizer", model.optimizer.variables) | _named("metrics", metrics)
+
+
+def model_variables(model: Any) -> dict[str, Any]:
+    """Those of them that are the model's own, which need not be compiled."""
+    return _named("model", [v for v in model.variables if not _within(v, model.metrics)])
+
+
+def _named(group: str, variables: list[Any]) -> dict[str, Any]:
+    return {f"{group}/{i:04d}/{v.path}": v for i, v in enumerate(variables)}
 
 
 def _within(variable: Any, metrics: list[Any]) -> bool:

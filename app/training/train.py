@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,6 +18,8 @@ from app.evaluation.conclude import Training, conclude
 from app.runs import ROOT, Run, check_writable, claim, default_name, environment
 from app.signals import STOP
 from app.trained import publish_weights
+from app.training import rollback
+from app.training.budget import budget_for
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import freezing, observers
@@ -25,17 +28,23 @@ from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
 from app.training.warm_start import Origin
 
+_ENOUGH = 1_000_000  # epochs, where a budget ends training
 
-def train(config: Config) -> Run:
+
+def train(config: Config, began: float | None = None) -> Run:
     """Trains what `config` describes in a new run folder.
+
+    A budget counts from `began` on (`time.monotonic`; None is now).
 
     Raises:
         UsageError: bad data or configuration; nothing is written then.
         TrainingFailed: a loss that is not finite.
         KeyboardInterrupt: a signal, after the state was saved.
     """
+    began = time.monotonic() if began is None else began
     setup = set_up(config)
     origin = start(setup)
+    budget = budget_for(setup, began, fresh=True)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
@@ -47,30 +56,29 @@ def train(config: Config) -> Run:
             say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
         say("\n".join([_summary(setup), *_origin_lines(setup, origin), f"run: {run.folder}"]))
         run.log(f"started: {config.model} on {config.dataset}")
-        _train(setup, run, None)
+        _train(setup, run, None, budget)
     return run
 
 
-def resume(run: Run, config: Config) -> None:
-    """Goes on from the newest whole checkpoint of a run whose lock the caller holds.
+def resume(run: Run, config: Config, began: float | None = None) -> None:
+    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began` as in `train`.
 
     Raises:
         StorageError: when checkpoints exist but none is whole, or belongs to other data or another configuration.
     """
+    began = time.monotonic() if began is None else began
     setup = set_up(config, run)
     checkpoint = newest(run.checkpoints, say)
     if checkpoint is not None:
         _check_identity(checkpoint.identity, setup.identity(), run)
-        total, done = (
-            config.epochs * setup.batches.steps,
-            checkpoint.epoch * setup.batches.steps + checkpoint.step,
-        )
-        say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}, {done / total:.0%} done")
+        done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.epochs
+        share = f", {done:.0%} done" if config.budget is None else ""
+        say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}{share}")
     else:
         _check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
-    _train(setup, run, checkpoint)
+    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False))
 
 
 def dry_run(config: Config) -> None:
@@ -95,11 +103,10 @@ def dry_run(config: Config) -> None:
         shuffle=False,
         verbose=0,
     )
-    seconds = clock.last * steps * config.epochs
+    folder, minutes = ROOT / (config.name or default_name(config)), clock.last * steps * config.epochs / 60
+    about = f"about {minutes:.1f} min, validation apart" if config.budget is None else config.budget
     print("\n".join([f"dry run: {_summary(setup)}", *_origin_lines(setup, origin)]))
-    print(
-        f"would train about {seconds / 60:.1f} min, validation apart, in {ROOT / (config.name or default_name(config))}"
-    )
+    print(f"would train {about}, in {folder}")
 
 
 def _summary(setup: Setup) -> str:
@@ -107,7 +114,7 @@ def _summary(setup: Setup) -> str:
     counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
     return (
         f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
-        f"{setup.model.count_params():,} weights; {config.epochs} epochs of {setup.batches.steps} steps; "
+        f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
         f"learning rate {arithmetic(config)}"
     )
 
@@ -128,36 +135,30 @@ class _Clock(keras.callbacks.Callback):
         self.last = time.monotonic() - self._began
 
 
-def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
-    config, dataset = setup.config, setup.dataset
-    early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
-    history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-    with STOP.deferred() as asked:
-        checkpoints = Checkpoints(
-            run.checkpoints,
-            seconds=config.checkpoint_seconds,
-            position=setup.batches.position,
-            stopping=asked,
-            identity=setup.identity(),
-            first=config.init_from is not None,
-        )
-        try:
-            fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
-        except EpochalError as error:
-            run.log(f"failed: {error}")
-            raise
-        except KeyboardInterrupt:
-            run.log("stopped on request, saved")
-            say(f"saved; go on with: epochal train --resume {run.folder}")
-            raise
-    if early.reason:
-        run.log(f"ended after epoch {(early.stopped_epoch or 0) + 1}: {early.reason}")
-        say(f"ended after epoch {(early.stopped_epoch or 0) + 1} of {config.epochs}: {early.reason}")
+def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any) -> None:
+    config = setup.config
+    try:
+        with STOP.deferred() as asked:
+            history, early, seconds = _fitted(setup, run, checkpoint, budget, asked)
+    except EpochalError as error:
+        run.log(f"failed: {error}")
+        raise
+    except KeyboardInterrupt:
+        run.log("stopped on request, saved")
+        say(f"saved; go on with: epochal train --resume {run.folder}")
+        raise
+    if reason := early.reason or (budget and budget.reason):
+        run.log(f"ended in epoch {len(history.rows)}: {reason}")
+        say(f"ended in epoch {len(history.rows)}: {reason}")
     publish_weights(run, setup.model)
     ended = Training(
-        config=config, rows=history.rows, best_epoch=(early.best_epoch or 0) + 1, seconds=checkpoints.elapsed
+        config=config,
+        rows=history.rows,
+        best_epoch=(early.best_epoch or 0) + 1,
+        seconds=seconds,
+        rollbacks=rollback.count(run),
     )
-    result = conclude(run, setup.model, dataset, ended)
+    result = conclude(run, setup.model, setup.dataset, ended)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     run.log(
         f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}, "
@@ -165,14 +166,42 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
     )
 
 
+def _fitted(
+    setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, stopping: Callable[[], bool]
+) -> tuple[History, Any, float]:
+    """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
+    config = setup.config
+    while True:
+        back = rollback.count(run)
+        early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
+        history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+        watching = [*observers(rollback.slowed_setup(setup, back), run, budget), early, history]
+        checkpoints = Checkpoints(
+            run.checkpoints,
+            seconds=config.checkpoint_seconds,
+            position=setup.batches.position,
+            stopping=stopping,
+            identity=setup.identity(),
+            rollbacks=back if config.nan_policy == "rollback" else None,
+        )
+        try:
+            fit(setup, watching, checkpoints, checkpoint)
+            return history, early, checkpoints.elapsed
+        except callbacks.NonFiniteError as error:
+            checkpoint = rollback.go_back(setup, run, error, say)
+            rollback.charge(budget, checkpoint)
+
+
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
     Raises:
-        TrainingFailed: in one line, when a loss is not finite or memory runs out.
+        NonFiniteError: when a loss is not finite.
+        TrainingFailed: in one line, when memory runs out.
         UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
+    epochs = config.epochs if config.budget is None else _ENOUGH
     validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size, setup.strategy)
     checkpoints.set_model(model)
     checkpoints.watch(watching)
@@ -182,24 +211,19 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         [*watching, checkpoints],
         add_history=True,
         model=model,
-        epochs=config.epochs,
+        epochs=epochs,
         steps=setup.batches.steps,
     )
     try:
         model.fit(
             setup.batches.dataset(setup.strategy),
-            epochs=config.epochs,
-            initial_epoch=_initial_epoch(checkpoint, config),
+            epochs=epochs,
+            initial_epoch=_initial_epoch(checkpoint, epochs),
             validation_data=validation,
             callbacks=everyone,
             shuffle=False,  # the data set has its own order
             verbose=0,
         )
-    except callbacks.NonFiniteError as error:
-        raise TrainingFailed(
-            f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} (learning rate "
-            f"{error.learning_rate:g}); start again with a lower --learning-rate or with --optim.clip-norm 1"
-        ) from error
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
     except tf.errors.OpError as error:
@@ -208,10 +232,10 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         raise UsageError(f"{unreadable(error)}, then go on with --resume") from error
 
 
-def _initial_epoch(checkpoint: Checkpoint | None, config: Config) -> int:
+def _initial_epoch(checkpoint: Checkpoint | None, epochs: int) -> int:
     if checkpoint is None:
         return 0
-    return config.epochs if checkpoint.ended else checkpoint.epoch
+    return epochs if checkpoint.ended else checkpoint.epoch
 
 
 def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:

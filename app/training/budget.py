@@ -1,0 +1,56 @@
+"""A time for the whole command: whether an epoch fits into it, and the callback that keeps it."""
+
+import math
+import time
+from typing import Any
+
+import callbacks
+from app.errors import UsageError
+from app.training.setup import Setup
+from app.training.trial import steps_of, undone
+
+_MEASURED = 2.0  # seconds of steps
+_FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
+_PAGES = 0.5  # of what loading and tracing took: so long take pictures, the report and the end of the process
+
+
+def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
+    """The callback that ends training in time, or None where epochs decide; `began` is the command's start.
+
+    Before a fresh run it trains some steps to know what an epoch takes, and undoes them; a run that goes on has that in
+    its checkpoint.
+
+    Raises:
+        UsageError: when not even one epoch fits.
+    """
+    seconds, dataset = setup.config.budget_seconds, setup.dataset
+    if seconds is None:
+        return None
+
+    step = _seconds_a_step(setup) if fresh else 0.0
+    validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
+    spent, epoch = time.monotonic() - began, step * setup.batches.steps
+    pages = min(max(3.0, _PAGES * spent), 20.0)
+
+    def after(validation: float) -> float:
+        return pages + validation * (2 + len(dataset.test) / len(dataset.validation))
+
+    needed = spent + epoch + after(validation)
+    if fresh and needed > seconds:
+        raise UsageError(
+            f"budget: {setup.config.budget} is too little for one epoch: {spent:.0f} s until now, about {epoch:.0f} s "
+            f"for it and {after(validation):.0f} s of evaluation; give at least {math.ceil(1.1 * needed)}s"
+        )
+    return callbacks.Budget(seconds, after=after, validation=validation, spent=spent)
+
+
+def _seconds_a_step(setup: Setup) -> float:
+    """The mean over some steps, without the first, which traces the graph."""
+    with undone(setup):
+        setup.model.make_train_function()
+        times = []
+        for _ in steps_of(setup, max(2, setup.batches.steps)):
+            times.append(time.monotonic())
+            if times[-1] - times[0] > _MEASURED:
+                break
+        return (times[-1] - times[0]) / (len(times) - 1)

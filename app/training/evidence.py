@@ -1,0 +1,96 @@
+"""What a run keeps of the step that left the finite numbers, in its folder `nan/`: enough to take that step again."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app import archive, storage
+from app.data.pipeline import evaluation_batches
+from app.errors import UsageError
+from app.runs import Run
+from app.training import state
+from app.training.setup import Setup
+from callbacks import NonFiniteError
+
+FOLDER = "nan"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """A step and what it began with.
+
+    `images` are those that the model received, with their `labels`, of the "train" or "validation" `split`; `indices`
+    number them in the data set. `variables` are the model's before the step, by name as in a checkpoint. `quantity` is
+    what was found not to be finite, then or later, `spoilt` are the variables that were not finite by then.
+    """
+
+    epoch: int
+    step: int
+    split: str
+    learning_rate: float
+    quantity: str
+    spoilt: list[str]
+    images: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+    class_weights: np.ndarray | None
+    variables: dict[str, np.ndarray]
+
+
+def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
+    """Publishes what can be known of the error's step as `nan/`, in place of an earlier one; returns whether it could.
+
+    The step's batch is made once more, for it is a function of seed, epoch and step. Moves the model to the state
+    before the step.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
+    if error.kept is None:
+        return False
+    named = state.model_variables(setup.model)
+    variables = dict(zip(named, error.kept.values, strict=True))
+    archive.assign(named, variables, FOLDER)
+    split, step, batch = _batch(setup, error.kept.epoch, error.kept.step)
+    place = {"epoch": error.kept.epoch, "step": step, "split": split, "learning_rate": error.kept.learning_rate}
+    weights = {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
+    arrays = {**dict(zip(("images", "labels", "indices"), batch, strict=True)), **weights, **variables}
+    storage.sweep(run.folder)
+    if (run.folder / FOLDER).exists():
+        storage.remove_published(run.folder / FOLDER)
+    archive.save(run.folder / FOLDER, arrays, {**place, "quantity": error.quantity, "spoilt": error.spoilt})
+    return True
+
+
+def load(run: Run) -> Evidence:
+    """What the run kept.
+
+    Raises:
+        UsageError: when there is nothing.
+        StorageError: when it is damaged.
+    """
+    folder = run.folder / FOLDER
+    if not folder.exists():
+        raise UsageError(f"{folder}: nothing to replay: no step of this run is known to have left the finite numbers")
+    arrays, values = archive.load(folder)
+    batch: dict[str, Any] = {name: arrays.pop(name, None) for name in ("images", "labels", "indices", "class_weights")}
+    return Evidence(variables=arrays, **batch, **values)
+
+
+def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, Any]:
+    """Split, number and content of the batch of a training step; after the last, of the worst validation batch."""
+    if step < setup.batches.steps:
+        return "train", step, setup.batches.batch(epoch, step)
+    split, first, worst, found = setup.dataset.validation, 0, -1.0, None
+    for number, (images, labels) in enumerate(evaluation_batches(split, setup.dataset.preprocessing.image_size)):
+        losses = setup.model.criterion(labels, setup.model(images, training=False))
+        loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
+        loss = loss if math.isfinite(loss) else math.inf
+        if loss > worst:
+            worst, found = loss, (number, images.numpy(), labels.numpy(), split.indices[first : first + len(labels)])
+        first += len(labels)
+    assert found is not None  # no split is empty
+    return "validation", found[0], found[1:]

@@ -1,0 +1,150 @@
+"""What went wrong is named exactly: the pixel, the layer, the gradient, in a replay of the very step."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app import archive, runs
+from app.cli import main
+from app.config import Augment, Config, Optim
+from app.errors import UsageError
+from app.training import evidence
+from app.training.checkpoints import newest
+from app.training.replay import parts, replay
+from app.training.steps import _piece
+from tests import planted
+
+pytestmark = pytest.mark.usefixtures("determinism_ends_here")
+
+CONFIG = Config(model="planted", epochs=2, batch_size=256, learning_rate=0.01)  # 5 steps an epoch
+STEPS = 5
+
+
+def test_an_infinite_pixel_is_named_by_image_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch, planted.with_state)
+    planted.infinite_pixel(monkeypatch, "train", 700, (2, 5, 0))
+    run, setup = planted.failed(replace(CONFIG, augment=Augment(pad_crop=0)), tmp_path)
+    setup.batches.position.set(0)
+    step, batch = next(
+        (step, images.numpy())
+        for step, (images, _) in enumerate(setup.batches.dataset())
+        if not np.isfinite(images.numpy()).all()
+    )
+    kept, found = replay(run)
+    assert (kept.epoch, kept.step, kept.split) == (0, step, "train")
+    assert (found.place, found.name, found.value, found.index, found.count) == ("input", "image", "inf", (2, 5, 0), 1)
+    assert found.image == np.argwhere(np.isinf(batch))[0][0]
+    assert kept.indices[found.image] == setup.dataset.train.indices[700]
+    np.testing.assert_array_equal(kept.images, batch)
+    before = newest(run.checkpoints, pytest.fail)  # of the step before: the failed one is not saved
+    assert before is not None
+    assert (before.epoch, before.step) == (0, step)
+    assert kept.variables
+    for name, value in kept.variables.items():
+        np.testing.assert_array_equal(value, before.arrays[name])
+
+
+@pytest.mark.parametrize(
+    ("builder", "name"),
+    [
+        pytest.param(planted.log_of_zero, "planted_log", marks=pytest.mark.slow),
+        (planted.nested_log_of_zero, "body/tail/planted_log"),
+    ],
+)
+def test_a_log_of_zero_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: planted.Builder, name: str
+) -> None:
+    planted.plant(monkeypatch, builder)
+    run, setup = planted.failed(CONFIG, tmp_path)
+    kept, found = replay(run)
+    how = setup.dataset.preprocessing
+    x = ((kept.images - np.float32(how.mean)) / np.float32(how.deviation)).reshape(len(kept.images), -1)
+    weights = {"/".join(key.split("/")[-2:]): value for key, value in kept.variables.items()}
+    linear = x @ weights["hidden/kernel"] + weights["hidden/bias"]
+    hidden = np.maximum(linear, 0)
+    first, *_ = np.argwhere(hidden == 0)
+    assert (found.place, found.name, found.value) == ("layer", name, "-inf")
+    assert (found.image, *found.index) == tuple(first)
+    assert found.count == (hidden == 0).sum()
+    seen = hidden if name == "planted_log" else linear  # the ReLU is part of the layer, or one of its own
+    assert found.largest == pytest.approx(max(np.abs(seen).max(), np.abs(x).max()), rel=1e-4)
+
+
+def test_an_infinite_gradient_is_named_by_the_layer_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted.plant(monkeypatch, planted.sqrt_at_zero)
+    run, _ = planted.failed(replace(CONFIG, optim=Optim(micro_batches=3)), tmp_path)
+    kept, found = replay(run)
+    assert (kept.epoch, kept.step) == (0, 0)  # though the loss is finite there, and NaN one step later
+    assert "stem/kernel" in kept.spoilt
+    assert (found.place, found.name, found.of) == ("gradient", "planted_sqrt", "input")
+
+
+@pytest.mark.slow
+def test_a_step_too_long_is_named_as_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch, planted.steep)
+    run, _ = planted.failed(replace(CONFIG, learning_rate=3e38), tmp_path)
+    kept, found = replay(run)
+    assert (kept.epoch, kept.step) == (0, 0)
+    assert "logits/kernel" in kept.spoilt
+    assert (found.place, found.name) == ("update", "logits/kernel")
+    assert float(found.value) > 1
+
+
+@pytest.mark.slow
+def test_validation_is_replayed_in_inference_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch, planted.with_state)
+    planted.infinite_pixel(monkeypatch, "validation", 300, (1, 2, 0))
+    run, setup = planted.failed(CONFIG, tmp_path)
+    kept, found = replay(run)
+    assert (kept.quantity, kept.epoch, kept.step, kept.split) == ("val_loss", 0, 1, "validation")
+    assert (found.place, found.image, found.index) == ("input", 300 - 256, (1, 2, 0))
+    assert kept.indices[found.image] == setup.dataset.validation.indices[300]
+
+
+def damaged(folder: Path) -> None:
+    path = folder / archive.ARRAYS
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    planted.plant(monkeypatch, planted.log_of_zero)
+    run, _ = planted.failed(CONFIG, tmp_path)
+    assert main(["replay-nan", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("loss was found not to be finite; train step 1 of epoch 1 (learning rate 0.01)")
+    assert told[1] == "first: the output of layer planted_log, whose inputs are finite"
+    assert "-inf at [" in told[2]
+    assert told[3].startswith("largest activation before it: ")
+    assert main(["replay-nan", str(tmp_path), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["epoch"], values["step"], values["place"], values["name"]) == (1, 1, "layer", "planted_log")
+    damaged(run.folder / "nan")
+    assert main(["replay-nan", str(tmp_path)]) == 4
+    assert "nan: arrays.npz is damaged" in capsys.readouterr().err
+
+
+def test_nothing_kept_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to replay"):
+        evidence.load(runs.Run(tmp_path))
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 40), devices=st.integers(1, 4), micro_batches=st.integers(1, 4))
+def test_parts_are_those_of_the_training_step(count: int, devices: int, micro_batches: int) -> None:
+    each = -(-count // devices)
+    shares = [list(range(count))[each * device : each * (device + 1)] for device in range(devices)]
+    found = parts(count, devices, micro_batches)
+    assert sorted(place for part in found for place in part) == list(range(count))
+    for number, part in enumerate(found):
+        expected = [place for share in shares for place in _piece(np.array(share, np.int32), number, micro_batches)]
+        assert part.tolist() == [int(place) for place in expected]
