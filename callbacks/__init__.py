@@ -5,6 +5,7 @@ from callbacks.best_weights import BestWeights
 from callbacks.budget import Budget
 from callbacks.early_stopping import EarlyStopping
 from callbacks.exponential_moving_average import ExponentialMovingAverage
+from callbacks.freezing import Freezing
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.gradient_flow import GradientFlow
 from callbacks.nan_guard import NanGuard, NonFiniteError
@@ -22,6 +23,7 @@ __all__ = [
     "Budget",
     "EarlyStopping",
     "ExponentialMovingAverage",
+    "Freezing",
     "GradientClipping",
     "GradientFlow",
     "NanGuard",

@@ -37,6 +37,7 @@ def main(folder: Path, names: list[str]) -> None:
         history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=watching)
         refusal = (
             refused(model, callbacks.GradientClipping(1.0)),
+            refused(model, callbacks.Freezing("kernel")),
             refused(model, callbacks.WeightHistograms(folder, batch=data)),
             refused(model, callbacks.NanGuard(keep_state=True)),
             refused(model, callbacks.GradientFlow(folder / "flow.jsonl", batch=data)),

@@ -23,6 +23,7 @@ QUIET = {
     "BestWeights": lambda folder: callbacks.BestWeights(folder, top=2),
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "ExponentialMovingAverage": lambda folder: callbacks.ExponentialMovingAverage(0),
+    "Freezing": lambda folder: callbacks.Freezing("idle", every=1),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
     "GradientFlow": lambda folder: callbacks.GradientFlow(folder / "flow.jsonl", batch=(X, Y)),
     "NanGuard": lambda folder: callbacks.NanGuard(keep_state=True),
@@ -104,7 +105,9 @@ def clock_stands_still(monkeypatch):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    inputs = keras.Input((3,))
+    idle = keras.layers.Dense(2, name="idle")(inputs)  # its gradient is 0: frozen or not, it stays as it is
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs) + 0.0 * idle)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
     model.first_weights = [np.array(weight) for weight in model.get_weights()]

@@ -113,6 +113,7 @@ def _all_case():
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
             callbacks.TrainingLog(folder),
+            callbacks.Freezing("bias", every=2),
             GradientClipping(0.5),
             callbacks.WeightHistograms(Path(folder) / "tensorboard", batch=(X, Y)),
             callbacks.GradientFlow(Path(folder) / "flow.jsonl", batch=(X, Y)),

@@ -45,8 +45,7 @@ class Checkpoints(keras.callbacks.Callback):
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
         identity: values that a checkpoint must share with the run that resumes it.
-        rollbacks: how often the run went back, each time to a tenth of the rate; None where it never will. Where it
-            may, the state that training starts from is saved, too.
+        rollbacks: how often the run went back, each time to a tenth of the rate; None where it never will.
     """
 
     def __init__(
@@ -88,12 +87,12 @@ class Checkpoints(keras.callbacks.Callback):
         return before + time.monotonic() - self._began
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Gives callbacks the state they had when the checkpoint was made."""
+        """Gives callbacks the state they had when the checkpoint was made, or saves the beginning."""
         self._began = self._saved = self._stepped = time.monotonic()
         if self._resumed:
             for callback in self._others:
                 callback.set_state(self._resumed.callbacks[_name(callback)])
-        elif self._rollbacks is not None:
+        else:  # so that what training was started from is never needed again
             self.save()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -23,6 +23,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
+        *freezing(config.optim),
         clipper,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
@@ -49,6 +50,19 @@ def _probe(setup: Setup) -> tuple[Any, Any]:
     split = setup.dataset.train
     first = split.subset(np.arange(min(_PROBED_IMAGES, setup.config.batch_size, len(split))))
     return next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
+
+
+def freezing(optim: Optim) -> list[Any]:
+    """What leaves weights untrained where that was asked for."""
+    return [] if optim.frozen is None else [callbacks.Freezing(optim.frozen, every=optim.unfreeze_every)]
+
+
+def hold_frozen(setup: Setup) -> None:
+    """Freezes what the first epoch would, for steps outside of `fit`; before the train function is made."""
+    for frozen in freezing(setup.config.optim):
+        frozen.set_model(setup.model)
+        frozen.on_train_begin()
+        frozen.on_epoch_begin(0)
 
 
 def clipping(optim: Optim) -> Any:

@@ -10,7 +10,7 @@ from callbacks.parts.gradients import dense
 
 
 class BatchGradients:
-    """Computes the gradient of `model`'s loss on a fixed batch as often as it is called; traced once.
+    """Computes the gradient of `model`'s loss on a fixed batch as often as it is called.
 
     Neither weights, statistics, metrics nor random state are changed. On several replicas each gets the whole batch.
 
@@ -23,12 +23,13 @@ class BatchGradients:
 
     def __init__(self, model: Any, batch: tuple[Any, Any], *, training: bool, penalties: bool) -> None:
         self._model, self._batch, self._training, self._penalties = model, batch, training, penalties
-        self._differentiate = tf.function(self._sum_over_replicas)
+        self._differentiate: dict[tuple[int, ...], Any] = {}  # by the ids of what is trained, which Freezing changes
 
     def __call__(self) -> dict[str, Any]:
         """Returns the gradients by the path of their weight, without loss scaling; weights without one are left out."""
         with unmoved(self._model):
-            return self._differentiate()
+            trained = tuple(map(id, self._model.trainable_variables))
+            return self._differentiate.setdefault(trained, tf.function(self._sum_over_replicas))()
 
     def _sum_over_replicas(self) -> dict[str, tf.Tensor]:
         # Keras divides the loss by the number of replicas, each of which gets the whole batch here.
