@@ -8,6 +8,7 @@ from callbacks.progress import Progress
 from callbacks.rate_schedule import RateSchedule
 from callbacks.step_decay import StepDecay
 from callbacks.stuck_decay import StuckDecay
+from callbacks.timing import Timing
 from callbacks.training_log import TrainingLog
 from callbacks.weight_histograms import WeightHistograms
 
@@ -21,6 +22,7 @@ __all__ = [
     "RateSchedule",
     "StepDecay",
     "StuckDecay",
+    "Timing",
     "TrainingLog",
     "WeightHistograms",
 ]

@@ -1,7 +1,6 @@
 """A line every few iterations, for people and for programs."""
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import keras
 
+from callbacks.parts.files import write_whole
 from callbacks.parts.rate import learning_rate
 from callbacks.parts.windows import Windows
 
@@ -86,6 +86,4 @@ def _drop_after(path: Path, pattern: str, iteration: int) -> None:
         found = [(line, re.search(pattern, line)) for line in lines if line.endswith("\n")]
         kept = [line for line, place in found if place and int(place[1]) <= iteration]
         if kept != lines:
-            beside = path.with_name(f".{path.name}.new")
-            beside.write_text("".join(kept))
-            os.replace(beside, path)
+            write_whole(path, "".join(kept).encode())

@@ -33,7 +33,7 @@ def main(folder: Path, names: list[str]) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01), loss)
         data = (images(shape), np.arange(4))
-        watching = [*observers(), callbacks.WeightHistograms(folder / name)]
+        watching = [*observers(folder), callbacks.WeightHistograms(folder / name)]
         history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=watching)
         refusal = (
             refused(model, callbacks.GradientClipping(1.0)),
@@ -52,7 +52,7 @@ def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
     return ""
 
 
-def observers() -> list[keras.callbacks.Callback]:
+def observers(folder: Path) -> list[keras.callbacks.Callback]:
     """Every callback that is Keras code alone."""
     return [
         callbacks.NanGuard(),
@@ -62,6 +62,7 @@ def observers() -> list[keras.callbacks.Callback]:
         callbacks.RateSchedule(0.01, lambda step: 1.0),
         callbacks.PlateauDecay(patience=1),
         callbacks.StuckDecay(1, patience=1),
+        callbacks.Timing(folder / "timing.json"),
     ]
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 import multiprocessing
+import pathlib
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -106,6 +107,7 @@ def _all_case():
             callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
+            callbacks.Timing(pathlib.Path(folder, "timing.json")),
             callbacks.TrainingLog(folder),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Checkpoints(keras.callbacks.Callback):
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
         identity: values that a checkpoint must share with the run that resumes it.
+        around: a context for each save, for instance one that measures its time.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Checkpoints(keras.callbacks.Callback):
         position: Position,
         stopping: Callable[[], bool],
         identity: dict[str, Any],
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         super().__init__()
         self._folder, self._seconds, self._position = folder, seconds, position
-        self._stopping, self._identity = stopping, identity
+        self._stopping, self._identity, self._around = stopping, identity, around
         self._resumed: Checkpoint | None = None
         self._others: list[Any] = []
         self._epoch, self._step, self._ended = 0, 0, False
@@ -126,7 +128,11 @@ class Checkpoints(keras.callbacks.Callback):
 
         A state that is not finite is not saved: the checkpoint before it stays the last good one.
         """
-        arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
+        with self._around():
+            self._save(metrics or {})
+
+    def _save(self, metrics: dict[str, np.ndarray]) -> None:
+        arrays = archive.arrays_of(state.variables_of(self.model)) | metrics
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})

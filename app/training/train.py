@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import keras
@@ -125,6 +126,7 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
     config, dataset = setup.config, setup.dataset
     early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
     history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+    timing = callbacks.Timing(run.folder / "timing.json", warn=partial(_warn, run))
     with STOP.deferred() as asked:
         checkpoints = Checkpoints(
             run.checkpoints,
@@ -132,9 +134,10 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None) -> None:
             position=setup.batches.position,
             stopping=asked,
             identity=setup.identity(),
+            around=partial(timing.measure, "checkpoints"),
         )
         try:
-            fit(setup, [*observers(setup, run), early, history], checkpoints, checkpoint)
+            fit(setup, [timing, *observers(setup, run), early, history], checkpoints, checkpoint)
         except EpochalError as error:
             run.log(f"failed: {error}")
             raise
@@ -226,6 +229,12 @@ def _data_card(setup: Setup) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "skipped": [list(entry) for entry in dataset.skipped],
     }
+
+
+def _warn(run: Run, line: str) -> None:
+    """Tells the user, and whoever reads the log later."""
+    run.log(line)
+    say(line)
 
 
 def say(line: str) -> None:
