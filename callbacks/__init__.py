@@ -2,6 +2,7 @@
 
 from callbacks.early_stopping import EarlyStopping
 from callbacks.gradient_clipping import GradientClipping
+from callbacks.loss_curves import LossCurves
 from callbacks.nan_guard import NanGuard, NonFiniteError
 from callbacks.plateau_decay import PlateauDecay
 from callbacks.progress import Progress
@@ -15,6 +16,7 @@ from callbacks.weight_histograms import WeightHistograms
 __all__ = [
     "EarlyStopping",
     "GradientClipping",
+    "LossCurves",
     "NanGuard",
     "NonFiniteError",
     "PlateauDecay",

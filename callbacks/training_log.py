@@ -57,9 +57,11 @@ class TrainingLog(keras.callbacks.Callback):
         logs = logs or {}
         self._windows.end_epoch(logs)
         found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
-        if len(found) == 2:
-            line = f"Val Loss = {found['val_loss']:.3e}, Val Acc = {found['val_accuracy']:.4f}"
-            self._write(self._iteration(), line, {"epoch": epoch + 1} | found)
+        if "val_loss" in found:
+            accuracy = f", Val Acc = {found['val_accuracy']:.4f}" if "val_accuracy" in found else ""
+            self._write(
+                self._iteration(), f"Val Loss = {found['val_loss']:.3e}{accuracy}", {"epoch": epoch + 1} | found
+            )
 
     def get_state(self) -> dict[str, Any]:
         """Returns what the next line has gathered so far."""

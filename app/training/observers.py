@@ -26,6 +26,7 @@ def observers(setup: Setup, run: Run) -> list[Any]:
         callbacks.NanGuard(),
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
+        callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
         callbacks.Progress(images_per_epoch=len(split)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]

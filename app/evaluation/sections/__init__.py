@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from app.evaluation.sections.histograms import histograms
+from app.evaluation.sections.losses import losses
+from app.evaluation.sections.schedule import schedule
+from app.evaluation.sections.section import Section
+from app.evaluation.sections.timing import timing
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading of the report and what stands under it."""
-
-    title: str
-    text: str
-    """Plain sentences: what was found, and what to do about it."""
-    figures: tuple[str, ...] = ()
-    """SVG elements, as `canvas.svg` makes them."""
-    table: tuple[tuple[str, ...], ...] = ()
-    """Rows of plain text, the heads first; a row's first cell names it, the others are figures."""
-
-
-FINDERS: tuple[Callable[[Path], Section | None], ...] = ()
+FINDERS: tuple[Callable[[Path], Section | None], ...] = (losses, schedule, timing, histograms)
 """Each reads a run's folder, and returns None where what it needs was not recorded."""
 
 
 def sections_of(folder: Path) -> list[Section]:
     """All sections that the files of a run allow."""
     return [section for find in FINDERS if (section := find(folder)) is not None]
+
+
+__all__ = ["FINDERS", "Section", "sections_of"]
