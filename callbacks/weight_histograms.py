@@ -50,7 +50,7 @@ class WeightHistograms(keras.callbacks.Callback):
         self._events = EventFile(self.log_dir)
         self._gradients: LossGradients | None = None
         self._before: list[np.ndarray] | None = None  # the trainable weights ahead of a step whose update is written
-        self._steps = self._epoch = 0
+        self._steps = self._last = 0  # of an epoch; the last is 0 where its update is not written
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
@@ -62,17 +62,19 @@ class WeightHistograms(keras.callbacks.Callback):
         undo_on_failure(self, self._events.close)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Notes the epoch."""
-        self._epoch, self._before = epoch, None
+        """Notes whether it is the epoch's turn, and which step will be its last."""
+        turn = not self.every_steps and epoch % self.every == 0
+        self._last = ((self.params or {}).get("steps") or self._steps) if turn else 0
+        self._before = None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the weights, if the step's update will be written."""
-        if self._is_due(batch + 1, self._iteration() if self.every_steps else 0):
+        if self._is_due(batch):
             self._before = [variable.numpy() for variable in self.model.trainable_variables]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Writes, if it is the step's turn."""
-        self._steps = max(self._steps, batch + 1)
+        self._steps = batch + 1
         if self.every_steps and self._before is not None:
             self._write(self._iteration())
 
@@ -85,12 +87,12 @@ class WeightHistograms(keras.callbacks.Callback):
         """Closes the event file."""
         self._events.close()
 
-    def _is_due(self, step: int, iteration: int) -> bool:
+    def _is_due(self, batch: int) -> bool:
         together = getattr(self.model, "steps_per_execution", 1)
         if self.every_steps:
-            return (iteration + together) // self.every_steps > iteration // self.every_steps
-        last = (self.params or {}).get("steps") or self._steps
-        return self._epoch % self.every == 0 and step + together > last > 0
+            done = self._iteration()
+            return (done + together) // self.every_steps > done // self.every_steps
+        return batch < self._last <= batch + together
 
     def _iteration(self) -> int:
         return int(self.model.optimizer.iterations.numpy())

@@ -63,6 +63,7 @@ def observers(folder: Path) -> list[keras.callbacks.Callback]:
         callbacks.PlateauDecay(patience=1),
         callbacks.StuckDecay(1, patience=1),
         callbacks.Timing(folder / "timing.json"),
+        callbacks.LossCurves(folder / "losses.png", log=folder / "iterations.jsonl"),
     ]
 
 

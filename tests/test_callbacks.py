@@ -20,6 +20,7 @@ Y = (X.sum(axis=1) > 0).astype("int32")
 QUIET = {
     "EarlyStopping": lambda folder: callbacks.EarlyStopping(patience=3),
     "GradientClipping": lambda folder: callbacks.GradientClipping(1e6),
+    "LossCurves": lambda folder: callbacks.LossCurves(folder / "losses.png", log=folder / "iterations.jsonl"),
     "NanGuard": lambda folder: callbacks.NanGuard(),
     "PlateauDecay": lambda folder: callbacks.PlateauDecay(patience=99),
     "Progress": lambda folder: callbacks.Progress(images_per_epoch=24, stream=io.StringIO()),
@@ -44,7 +45,7 @@ STATEFUL = {
     *("EarlyStopping", "GradientClipping", "PlateauDecay", "Progress", "StepDecay", "StuckDecay", "TrainingLog"),
     *WALL_CLOCK,
 }
-WRITERS = {"Timing", "TrainingLog", "WeightHistograms"}
+WRITERS = {"LossCurves", "Timing", "TrainingLog", "WeightHistograms"}
 
 
 def classes():

@@ -3,7 +3,6 @@
 import io
 import math
 import multiprocessing
-import pathlib
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -107,8 +106,9 @@ def _all_case():
             callbacks.RateSchedule(0.1, partial(schedules.one_cycle, steps=8)),
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
-            callbacks.Timing(pathlib.Path(folder, "timing.json")),
+            callbacks.Timing(f"{folder}/timing.json"),
             callbacks.TrainingLog(folder),
+            callbacks.LossCurves(f"{folder}/losses.png", log=f"{folder}/iterations.jsonl"),
             GradientClipping(0.5),
             callbacks.WeightHistograms(folder, batch=(X, Y)),
             early,

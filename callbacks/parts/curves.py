@@ -33,10 +33,10 @@ def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
 def rate_drops(rates: Sequence[float]) -> list[int]:
     """Returns the places after which the rate drops at once: by a fifth at least, ten times as fast as around it.
 
-    Rates that fall smoothly, as on a cosine, have none.
+    Rates that fall smoothly, as on a cosine, have none, not even where they reach zero.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        falls = np.nan_to_num(-np.diff(np.log(np.asarray(rates, np.float64))), posinf=np.inf)
+        falls = np.nan_to_num(-np.diff(np.log(np.asarray(rates, np.float64))), posinf=0.0)
     around = np.abs(np.concatenate([[0.0], falls, [0.0]]))
     beside = np.maximum(around[:-2], around[2:])
     return [int(place) for place in np.flatnonzero((falls >= -math.log(_DROP)) & (10 * beside <= falls))]
