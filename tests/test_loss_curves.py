@@ -79,10 +79,11 @@ def test_a_healthy_course_has_no_rise(seed: int, scale: float) -> None:
         [1.0, 0.5, 0.6, 0.7, 0.8],
         [1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 0.4, 0.3, 0.3],
         [0.4] * 12,
+        [1.0, 0.5, *np.linspace(0.5001, 0.505, 20)],
         [np.nan] * 12,
         [],
     ],
-    ids=["one bad epoch", "too short to tell", "falls again", "constant", "not finite", "none"],
+    ids=["one bad epoch", "too short to tell", "falls again", "constant", "hardly", "not finite", "none"],
 )
 def test_no_rise_for_good(losses: list[float]) -> None:
     assert rises_after(losses) is None
@@ -173,3 +174,25 @@ def test_no_log_draws_an_empty_picture(tmp_path: Path) -> None:
 def test_refuses_bad_arguments(tmp_path: Path, path: str, smoothing: float) -> None:
     with pytest.raises(ValueError, match=r"must .* got"):
         LossCurves(tmp_path / path, log=tmp_path / "iterations.jsonl", smoothing=smoothing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("examples", "width", "fires"), [(500, 256, True), (20_000, 0, False)])
+def test_a_net_that_learns_by_heart_fires_and_a_healthy_one_does_not(
+    tmp_path: Path, examples: int, width: int, fires: bool
+) -> None:
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(examples + 2000, 20)).astype("float32")
+    labels = (x[:, :5].sum(axis=1) > 0) ^ (generator.random(len(x)) < 0.2)  # a fifth of them wrong
+    hidden = [keras.layers.Dense(width, "relu")] if width else []
+    model = keras.Sequential([keras.Input((20,)), *hidden, keras.layers.Dense(2)])
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    train, held_out = (x[2000:], labels[2000:].astype("int32")), (x[:2000], labels[:2000].astype("int32"))
+    options = {"batch_size": 32 if fires else 256, "epochs": 40, "verbose": 0, "validation_data": held_out}
+    curves = LossCurves(tmp_path / "losses.png", log=tmp_path / "iterations.jsonl")
+    model.fit(*train, **options, callbacks=[TrainingLog(tmp_path), curves])
+    rises = json.loads((tmp_path / "losses.json").read_text())["rises"]
+    assert (rises is not None) == fires
+    if fires:
+        assert 1 <= rises["epoch"] <= 20

@@ -12,6 +12,7 @@ _POINTS = 1000  # more are not told apart on a picture
 _DROP = 0.8  # a rate that falls below this share from one line to the next may have been dropped
 _AFTER = 5  # epochs after the lowest validation loss before it can be said to rise
 _EVIDENCE = 1.96  # standard deviations of Mann and Kendall's statistic
+_RISE = 0.02  # of the lowest loss: less is nothing to act on, however sure
 _NOISE = 3.0  # standard deviations from epoch to epoch by which the rise exceeds them
 
 
@@ -46,7 +47,8 @@ def rises_after(losses: Sequence[float]) -> int | None:
     """Returns the place of the lowest of `losses`, one an epoch, if they rise from there for good; else None.
 
     They do if those after it have a rising trend (Mann 1945 and Kendall, one-sided at 2.5 %), and the median of the
-    last three lies above it by more than three times what neighbours differ by. Plateaus and single bad epochs do not.
+    last three lies above it by a fiftieth and by more than three times what neighbours differ by. Plateaus and single
+    bad epochs do not.
     """
     values = np.asarray(losses, np.float64)
     if not np.isfinite(values).any():
@@ -62,7 +64,8 @@ def rises_after(losses: Sequence[float]) -> int | None:
     differences = np.diff(after)
     noise = 1.4826 * float(np.median(np.abs(differences - np.median(differences)))) / math.sqrt(2)
     rise = float(np.median(after[-3:])) - values[lowest]
-    return lowest if (score - 1) / deviation >= _EVIDENCE and rise > _NOISE * noise else None
+    clear = rise > max(_NOISE * noise, _RISE * abs(values[lowest]))
+    return lowest if clear and (score - 1) / deviation >= _EVIDENCE else None
 
 
 def curves_of(log: Path, weight: float | None) -> dict[str, Any]:
