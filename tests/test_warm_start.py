@@ -186,7 +186,7 @@ def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     x = ((images - before["mean"]) / before["deviation"]).reshape(1, 64)
     for name in ("hidden1", "hidden2"):
         x = np.maximum(x @ stored[f"{name}/kernel"] + stored[f"{name}/bias"], 0)
-    np.testing.assert_allclose(hidden([images]), x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("low")
