@@ -35,6 +35,8 @@ MISTAKES = {
     "budget too small": (["train", "--budget", "1s", "--model", "softmax"], "too little for one epoch"),
     "two clippings": (["train", "--optim.clip-norm", "1", "--optim.clip-value", "1"], "one kind of clipping"),
     "percentile above 100": (["train", "--optim.clip-percentile", "101"], "at most 100"),
+    "an average of nothing": (["train", "--optim.ema", "1"], "above 0 and below 1"),
+    "keeping no epoch": (["train", "--stopping.keep", "0"], "1 epoch or more"),
     "proximal nothing": (["train", "--optim.l1-proximal", "true"], "above 0 with l1_proximal"),
     "no pattern": (["train", "--optim.rates", '{"(": 2}'], "regular expressions"),
     "negative factor": (["train", "--optim.rates", '{"stem": -1}'], "0 or more"),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,14 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self, metrics: dict[str, np.ndarray] | None = None) -> None:
         """Publishes a checkpoint of this moment and deletes all but the newest two.
 
-        A state that is not finite is not saved: the checkpoint before it stays the last good one.
+        A state that is not finite is not saved: the checkpoint before it stays the last good one. A callback that has
+        other weights in the model during validation takes them out for it (`raw()`): training goes on from its own.
         """
-        arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
+        with ExitStack() as stack:
+            for callback in self._others:
+                if hasattr(callback, "raw"):
+                    stack.enter_context(callback.raw())
+            arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})

@@ -22,7 +22,7 @@ from app.training import rollback
 from app.training.budget import budget_for
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.observers import freezing, observers
+from app.training.observers import activations, freezing, observers
 from app.training.schedules import arithmetic
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
@@ -175,7 +175,12 @@ def _fitted(
         back = rollback.count(run)
         early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-        watching = [*observers(rollback.slowed_setup(setup, back), run, budget), early, history]
+        watching = [
+            *observers(rollback.slowed_setup(setup, back), run, budget),
+            early,
+            activations(setup, run),
+            history,
+        ]
         checkpoints = Checkpoints(
             run.checkpoints,
             seconds=config.checkpoint_seconds,
