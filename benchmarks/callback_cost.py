@@ -24,7 +24,7 @@ from app.config import Config
 from app.runs import Run
 from app.training.checkpoints import Checkpoints
 from app.training.history import History
-from app.training.observers import observers
+from app.training.observers import activations, observers
 from app.training.setup import Setup, compiled, set_up
 from app.training.steps import Callbacks
 
@@ -82,14 +82,13 @@ def of_a_run(setup: Setup, run: Run) -> list[Any]:
     """The callbacks that `epochal train` has."""
     timing = callbacks.Timing(run.folder / "timing.json")
     early, history = callbacks.EarlyStopping("accuracy"), History(run.folder / "history.csv", images_per_step=128)
-    watching = [timing, *observers(setup, run), early, history]
+    watching = [timing, *observers(setup, run, None), early, activations(setup, run), history]
     saving = Checkpoints(
         run.checkpoints,
         seconds=setup.config.checkpoint_seconds,
         position=setup.batches.position,
         stopping=lambda: False,
         identity=setup.identity(),
-        around=partial(timing.measure, "checkpoints"),
     )
     saving.set_model(setup.model)
     saving.watch(watching)
