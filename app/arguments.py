@@ -19,6 +19,7 @@ from app.storage import check_new_png
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
 _FLAG_COLUMNS = 28  # of the help
+_MODES = ("resume", "dry_run", "overfit_batches", "sample_ladder", "pilot")  # of `epochal train`, one at a time
 
 _EXAMPLES = """\
 epochal train                                            the embedded digits, in half a minute
@@ -110,6 +111,14 @@ class TrainArguments:
     resume: str | None
     dry_run: bool
     print_config: bool
+    overfit_batches: int | None
+    sample_ladder: bool
+    pilot: bool
+
+    @property
+    def modes(self) -> list[str]:
+        """The flags that were given of those that do something else than a plain training."""
+        return [f"--{key.replace('_', '-')}" for key in _MODES if getattr(self, key) not in (None, False)]
 
 
 def train_parser() -> Any:
@@ -129,6 +138,13 @@ def train_parser() -> Any:
     )
     own.add_argument("--print_config", action="store_true", help="print the resolved configuration and stop")
     own.add_argument("--dry_run", action="store_true", help="check everything, run two steps, write nothing")
+    own.add_argument(
+        "--overfit_batches",
+        type=int | None,
+        help="train on so many batches until they are known by heart, store nothing",
+    )
+    own.add_argument("--sample_ladder", action="store_true", help="train on 1, 5, 10, 100, ... images, store nothing")
+    own.add_argument("--pilot", action="store_true", help="train a fifth of the layers on a tenth of the images first")
     parser.add_class_arguments(Config, fail_untyped=True)
     return parser
 
@@ -156,7 +172,12 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         layers += _tokens(flatten(read_yaml(Path(own.config)), own.config))
     if layers:
         config, _ = _parsed(parser, layers + arguments)
-    return TrainArguments(config=config, resume=own.resume, dry_run=own.dry_run, print_config=print_config)
+    asked = TrainArguments(config=config, print_config=print_config, **{key: getattr(own, key) for key in _MODES})
+    if asked.overfit_batches is not None and asked.overfit_batches < 1:
+        raise UsageError(f"--overfit-batches: expected 1 or more, got {asked.overfit_batches}")
+    if len(asked.modes) > 1:
+        raise UsageError(f"{' and '.join(asked.modes)} exclude each other; give one of them")
+    return asked
 
 
 def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace, Config]:
@@ -166,10 +187,12 @@ def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace
         UsageError: also for a plot that cannot be written.
     """
     asked, rest = parser.parse_known_args(words)
-    check_new_png(asked.plot)
+    check_new_png(getattr(asked, "plot", None))
     made = train_arguments(rest)
     if made.resume is not None:
         raise UsageError("--resume goes on with a run's own schedule; give its configuration, --config RUN/config.yaml")
+    if made.modes:
+        raise UsageError(f"{made.modes[0]} is for epochal train; drop it")
     return asked, made.config
 
 

@@ -22,6 +22,7 @@ commands:
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
+  doctor     checks of data, model, loss and optimizer before a training, and what it will take
   lr-find    short trainings at a range of learning rates, and the one to begin with
   replay-nan the input, layer or gradient that first left the finite numbers in a run
 
@@ -35,7 +36,8 @@ exit codes:
 """
 
 
-_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "replay-nan")  # a module each
+# A module each, in app/commands/.
+_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "doctor", "replay-nan")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,12 +4,23 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from app.settings import Augment, Data, Objective, Optim, Schedule, Stopping
+from app.settings import Augment, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from app.settings.checks import check, duration, is_number
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-__all__ = ["Augment", "Config", "Data", "Objective", "Optim", "Precision", "Schedule", "Stopping", "is_name"]
+__all__ = [
+    "Augment",
+    "Config",
+    "Data",
+    "Emphasis",
+    "Objective",
+    "Optim",
+    "Precision",
+    "Schedule",
+    "Stopping",
+    "is_name",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,7 @@ class Config:
     optim: Optim = field(default_factory=Optim)
     stopping: Stopping = field(default_factory=Stopping)
     data: Data = field(default_factory=Data)
+    emphasis: Emphasis = field(default_factory=Emphasis)
 
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
@@ -78,6 +90,27 @@ class Config:
             "above 0",
             self.learning_rate,
         )
+        check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        size = self.image_size
+        check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
+        check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
+        check(
+            self.name is None or is_name(self.name),
+            "name",
+            "letters, digits, '.', '_' or '-' (at most 64)",
+            self.name,
+        )
+        check(is_number(self.checkpoint_seconds, 0), "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Settings that must suit one another."""
+        check(
+            self.batch_size % self.devices == 0,
+            "batch_size",
+            f"a multiple of the {self.devices} devices",
+            self.batch_size,
+        )
         last, in_steps = max(self.schedule.milestones or [0]), self.schedule.unit == "steps"
         check(in_steps or last < self.epochs, "schedule.milestones", f"below the {self.epochs} epochs", last)
         check(
@@ -86,23 +119,14 @@ class Config:
             f"below the {self.epochs} epochs",
             self.schedule.warm_up,
         )
-        check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        size = self.image_size
-        check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
-        check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
+        emphasis, order = self.emphasis, self.data.order
         check(
-            self.batch_size % self.devices == 0,
-            "batch_size",
-            f"a multiple of the {self.devices} devices",
-            self.batch_size,
+            emphasis.by is None or emphasis.start < self.epochs,
+            "emphasis.start",
+            f"below the {self.epochs} epochs",
+            emphasis.start,
         )
-        check(
-            self.name is None or is_name(self.name),
-            "name",
-            "letters, digits, '.', '_' or '-' (at most 64)",
-            self.name,
-        )
-        check(is_number(self.checkpoint_seconds, 0), "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+        check(emphasis.by != "sampler" or order == "shuffled", "data.order", "shuffled with emphasis.by sampler", order)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""

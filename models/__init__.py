@@ -15,7 +15,7 @@ from models.blocks import Style
 from models.layers.standardize import Standardize
 from models.zoo import ZOO, Architecture
 
-__all__ = ["ZOO", "Architecture", "build"]
+__all__ = ["ZOO", "Architecture", "build", "deep_recursion"]
 
 
 def build(
@@ -46,12 +46,12 @@ def build(
     images = keras.Input(tuple(input_shape), dtype="uint8", name="image")
     x = Standardize(mean, deviation, name="standardize")(images)
     logits = architecture.builder(x, num_classes, style)
-    with _deep_recursion():
+    with deep_recursion():
         return keras.Model(images, logits, name=name)
 
 
 @contextmanager
-def _deep_recursion() -> Iterator[None]:
+def deep_recursion() -> Iterator[None]:
     """Lets Keras walk a graph of thousands of layers: it recurses once a layer, and Python stops at 1000."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 100_000))

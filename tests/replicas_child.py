@@ -6,33 +6,69 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from app.config import Augment, Config, Optim
+from app.config import Augment, Config, Emphasis, Objective, Optim
 from app.data.pipeline import evaluation_batches
+from app.training.observers import clipping
 from app.training.setup import set_up
 from app.training.steps import Callbacks
-from callbacks import GradientClipping
 
 CASES = {
     # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of two leaves two
-    # of four replicas empty.
-    "mlp": Config(model="mlp", epochs=10, batch_size=1076, optim=Optim(clip_norm=0.5)),
+    # of four replicas empty. From the third epoch on, the order depends on the images' losses.
+    "mlp": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        optim=Optim(clip_norm=0.5),
+        emphasis=Emphasis(by="sampler", unbiased=True),
+    ),
     # Batch norm over the global batch; 1,078 = 19 * 56 + 14 images: 20 steps, the last one partial.
     "resnet8": Config(model="resnet8", epochs=1, batch_size=56, learning_rate=0.01, augment=Augment(pad_crop=1)),
     # In float32 rounding decides which ReLUs on their kink let a gradient through, and a high rate multiplies that.
     "resnet8 gently": Config(model="resnet8", epochs=1, batch_size=56, learning_rate=1e-4, augment=Augment(pad_crop=1)),
+    # What else goes into a step: parts of a batch, weights of classes, every kind of clipping, other optimizers.
+    "parts": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=1e-3,
+        optimizer="adam",
+        objective=Objective(loss="hinge", class_weights="balanced"),
+        optim=Optim(options={"epsilon_mode": "outside"}, micro_batches=3, clip_value=0.01),
+    ),
+    "gains": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=0.01,
+        optimizer="adaptivegain",
+        optim=Optim(options={}, clip_variable=0.1, l1=1e-3, l1_proximal=True, rate_growth=0.5),
+    ),
+    "running": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=0.01,
+        optimizer="adagrad",
+        optim=Optim(options={}, clip_percentile=50, decay="decoupled", rates={"hidden": 0.5}),
+    ),
 }
 
 
 def main(case: str, devices: str, floats: str, target: str) -> None:
     """Stores weights and the last epoch's figures."""
-    config = replace(CASES[case], devices=int(devices), optim=replace(CASES[case].optim, options={"momentum": 0.9}))
+    config = replace(CASES[case], devices=int(devices))
+    if config.optimizer == "sgd":
+        config = replace(config, optim=replace(config.optim, options={"momentum": 0.9}))
     if floats == "float64":
         keras.config.set_floatx("float64")
         object.__setattr__(config, "precision", "float64")
     setup = set_up(config)
     size = setup.dataset.preprocessing.image_size
+    moves = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch))
+    losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [GradientClipping(config.optim.clip_norm)],
+        [moves, *losses, clipping(config.optim)],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

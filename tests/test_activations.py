@@ -26,7 +26,7 @@ def activated(activation, shape):
 
 
 @given(outer=st.lists(st.integers(1, 4), min_size=1, max_size=3), channels=st.integers(1, 4), pieces=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_maxout_is_the_largest_of_neighbouring_channels(outer, channels, pieces):
     x = normal(*outer, channels * pieces)
     layer = Maxout(pieces)

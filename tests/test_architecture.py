@@ -10,6 +10,7 @@ FORBIDDEN = {
     "models": {"app", "callbacks"},
     "callbacks": {"app", "models"},
     "app/data": {"callbacks", "models", "app.training", "app.evaluation", "app.export"},
+    "app/training": {"app.doctor"},
     "app/evaluation": {"callbacks", "app.training", "app.export"},
     "app/export": {"callbacks", "app.training"},
 }

@@ -14,7 +14,7 @@ from app.errors import UsageError
 MODES = {"reflect": "reflect", "black": "constant"}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(3, 9), st.data())
 def test_a_window_equals_numpys(side: int, data: st.DataObject) -> None:
     size, border = data.draw(st.integers(1, side)), data.draw(st.sampled_from(sorted(MODES)))

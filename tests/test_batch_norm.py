@@ -41,7 +41,7 @@ def assert_close(found, expected, tolerance=1e-5):
     center=st.booleans(),
     axis=st.sampled_from([-1, 3]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_outputs_gradients_and_statistics_equal_the_stock_layers(shape, training, scale, center, axis):
     fused, stock = pair(shape[-1], scale=scale, center=center, axis=axis, momentum=0.8)
     x = 3 + 2 * normal(*shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import archive
-from app.config import Config
+from app.config import Config, Emphasis
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.setup import set_up
@@ -14,7 +14,8 @@ from callbacks import EarlyStopping, GradientClipping, StepDecay
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
-CONFIG = Config(model="mlp", epochs=3, batch_size=256)  # 5 steps an epoch, the last one partial
+# 5 steps an epoch, the last one partial; an order of images that depends on their losses.
+CONFIG = Config(model="mlp", epochs=3, batch_size=256, emphasis=Emphasis(by="sampler", start=1))
 STEPS = 5
 
 
@@ -41,6 +42,7 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
         identity=setup.identity(),
     )
     watching = [StepDecay([1, 2], factor=0.5), GradientClipping(1.0), EarlyStopping("val_accuracy"), history]
+    watching.append(setup.model.sample_losses)
     fit(setup, watching, saver, checkpoint)
     arrays, _ = archive.load(max((folder / "checkpoints").glob("epoch-*")))
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history.rows]

@@ -23,7 +23,7 @@ PLAIN = Style(norm="none")
     stride=st.integers(1, 3),
     padded=st.booleans(),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_convolution_is_a_cross_correlation(size, kernel, stride, padded):
     options = {} if padded else {"padding": "valid"}
     model = as_model(lambda x: PLAIN.conv(x, 2, kernel, stride=stride, name="conv", **options), (*size, 3))

@@ -29,7 +29,7 @@ def uniform(shape, *, seed=7, call=0, first_row=0):
     cut=st.tuples(st.integers(0, 12), st.integers(0, 12)),
     call=st.integers(0, 2**40),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_part_of_the_batch_draws_what_the_whole_draws(rows, row, cut, call):
     first, last = sorted(min(edge, rows) for edge in cut)
     whole = uniform([rows, *row], call=call)

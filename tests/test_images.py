@@ -132,7 +132,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 pictures = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(picture=pictures, kind=st.sampled_from(["PNG", "BMP", "WEBP"]))
 def test_lossless_formats_lose_nothing(picture, kind):
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -140,7 +140,7 @@ def test_lossless_formats_lose_nothing(picture, kind):
     np.testing.assert_array_equal(images.decode(content, 3), picture)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(grey=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_grey_stays_as_it_is(grey):
     content = corpus.encoded(Image.fromarray(grey), "PNG")
@@ -169,7 +169,7 @@ def test_orientations_and_their_inverses(orientation):
     np.testing.assert_array_equal(images._upright(upright, tf.constant(inverse, tf.int64)), image)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(structure=st.binary(max_size=60) | st.binary(max_size=40).map(lambda junk: b"II*\0\x08\0\0\0" + junk))
 def test_no_exif_can_break_a_jpeg(structure):
     plain = SOUND["jpeg: plain"]
@@ -178,7 +178,7 @@ def test_no_exif_can_break_a_jpeg(structure):
     assert any(np.array_equal(found, turn(expected)) for turn in UPRIGHT.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damage_is_an_error_or_an_image_but_never_a_crash(data):
     content = bytearray(data.draw(st.sampled_from(sorted(SOUND.items())))[1].content[:3000])
@@ -192,7 +192,7 @@ def test_damage_is_an_error_or_an_image_but_never_a_crash(data):
     assert image.shape[0] * image.shape[1] <= images.MAX_PIXELS
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(1, 12), channels=st.sampled_from([1, 3]), seed=st.integers(0, 2**32 - 1))
 def test_fit_leaves_native_images_alone(size, channels, seed):
     image = np.random.default_rng(seed).integers(0, 256, (size, size, channels), np.uint8)
@@ -229,7 +229,7 @@ def test_fit_equals_tensorflows_resize_on_squares(size):
     np.testing.assert_array_equal(images.fit(image, size), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

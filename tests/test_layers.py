@@ -141,7 +141,7 @@ def test_standardize_refuses_statistics_that_cannot_be(mean, deviation, message)
     more=st.integers(0, 5),
     stride=st.integers(1, 3),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shortcut_keeps_every_stride_th_pixel_and_adds_zeros(size, channels, more, stride):
     x = np.random.default_rng(0).normal(size=(2, *size, channels)).astype(np.float32)
     layer = Shortcut(channels + more, stride)
@@ -164,7 +164,7 @@ def test_shortcut_refuses_to_drop_channels():
     stride=st.integers(1, 4),
     dtype=st.sampled_from(["float32", "bfloat16"]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_subsampling_is_slicing_forward_and_backward(size, stride, dtype):
     x = tf.cast(normal(2, *size, 3), dtype)
     ours, slicing = (lambda x: subsampled(x, stride)), (lambda x: x[:, ::stride, ::stride])

@@ -104,7 +104,7 @@ def test_normalization_propagation_needs_no_batch():
     size=st.sampled_from([1, 3, 5, 7]),
     constants=st.tuples(st.floats(0.5, 3), st.floats(0, 2), st.floats(0.1, 1)),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_local_response_equals_the_papers_sum(outer, channels, size, constants):
     x, (bias, alpha, beta) = normal(*outer, channels), constants
     expected = np.empty_like(x)

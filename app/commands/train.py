@@ -3,6 +3,7 @@
 from typing import Any
 
 from app import arguments, runs
+from app.commands import preflight
 from app.commands.common import BEGAN, load_tensorflow, say
 from app.data.ready import check_data
 
@@ -28,8 +29,12 @@ def run(words: list[str], verbosity: int) -> int:
 
     if asked.dry_run:
         train.dry_run(config)
+    elif asked.overfit_batches:
+        preflight.overfit(config, asked.overfit_batches)
+    elif asked.sample_ladder:
+        preflight.ladder(config)
     else:
-        _finish(train.train(config, BEGAN))
+        _finish(train.train(preflight.pilot(config) if asked.pilot else config, BEGAN))
     return 0
 
 

@@ -57,6 +57,8 @@ def load(config: Config) -> Dataset:
 def _loaded(config: Config) -> Dataset:
     source = _source(config)
     splits = complete(source.splits, config.seed, config.data.validation)
+    if config.data.part is not None:
+        splits["train"] = part_of(splits["train"], config.data.part, config.seed)
     mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)
     return Dataset(
         name=config.dataset,
@@ -98,6 +100,11 @@ def complete(splits: dict[str, Split], seed: int, validation: float | None = Non
 def _carved(split: Split, fractions: dict[str, float], seed: int) -> dict[str, Split]:
     parts = stratified(split.labels, tuple(fractions.values()), seed)
     return {name: split.subset(part) for name, part in zip(fractions, parts, strict=True)}
+
+
+def part_of(split: Split, share: float, seed: int) -> Split:
+    """A share of a split's images, of every class alike."""
+    return split.subset(stratified(split.labels, (share, 1 - share), seed)[0])
 
 
 def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from app.data.augment import Augmentation, centre_crop, draws, shuffled
 from app.data.dataset import Split, untuned
+from app.data.order import Table
 
 _EVALUATED_PIXELS = 2**22  # in a batch
 _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
@@ -20,8 +21,9 @@ _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images
 
 @dataclass
 class Position:
-    """Where training stands: the epoch, and the step at which the epoch's next iterator begins."""
+    """Where training stands: the epoch, the step at which its next iterator begins, and its order unless shuffled."""
 
+    table: Table | None = None
     epoch: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
     start: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
 
@@ -29,13 +31,16 @@ class Position:
         """Moves to a step of an epoch; iterators made from now on begin there."""
         self.epoch.assign(epoch)
         self.start.assign(start)
+        if self.table is not None:
+            self.table.set(epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatches:
-    """Shuffled, augmented batches (uint8 images, int32 labels) of one epoch, over one or more replicas.
+    """Augmented batches (uint8 images, int32 labels) of one epoch in its order, over one or more replicas.
 
-    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty one.
+    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty one. Where images have
+    weights, these follow (float32), and then the images' positions in the epoch (int32).
     """
 
     split: Split
@@ -53,27 +58,37 @@ class TrainingBatches:
         """The epoch at which `position` stands when an iterator is made."""
         read = self.split.images.reader()
         indices, labels = tf.constant(self.split.indices), tf.constant(self.split.labels)
-        count, last = len(self.split), self.steps - 1
+        count, last, table = len(self.split), self.steps - 1, self.position.table
 
-        def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+        def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
             # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last step is asked for.
             step = tf.minimum(step + self.position.start, last)
             first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
             epoch = self.position.epoch.read_value()
-            chosen = shuffled(self.seed, epoch, tf.range(first, end), count)
+            positions = tf.range(first, end)
+            chosen = self._chosen(epoch, positions)
             images = read(tf.gather(indices, chosen))
             images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
-            return images, tf.gather(labels, chosen)
+            if table is None or table.weights is None:
+                return images, tf.gather(labels, chosen)
+            return images, tf.gather(labels, chosen), table.weights.sparse_read(positions), positions
 
         return _distributed(batch, self.steps, strategy)
 
     def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The global batch of a step once more: images, labels and each image's index into its store; moves there."""
         self.position.set(epoch, step)
-        images, labels = next(iter(self.dataset()))
+        images, labels, *_ = next(iter(self.dataset()))
         first = step * self.batch_size
-        chosen = shuffled(self.seed, epoch, tf.range(first, first + len(labels)), len(self.split))
+        chosen = self._chosen(self.position.epoch, tf.range(first, first + len(labels)))
         return images.numpy(), labels.numpy(), self.split.indices[chosen.numpy()]
+
+    def _chosen(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """The images at so many positions of the epoch."""
+        table = self.position.table
+        if table is None:
+            return shuffled(self.seed, epoch, positions, len(self.split))
+        return table.images.sparse_read(positions)
 
 
 def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> Any:

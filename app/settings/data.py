@@ -40,14 +40,20 @@ class Data:
         cache_gib: splits whose images take at most this much memory (GiB) are kept there as uint8, larger ones stream
         validation: share of the training images that is held out where the data set has no validation split (null: 0.1,
             of a single split 0.2)
+        part: share of what is left for training that is trained on, the same of every class (null: all)
         skip_bad: train without unreadable images (they are recorded in the run) instead of stopping
+        order: of the training images: shuffled (anew every epoch), once (shuffled, then every epoch alike), replacement
+            (each drawn from all) or interleaved (shuffled, neighbours of different classes as far as possible)
     """
 
     cache_gib: float = 1.0
     validation: float | None = None
+    part: float | None = None
     skip_bad: bool = False
+    order: Literal["shuffled", "once", "replacement", "interleaved"] = "shuffled"
 
     def __post_init__(self) -> None:
         check(is_number(self.cache_gib, 0), "data.cache_gib", "0 or more", self.cache_gib)
         share = self.validation
         check(share is None or 0 < share <= 0.5, "data.validation", "above 0 and at most 0.5", share)
+        check(self.part is None or 0 < self.part < 1, "data.part", "above 0 and below 1, or null", self.part)

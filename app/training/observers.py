@@ -25,6 +25,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         clipping(config.optim),
         callbacks.NanGuard(keep_state=True),
+        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
         callbacks.TrainingLog(run.folder),
         callbacks.Progress(images_per_epoch=len(split)),

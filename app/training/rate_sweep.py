@@ -69,7 +69,7 @@ def _curvature(setup: Setup) -> float:
     if setup.strategy is not None:
         return math.nan
     setup.batches.position.set(0)
-    images, labels = next(iter(setup.batches.dataset()))
+    images, labels, *_ = next(iter(setup.batches.dataset()))
 
     def loss() -> Any:
         return tf.reduce_mean(model.criterion(labels, model(images, training=True)))

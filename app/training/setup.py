@@ -10,7 +10,9 @@ import numpy as np
 import models
 from app.config import Config
 from app.data.dataset import Dataset
+from app.data.emphasis import HardExamples
 from app.data.load import augmentation_for, load
+from app.data.order import Table, ordered
 from app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from app.errors import UsageError
 from app.trained import build_model
@@ -19,6 +21,7 @@ from app.training.losses import class_weights, criterion
 from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import decayed, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
+from app.training.sample_losses import SampleLosses
 from app.training.steps import Classifier
 from models import weights
 from models.layers.weight_norm import initialize_from
@@ -47,17 +50,35 @@ def set_up(config: Config) -> Setup:
     """
     strategy = prepare(config)
     _check_patterns(config)
-    dataset = _for_weights(config, load(config))
+    return assemble(config, _for_weights(config, load(config)), strategy)
+
+
+def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
+    """The model and the batches of a data set that was read before; `prepare` has made the strategy."""
+    table, hard = _order(config, dataset.train.labels)
     batches = TrainingBatches(
         split=dataset.train,
         batch_size=config.batch_size,
         augmentation=augmentation_for(config, dataset),
         seed=config.seed,
-        position=Position(),
+        position=Position(table),
     )
     with scope(strategy):
         model = compiled(config, dataset)
+    if table is not None and hard is not None:
+        model.sample_losses = SampleLosses(hard, table, strategy.extended.worker_devices if strategy else (None,))
     return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+
+
+def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExamples | None]:
+    """The order of each epoch, unless batches shuffle for themselves, and what decides it."""
+    if config.emphasis.by is not None:
+        hard = HardExamples(config, labels)
+        return Table(arrange=hard.arrange), hard
+    order = config.data.order
+    if order == "shuffled":
+        return None, None
+    return Table(arrange=lambda epoch: (ordered(order, labels, config.seed, epoch), None)), None
 
 
 def _check_patterns(config: Config) -> None:
@@ -108,7 +129,7 @@ def _for_weights(config: Config, dataset: Dataset) -> Dataset:
 def compiled(config: Config, dataset: Dataset) -> Classifier:
     """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
     net = build_model(config, dataset.preprocessing)
-    model = Classifier(net.inputs, net.outputs, name=net.name)
+    model = Classifier(net.input, net.output, name=net.name)
     model.criterion = criterion(config.objective)
     model.class_weights = class_weights(config.objective, dataset.preprocessing.classes, dataset.train.labels)
     model.micro_batches = config.optim.micro_batches

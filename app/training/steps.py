@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from app.training.losses import Criterion, cross_entropy
+from app.training.sample_losses import SampleLosses
+from models.layers.dropout import part_of_batch
 
 
 class Classifier(keras.Model):
@@ -23,6 +25,7 @@ class Classifier(keras.Model):
         self.steps_to_skip = 0  # of a resumed epoch: already trained before the run was stopped
         self.criterion: Criterion = cross_entropy
         self.class_weights: np.ndarray | None = None  # float32 `[classes]`: of the gradient, not of the logged loss
+        self.sample_losses: SampleLosses | None = None  # of batches that bring weights and positions
         self.micro_batches = 1
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
@@ -32,34 +35,40 @@ class Classifier(keras.Model):
         """Mean loss and accuracy over the images seen since the epoch began."""
         return [self._loss, self._accuracy]
 
-    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """Forward, backward and update on this replica's part of a global batch."""
-        images, labels = data
-        samples, replicas = _global_batch(labels)
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
+        """Forward, backward and update on this replica's part of a global batch of `TrainingBatches`."""
+        samples, replicas = _global_batch(data[1])
         total: list[Any] = []
         for part in range(self.micro_batches):
             # One part after the other: together they would need the memory that this is to save.
             with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
-                piece = _piece(images, part, self.micro_batches), _piece(labels, part, self.micro_batches)
-            gradients = self._gradients(*piece, samples, replicas * self.micro_batches)
+                piece = [_piece(values, part, self.micro_batches) for values in data]
+            with part_of_batch(part, *_rows(data[1], part, self.micro_batches)):  # the masks are those of the whole
+                gradients = self._gradients(piece, samples, replicas * self.micro_batches)
             total = [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
         self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
         return self.get_metrics_result()
 
-    def _gradients(self, images: tf.Tensor, labels: tf.Tensor, samples: tf.Tensor, shares: int) -> list[Any]:
+    def _gradients(self, data: list[tf.Tensor], samples: tf.Tensor, shares: int) -> list[Any]:
         """Of the mean over `samples` and of the penalties, of which this is one of so many shares."""
+        images, labels, *emphasis = data
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             losses = self.criterion(labels, logits)
-            loss = tf.reduce_sum(self._weighed(losses, labels)) / tf.cast(samples, losses.dtype)
-            loss += tf.add_n([tf.cast(penalty, loss.dtype) for penalty in self.losses] or [0.0]) / shares
+            loss = tf.reduce_sum(self._weighed(losses, labels, *emphasis[:1])) / tf.cast(samples, losses.dtype)
+            penalties = [tf.cast(penalty, loss.dtype) for penalty in self.losses]
+            loss += tf.add_n(penalties or [tf.zeros((), loss.dtype)]) / shares
             loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
+        if self.sample_losses is not None:
+            self.sample_losses.record(emphasis[1], losses)
         return tape.gradient(loss, self.trainable_weights)
 
-    def _weighed(self, losses: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The losses times the weights of their classes."""
+    def _weighed(self, losses: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """The losses times the weights of their images and classes."""
+        if weights is not None:
+            losses *= tf.cast(weights, losses.dtype)
         if self.class_weights is None:
             return losses
         return losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
@@ -109,6 +118,12 @@ def _piece(values: tf.Tensor, part: int, parts: int) -> tf.Tensor:
     """One of so many consecutive parts along the first axis, as equal as can be."""
     count = tf.shape(values)[0]
     return values if parts == 1 else values[count * part // parts : count * (part + 1) // parts]
+
+
+def _rows(values: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first row of the same part, and the rows of all."""
+    count = tf.shape(values, tf.int64)[0]
+    return count * part // parts, count
 
 
 def _sum(left: Any, right: Any) -> Any:

@@ -1,12 +1,37 @@
 """Dropout whose mask belongs to the sample, not to the device that happens to hold it."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 PHILOX = 1  # tf.random.Algorithm.PHILOX: the one generator with the same stream on every kind of device
 BLOCK = 4  # 32-bit numbers that one value of Philox' counter yields
+
+
+class _Part(NamedTuple):
+    number: int
+    first: tf.Tensor
+    rows: tf.Tensor
+
+
+_PART: ContextVar[_Part | None] = ContextVar("part", default=None)
+
+
+@contextmanager
+def part_of_batch(number: int, first: tf.Tensor, rows: tf.Tensor) -> Iterator[None]:
+    """Within it, inputs are a part of a batch that goes through the model in parts, number 0 first.
+
+    They begin at row `first` of this replica's `rows` (int64 scalars), and get the masks that they would get in one go.
+    """
+    token = _PART.set(_Part(number, first, rows))
+    try:
+        yield
+    finally:
+        _PART.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="epochal")
@@ -48,8 +73,13 @@ class PerSampleDropout(keras.layers.Layer):
             return inputs
         if keras.backend.backend() != "tensorflow":
             return keras.random.dropout(inputs, self.rate, seed=self.generator)
-        seed, call = tf.unstack(tf.convert_to_tensor(self.generator.next()))
-        uniform = rows_of_uniform(tf.shape(inputs, tf.int64), seed=seed, call=call, first_row=first_global_row(inputs))
+        shape, part = tf.shape(inputs, tf.int64), _PART.get()
+        if part is None or part.number == 0:
+            state = tf.convert_to_tensor(self.generator.next())
+        else:  # another part of the batch that the last call was about
+            state = tf.convert_to_tensor(self.generator.state) - [0, 1]
+        first_row = first_global_row(shape[0]) if part is None else first_global_row(part.rows) + part.first
+        uniform = rows_of_uniform(shape, seed=state[0], call=state[1], first_row=first_row)
         return tf.where(uniform >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -82,13 +112,13 @@ def rows_of_uniform(shape: tf.Tensor, *, seed: tf.Tensor, call: tf.Tensor, first
     return tf.reshape(numbers[:, :elements], shape)
 
 
-def first_global_row(inputs: tf.Tensor) -> tf.Tensor:
-    """Returns (int64) where this replica's rows begin in the global batch: after those of lower ids."""
+def first_global_row(own: tf.Tensor) -> tf.Tensor:
+    """Returns (int64) where this replica's `own` rows begin in the global batch: after those of lower ids."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)
     replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
     # float32 because every collective carries it, NCCL's and the CPU's; exact up to 2**24 rows
-    rows = tf.one_hot(replica, replicas) * tf.cast(tf.shape(inputs)[0], tf.float32)
+    rows = tf.one_hot(replica, replicas) * tf.cast(own, tf.float32)
     rows_of_each = context.all_reduce(tf.distribute.ReduceOp.SUM, rows)
     return tf.cast(tf.math.cumsum(rows_of_each, exclusive=True)[replica], tf.int64)

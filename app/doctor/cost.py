@@ -1,0 +1,117 @@
+"""What the run will take: time, memory and room on disk."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.data.dataset import Cached
+from app.data.pipeline import evaluation_batches
+from app.doctor.finding import Finding, error, ok, warning
+from app.runs import ROOT
+from app.training.setup import Setup
+from app.training.trial import undone
+from app.units import size
+from models.complexity import model_cost
+from models.cost_rules import itemsize
+
+_TIMED = 8  # steps after two that trace and warm up
+_SECONDS = 8.0  # or so long
+_CHECKPOINTS = 4  # two kept, the best weights, and one that is being written
+_REST = 2**25  # bytes of histograms, plots and tables, about
+_MEMINFO = Path("/proc/meminfo")
+
+
+def duration(setup: Setup) -> Finding:
+    """Measures some steps and an evaluation batch; they are undone."""
+    with undone(setup):
+        step, evaluated = _step_seconds(setup), _evaluation_seconds(setup)
+    config, steps = setup.config, setup.batches.steps
+    epoch = steps * step + evaluated
+    each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
+    if config.budget_seconds is None:
+        total = config.epochs * epoch
+        told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
+        return ok(f"about {told}: {config.epochs} epochs, each {each}")
+    if epoch > config.budget_seconds:
+        return error(f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget")
+    return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {each}")
+
+
+def memory(setup: Setup) -> Finding:
+    """Counts weights, gradients, the optimizer's slots, activations kept for the backward pass and cached images."""
+    model, config = setup.model, setup.config
+    weights = _bytes([*model.weights, *model.optimizer.variables]) + _bytes(model.trainable_weights)
+    try:
+        activations = model_cost(model, config.batch_size // config.optim.micro_batches).kept_bytes
+        told = f"{size(activations)} of activations"
+    except ValueError:  # a layer whose cost is not known
+        activations, told = 0, "activations not counted"
+    stores = {id(split.images): split.images for split in (setup.dataset.train, setup.dataset.validation)}
+    images = sum(int(np.prod(s.tensor.shape)) for s in stores.values() if isinstance(s, Cached))
+    needed = weights + activations
+    told = f"{size(weights)} of weights, gradients and slots, {told}; {size(images)} of images are in memory"
+    return judged_memory(needed, told, available_memory())
+
+
+def judged_memory(needed: int, told: str, available: int | None) -> Finding:
+    """Whether so many bytes can be had; None where this system does not say."""
+    if available is not None and needed > available:
+        return warning(f"{told}: more than the {size(available)} that are free; lower --batch-size")
+    return ok(told if available is None else f"{told}; {size(available)} are free")
+
+
+def available_memory() -> int | None:
+    """Bytes that Linux would give to a process without swapping; None elsewhere."""
+    if not _MEMINFO.exists():
+        return None
+    fields = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def disk(setup: Setup) -> Finding:
+    """The run's folder will fit: checkpoints are weights and slots, uncompressed."""
+    needed = _CHECKPOINTS * _bytes([*setup.model.variables, *setup.model.optimizer.variables]) + _REST
+    place = ROOT.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        return error(f"the run needs about {size(needed)}, {place} has {size(free)} left; free some")
+    return ok(f"about {size(needed)} in {ROOT}/, {size(free)} are free")
+
+
+def _step_seconds(setup: Setup) -> float:
+    """The median time of a training step, data included."""
+    model, began, times = setup.model, time.monotonic(), []
+    model.make_train_function()
+    setup.batches.position.set(0)
+    iterator = iter(setup.batches.dataset(setup.strategy))
+    for number in range(_TIMED + 2):
+        if number and number % setup.batches.steps == 0:
+            iterator = iter(setup.batches.dataset(setup.strategy))
+        started = time.monotonic()
+        float(model.train_function(iterator)["loss"])
+        times.append(time.monotonic() - started)
+        if len(times) > 1 and time.monotonic() - began > _SECONDS:
+            break
+    return float(np.median(times[2:] or times[1:]))
+
+
+def _evaluation_seconds(setup: Setup) -> float:
+    """The time of an evaluation of the validation images, from its second batch's."""
+    model, split, side = setup.model, setup.dataset.validation, setup.dataset.preprocessing.image_size
+    batches = evaluation_batches(split, side, setup.strategy)
+    model.make_test_function()
+    seconds = 0.0
+    for _ in range(2):  # the first one traces
+        iterator, started = iter(batches), time.monotonic()
+        float(model.test_function(iterator)["loss"])
+        seconds = time.monotonic() - started
+    return seconds * len(evaluation_batches(split, side))  # a distributed data set has no length
+
+
+def _bytes(variables: list[Any]) -> int:
+    return sum(int(np.prod(variable.shape)) * itemsize(variable) for variable in variables)

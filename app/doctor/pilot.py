@@ -1,0 +1,90 @@
+"""A smaller run ahead of a long one: fewer layers, fewer images, fewer epochs (row J6 of the lectures)."""
+
+import re
+from dataclasses import replace
+
+import models
+from app.config import Config, Schedule
+from app.errors import UsageError
+from app.runs import default_name
+
+SHARE = 5  # layers and epochs are divided by this
+PART = 0.1  # of the training images
+_DEPTH = re.compile(r"(densenet_bc_|densenet_|densenet|resnext|resnet|vgg|wrn)(\d+)(.*)")
+_ENDING = "-pilot"
+
+
+def pilot_model(name: str) -> str:
+    """The network of the same family that has a fifth of the layers, or the nearest smaller one of the zoo.
+
+    Families are told by what stands around the depth in the name, and by the images they were published for.
+
+    Raises:
+        UsageError: when the zoo has no smaller one.
+    """
+    depth, family = _depth(name)
+    smaller = sorted(found for other in models.ZOO for found in [_depth(other)[0]] if _depth(other)[1] == family)
+    smaller = [one for one in smaller if one < depth]
+    if family is None or not smaller:
+        raise UsageError(f"--pilot: the zoo has no smaller {name}; give another --model, or --data.part {PART}")
+    wanted = [one for one in smaller if one * SHARE <= depth]
+    chosen = wanted[-1] if wanted else smaller[0]
+    return next(other for other in models.ZOO if _depth(other) == (chosen, family))
+
+
+def _depth(name: str) -> tuple[int, tuple[str, str, tuple[int, int, int]] | None]:
+    """Layers that the name tells, and the family; (0, None) where it tells none."""
+    match = _DEPTH.fullmatch(name)
+    if match is None or name not in models.ZOO:
+        return 0, None
+    return int(match[2]), (match[1], match[3], models.ZOO[name].input_shape)
+
+
+def pilot(config: Config) -> Config:
+    """The configuration of a pilot for this one, to be run as any other.
+
+    Raises:
+        UsageError: when the model has no smaller sibling.
+    """
+    if config.model not in models.ZOO:
+        return config  # setting up will say what is wrong with it
+    epochs = max(1, config.epochs // SHARE)
+    return replace(
+        config,
+        model=pilot_model(config.model),
+        weights=None,  # they are those of the larger network
+        epochs=epochs,
+        budget=None,
+        schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
+        data=replace(config.data, part=PART * (config.data.part or 1)),
+        name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,
+    )
+
+
+def changes(config: Config, other: Config) -> list[str]:
+    """What differs, a line each: `epochs: 30 -> 6`."""
+    before, after = _flat(config.to_dict()), _flat(other.to_dict())
+    return [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and not prefix else {prefix + key: value}
+    return flat
+
+
+def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
+    """The schedule with all that counts epochs shortened by `share`, what counts steps by that of fewer images, too."""
+    in_steps = share * PART
+    share = in_steps if schedule.unit == "steps" else share
+    shares = {"every": share, "window": in_steps} | ({"patience": share} if schedule.shape == "plateau" else {})
+    whole = {
+        key: max(1, round(value * by)) for key, by in shares.items() if (value := getattr(schedule, key)) is not None
+    }
+    parts = {key: value * share for key in ("warm_up", "offset") if (value := getattr(schedule, key)) is not None}
+    milestones = schedule.milestones
+    if milestones is not None:
+        shorter = sorted({max(1, round(milestone * share)) for milestone in milestones})
+        milestones = [one for one in shorter if schedule.unit == "steps" or one < epochs]
+    return replace(schedule, milestones=milestones, **whole, **parts)

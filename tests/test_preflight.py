@@ -1,0 +1,238 @@
+"""What tries a configuration out before a run: a few batches by heart, the ladder of samples, the pilot."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from app.cli import main
+from app.config import Augment, Config, Data, Objective, Optim, Schedule
+from app.data.load import load
+from app.doctor import memorize
+from app.doctor.pilot import PART, changes, pilot, pilot_model
+from app.doctor.twin import twin
+from app.errors import UsageError
+from app.training.setup import set_up
+from tests.zoo import images
+
+pytestmark = pytest.mark.usefixtures("determinism_ends_here")
+
+FAMILIES = ("vgg", "resnet", "wrn", "resnext", "densenet")
+ALONE = {  # of a family that tells depths, but without a smaller sibling
+    *("vgg11", "vgg11_cifar", "resnet8", "resnet20b", "resnet20_v2", "resnet18", "resnet18_v2", "resnet18_cifar"),
+    *("wrn16_4", "wrn16_8", "wrn28_10", "resnext29_32x4d", "resnext29_8x64d", "resnext29_16x64d", "resnext50_32x4d"),
+    *("densenet_40_12", "densenet_bc_40_12", "densenet_bc_250_24", "densenet_bc_190_40", "densenet121"),
+}
+PILOTS = {
+    "resnet20": "resnet8",
+    "resnet56": "resnet8",  # 11 layers are wanted
+    "resnet110": "resnet20",  # 22
+    "resnet1202": "resnet164",  # 240
+    "resnet110b": "resnet20b",
+    "resnet1001_v2": "resnet164_v2",
+    "resnet152": "resnet18",
+    "resnet101_v2": "resnet18_v2",
+    "resnet50_cifar": "resnet18_cifar",
+    "vgg19": "vgg11",
+    "vgg16_cifar": "vgg11_cifar",
+    "wrn40_4": "wrn16_4",
+    "resnext101_32x4d": "resnext50_32x4d",
+    "densenet_100_12": "densenet_40_12",
+    "densenet_bc_100_12": "densenet_bc_40_12",
+    "densenet201": "densenet121",
+}
+
+
+# pilot
+
+
+@pytest.mark.parametrize("name", models.ZOO)
+def test_a_pilot_is_smaller_and_takes_the_same_images(name: str) -> None:
+    tells_depth = name.startswith(FAMILIES)
+    if not tells_depth or name in ALONE:
+        with pytest.raises(UsageError, match=f"no smaller {name}; give another --model, or --data.part"):
+            pilot_model(name)
+        return
+    other = pilot_model(name)
+    assert models.ZOO[other].input_shape == models.ZOO[name].input_shape
+    assert models.ZOO[other].min_size <= models.ZOO[name].min_size
+    for size in ("params", "multiply_adds"):
+        assert SIZES[other][size] < SIZES[name][size]
+
+
+@pytest.mark.parametrize("name", PILOTS)
+def test_pilots_known_by_name(name: str) -> None:
+    assert pilot_model(name) == PILOTS[name]
+
+
+def sizes() -> dict[str, dict[str, Any]]:
+    import json
+
+    from models.complexity import SIZES as path
+
+    return {row["name"]: row for row in json.loads(path.read_text())}
+
+
+SIZES = sizes()
+
+
+def test_a_pilot_is_an_ordinary_run_of_another_name() -> None:
+    config = Config(epochs=30, data=Data(validation=0.3))
+    smaller = pilot(config)
+    expected = replace(
+        config, model="resnet8", epochs=6, data=Data(validation=0.3, part=0.1), name="digits-resnet20-pilot"
+    )
+    assert smaller == expected
+    assert changes(config, smaller) == [
+        "model: resnet20 -> resnet8",
+        "epochs: 30 -> 6",
+        "name: None -> digits-resnet20-pilot",
+        "data.part: None -> 0.1",
+    ]
+    assert pilot(replace(config, name="x" * 64)).name == "x" * 58 + "-pilot"
+    assert pilot(replace(config, budget="10m")) == smaller
+    assert pilot(replace(config, data=Data(part=0.5))).data.part == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule(milestones=[10, 15, 25], warm_up=5.0), Schedule(milestones=[2, 3, 5], warm_up=1.0)),
+        (Schedule(milestones=[1, 29]), Schedule(milestones=[1])),  # after all 6 epochs nothing is left to change
+        (Schedule(every=10), Schedule(every=2)),
+        (Schedule(shape="inverse", offset=3.0), Schedule(shape="inverse", offset=0.6)),
+        (Schedule(shape="plateau", patience=10), Schedule(shape="plateau", patience=2)),
+        (Schedule(shape="stuck", patience=4, window=500), Schedule(shape="stuck", patience=4, window=10)),
+        (Schedule(unit="steps", milestones=[1000, 2000]), Schedule(unit="steps", milestones=[20, 40])),
+    ],
+)
+def test_schedules_of_pilots_are_as_much_shorter(schedule: Schedule, expected: Schedule) -> None:
+    made = asdict(pilot(Config(epochs=30, schedule=schedule)).schedule)
+    assert made == {key: pytest.approx(value) for key, value in asdict(expected).items()}
+
+
+@pytest.mark.slow
+def test_the_pilot_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--pilot", "--model", "resnet14", "--epochs", "5"]) == 0
+    assert "model: resnet14 -> resnet8" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-resnet14-pilot"]
+
+
+def test_a_part_of_the_training_images() -> None:
+    whole, part = load(Config()), load(Config(data=Data(part=PART)))
+    assert len(part.train) == pytest.approx(PART * len(whole.train), abs=5)
+    assert set(part.train.indices) < set(whole.train.indices)
+    counts = np.bincount(part.train.labels) / np.bincount(whole.train.labels)
+    np.testing.assert_allclose(counts, PART, atol=0.01)
+    for name in ("validation", "test"):
+        np.testing.assert_array_equal(getattr(part, name).indices, getattr(whole, name).indices)
+    assert part.fingerprint() != whole.fingerprint()
+
+
+# by heart
+
+
+def test_nothing_keeps_a_model_from_learning_by_heart() -> None:
+    optim = Optim(weight_decay=0.1, l1=0.1, l1_proximal=True, clip_norm=3.0)
+    config = Config(optim=optim, objective=Objective(label_smoothing=0.1), augment=Augment(flip=True))
+    plain = memorize.unregularized(config)
+    assert (plain.optim.weight_decay, plain.optim.l1, plain.objective.label_smoothing) == (0, 0, 0)
+    assert (plain.augment.pad_crop, plain.augment.flip, plain.optim.clip_norm) == (0, False, 3.0)
+
+
+def told(words: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> tuple[int, str, str]:
+    """Exit code, stdout and the last line of stderr; nothing may be stored."""
+    monkeypatch.chdir(tmp_path)
+    code = main(["train", "--model", "mlp", *words])
+    out, err = capsys.readouterr()
+    assert list(tmp_path.iterdir()) == []
+    return code, out, err.splitlines()[-1]
+
+
+def test_two_batches_are_memorised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    code, out, _ = told(["--overfit-batches", "2", "--batch-size", "16"], tmp_path, monkeypatch, capsys)
+    assert code == 0
+    assert out.startswith("memorised 32 images in ")
+    assert "accuracy 100%" in out
+
+
+def test_what_cannot_be_memorised_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(memorize, "PASSES", 5)
+    words = ["--overfit-batches", "1", "--learning-rate", "1e-9"]
+    code, out, error = told(words, tmp_path, monkeypatch, capsys)
+    assert (code, out) == (5, "")
+    assert error.startswith("error: 64 images could not be memorised (accuracy ")
+    assert "after 5 steps" in error
+
+
+def test_more_batches_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    code, _, error = told(["--overfit-batches", "18"], tmp_path, monkeypatch, capsys)
+    assert (code, error) == (2, "error: --overfit-batches: the training images make 17 batches, got 18")
+
+
+# the ladder
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, [1]), (9, [1, 5]), (10, [1, 5, 10]), (999, [1, 5, 10, 100]), (54_000, [1, 5, 10, 100, 1000, 10_000])],
+)
+def test_rungs(count: int, expected: list[int]) -> None:
+    assert memorize.rungs(count) == expected
+
+
+def test_the_ladder_is_climbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    code, out, _ = told(["--sample-ladder"], tmp_path, monkeypatch, capsys)
+    head, *rows, last = out.splitlines()
+    assert code == 0
+    assert head.split() == ["images", "steps", "loss", "train", "validation"]
+    assert [row.split()[0] for row in rows] == ["1", "5", "10", "100", "1,000"]
+    assert {row.split()[3] for row in rows} == {"100.0%"}
+    validation = [float(row.split()[4].rstrip("%")) for row in rows]
+    assert validation == sorted(validation)
+    assert validation[-1] > 90
+    # the commonest of ten classes has 37 of 360 images: 10.3 %, and three sigma of as many are 4.8 %
+    first = next(row for row, value in zip(rows, validation, strict=True) if value > 15.08)
+    assert last.startswith(f"generalises from {first.split()[0]} images on: ")
+    assert "chance and three sigma are 15.1%" in last
+
+
+def test_a_ladder_that_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(memorize, "STEPS", 1)
+    monkeypatch.setattr(memorize, "rungs", lambda count: [1, 5])
+    code, _, error = told(["--sample-ladder", "--learning-rate", "1e-9"], tmp_path, monkeypatch, capsys)
+    assert code == 5
+    assert error.startswith("error: does not generalise from 5 images")
+
+
+def test_every_rung_starts_from_the_same_weights() -> None:
+    config = Config(model="lenet300")
+    first, again = (list(islice(memorize.ladder(config), 3)) for _ in range(2))
+    assert first == again
+
+
+# the copy that things are tried on
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm", "resnet8"])
+def test_a_twin_answers_like_the_model(name: str) -> None:
+    setup = set_up(Config(model=name))
+    batch = images((8, 8, 1))
+    expected = setup.model(batch, training=False)
+    np.testing.assert_array_equal(twin(setup)(batch, training=False), expected)
+    wide = twin(setup, "float64")
+    assert {weight.dtype for weight in wide.weights} == {"float64"}
+    np.testing.assert_allclose(wide(batch, training=False), expected, rtol=1e-4, atol=1e-5)
+    assert [weight.path for weight in wide.trainable_weights] == [w.path for w in setup.model.trainable_weights]
+
+
+def test_a_twin_drops_nothing() -> None:
+    copy = twin(set_up(Config(model="mlp")))
+    batch = images((8, 8, 1))
+    np.testing.assert_array_equal(copy(batch, training=True), copy(batch, training=False))
