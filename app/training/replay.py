@@ -126,7 +126,7 @@ class Examination:
             self._note(passage)
         yield from self._look("loss", self._config.objective.loss, [losses], chosen)
         yield from self._look("loss", "weight penalty", penalties)
-        yield from self._look("loss", "sum", [total])
+        yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
         if self._training:
             yield from self._backward(walk.passages, tape, total, chosen)
