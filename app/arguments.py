@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 import yaml
 
+from app import runs
 from app.config import Config
 from app.errors import UsageError, suggestion
 from app.storage import check_new_png
 
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
+_INHERITED = ("dataset", "data_dir", "model", "norm", "activation", "image_size")
 _FLAG_COLUMNS = 28  # of the help
 _MODES = ("resume", "dry_run", "overfit_batches", "sample_ladder", "pilot")  # of `epochal train`, one at a time
 
@@ -172,12 +174,22 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         layers += _tokens(flatten(read_yaml(Path(own.config)), own.config))
     if layers:
         config, _ = _parsed(parser, layers + arguments)
+    if config.init_from is not None:
+        config, _ = _parsed(parser, _inherited(config.init_from) + layers + arguments)
     asked = TrainArguments(config=config, print_config=print_config, **{key: getattr(own, key) for key in _MODES})
     if asked.overfit_batches is not None and asked.overfit_batches < 1:
         raise UsageError(f"--overfit-batches: expected 1 or more, got {asked.overfit_batches}")
     if len(asked.modes) > 1:
         raise UsageError(f"{' and '.join(asked.modes)} exclude each other; give one of them")
     return asked
+
+
+def _inherited(where: str) -> list[str]:
+    """What a run takes over from the finished one that it starts from where nothing else is given, as flags."""
+    source = runs.find(where)
+    source.check_finished()
+    config = read_config_file(source.folder / "config.yaml").to_dict()
+    return _tokens({key: config[key] for key in _INHERITED} | {"learning_rate": source.last_rate()})
 
 
 def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace, Config]:

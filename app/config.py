@@ -34,11 +34,14 @@ class Config:
         norm: batch, layer, weight, normprop or none (null: the model's own)
         activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
         weights: a weights file of keras.applications to start from, for the models that come from there
+        init_from: a finished run, by its folder or its name under runs/, from whose weights to start (and nothing else:
+            --resume restores everything); unless given, dataset, data_dir, model, norm, activation and image_size are
+            that run's, and learning_rate is its last one
         epochs: passes over the training images
         budget: time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which only tell the
             schedule's proportions then (null: none)
         batch_size: images in a global batch, over all devices
-        learning_rate: the rate before any step of the schedule
+        learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)
         optimizer: sgd, adam, adagrad, rmsprop, adaptivegain or the name of another Keras optimizer
         seed: decides weights, order, augmentation and splits
         image_size: side of the square images in pixels (null: the data set's own)
@@ -57,6 +60,7 @@ class Config:
     norm: str | None = None
     activation: str | None = None
     weights: str | None = None
+    init_from: str | None = None
     epochs: int = 30
     budget: str | None = None
     batch_size: int = 64
@@ -80,6 +84,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
+        check(self.init_from is None or self.weights is None, "init_from", "null with weights", self.init_from)
         check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
         budget = self.budget
         check(budget is None or bool(duration(budget)), "budget", "a duration such as 90s, 10m or 1h30m", budget)

@@ -1,5 +1,6 @@
 """One run's folder: claimed by an atomic mkdir, locked, and everything about the run inside. No TensorFlow here."""
 
+import csv
 import fcntl
 import json
 import os
@@ -57,6 +58,20 @@ class Run:
     def finished(self) -> bool:
         """Whether training and evaluation ended well."""
         return (self.folder / "result.json").exists()
+
+    def check_finished(self) -> None:
+        """Raises UsageError when there are no final weights yet."""
+        if not self.finished:
+            raise UsageError(f"{self.folder} has not finished training; run: epochal train --resume {self.folder}")
+
+    def last_rate(self) -> float:
+        """The learning rate of the last step, to seven digits; StorageError when history.csv does not tell."""
+        path = self.folder / "history.csv"
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                return float(f"{float(list(csv.DictReader(file))[-1]['learning_rate']):.7g}")
+        except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+            raise StorageError(f"{path} is missing or damaged: it does not tell the last learning rate") from error
 
     def log(self, line: str) -> None:
         """Appends a line with its time to log.txt."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import models
 from app import archive, storage
 from app.arguments import read_config_file
@@ -57,6 +59,19 @@ def publish_weights(run: Run, model: Any) -> None:
     archive.save(folder, arrays, {"model": model.name})
 
 
+def best_weights(run: Run) -> tuple[dict[str, np.ndarray], str]:
+    """The run's best weights by place and path, and the SHA-256 of their file.
+
+    Raises:
+        UsageError: when the run has not finished.
+        StorageError: when they are damaged.
+    """
+    run.check_finished()
+    folder = run.checkpoints / _BEST
+    arrays, _ = archive.load(folder)
+    return arrays, storage.verify(folder)["files"][archive.ARRAYS]
+
+
 def load_trained(run: Run) -> Trained:
     """The run's model with its best weights, in the run's precision.
 
@@ -66,13 +81,11 @@ def load_trained(run: Run) -> Trained:
     """
     import keras
 
-    if not run.finished:
-        raise UsageError(f"{run.folder} has not finished training; run: epochal train --resume {run.folder}")
+    arrays, _ = best_weights(run)
     config = read_config_file(run.folder / "config.yaml")
     keras.config.set_dtype_policy(config.precision)
     preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
     model = build_model(config, preprocessing)
-    arrays, _ = archive.load(run.checkpoints / _BEST)
     archive.assign(_named(model), arrays, run.checkpoints / _BEST)
     return Trained(config=config, preprocessing=preprocessing, model=model)
 

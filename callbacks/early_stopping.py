@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from callbacks.parts.evaluated import evaluated_weights
 from callbacks.parts.failure import undo_on_failure
 from callbacks.parts.monitor import direction, improves
 
@@ -109,7 +110,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _keep(self) -> bool:
         # Accuracy stays finite when the weights are NaN, so the logs alone cannot be trusted.
-        weights = [np.array(weight) for weight in self.model.get_weights()]
+        weights = evaluated_weights(self)
         if not all(np.isfinite(weight).all() for weight in weights):
             return False
         self.best_weights = weights

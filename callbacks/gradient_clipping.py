@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.clipper import Clipper
+from callbacks.parts.clipper import Clipper, check_optimizer
 from callbacks.parts.failure import undo_on_failure
 from callbacks.parts.gradients import dense
 
@@ -45,7 +46,7 @@ class GradientClipping(keras.callbacks.Callback):
         require_tensorflow("GradientClipping", "give the optimizer global_clipnorm instead")
         self._release()
         model, optimizer = self.model, self.model.optimizer
-        _check(optimizer)
+        check_optimizer(optimizer)
         with model.distribute_strategy.scope():
             # Every replica counts alone, without communication: all see the same reduced gradient.
             self._totals = tf.Variable(
@@ -75,16 +76,19 @@ class GradientClipping(keras.callbacks.Callback):
         self._release()
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the sums of the epoch so far, and the latest norms where a percentile of them is the limit."""
+        """Returns the sums of the epoch so far, and the latest norms."""
         totals = (0.0, 0.0, 0.0) if self._totals is None else map(float, self._totals.numpy())
-        latest = {"latest": [self._clipper.running.get_state()]} if self._clipper.running else {}
-        return dict(zip(("norms", "clipped", "steps"), totals, strict=True)) | latest
+        return dict(zip(("norms", "clipped", "steps"), totals, strict=True)) | {"latest": [self._clipper.norms()]}
+
+    def latest_norms(self) -> np.ndarray:
+        """Returns the norms of at most 100 steps, oldest first, as they were before clipping: float32."""
+        latest = self._clipper.norms()
+        return latest[np.isfinite(latest)]
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
         self._totals.assign([state["norms"], state["clipped"], state["steps"]])
-        if self._clipper.running:
-            self._clipper.running.set_state(state["latest"][0])
+        self._clipper.running.set_state(state["latest"][0])
 
     def _release(self) -> None:
         if self._swapped is not None:
@@ -110,11 +114,3 @@ class GradientClipping(keras.callbacks.Callback):
             present = [g / tf.cast(replicas, g.dtype) for g in present] if replicas > 1 else present
         parts = iter(present)
         return apply([None if g is None else next(parts) for g in grads], variables)
-
-
-def _check(optimizer: Any) -> None:
-    steps = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
-    if steps:
-        raise ValueError(f"GradientClipping would clip each of {steps} accumulated parts: use larger batches.")
-    if "apply" in vars(optimizer):
-        raise ValueError(f"apply of optimizer {optimizer.name!r} is replaced already: use one GradientClipping.")

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from callbacks.parts.backend import require_tensorflow
+from callbacks.parts.batch_gradients import BatchGradients
 from callbacks.parts.failure import undo_on_failure
-from callbacks.parts.gradients import dense
 
 _BUCKETS = 30  # as many as tf.summary.histogram has
 
@@ -40,14 +40,14 @@ class WeightHistograms(keras.callbacks.Callback):
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
         self.log_dir, self.batch, self.every = os.fspath(log_dir), batch, every
         self._writer: Any = None
-        self._differentiate: Any = None
+        self._gradients: BatchGradients | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         if self.batch is not None:
             require_tensorflow("WeightHistograms with a batch", "leave the batch out: weights are written all the same")
         self._close()
-        self._differentiate = None  # another model, perhaps
+        self._gradients = None  # another model, perhaps
         undo_on_failure(self, self._close)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -59,7 +59,8 @@ class WeightHistograms(keras.callbacks.Callback):
         summary = tf.compat.v1.Summary()
         _add(summary, "weight", ((v.path, v.numpy()) for v in self.model.weights if "float" in v.dtype))
         if self.batch is not None:
-            _add(summary, "gradient", ((path, value.numpy()) for path, value in self._gradients()))
+            self._gradients = self._gradients or BatchGradients(self.model, self.batch, training=False, penalties=True)
+            _add(summary, "gradient", ((path, value.numpy()) for path, value in self._gradients().items()))
         with self._writer.as_default(step=epoch):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         self._writer.flush()
@@ -72,33 +73,6 @@ class WeightHistograms(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
         self._writer = None
-
-    def _gradients(self) -> Iterable[tuple[str, Any]]:
-        model = self.model
-        # compute_loss moves the trackers of models with several outputs, and a layer may count its calls.
-        changeable = [*model.non_trainable_variables, *model.metrics_variables]
-        before = [variable.numpy() for variable in changeable]
-        if self._differentiate is None:
-            self._differentiate = tf.function(self._sum_over_replicas)
-        gradients = self._differentiate()
-        for variable, value in zip(changeable, before, strict=True):
-            variable.assign(value)
-        return gradients.items()
-
-    def _sum_over_replicas(self) -> dict[str, tf.Tensor]:
-        # Keras divides the loss by the number of replicas, each of which gets the whole batch here.
-        strategy = self.model.distribute_strategy
-        return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
-
-    def _loss_gradients(self) -> dict[str, tf.Tensor]:
-        model = self.model
-        x, y = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in self.batch or ())
-        scale = model.optimizer.scale_loss(tf.ones(()))  # else float16 gradients underflow
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=False), training=False) * scale
-        gradients = tape.gradient(loss, model.trainable_variables)
-        pairs = zip(model.trainable_variables, gradients, strict=True)
-        return {variable.path: dense(value) / scale for variable, value in pairs if value is not None}
 
 
 def _add(summary: Any, kind: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:

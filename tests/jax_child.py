@@ -33,12 +33,15 @@ def main(folder: Path, names: list[str]) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01), loss)
         data = (images(shape), np.arange(4))
-        watching = [*observers(), callbacks.WeightHistograms(folder / name)]
+        watching = [*observers(folder, data), callbacks.WeightHistograms(folder / name)]
         history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=watching)
         refusal = (
             refused(model, callbacks.GradientClipping(1.0)),
+            refused(model, callbacks.Freezing("kernel")),
             refused(model, callbacks.WeightHistograms(folder, batch=data)),
             refused(model, callbacks.NanGuard(keep_state=True)),
+            refused(model, callbacks.GradientFlow(folder / "flow.jsonl", batch=data)),
+            refused(model, callbacks.ExponentialMovingAverage()),
         )
         np.savez(folder / f"{name}.npz", answers=answers, loss=history.history["loss"][0], refused=refusal)
 
@@ -53,7 +56,7 @@ def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
     return ""
 
 
-def observers() -> list[keras.callbacks.Callback]:
+def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.callbacks.Callback]:
     """Every callback that is Keras code alone."""
     return [
         callbacks.Budget(3600),
@@ -64,6 +67,8 @@ def observers() -> list[keras.callbacks.Callback]:
         callbacks.RateSchedule(0.01, lambda step: 1.0),
         callbacks.PlateauDecay(patience=1),
         callbacks.StuckDecay(1, patience=1),
+        callbacks.BestWeights(folder / "best", top=2),
+        callbacks.ActivationMonitor(folder / "activations.jsonl", batch=data[0], validation=[data]),
     ]
 
 

@@ -72,7 +72,8 @@ def outcome(run: Path) -> dict:
     return {
         **{key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in archives.items()},
         "history": history,
-        "iterations": (run / "iterations.jsonl").read_text(),
+        **{name: (run / f"{name}.jsonl").read_text() for name in ("iterations", "gradient_flow", "activations")},
+        "kept": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.glob("best_weights/*")},
         "result": {key: value for key, value in result.items() if key not in WALL_CLOCK},
     }
 

@@ -1,11 +1,13 @@
 """The callbacks on two devices give what they give on one (two: in a process of its own)."""
 
 import io
+import json
 import math
 import multiprocessing
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -34,8 +36,11 @@ class Resume(keras.callbacks.Callback):
         self.clipping = clipping
 
     def on_train_begin(self, logs=None):
-        self.clipping.set_state({"norms": 6.0, "clipped": 1.0, "steps": 2.0})
-        assert self.clipping.get_state() == {"norms": 6.0, "clipped": 1.0, "steps": 2.0}
+        sums, none = {"norms": 6.0, "clipped": 1.0, "steps": 2.0}, np.full(100, math.inf, np.float32)
+        self.clipping.set_state({**sums, "latest": [none]})
+        found = self.clipping.get_state()
+        np.testing.assert_array_equal(found.pop("latest"), [none])
+        assert found == sums
 
 
 def train(model, x, y, *, max_norm, batch, epochs=2):
@@ -108,9 +113,14 @@ def _all_case():
             callbacks.PlateauDecay(),
             callbacks.StuckDecay(),
             callbacks.TrainingLog(folder),
+            callbacks.Freezing("bias", every=2),
             GradientClipping(0.5),
-            callbacks.WeightHistograms(folder, batch=(X, Y)),
+            callbacks.WeightHistograms(Path(folder) / "tensorboard", batch=(X, Y)),
+            callbacks.GradientFlow(Path(folder) / "flow.jsonl", batch=(X, Y)),
+            callbacks.ExponentialMovingAverage(0.8),
             early,
+            callbacks.BestWeights(Path(folder) / "best"),
+            callbacks.ActivationMonitor(Path(folder) / "activations.jsonl", batch=X, validation=[X, X]),
             callbacks.NanGuard(keep_state=True),
             callbacks.Progress(monitor="val_loss", stream=stream),
         ]
@@ -119,12 +129,14 @@ def _all_case():
         history = model.fit(
             X, Y, batch_size=4, shuffle=False, epochs=4, verbose=0, validation_data=(X, Y), callbacks=every
         )
-        norms = [value for _, tag, value in scalars(folder) if tag.startswith("gradient_norm")]
+        norms = [value for _, tag, value in scalars(Path(folder) / "tensorboard") if tag.startswith("gradient_norm")]
+        rows = [json.loads(line)["layers"][0] for line in (Path(folder) / "flow.jsonl").read_text().splitlines()]
     epochs = [line.split()[:4] for line in stream.getvalue().splitlines()]
     model.set_weights([np.full((3, 1), 9.0), np.ones(1)])
     assert early.restore_best()
     lines = [float(words[3]) for words in epochs]
-    return {"weights": model.get_weights(), "lines": lines, "tensorboard": norms, **history.history}
+    flow = [row[key] for row in rows for key in ("gradient", "ratio", "update") if row[key] is not None]
+    return {"weights": model.get_weights(), "lines": lines, "tensorboard": norms, "flow": flow, **history.history}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.setup import set_up
 from app.training.train import fit
-from callbacks import EarlyStopping, GradientClipping, StepDecay
+from callbacks import EarlyStopping, ExponentialMovingAverage, GradientClipping, StepDecay
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -41,8 +41,9 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
         stopping=stopping,
         identity=setup.identity(),
     )
-    watching = [StepDecay([1, 2], factor=0.5), GradientClipping(1.0), EarlyStopping("val_accuracy"), history]
-    watching.append(setup.model.sample_losses)
+    average, early = ExponentialMovingAverage(0.9), EarlyStopping("val_accuracy")
+    losses = setup.model.sample_losses
+    watching = [StepDecay([1, 2], factor=0.5), GradientClipping(1.0), average, early, history, losses]
     fit(setup, watching, saver, checkpoint)
     arrays, _ = archive.load(max((folder / "checkpoints").glob("epoch-*")))
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history.rows]

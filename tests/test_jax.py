@@ -41,9 +41,12 @@ def test_models_train_on_jax_and_answer_as_on_tensorflow(names, tmp_path):
             found["answers"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=name
         )
         assert np.isfinite(found["loss"]), name
-        clipping, histograms, guard = found["refused"]
+        clipping, freezing, histograms, guard, *others = found["refused"]
         assert clipping == (
             "GradientClipping needs the TensorFlow backend, got 'jax'; give the optimizer global_clipnorm instead."
         )
+        assert "set trainable of the layers before compiling" in freezing
         assert "leave the batch out" in histograms
         assert "leave keep_state out" in guard
+        assert all("needs the TensorFlow backend, got 'jax'" in said for said in others)
+        assert len(others) == 2

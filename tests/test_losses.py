@@ -114,6 +114,20 @@ def test_weights_are_those_of_the_gradient_and_not_of_the_logged_loss() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_callbacks_differentiate_the_loss_that_is_trained(name: str) -> None:
+    weights = np.array([2.0, 1.0, 0.5], np.float32)
+    inputs = keras.Input((6,))
+    model = Classifier(inputs, keras.layers.Dense(3)(inputs))
+    model.class_weights, model.criterion = weights, LOSSES[name]
+    decay(model, 0.1)
+    logits = model(IMAGES)
+    expected = np.mean(LOSSES[name](TARGETS, logits).numpy() * weights[TARGETS])
+    penalty = 0.05 * np.sum(np.square(model.get_weights()[0]))
+    found = model.compute_loss(x=IMAGES, y=tf.constant(TARGETS), y_pred=logits)
+    assert float(found) == pytest.approx(expected + penalty, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_falls(name: str) -> None:
     _, first = stepped(criterion=LOSSES[name], steps=1)
     _, mean = stepped(criterion=LOSSES[name], steps=40)

@@ -10,8 +10,9 @@ import pytest
 from tests.program import epochal, outcome, saved, start, stop_when
 
 SEED = 20261121
-# Dropout (random state), momentum, augmentation, a rate that drops, a partial last batch.
-MLP = ["train", "--model", "mlp", "--epochs", 4, "--checkpoint-seconds", 0, "--name", "run"]
+# Dropout (random state), momentum, averages, augmentation, a rate that drops, a partial last batch.
+AVERAGED = ["train", "--model", "mlp", "--epochs", 4, "--optim.ema", 0.9, "--stopping.keep", 2]
+MLP = [*AVERAGED, "--checkpoint-seconds", 0, "--name", "run"]
 STEPS_PER_EPOCH = 17
 STEPS = 4 * STEPS_PER_EPOCH
 
@@ -42,7 +43,7 @@ def test_killed_five_times_and_resumed(tmp_path: Path, uninterrupted: dict) -> N
 )
 def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, number: int, code: int) -> None:
     run = tmp_path / "runs/run"
-    process = start([*MLP[:-4], "--checkpoint-seconds", 3600, "--name", "run"], tmp_path)
+    process = start([*AVERAGED, "--checkpoint-seconds", 3600, "--name", "run"], tmp_path)
     assert stop_when(process, lambda: (run / "history.csv").exists(), number) == code
     assert "stopping after this step and saving" in process.stderr_text
     assert f"epochal train --resume {Path('runs/run')}" in process.stderr_text
@@ -55,7 +56,7 @@ def test_a_full_disk_costs_nothing_but_time(tmp_path: Path, uninterrupted: dict)
     run = tmp_path / "runs/run"
     stop_when(start(MLP, tmp_path), lambda: saved(run) >= (1, 3), signal.SIGKILL)
     before = saved(run)
-    full = epochal(["train", "--resume"], tmp_path, largest_file=100_000)  # a checkpoint takes 600 kB
+    full = epochal(["train", "--resume"], tmp_path, largest_file=100_000)  # a checkpoint takes megabytes
     assert full.returncode == 4, full.stderr
     assert re.search(r"error: .*epoch-000001-step-.*: File too large; free space.*\n$", full.stderr)
     assert saved(run) == before

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from app import runs
 from app.config import Config
 from app.data import tfds
 from app.errors import UsageError
@@ -17,7 +18,7 @@ def is_folder(dataset: str) -> bool:
 
 
 def check_data(config: Config) -> Config:
-    """Finds the data set and the weights file, without reading them and without network.
+    """Finds the data set and the weights to start from, without reading them and without network.
 
     Returns:
         The configuration with absolute paths, which mean the same wherever the run is used from.
@@ -29,6 +30,8 @@ def check_data(config: Config) -> Config:
         if not Path(config.weights).expanduser().is_file():
             raise UsageError(f"weights: {config.weights} is no file; give one of keras.applications")
         config = replace(config, weights=_absolute(config.weights))
+    if config.init_from is not None:
+        config = replace(config, init_from=_absolute(str(runs.find(config.init_from).folder)))
     if config.dataset == "digits":
         return config
     if not is_folder(config.dataset):

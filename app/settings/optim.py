@@ -42,8 +42,13 @@ class Optim:
         decays: a regular expression on paths such as stem_conv/kernel: the weights that decay (null: kernels)
         rates: factors on the rate by regular expression on paths, as '{"^stem": 0.1}'
         rate_growth: factor on the rate for each layer below the topmost one: below 1, lower layers learn slower
+        frozen: a regular expression on paths: weights that are not trained; batch norm all of whose weights these are
+            stays in inference mode (null: none)
+        unfreeze_every: after each so many epochs the topmost frozen layer is trained, too (null: they stay frozen)
         micro_batches: each device takes its share of a batch in so many parts, one after the other, to save memory, and
             adds their gradients for the one update (batch norm sees the parts)
+        ema: decay of an average of the weights over the steps, as 0.999, which is evaluated, kept and exported in their
+            place (null: none)
         clip_norm: largest global norm of the gradient (null: measured, not clipped)
         clip_variable: instead: largest norm of each variable's gradient
         clip_value: instead: largest absolute value in the gradient
@@ -58,7 +63,10 @@ class Optim:
     decays: str | None = None
     rates: dict[str, float] | None = None
     rate_growth: float = 1.0
+    frozen: str | None = None
+    unfreeze_every: int | None = None
     micro_batches: int = 1
+    ema: float | None = None
     clip_norm: float | None = None
     clip_variable: float | None = None
     clip_value: float | None = None
@@ -69,8 +77,12 @@ class Optim:
             check(is_number(getattr(self, key), 0), f"optim.{key}", "0 or more", getattr(self, key))
         check(self.l1 > 0 or not self.l1_proximal, "optim.l1", "above 0 with l1_proximal", self.l1)
         check(1 <= self.micro_batches <= 64, "optim.micro_batches", "from 1 to 64", self.micro_batches)
-        for pattern in [self.decays or "", *(self.rates or {})]:
-            check(is_pattern(pattern), "optim.decays and optim.rates", "regular expressions", pattern)
+        check(self.ema is None or 0 < self.ema < 1, "optim.ema", "above 0 and below 1, or null", self.ema)
+        for pattern in [self.decays or "", self.frozen or "", *(self.rates or {})]:
+            check(is_pattern(pattern), "optim.decays, optim.frozen and optim.rates", "regular expressions", pattern)
+        every = self.unfreeze_every
+        check(every is None or every >= 1, "optim.unfreeze_every", "1 epoch or more", every)
+        check(every is None or self.frozen is not None, "optim.unfreeze_every", "null without optim.frozen", every)
         for factor in [self.rate_growth, *(self.rates or {}).values()]:
             check(is_number(factor, 0), "optim.rates and rate_growth", "0 or more", factor)
         for key, limit in self.clipping.items():

@@ -78,10 +78,14 @@ class Stopping:
     Args:
         monitor: val_accuracy or val_loss
         patience: epochs without improvement after which training stops (null: never)
+        keep: so many best epochs' weights stay as files in the run's best_weights/ (null: the best one's alone, in
+            checkpoints/best)
     """
 
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     patience: int | None = None
+    keep: int | None = None
 
     def __post_init__(self) -> None:
+        check(self.keep is None or self.keep >= 1, "stopping.keep", "1 epoch or more", self.keep)
         check(self.patience is None or self.patience >= 1, "stopping.patience", "1 epoch or more", self.patience)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,7 @@ class Checkpoints(keras.callbacks.Callback):
         position: of the training data; moved here at the start of each epoch.
         stopping: tells whether the user asked to stop; then the state is saved at that very step.
         identity: values that a checkpoint must share with the run that resumes it.
-        rollbacks: how often the run went back, each time to a tenth of the rate; None where it never will. Where it
-            may, the state that training starts from is saved, too.
+        rollbacks: how often the run went back, each time to a tenth of the rate; None where it never will.
     """
 
     def __init__(
@@ -88,12 +87,12 @@ class Checkpoints(keras.callbacks.Callback):
         return before + time.monotonic() - self._began
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Gives callbacks the state they had when the checkpoint was made."""
+        """Gives callbacks the state they had when the checkpoint was made, or saves the beginning."""
         self._began = self._saved = self._stepped = time.monotonic()
         if self._resumed:
             for callback in self._others:
                 callback.set_state(self._resumed.callbacks[_name(callback)])
-        elif self._rollbacks is not None:
+        else:  # so that what training was started from is never needed again
             self.save()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -134,9 +133,14 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self, metrics: dict[str, np.ndarray] | None = None) -> None:
         """Publishes a checkpoint of this moment and deletes all but the newest two.
 
-        A state that is not finite is not saved: the checkpoint before it stays the last good one.
+        A state that is not finite is not saved: the checkpoint before it stays the last good one. A callback that has
+        other weights in the model during validation takes them out for it (`raw()`): training goes on from its own.
         """
-        arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
+        with ExitStack() as stack:
+            for callback in self._others:
+                if hasattr(callback, "raw"):
+                    stack.enter_context(callback.raw())
+            arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})

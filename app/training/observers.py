@@ -12,25 +12,57 @@ from app.runs import Run
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup
 
-_HISTOGRAM_IMAGES = 64
+_PROBED_IMAGES = 64  # on which gradients and activations are looked at after an epoch
 
 
 def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     """The callbacks that come before those that keep and save; `budget` is the first of them, or None."""
-    config, split = setup.config, setup.dataset.train
-    first = split.subset(np.arange(min(_HISTOGRAM_IMAGES, len(split))))
-    images, labels = next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
+    config, batch, clipper = setup.config, _probe(setup), clipping(setup.config.optim)
+    average, keep = config.optim.ema, config.stopping.keep
+    best = callbacks.BestWeights(run.folder / "best_weights", config.stopping.monitor, top=keep or 1)
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
-        clipping(config.optim),
+        *freezing(config.optim),
+        clipper,
+        *([callbacks.ExponentialMovingAverage(average)] if average else []),
+        *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
         *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),  # learns of good epochs alone
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=(images, labels)),
+        callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
+        callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),
-        callbacks.Progress(images_per_epoch=len(split)),
+        callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]
+
+
+def activations(setup: Setup, run: Run) -> Any:
+    """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
+    images, _ = _probe(setup)
+    size = setup.dataset.preprocessing.image_size
+    validation = evaluation_batches(setup.dataset.validation, size)
+    return callbacks.ActivationMonitor(run.folder / "activations.jsonl", batch=images, validation=validation)
+
+
+def _probe(setup: Setup) -> tuple[Any, Any]:
+    """The first training images, no more than a step takes, as they are without augmentation, and their labels."""
+    split = setup.dataset.train
+    first = split.subset(np.arange(min(_PROBED_IMAGES, setup.config.batch_size, len(split))))
+    return next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
+
+
+def freezing(optim: Optim) -> list[Any]:
+    """What leaves weights untrained where that was asked for."""
+    return [] if optim.frozen is None else [callbacks.Freezing(optim.frozen, every=optim.unfreeze_every)]
+
+
+def hold_frozen(setup: Setup) -> None:
+    """Freezes what the first epoch would, for steps outside of `fit`; before the train function is made."""
+    for frozen in freezing(setup.config.optim):
+        frozen.set_model(setup.model)
+        frozen.on_train_begin()
+        frozen.on_epoch_begin(0)
 
 
 def clipping(optim: Optim) -> Any:

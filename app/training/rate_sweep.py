@@ -11,7 +11,7 @@ import tensorflow as tf
 from app.config import Config
 from app.errors import TrainingFailed
 from app.training.curvature import largest_curvature
-from app.training.observers import clipping
+from app.training.observers import clipping, hold_frozen
 from app.training.setup import Setup, set_up, start
 from app.training.trial import steps_of, undone
 
@@ -50,6 +50,7 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     """
     setup = set_up(config)
     start(setup)
+    hold_frozen(setup)
     clip = clipping(config.optim)
     with undone(setup) as put_back:
         curvature = _curvature(setup)

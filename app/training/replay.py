@@ -20,6 +20,7 @@ from app.training.losses import criterion
 from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import penalize
 from app.training.walk import Passage, Walk
+from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 from models.layers.dropout import part_of_batch
 
 
@@ -62,6 +63,9 @@ def replay(run: Run) -> tuple[Evidence, Finding]:
     model = build_model(config, Preprocessing.from_dict(run.read_json("data.json")))
     penalize(model, make_optimizer(config), config.optim)
     archive.assign(state.model_variables(model), evidence.variables, run.folder / FOLDER)
+    if config.optim.frozen is not None:
+        held = frozen_parts(model, config.optim.frozen)
+        freeze(model, frozen_in(evidence.epoch, held, config.optim.unfreeze_every))
     return evidence, Examination(model, config, evidence).finding()
 
 

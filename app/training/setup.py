@@ -15,14 +15,16 @@ from app.data.load import augmentation_for, load
 from app.data.order import Table, ordered
 from app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from app.errors import UsageError
+from app.runs import Run
 from app.trained import build_model
 from app.training.devices import prepare, scope
 from app.training.losses import class_weights, criterion
 from app.training.optimizers import make_optimizer
-from app.training.optimizers.penalties import decayed, penalize
+from app.training.optimizers.penalties import decayed, matching, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.sample_losses import SampleLosses
 from app.training.steps import Classifier
+from app.training.warm_start import Origin, standardised_like, take_over
 from models import weights
 from models.layers.weight_norm import initialize_from
 
@@ -42,15 +44,15 @@ class Setup:
         return {"config": self.config.to_dict(), "data": self.dataset.fingerprint()}
 
 
-def set_up(config: Config) -> Setup:
-    """Reads the data and makes the model.
+def set_up(config: Config, run: Run | None = None) -> Setup:
+    """Reads the data and makes the model; a `run` that goes on needs no other run that it was started from.
 
     Raises:
         UsageError: when data, model, optimizer or devices cannot be had as configured.
     """
     strategy = prepare(config)
     _check_patterns(config)
-    return assemble(config, _for_weights(config, load(config)), strategy)
+    return assemble(config, _for_weights(config, load(config), run), strategy)
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
@@ -82,22 +84,28 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
 
 
 def _check_patterns(config: Config) -> None:
-    """Refuses regular expressions that match no weight before any data is read."""
-    row = models.ZOO.get(config.model)
-    if row is not None and (config.optim.decays or config.optim.rates):
+    """Refuses regular expressions that match no weight, or freeze them all, before any data is read."""
+    row, optim = models.ZOO.get(config.model), config.optim
+    if row is not None and (optim.decays or optim.rates or optim.frozen is not None):
         net = models.build(config.model, row.input_shape, row.num_classes, options=config.model_options)
-        decayed(net, config.optim.decays)
-        rate_factors(net, config.optim)
+        decayed(net, optim.decays)
+        rate_factors(net, optim)
+        frozen = [] if optim.frozen is None else matching(net, optim.frozen, "optim.frozen")
+        if len(frozen) == len(net.trainable_weights):
+            raise UsageError(f"optim.frozen: {optim.frozen!r} leaves nothing of {config.model} to train; freeze less")
 
 
-def start(setup: Setup) -> None:
-    """Gives the weights what they start from where that is not chance: a file, or the first training images.
+def start(setup: Setup) -> Origin | None:
+    """Gives the weights what they start from where that is not chance: a file, a run, or the first training images.
 
     Raises:
-        UsageError: when the file is damaged or of another network.
+        UsageError: when file or run are of another network, or the file is damaged.
+        StorageError: when the run is damaged.
     """
     config = setup.config
     with scope(setup.strategy):
+        if config.init_from is not None:
+            return take_over(setup.model, config, setup.dataset.preprocessing.classes)
         if config.weights is not None:
             try:
                 weights.load(setup.model, Path(config.weights))
@@ -105,6 +113,7 @@ def start(setup: Setup) -> None:
                 raise UsageError(f"weights: {error}") from error
         if config.norm == "weight":
             initialize_from(setup.model, _some_images(setup))
+    return None
 
 
 def _some_images(setup: Setup) -> Any:
@@ -114,8 +123,10 @@ def _some_images(setup: Setup) -> Any:
     return next(iter(evaluation_batches(split.subset(chosen), setup.dataset.preprocessing.image_size)))[0]
 
 
-def _for_weights(config: Config, dataset: Dataset) -> Dataset:
-    """The data set, standardised as the images were that the weights file was made with."""
+def _for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
+    """The data set, standardised as the images were that the first weights were trained on."""
+    if config.init_from is not None:
+        return standardised_like(run or Run(Path(config.init_from)), dataset)
     row = models.ZOO.get(config.model)
     if config.weights is None or row is None or row.colours is None:
         return dataset

@@ -73,6 +73,14 @@ class Classifier(keras.Model):
             return losses
         return losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
 
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
+        """What a step minimises, for a batch that is on every replica: callbacks differentiate it."""
+        losses = self._weighed(self.criterion(y, y_pred), y)
+        penalties = [tf.cast(penalty, losses.dtype) for penalty in self.losses]
+        return tf.add_n([tf.reduce_mean(losses), *penalties]) / self.distribute_strategy.num_replicas_in_sync
+
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""
         images, labels = data

@@ -22,10 +22,11 @@ from app.training import rollback
 from app.training.budget import budget_for
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.observers import observers
+from app.training.observers import activations, freezing, observers
 from app.training.schedules import arithmetic
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
+from app.training.warm_start import Origin
 
 _ENOUGH = 1_000_000  # epochs, where a budget ends training
 
@@ -42,18 +43,18 @@ def train(config: Config, began: float | None = None) -> Run:
     """
     began = time.monotonic() if began is None else began
     setup = set_up(config)
-    start(setup)
+    origin = start(setup)
     budget = budget_for(setup, began, fresh=True)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
     with run.locked():
-        run.write_config(config)
-        run.write_json("environment.json", environment())
+        run.write_json("environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {}))
         run.write_json("data.json", _data_card(setup))
+        run.write_config(config)  # last: with it the folder is a run, which can be resumed
         if setup.dataset.skipped:
             say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
-        say(f"{_summary(setup)}\nrun: {run.folder}")
+        say("\n".join([_summary(setup), *_origin_lines(setup, origin), f"run: {run.folder}"]))
         run.log(f"started: {config.model} on {config.dataset}")
         _train(setup, run, None, budget)
     return run
@@ -66,7 +67,7 @@ def resume(run: Run, config: Config, began: float | None = None) -> None:
         StorageError: when checkpoints exist but none is whole, or belongs to other data or another configuration.
     """
     began = time.monotonic() if began is None else began
-    setup = set_up(config)
+    setup = set_up(config, run)
     checkpoint = newest(run.checkpoints, say)
     if checkpoint is not None:
         _check_identity(checkpoint.identity, setup.identity(), run)
@@ -74,7 +75,7 @@ def resume(run: Run, config: Config, began: float | None = None) -> None:
         share = f", {done:.0%} done" if config.budget is None else ""
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}{share}")
     else:
-        start(setup)
+        _check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
     _train(setup, run, checkpoint, budget_for(setup, began, fresh=False))
@@ -89,10 +90,12 @@ def dry_run(config: Config) -> None:
     """
     check_writable()
     setup = set_up(config)
-    start(setup)
+    origin = start(setup)
     model, steps = setup.model, setup.batches.steps
     clock = _Clock()
-    fitted = Callbacks([callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2)
+    fitted = Callbacks(
+        [*freezing(config.optim), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
+    )
     model.fit(
         setup.batches.dataset(setup.strategy),
         steps_per_epoch=min(2, steps),
@@ -102,7 +105,7 @@ def dry_run(config: Config) -> None:
     )
     folder, minutes = ROOT / (config.name or default_name(config)), clock.last * steps * config.epochs / 60
     about = f"about {minutes:.1f} min, validation apart" if config.budget is None else config.budget
-    print(f"dry run: {_summary(setup)}")
+    print("\n".join([f"dry run: {_summary(setup)}", *_origin_lines(setup, origin)]))
     print(f"would train {about}, in {folder}")
 
 
@@ -114,6 +117,10 @@ def _summary(setup: Setup) -> str:
         f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
         f"learning rate {arithmetic(config)}"
     )
+
+
+def _origin_lines(setup: Setup, origin: Origin | None) -> list[str]:
+    return origin.lines(setup.config, setup.batches.steps) if origin else []
 
 
 class _Clock(keras.callbacks.Callback):
@@ -168,7 +175,12 @@ def _fitted(
         back = rollback.count(run)
         early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-        watching = [*observers(rollback.slowed_setup(setup, back), run, budget), early, history]
+        watching = [
+            *observers(rollback.slowed_setup(setup, back), run, budget),
+            early,
+            activations(setup, run),
+            history,
+        ]
         checkpoints = Checkpoints(
             run.checkpoints,
             seconds=config.checkpoint_seconds,
@@ -240,6 +252,14 @@ def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> No
         )
     if stored["data"] != own["data"]:
         raise UsageError(f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run")
+
+
+def _check_origin(origin: Origin | None, run: Run) -> None:
+    """Refuses to begin a run again with other weights than it was begun with."""
+    if origin and origin.weights != run.read_json("environment.json")["init_from"]["weights"]:
+        raise UsageError(
+            f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
+        )
 
 
 def _data_card(setup: Setup) -> dict[str, Any]:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from app.evaluation.sections.activations import activations
+from app.evaluation.sections.gradient_flow import gradient_flow
+from app.evaluation.sections.section import Section
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading of the report and what stands under it."""
-
-    title: str
-    text: str
-    """Plain sentences: what was found, and what to do about it."""
-    figures: tuple[str, ...] = ()
-    """SVG elements, as `canvas.svg` makes them."""
-    table: tuple[tuple[str, ...], ...] = ()
-    """Rows of plain text, the heads first; a row's first cell names it, the others are figures."""
+__all__ = ["FINDERS", "Section", "sections_of"]
 
 
-FINDERS: tuple[Callable[[Path], Section | None], ...] = ()
+FINDERS: tuple[Callable[[Path], Section | None], ...] = (gradient_flow, activations)
 """Each reads a run's folder, and returns None where what it needs was not recorded."""
 
 

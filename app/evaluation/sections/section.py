@@ -1,0 +1,18 @@
+"""What a section of the report is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading of the report and what stands under it."""
+
+    title: str
+    text: str
+    """Plain sentences: what was found, and what to do about it."""
+    figures: tuple[str, ...] = ()
+    """SVG elements, as `canvas.svg` makes them."""
+    table: tuple[tuple[str, ...], ...] = ()
+    """Rows of plain text, the heads first; a row's first cell names it, the others are figures."""

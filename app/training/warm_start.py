@@ -1,0 +1,116 @@
+"""Starting from what an earlier run learned: its best weights, and nothing else of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.arguments import read_config_file
+from app.config import Config
+from app.data.dataset import Dataset, Preprocessing
+from app.errors import UsageError
+from app.runs import Run
+from app.trained import best_weights
+from app.training.schedules import shape_of
+
+_HEAD = "logits/"  # how the paths begin of those weights that have something for every class
+_JUMP = 3.0  # times the last rate: beyond it, what was learned is at risk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where first weights came from: the run, the SHA-256 of its weights, its last rate, and the classes it knew."""
+
+    run: str
+    weights: str
+    learning_rate: float
+    known_classes: tuple[str, ...]
+    fresh_classes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What environment.json keeps of it."""
+        return {"run": self.run, "weights": self.weights, "learning_rate": self.learning_rate}
+
+    def lines(self, config: Config, steps: int) -> list[str]:
+        """What the user should know; an epoch of the new run has so many steps."""
+        known, fresh = len(self.known_classes), len(self.fresh_classes)
+        head = f"it knows {known} of the {known + fresh} classes by name" if known else "it knows none of the classes"
+        told = (
+            f"; the logits of {', '.join(self.fresh_classes[:5])}{', ...' * (fresh > 5)} start fresh" if fresh else ""
+        )
+        first, last = config.peak_rate * shape_of(config, steps)(0), self.learning_rate
+        warning = (
+            f"warning: the learning rate jumps from {last:g}, the last one there, to {first:g}: what was learned may "
+            "be lost; leave --learning-rate out to go on at the last one, or add --schedule.warm-up"
+        )
+        return [f"starting from {self.run}: {head}{told}", *([warning] if first > _JUMP * last else [])]
+
+
+def standardised_like(run: Run, dataset: Dataset) -> Dataset:
+    """The data set with the mean and deviation that the run's network reads images by.
+
+    Raises:
+        UsageError: when the images have other channels.
+    """
+    before, own = Preprocessing.from_dict(run.read_json("data.json")), dataset.preprocessing
+    if before.channels != own.channels:
+        raise UsageError(
+            f"init_from: {run.folder} reads {before.channels} channel(s), {dataset.name} has {own.channels}; "
+            "give a run on images of the same kind"
+        )
+    return replace(dataset, preprocessing=replace(own, mean=before.mean, deviation=before.deviation))
+
+
+def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
+    """Gives the model the best weights of the run `config.init_from`; logits go by the names of the classes.
+
+    Raises:
+        UsageError: naming the first difference when that run has another network, before any weight is changed.
+        StorageError: when its files are damaged.
+    """
+    run = Run(Path(config.init_from or ""))
+    arrays, digest = best_weights(run)
+    _check_options(config, read_config_file(run.folder / "config.yaml"), run)
+    before = Preprocessing.from_dict(run.read_json("data.json")).classes
+    pairs = _paired(model, arrays, run)
+    known = [name for name in classes if name in before]
+    ours, theirs = [classes.index(name) for name in known], [before.index(name) for name in known]
+    for weight, array in pairs:
+        if weight.path.startswith(_HEAD):
+            value = np.array(weight.numpy())
+            value[..., ours] = array[..., theirs]
+            array = value
+        weight.assign(array)
+    return Origin(
+        run=str(run.folder),
+        weights=digest,
+        learning_rate=run.last_rate(),
+        known_classes=tuple(known),
+        fresh_classes=tuple(name for name in classes if name not in before),
+    )
+
+
+def _check_options(config: Config, before: Config, run: Run) -> None:
+    for key in ("model", "norm", "activation"):
+        own, other = getattr(config, key), getattr(before, key)
+        if own != other:
+            raise UsageError(f"init_from: {run.folder} has {key} {other}, not {own}; leave --{key} out")
+
+
+def _paired(model: Any, arrays: dict[str, np.ndarray], run: Run) -> list[tuple[Any, np.ndarray]]:
+    """Every weight with its stored array; only the number of classes may differ."""
+    names = sorted(arrays)  # which begin with their places
+    ours = [_described(weight.path, weight.shape) for weight in model.weights]
+    theirs = [_described(name.partition("/")[2], arrays[name].shape) for name in names]
+    for own, other in zip_longest(ours, theirs, fillvalue="nothing"):
+        if own != other:
+            raise UsageError(f"init_from: {run.folder} has another network: {other} stands there where ours has {own}")
+    return [(weight, arrays[name]) for weight, name in zip(model.weights, names, strict=True)]
+
+
+def _described(path: str, shape: Sequence[int]) -> str:
+    sizes = [*map(str, shape[:-1]), "classes"] if path.startswith(_HEAD) else map(str, shape)
+    return f"{path} [{', '.join(sizes)}]"

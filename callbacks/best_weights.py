@@ -1,0 +1,93 @@
+"""The best epochs' weights as files."""
+
+import math
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from callbacks.parts.evaluated import evaluated_weights
+from callbacks.parts.monitor import direction, improves
+from callbacks.parts.snapshots import Snapshots
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the `top` best epochs as `epoch-0007.npz`, ..., and deletes those that fall out.
+
+    A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
+    first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
+    weights are not finite is never kept. With an `ExponentialMovingAverage` in the same fit the averages are kept,
+    which were evaluated. Keras' ModelCheckpoint takes NaN for the best, forgets its best when resumed, and writes in
+    place.
+
+    Only files that the list names are ever replaced or deleted. A folder belongs to one training: where another one
+    begins in it, its files take the place of the listed ones.
+
+    Args:
+        folder: where the files go; made when the first is written.
+        monitor: the logged quantity to watch.
+        top: how many epochs to keep.
+        mode: "min", "max" or "auto" (from the name).
+
+    Raises:
+        ValueError: arguments out of range, or `monitor` is not logged at the end of an epoch.
+        FileExistsError: a file of somebody else's has the name of one that is to be written.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], monitor: str = "val_loss", *, top: int = 3, mode: str = "auto"
+    ) -> None:
+        super().__init__()
+        if top < 1:
+            raise ValueError(f"top must be at least 1 epoch, got {top}.")
+        self.monitor, self.top = monitor, top
+        self._snapshots = Snapshots(folder)
+        self._sign = direction(monitor, mode)
+        self.kept: list[dict[str, Any]] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forgets earlier fits."""
+        self.kept = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keeps the epoch if it is among the best so far."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"BestWeights watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
+            )
+        value = float(logs[self.monitor])
+        worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
+        if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
+            entry = _entry(epoch + 1, value)
+            ranked = sorted([*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"]))
+            self.kept = ranked[: self.top]
+            self._snapshots.write(self.model, weights, entry["file"], self.kept)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the values of the epochs that are kept, best first."""
+        return {"kept": {str(entry["epoch"]): entry["value"] for entry in self.kept}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` returned, except epochs whose file is gone: what pushed it out comes again."""
+        entries = [_entry(int(epoch), float(value)) for epoch, value in state["kept"].items()]
+        self.kept = [entry for entry in entries if self._snapshots.has(entry)]
+
+    @staticmethod
+    def load(folder: str | os.PathLike[str], model: Any, *, rank: int = 1) -> dict[str, Any]:
+        """Gives `model` the weights of the best epoch (of the second best with rank 2, ...); returns its entry.
+
+        Raises:
+            ValueError: no such rank, or the weights are of another model; nothing is assigned then.
+        """
+        return Snapshots(folder).load(model, rank)
+
+    def _finite(self, logs: dict[str, float]) -> list[np.ndarray] | None:
+        losses = [loss for name, loss in logs.items() if name.endswith("loss")]
+        weights = evaluated_weights(self) if all(map(math.isfinite, losses)) else None
+        return weights if weights and all(np.isfinite(weight).all() for weight in weights) else None
+
+
+def _entry(epoch: int, value: float) -> dict[str, Any]:
+    return {"file": f"epoch-{epoch:04d}.npz", "epoch": epoch, "value": value}

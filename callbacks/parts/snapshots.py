@@ -1,0 +1,81 @@
+"""A folder of weights with a list of them, every file whole or absent."""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MANIFEST = "best_weights.json"
+
+
+class Snapshots:
+    """The files of `BestWeights`, which describes them; an entry of the list is a mapping with at least `file`."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def has(self, entry: dict[str, Any]) -> bool:
+        """Whether the file of an entry is there."""
+        return (self.folder / entry["file"]).exists()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Returns the entries whose files are there, best first."""
+        path = self.folder / MANIFEST
+        entries = json.loads(path.read_bytes())["kept"] if path.exists() else []
+        return [entry for entry in entries if self.has(entry)]
+
+    def write(self, model: Any, weights: list[np.ndarray], file: str, kept: list[dict[str, Any]]) -> None:
+        """Adds `weights` of `model` as `file`, and deletes what was listed but is not in `kept`.
+
+        Raises:
+            FileExistsError: for a file that is not listed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        old, names = self.listed(), [entry["file"] for entry in kept]
+        if (self.folder / file).exists() and file not in [entry["file"] for entry in old]:
+            raise FileExistsError(f"{self.folder / file} was not written by BestWeights; choose another folder.")
+        lost = [entry for entry in old if entry["file"] not in names]
+        # Listed before it is written and until it is deleted: after any crash, what is ours is known to be.
+        self._list([*kept, *lost])
+        data = io.BytesIO()
+        np.savez(data, allow_pickle=False, **dict(zip(_named(model), weights, strict=True)))
+        self._put(self.folder / file, data.getvalue())
+        for entry in lost:
+            (self.folder / entry["file"]).unlink(missing_ok=True)
+        self._list(kept)
+
+    def load(self, model: Any, rank: int) -> dict[str, Any]:
+        """Gives `model` the weights of that place in the list, from 1; returns the entry.
+
+        Raises:
+            ValueError: no such rank, or the weights are of another model; nothing is assigned then.
+        """
+        entries = self.listed()
+        if not 1 <= rank <= len(entries):
+            raise ValueError(f"rank must be from 1 to {len(entries)}, the epochs kept in {self.folder}; got {rank}.")
+        entry, named = entries[rank - 1], _named(model)
+        with np.load(self.folder / entry["file"], allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        if {n: a.shape for n, a in found.items()} != {n: tuple(w.shape) for n, w in named.items()}:
+            raise ValueError(f"{self.folder / entry['file']} holds weights of another model than {model.name!r}.")
+        for name, weight in named.items():
+            weight.assign(found[name])
+        return entry
+
+    def _list(self, entries: list[dict[str, Any]]) -> None:
+        self._put(self.folder / MANIFEST, json.dumps({"kept": entries}, indent=1).encode())
+
+    def _put(self, path: Path, data: bytes) -> None:
+        beside = path.with_name(f".{path.name}.new")
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+
+def _named(model: Any) -> dict[str, Any]:
+    return {f"{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}
