@@ -76,10 +76,13 @@ class NanGuard(keras.callbacks.Callback):
         if (batch + 1) % self.check_every == 0:
             self._check({"loss": (logs or {}).get("loss", 0.0)})
 
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Keeps what validation begins with, which may be averages of the weights."""
+        self._keep((self.params or {}).get("steps") or self._step + 1)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Checks all that is logged, then the weights."""
         self._epoch = epoch
-        self._keep((self.params or {}).get("steps") or self._step + 1)
         self._check(logs or {})
         for weight in getattr(self.model, "weights", ()):
             if not np.isfinite(weight.numpy()).all():

@@ -21,6 +21,7 @@ from app.training import evidence
 from app.training.checkpoints import Checkpoints
 from app.training.setup import Setup, set_up
 from app.training.train import fit
+from models.layers.dropout import PerSampleDropout
 from models.zoo import Architecture
 
 Builder = Callable[[Any, int, Any], Any]
@@ -71,6 +72,12 @@ def with_state(x: Any, classes: int, _: Any) -> Any:
     """Moving statistics and random numbers, which every step moves."""
     x = layers.BatchNormalization(name="norm")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
     return layers.Dense(classes, name="logits")(layers.Dropout(0.5, name="dropout")(x))
+
+
+def masked(x: Any, classes: int, _: Any) -> Any:
+    """Moving statistics that tell which masks dropout drew."""
+    x = PerSampleDropout(0.5, name="dropout")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
+    return layers.Dense(classes, name="logits")(layers.BatchNormalization(name="norm")(x))
 
 
 def steep(x: Any, classes: int, _: Any) -> Any:

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from app import archive, runs
 from app.cli import main
-from app.config import Augment, Config, Optim
+from app.config import Augment, Config, Data, Emphasis, Optim
 from app.errors import UsageError
-from app.training import evidence
+from app.trained import build_model
+from app.training import evidence, state
 from app.training.checkpoints import newest
-from app.training.replay import parts, replay
+from app.training.evidence import Evidence
+from app.training.replay import Examination, parts, replay
+from app.training.setup import set_up
 from app.training.steps import _piece
 from tests import planted
 
@@ -107,6 +110,53 @@ def test_validation_is_replayed_in_inference_mode(tmp_path: Path, monkeypatch: p
     assert (kept.quantity, kept.epoch, kept.step, kept.split) == ("val_loss", 0, 1, "validation")
     assert (found.place, found.image, found.index) == ("input", 300 - 256, (1, 2, 0))
     assert kept.indices[found.image] == setup.dataset.validation.indices[300]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"emphasis": Emphasis(by="weights", start=1)},
+        pytest.param({"data": Data(order="interleaved")}, marks=pytest.mark.slow),
+    ],
+    ids=["weights", "order"],
+)
+def test_the_batch_of_a_step_is_made_once_more(given: dict[str, Any]) -> None:
+    setup = set_up(replace(CONFIG, model="softmax", augment=Augment(pad_crop=0), **given))
+    split, losses = setup.dataset.train, setup.model.sample_losses
+    if losses is not None:
+        losses._hard.learn(np.arange(len(split)), np.random.default_rng(0).random(len(split)))
+    setup.batches.position.set(1)
+    batches = [[part.numpy() for part in batch] for batch in setup.batches.dataset()]
+    assert len(batches) == STEPS
+    for step, (images, labels, *rest) in enumerate(batches):
+        again = setup.batches.batch(1, step)
+        np.testing.assert_array_equal(again["images"], images)
+        np.testing.assert_array_equal(again["labels"], labels)
+        np.testing.assert_array_equal(split.images.tensor.numpy()[again["indices"]], images)
+        assert ("weights" in again) == bool(rest) == ("emphasis" in given)
+        if rest:
+            assert len(set(rest[0])) > 1
+            np.testing.assert_array_equal(again["weights"], rest[0])
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_a_replay_moves_the_state_as_the_step_did(monkeypatch: pytest.MonkeyPatch, micro_batches: int) -> None:
+    planted.plant(monkeypatch, planted.masked)
+    config = replace(CONFIG, optim=Optim(micro_batches=micro_batches))
+    setup = set_up(config)
+    before = archive.arrays_of(state.model_variables(setup.model))
+    batch, weights = setup.batches.batch(0, 1), {"weights": None, "class_weights": None}
+    place = {"epoch": 0, "step": 1, "split": "train", "learning_rate": 0.01, "quantity": "loss", "spoilt": []}
+    step = Evidence(variables=before, **{**weights, **batch}, **place)
+    setup.model.train_step((batch["images"], batch["labels"]))
+    again = build_model(config, setup.dataset.preprocessing)
+    for variable, value in zip(again.variables, before.values(), strict=True):
+        variable.assign(value)
+    assert Examination(again, config, step).finding().place == "nothing"
+    moved = [(a, b) for a, b in zip(again.variables, setup.model.variables, strict=False) if not a.trainable]
+    assert len(moved) == 3
+    for left, right in moved:
+        np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def damaged(folder: Path) -> None:

@@ -191,14 +191,16 @@ def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch, capsys: An
 def test_the_command_recovers_killed_or_not(tmp_path: Path, devices: int) -> None:
     given = ["train", "--model", "mlp", "--learning-rate", 100, "--epochs", 2, "--nan-policy", "rollback"]
     given += ["--devices", devices, "--optim.micro-batches", 2, "--name"]
-    done = epochal([*given, "whole"], tmp_path)
+    done = epochal([*given, "whole"], tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     count = json.loads((tmp_path / "runs/whole/result.json").read_text())["rollbacks"]
     assert count >= 2
     run = tmp_path / "runs/killed"
     stop_when(start([*given, "killed"], tmp_path), lambda: (run / "rollbacks.json").exists(), signal.SIGKILL)
-    assert epochal(["train", "--resume", "killed"], tmp_path).returncode == 0
+    assert epochal(["train", "--resume", "killed"], tmp_path, timeout=300).returncode == 0
     assert outcome(run) == outcome(tmp_path / "runs/whole")
     replayed = epochal(["replay-nan", "whole"], tmp_path)
     assert replayed.returncode == 0, replayed.stderr
-    assert replayed.stdout.splitlines()[1].startswith("first: the output of layer ")
+    assert (
+        "first: the loss (sum over the batch)" in replayed.stdout
+    )  # of validation, whose losses are finite one by one

@@ -75,13 +75,17 @@ class TrainingBatches:
 
         return _distributed(batch, self.steps, strategy)
 
-    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The global batch of a step once more: images, labels and each image's index into its store; moves there."""
+    def batch(self, epoch: int, step: int) -> dict[str, np.ndarray]:
+        """The global batch of a step once more: images, labels, the images' indices into their store; moves there.
+
+        Where images have weights, theirs too.
+        """
         self.position.set(epoch, step)
-        images, labels, *_ = next(iter(self.dataset()))
+        images, labels, *rest = next(iter(self.dataset()))
         first = step * self.batch_size
         chosen = self._chosen(self.position.epoch, tf.range(first, first + len(labels)))
-        return images.numpy(), labels.numpy(), self.split.indices[chosen.numpy()]
+        made = {"images": images.numpy(), "labels": labels.numpy(), "indices": self.split.indices[chosen.numpy()]}
+        return made | ({"weights": rest[0].numpy()} if rest else {})
 
     def _chosen(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         """The images at so many positions of the epoch."""

@@ -22,9 +22,10 @@ FOLDER = "nan"
 class Evidence:
     """A step and what it began with.
 
-    `images` are those that the model received, with their `labels`, of the "train" or "validation" `split`; `indices`
-    number them in the data set. `variables` are the model's before the step, by name as in a checkpoint. `quantity` is
-    what was found not to be finite, then or later, `spoilt` are the variables that were not finite by then.
+    `images` are those that the model received, with their `labels` and `weights`, of the "train" or "validation"
+    `split`; `indices` number them in the data set. `variables` are the model's before the step, by name as in a
+    checkpoint. `quantity` is what was found not to be finite, then or later, `spoilt` are the variables that were not
+    finite by then.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class Evidence:
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
+    weights: np.ndarray | None
     class_weights: np.ndarray | None
     variables: dict[str, np.ndarray]
 
@@ -57,7 +59,7 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
     split, step, batch = _batch(setup, error.kept.epoch, error.kept.step)
     place = {"epoch": error.kept.epoch, "step": step, "split": split, "learning_rate": error.kept.learning_rate}
     weights = {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
-    arrays = {**dict(zip(("images", "labels", "indices"), batch, strict=True)), **weights, **variables}
+    arrays = {**batch, **weights, **variables}
     storage.sweep(run.folder)
     if (run.folder / FOLDER).exists():
         storage.remove_published(run.folder / FOLDER)
@@ -76,21 +78,22 @@ def load(run: Run) -> Evidence:
     if not folder.exists():
         raise UsageError(f"{folder}: nothing to replay: no step of this run is known to have left the finite numbers")
     arrays, values = archive.load(folder)
-    batch: dict[str, Any] = {name: arrays.pop(name, None) for name in ("images", "labels", "indices", "class_weights")}
+    names = ("images", "labels", "indices", "weights", "class_weights")
+    batch: dict[str, Any] = {name: arrays.pop(name, None) for name in names}
     return Evidence(variables=arrays, **batch, **values)
 
 
-def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, Any]:
+def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.ndarray]]:
     """Split, number and content of the batch of a training step; after the last, of the worst validation batch."""
     if step < setup.batches.steps:
         return "train", step, setup.batches.batch(epoch, step)
-    split, first, worst, found = setup.dataset.validation, 0, -1.0, None
+    split, first, worst, number_of_worst, batch = setup.dataset.validation, 0, -1.0, 0, {}
     for number, (images, labels) in enumerate(evaluation_batches(split, setup.dataset.preprocessing.image_size)):
         losses = setup.model.criterion(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
         loss = loss if math.isfinite(loss) else math.inf
         if loss > worst:
-            worst, found = loss, (number, images.numpy(), labels.numpy(), split.indices[first : first + len(labels)])
+            worst, number_of_worst, indices = loss, number, split.indices[first : first + len(labels)]
+            batch = {"images": images.numpy(), "labels": labels.numpy(), "indices": indices}
         first += len(labels)
-    assert found is not None  # no split is empty
-    return "validation", found[0], found[1:]
+    return "validation", number_of_worst, batch

@@ -21,6 +21,7 @@ from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import penalize
 from app.training.walk import Passage, Walk
 from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
+from models.layers.dropout import part_of_batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class Finding:
 
 def replay(run: Run) -> tuple[Evidence, Finding]:
     """Takes the run's kept step again, on one device.
+
+    With micro-batches on several devices dropout draws other masks; all else is what training did.
 
     Raises:
         UsageError: when the run kept none.
@@ -103,36 +106,44 @@ class Examination:
     def _all(self) -> Iterator[Finding]:
         for variable in self._model.variables:
             yield from self._look("weight", variable.path, [variable.value])
-        images = tf.convert_to_tensor(self._evidence.images)
-        yield from self._look("input", self._model.inputs[0].name, [images], np.arange(len(images)))
-        optim, labels = self._config.optim, tf.convert_to_tensor(self._evidence.labels)
-        micro_batches = optim.micro_batches if self._training else 1
-        for chosen in parts(len(labels), self._config.devices, micro_batches):
-            yield from self._part(tf.gather(images, chosen), tf.gather(labels, chosen), chosen)
+        images, count = tf.convert_to_tensor(self._evidence.images), len(self._evidence.images)
+        yield from self._look("input", self._model.inputs[0].name, [images], np.arange(count))
+        micro_batches = self._config.optim.micro_batches if self._training else 1
+        for number, chosen in enumerate(parts(count, self._config.devices, micro_batches)):
+            yield from self._part(number, chosen)
 
-    def _part(self, images: tf.Tensor, labels: tf.Tensor, chosen: np.ndarray) -> Iterator[Finding]:
-        """What is not finite in one forward and backward pass."""
-        walk = Walk(training=self._training)
+    def _part(self, number: int, chosen: np.ndarray) -> Iterator[Finding]:
+        """What is not finite in the forward and the backward pass of a part of the batch."""
+        evidence, walk = self._evidence, Walk(training=self._training)
+        images = tf.cast(evidence.images[chosen], self._model.inputs[0].dtype)
+        count = len(evidence.images)
+        first = tf.constant(count * number // self._config.optim.micro_batches, tf.int64)
         with tf.GradientTape() as tape:
-            images = tf.cast(images, self._model.inputs[0].dtype)
-            (logits,) = keras.tree.flatten(walk(self._model, images))
-            losses = self._losses(labels, logits)
+            with part_of_batch(number, first, tf.constant(count, tf.int64)):
+                (logits,) = keras.tree.flatten(walk(self._model, images))
+            losses = self._losses(logits, chosen)
             penalties = self._model.losses
-            total = tf.reduce_sum(losses) / len(self._evidence.labels)
+            total = tf.reduce_sum(losses) / count
             total += tf.add_n([tf.cast(penalty, total.dtype) for penalty in penalties] or [tf.zeros_like(total)])
         for passage in walk.passages:
             yield from self._look("layer", passage.name, passage.outputs, chosen)
             self._note(passage)
         yield from self._look("loss", self._config.objective.loss, [losses], chosen)
         yield from self._look("loss", "weight penalty", penalties)
-        yield from self._look("loss", "sum", [total])
+        yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
         if self._training:
             yield from self._backward(walk.passages, tape, total, chosen)
 
-    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        losses, weights = criterion(self._config.objective)(labels, logits), self._evidence.class_weights
-        return losses if weights is None else losses * tf.cast(tf.gather(weights, labels), losses.dtype)
+    def _losses(self, logits: tf.Tensor, chosen: np.ndarray) -> tf.Tensor:
+        """Of the chosen images, times their weights and those of their classes."""
+        labels, evidence = self._evidence.labels[chosen], self._evidence
+        losses = criterion(self._config.objective)(tf.constant(labels), logits)
+        if evidence.weights is not None:
+            losses *= tf.cast(evidence.weights[chosen], losses.dtype)
+        if evidence.class_weights is not None:
+            losses *= tf.cast(evidence.class_weights[labels], losses.dtype)
+        return losses
 
     def _backward(
         self, passages: list[Passage], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray

@@ -22,7 +22,7 @@ class LastFinite:
     """Copies a model's variables before every step, unless one of them is not finite any more: then the copy stays.
 
     The copy is one tensor a dtype, made by one concatenation where the variables are, and the decision is taken there
-    too: nothing is fetched. ResNet-20 on one CPU core: 0.7 ms, 0.3 % of a step of batch 128.
+    too: nothing is fetched. ResNet-20 on two CPU cores: 1.3 ms, 0.6 % of a step of batch 128.
     """
 
     def __init__(self, model: Any) -> None:
