@@ -29,7 +29,10 @@ class BatchGradients:
         """Returns the gradients by the path of their weight, without loss scaling; weights without one are left out."""
         with unmoved(self._model):
             trained = tuple(map(id, self._model.trainable_variables))
-            return self._differentiate.setdefault(trained, tf.function(self._sum_over_replicas))()
+            if trained not in self._differentiate:
+                # Traced here: a call that traces makes TensorFlow warn of many, which thawing layers ask for.
+                self._differentiate[trained] = tf.function(self._sum_over_replicas).get_concrete_function()
+            return self._differentiate[trained]()
 
     def _sum_over_replicas(self) -> dict[str, tf.Tensor]:
         # Keras divides the loss by the number of replicas, each of which gets the whole batch here.
