@@ -8,12 +8,14 @@ from callbacks.exponential_moving_average import ExponentialMovingAverage
 from callbacks.freezing import Freezing
 from callbacks.gradient_clipping import GradientClipping
 from callbacks.gradient_flow import GradientFlow
+from callbacks.loss_curves import LossCurves
 from callbacks.nan_guard import NanGuard, NonFiniteError
 from callbacks.plateau_decay import PlateauDecay
 from callbacks.progress import Progress
 from callbacks.rate_schedule import RateSchedule
 from callbacks.step_decay import StepDecay
 from callbacks.stuck_decay import StuckDecay
+from callbacks.timing import Timing
 from callbacks.training_log import TrainingLog
 from callbacks.weight_histograms import WeightHistograms
 
@@ -26,6 +28,7 @@ __all__ = [
     "Freezing",
     "GradientClipping",
     "GradientFlow",
+    "LossCurves",
     "NanGuard",
     "NonFiniteError",
     "PlateauDecay",
@@ -33,6 +36,7 @@ __all__ = [
     "RateSchedule",
     "StepDecay",
     "StuckDecay",
+    "Timing",
     "TrainingLog",
     "WeightHistograms",
 ]

@@ -25,8 +25,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
 
     The averages are in the model during the validation within `fit`, and only then, whatever ends it: the wrapper that
     puts them there takes them out again. `EarlyStopping` and `BestWeights` of the same fit keep averages. A checkpoint
-    made during validation finds the weights themselves `within raw()`. With `steps_per_execution` above 1, the average
-    moves once an execution. Keras' SwapEMAWeights leaves the averages in the model after `predict`.
+    made during validation, within `saving()`, finds the weights themselves. With `steps_per_execution` above 1, the
+    average moves once an execution. Keras' SwapEMAWeights leaves the averages in the model after `predict`.
 
     Args:
         decay: from 0 (the weights of the last step) to below 1.
@@ -64,7 +64,7 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         self._averages.exchange(self._averages.arrays())
 
     @contextmanager
-    def raw(self) -> Iterator[None]:
+    def saving(self) -> Iterator[None]:
         """Within it the model has the weights themselves, also during validation."""
         own, self._own = self._own, None
         if own is None:

@@ -1,7 +1,6 @@
 """A line every few iterations, for people and for programs."""
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import keras
 
+from callbacks.parts.files import write_whole
 from callbacks.parts.rate import learning_rate
 from callbacks.parts.windows import Windows
 
@@ -57,9 +57,11 @@ class TrainingLog(keras.callbacks.Callback):
         logs = logs or {}
         self._windows.end_epoch(logs)
         found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
-        if len(found) == 2:
-            line = f"Val Loss = {found['val_loss']:.3e}, Val Acc = {found['val_accuracy']:.4f}"
-            self._write(self._iteration(), line, {"epoch": epoch + 1} | found)
+        if "val_loss" in found:
+            accuracy = f", Val Acc = {found['val_accuracy']:.4f}" if "val_accuracy" in found else ""
+            self._write(
+                self._iteration(), f"Val Loss = {found['val_loss']:.3e}{accuracy}", {"epoch": epoch + 1} | found
+            )
 
     def get_state(self) -> dict[str, Any]:
         """Returns what the next line has gathered so far."""
@@ -86,6 +88,4 @@ def _drop_after(path: Path, pattern: str, iteration: int) -> None:
         found = [(line, re.search(pattern, line)) for line in lines if line.endswith("\n")]
         kept = [line for line, place in found if place and int(place[1]) <= iteration]
         if kept != lines:
-            beside = path.with_name(f".{path.name}.new")
-            beside.write_text("".join(kept))
-            os.replace(beside, path)
+            write_whole(path, "".join(kept).encode())

@@ -1,4 +1,4 @@
-"""Weights and gradients for TensorBoard."""
+"""Weights, gradients and updates for TensorBoard."""
 
 import os
 from collections.abc import Iterable
@@ -6,88 +6,105 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.batch_gradients import BatchGradients
+from callbacks.parts.events import EventFile
 from callbacks.parts.failure import undo_on_failure
-
-_BUCKETS = 30  # as many as tf.summary.histogram has
 
 
 class WeightHistograms(keras.callbacks.Callback):
-    """Writes histograms and norms of all weights, and of the gradients on one batch, to TensorBoard.
+    """Writes histograms and norms of all weights, of their updates, and of the gradients on one batch, to TensorBoard.
 
-    The gradients are those of the loss in inference mode (moving statistics, no dropout), so that epochs
-    compare; computing them changes neither weights, statistics, metrics nor random state.
+    An update is what the last step before the writing added to a trainable weight, decay and all; the norm of a healthy
+    one is about a thousandth of the weight's. Where the number of steps is not known, the first epoch has none. The
+    gradients are those of the loss in inference mode (moving statistics, no dropout), so that epochs compare; computing
+    them changes neither weights, statistics, metrics nor random state.
 
     Args:
-        log_dir: folder of the event file, made when the first epoch is written.
-        batch: `(x, y)` to compute the gradients on, as the model takes them; None writes weights only.
+        log_dir: folder of the event file, made when there is something to write.
+        batch: `(x, y)` to compute the gradients on, as the model takes them; None writes no gradients.
         every: write after epochs 0, every, 2 * every, ...
+        every_steps: write whenever the optimizer's count of steps reaches a multiple of this, instead of after epochs.
 
     Raises:
-        ValueError: `every` below 1, or a batch that is not `(x, y)`.
+        ValueError: `every` or `every_steps` below 1, or a batch that is not `(x, y)`.
     """
 
     def __init__(
-        self, log_dir: str | os.PathLike[str], *, batch: tuple[Any, Any] | None = None, every: int = 1
+        self,
+        log_dir: str | os.PathLike[str],
+        *,
+        batch: tuple[Any, Any] | None = None,
+        every: int = 1,
+        every_steps: int | None = None,
     ) -> None:
         super().__init__()
         if every < 1:
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(f"every_steps must be at least 1 step, got {every_steps}.")
         if batch is not None and len(batch) != 2:
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
-        self.log_dir, self.batch, self.every = os.fspath(log_dir), batch, every
-        self._writer: Any = None
+        self.log_dir, self.batch, self.every, self.every_steps = os.fspath(log_dir), batch, every, every_steps
+        self._events = EventFile(self.log_dir)
         self._gradients: BatchGradients | None = None
+        self._before: list[np.ndarray] | None = None  # the trainable weights ahead of a step whose update is written
+        self._steps = self._last = 0  # of an epoch; the last is 0 where its update is not written
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
+        self._events.close()
+        self._gradients, self._before, self._steps = None, None, 0
         if self.batch is not None:
             require_tensorflow("WeightHistograms with a batch", "leave the batch out: weights are written all the same")
-        self._close()
-        self._gradients = None  # another model, perhaps
-        undo_on_failure(self, self._close)
+            self._gradients = BatchGradients(self.model, self.batch, training=False, penalties=True)
+        undo_on_failure(self, self._events.close)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Notes whether it is the epoch's turn, and which step will be its last."""
+        turn = not self.every_steps and epoch % self.every == 0
+        self._last = ((self.params or {}).get("steps") or self._steps) if turn else 0
+        self._before = None
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Keeps the weights, if the step's update will be written."""
+        if self._is_due(batch):
+            self._before = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Writes, if it is the step's turn."""
+        self._steps = batch + 1
+        if self.every_steps and self._before is not None:
+            self._write(self._iteration())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes, if it is the epoch's turn."""
-        if epoch % self.every:
-            return
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.log_dir)
-        summary = tf.compat.v1.Summary()
-        _add(summary, "weight", ((v.path, v.numpy()) for v in self.model.weights if "float" in v.dtype))
-        if self.batch is not None:
-            self._gradients = self._gradients or BatchGradients(self.model, self.batch, training=False, penalties=True)
-            _add(summary, "gradient", ((path, value.numpy()) for path, value in self._gradients().items()))
-        with self._writer.as_default(step=epoch):
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
-        self._writer.flush()
+        if not self.every_steps and epoch % self.every == 0:
+            self._write(epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Closes the event file."""
-        self._close()
+        self._events.close()
 
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
+    def _is_due(self, batch: int) -> bool:
+        together = getattr(self.model, "steps_per_execution", 1)
+        if self.every_steps:
+            done = self._iteration()
+            return (done + together) // self.every_steps > done // self.every_steps
+        return batch < self._last <= batch + together
 
+    def _iteration(self) -> int:
+        return int(self.model.optimizer.iterations.numpy())
 
-def _add(summary: Any, kind: str, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
-    # tf.summary's functions do the same one eager operation after the other, and take 20 times longer.
-    for path, array in arrays:
-        values = array.astype(np.float64).ravel()
-        finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        if high - low <= 1e-12 * max(abs(low), abs(high)):  # NumPy refuses buckets narrower than a rounding
-            low, high = low - 0.5, high + 0.5
-        counts, edges = np.histogram(finite, _BUCKETS, (low, high))
-        _add_tensor(summary, "histograms", f"{kind}s/{path}", np.stack([edges[:-1], edges[1:], counts], axis=1))
-        _add_tensor(summary, "scalars", f"{kind}_norm/{path}", np.float32(np.linalg.norm(values)))
-
-
-def _add_tensor(summary: Any, plugin: str, tag: str, tensor: Any) -> None:
-    value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(tensor))
-    value.metadata.plugin_data.plugin_name = plugin
+    def _write(self, step: int) -> None:
+        kinds: dict[str, Iterable[tuple[str, np.ndarray]]] = {
+            "weight": ((v.path, v.numpy()) for v in self.model.weights if "float" in v.dtype)
+        }
+        if self._gradients is not None:
+            kinds["gradient"] = ((path, value.numpy()) for path, value in self._gradients().items())
+        if self._before is not None:
+            pairs = zip(self.model.trainable_variables, self._before, strict=True)
+            kinds["update"] = ((variable.path, variable.numpy() - before) for variable, before in pairs)
+        self._events.write(step, kinds)
+        self._before = None

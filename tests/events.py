@@ -8,7 +8,7 @@ from tensorboard.compat.proto import event_pb2
 
 def values(folder):
     """Yields (step, plugin, tag, array) of every summary under `folder`."""
-    for file in sorted(pathlib.Path(folder).iterdir()):
+    for file in sorted(pathlib.Path(folder).glob("*tfevents*")):
         for record in tf.data.TFRecordDataset(str(file)):
             event = event_pb2.Event.FromString(record.numpy())
             for value in event.summary.value:

@@ -69,6 +69,8 @@ def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.c
         callbacks.StuckDecay(1, patience=1),
         callbacks.BestWeights(folder / "best", top=2),
         callbacks.ActivationMonitor(folder / "activations.jsonl", batch=data[0], validation=[data]),
+        callbacks.Timing(folder / "timing.json"),
+        callbacks.LossCurves(folder / "losses.png", log=folder / "iterations.jsonl"),
     ]
 
 

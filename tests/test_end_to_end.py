@@ -35,7 +35,9 @@ def test_a_run_leaves_what_the_readme_says(trained: Path) -> None:
     promised = (
         "config.yaml environment.json data.json history.csv result.json log.txt tensorboard checkpoints curves.png"
     )
-    assert names >= {*promised.split(), "confusion.png", "report.html"}
+    assert names >= {*promised.split(), "confusion.png", "report.html", "losses.png", "losses.json", "timing.json"}
+    report = (trained / "runs/r/report.html").read_text()
+    assert [title in report for title in ("<h2>Timing</h2>", "<h2>Histograms over time</h2>")] == [True, True]
     result = json.loads((trained / "runs/r/result.json").read_text())
     assert result["test_count"] == 8
     assert result["test_accuracy"] == 1.0

@@ -149,9 +149,9 @@ def test_a_checkpoint_made_in_validation_sees_the_weights_themselves() -> None:
 
     def look(batch: int, logs: Any) -> None:
         averages = model.get_weights()
-        with average.raw():
+        with average.saving():
             seen.append(model.get_weights())
-            with average.raw():
+            with average.saving():
                 same(model.get_weights(), seen[-1])
         same(model.get_weights(), averages)
         same(averages, average.get_state()["averages"])

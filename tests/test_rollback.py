@@ -171,10 +171,12 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    run = claim("r")
+    run, seal = claim("r"), storage._seal
 
     def full(folder: Path) -> None:
-        raise OSError(28, "No space left on device")
+        if folder.parent == run.folder:  # not that of the checkpoints
+            raise OSError(28, "No space left on device")
+        seal(folder)
 
     monkeypatch.setattr(storage, "_seal", full)
     with pytest.raises(TrainingFailed, match=r"clip-norm 1$"):

@@ -1,114 +1,151 @@
-"""Sections of the report: what they say of planted lines, and pictures that sixty layers still fit into."""
+"""The report's sections: each from files of a run that are made by hand, and nothing from a run without them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from app.evaluation.report import report_html
-from app.evaluation.sections import sections_of
-from app.evaluation.sections.layers import figures_of, lines_of, listed
-from tests.test_report import Page, report
+from app.evaluation.canvas import VARIABLES
+from app.evaluation.sections import Section, sections_of
+from app.evaluation.sections.histograms import histograms, spread
+from app.evaluation.sections.losses import losses
+from app.evaluation.sections.schedule import schedule
+from app.evaluation.sections.timing import timing
+from callbacks.parts.events import EventFile, histogram
 
 
-def flow(layer: str, flag: str | None = None, **figures: float | None) -> dict[str, Any]:
-    return {"layer": layer, "gradient": 0.5, "rms": 0.1, "weight": 2.0, "ratio": 0.25, "update": 1e-3, "flag": flag} | {
-        **figures
-    }
+def written(folder: Path, name: str, value: Any) -> Path:
+    (folder / name).write_text(json.dumps(value))
+    return folder
 
 
-def seen(layer: str, **figures: Any) -> dict[str, Any]:
-    return {"layer": layer, "mean": 0.1, "spread": 1.0, "saturated": 0.4, "units": None, "dead": None} | figures
+def logged(folder: Path, rates: list[float]) -> Path:
+    lines = [{"iteration": 10 * i + 10, "learning_rate": rate, "loss": 1.0} for i, rate in enumerate(rates)]
+    (folder / "iterations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
 
 
-def write(path: Path, lines: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def flows(folder: Path, *epochs: list[dict[str, Any]], clips: tuple[float | None, ...] = ()) -> None:
-    values = [*clips, *[None] * (len(epochs) - len(clips))]
-    lines = [{"iteration": 9 * i, "epoch": i, "clip": values[i], "layers": rows} for i, rows in enumerate(epochs)]
-    write(folder / "gradient_flow.jsonl", lines)
-
-
-def activations(folder: Path, rows: list[dict[str, Any]]) -> None:
-    batch = {"iteration": 9, "epoch": 1, "data": "batch", "images": 4, "layers": rows}
-    write(folder / "activations.jsonl", [batch, {**batch, "data": "validation", "images": 1200}])
+def texts(section: Section | None) -> list[str]:
+    """All words of a section's figures, which a strict parser accepts and whose colours the page decides."""
+    assert section is not None
+    words: list[str] = []
+    for figure in section.figures:
+        assert not re.search(rf"(?:fill|stroke): ({'|'.join(VARIABLES)})\b", figure)
+        root = ElementTree.fromstring(figure.replace("<svg", '<svg xmlns:xlink="x"', 1))
+        words += [element.text or "" for element in root.iter("text")]
+    return words
 
 
 def test_a_run_without_records_has_no_sections(tmp_path: Path) -> None:
     assert sections_of(tmp_path) == []
 
 
-def test_ill_layers_are_named_with_how_often(tmp_path: Path) -> None:
-    ill = [flow("low", "vanishing"), flow("middle"), flow("top", "exploding", gradient=None, rms=None)]
-    flows(tmp_path, [flow("low", "vanishing"), flow("middle"), flow("top")], ill, clips=(None, 2.0))
-    (section,) = sections_of(tmp_path)
-    assert "vanishing in low (2 of 2 times)" in section.text
-    assert "exploding in top (1 of 2 times)" in section.text
-    assert "--optim.clip-norm 2:" in section.text
-    assert section.table[1] == ("low", "5.00e-01", "2.00e+00", "2.50e-01", "1.00e-03", "vanishing")
-    assert section.table[3][1] == "–"
-    assert len(section.figures) == 2
+PARTS = {
+    "iteration": {"times": 9, "median": 0.4, "p95": 0.5, "total": 4.0},
+    "input": {"times": 9, "median": 0.31, "p95": 0.4, "total": 3.0},
+    "step": {"times": 9, "median": 0.08, "p95": 0.1, "total": 0.8},
+    "callbacks": {"times": 9, "median": 0.0002, "p95": 0.03, "total": 0.2},
+    "evaluation": {"times": 1, "median": 16.0, "p95": 16.0, "total": 16.0},
+}
 
 
-def test_a_well_network_is_said_to_be_well(tmp_path: Path) -> None:
-    flows(tmp_path, [flow("a", update=None)], [flow("a")], [flow("a")], clips=(None, 1.0, 5.0))
-    (section,) = sections_of(tmp_path)
-    assert section.text.startswith("No layer's gradient vanished or exploded; it was measured 3 times.")
-    assert "clip-norm 3:" in section.text
+def test_timing_names_what_bounds_the_run_and_shares_add_up(tmp_path: Path) -> None:
+    found = timing(written(tmp_path, "timing.json", {"bound": "data-bound", "parts": PARTS}))
+    assert found is not None
+    assert "An iteration took 400 ms (median; 95th percentile 500 ms) and was data-bound" in found.text
+    assert "(waiting for input 75%, step 20%, callbacks 5%)" in found.text
+    assert "evaluation took the most: 80%" in found.text
+    heads, *rows = found.table
+    assert heads == ("Part", "times", "median", "95th percentile", "total", "share")
+    assert rows[0] == ("Waiting for input", "9", "310 ms", "400 ms", "3 s", "15.0 %")
+    assert rows[2] == ("Callbacks of a step", "9", "0.2 ms", "30 ms", "200 ms", "1.0 %")
+    assert sum(float(row[-1].split()[0]) for row in rows) == pytest.approx(100)
 
 
-def test_dead_units_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:
-    activations(tmp_path, [seen("relu", units=8, dead=[1, 5]), seen("other", units=8, dead=[])])
-    (section,) = sections_of(tmp_path)
-    assert (
-        "2 of 16 ReLU units are dead, 0 at every position of all 1,200 validation images: relu (2 of 8)" in section.text
+def test_timing_of_a_single_step(tmp_path: Path) -> None:
+    parts = {"first_step": {"times": 1, "median": 2000.0, "p95": 2000.0, "total": 2000.0}}
+    found = timing(written(tmp_path, "timing.json", {"bound": None, "parts": parts}))
+    assert found is not None
+    assert found.text == "There were too few steps to tell what an iteration takes."
+    assert found.table[1] == ("First step, traced", "1", "2,000 s", "2,000 s", "2,000 s", "100.0 %")
+
+
+def test_schedule_tells_the_rate_as_trained(tmp_path: Path) -> None:
+    found = schedule(logged(tmp_path, [0.01, 0.1, 0.1, 0.001]))
+    assert found is not None
+    assert found.text.endswith("0.01 at first, 0.1 at its highest, 0.001 at last.")
+    assert {"iteration", "learning rate", "0.1", "0.001"} <= set(texts(found))  # a logarithmic axis
+    constant = schedule(logged(tmp_path, [0.1, 0.1]))
+    assert constant is not None
+    assert constant.text == "The learning rate was 0.1 throughout."
+    assert schedule(logged(tmp_path, [0.1])) is None
+
+
+CURVES = {
+    "iterations": [10, 20, 30],
+    "raw": [2.0, 1.0, 1.5],
+    "smoothed": [2.0, 1.4, 1.25],
+    "validation": {"iterations": [15, 30], "losses": [1.5, 1.0]},
+    "drops": [10, 20],
+    "rises": None,
+}
+
+
+def test_losses_say_gap_and_rise(tmp_path: Path) -> None:
+    found = losses(written(tmp_path, "losses.json", CURVES))
+    assert found is not None
+    assert found.text == (
+        "The validation loss shows no lasting rise. At the end it lies 0.25 below the smoothed training loss."
     )
-    assert section.table[1][-1] == "2 of 8"
-    activations(tmp_path, [seen("relu", units=8, dead=[])])
-    assert "No ReLU is dead" in sections_of(tmp_path)[0].text
+    labels = texts(found)
+    assert [labels.count(word) for word in ("training, raw", "training, smoothed", "validation")] == [1, 1, 1]
+    assert labels.count("learning rate drops") == 1  # of two marks
+    rising = losses(written(tmp_path, "losses.json", CURVES | {"rises": {"epoch": 4, "iteration": 15}}))
+    assert rising is not None
+    assert rising.text.startswith("The validation loss rises for good after epoch 4: ")
+    assert "validation rises after epoch 4" in texts(rising)
+    bare = losses(written(tmp_path, "losses.json", CURVES | {"validation": {"iterations": [], "losses": []}}))
+    assert bare is not None
+    assert bare.text == "No validation loss was logged."
+    assert losses(written(tmp_path, "losses.json", CURVES | {"iterations": []})) is None
 
 
-def test_a_batch_does_not_tell_that_a_unit_is_dead(tmp_path: Path) -> None:
-    rows = [seen("relu", units=8, dead=[1])]
-    write(tmp_path / "activations.jsonl", [{"epoch": 1, "data": "batch", "images": 64, "layers": rows}])
-    assert "1 of 8 ReLU units are silent, 0 at every position of all 64 training" in sections_of(tmp_path)[0].text
+def test_spread_of_known_values() -> None:
+    values = np.random.default_rng(0).normal(size=20_000)
+    edges, shares, percentiles = spread({0: histogram(values), 3: histogram(2 * values)})
+    assert edges.shape == (61,)
+    assert shares.shape == (60, 2)
+    # Within a bucket, values are taken to lie evenly: a thirtieth of the range is the resolution.
+    width = np.ptp(values) / 30
+    np.testing.assert_allclose(percentiles[:, 0], np.quantile(values, [0.05, 0.5, 0.95]), atol=width / 2)
+    np.testing.assert_allclose(percentiles[:, 1], 2 * percentiles[:, 0], rtol=1e-6, atol=1e-6)
+    inside = [np.mean((scale * values > edges[0]) & (scale * values < edges[-1])) for scale in (1, 2)]
+    np.testing.assert_allclose(shares.sum(axis=0), inside, atol=0.01)
+    assert inside[1] > 0.98
 
 
-@pytest.mark.parametrize(
-    ("share", "said"), [(0.9, "Saturated, with slopes below 0.01: tanh (90%)"), (0.2, "At most 20%")]
-)
-def test_saturated_layers_are_named(share: float, said: str, tmp_path: Path) -> None:
-    activations(tmp_path, [seen("tanh", saturated=share), seen("softmax", saturated=None)])
-    assert said in sections_of(tmp_path)[0].text
+def test_histograms_of_the_first_middle_and_last_kernel(tmp_path: Path) -> None:
+    names = [f"layer{i}/{kind}" for i in range(5) for kind in ("kernel", "bias")]
+    generator, folder = np.random.default_rng(0), tmp_path / "tensorboard"
+    for epochs in (range(4), range(2, 6)):  # stopped after the fourth, resumed in the third
+        events = EventFile(str(folder))
+        for epoch in epochs:
+            arrays = [(name, generator.normal(size=50)) for name in names]
+            events.write(epoch, {"weight": arrays, "gradient": arrays, "update": arrays})
+        events.close()
+    newest = max(folder.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-9])  # killed while it wrote
+    shown = texts(histograms(tmp_path))
+    titles = [f"layer{i}/kernel: {kind}" for i in (0, 2, 4) for kind in ("weights", "gradients")]
+    assert [text for text in shown if "kernel" in text or "bias" in text] == titles
 
 
-def test_nothing_that_can_die(tmp_path: Path) -> None:
-    activations(tmp_path, [seen("softmax", saturated=None)])
-    assert "No non-linearity" in sections_of(tmp_path)[0].text
-
-
-def test_sixty_layers_are_all_named_and_escaped(tmp_path: Path) -> None:
-    names = [f"stage<{i}>_conv" for i in range(60)]
-    flows(tmp_path, *[[flow(name, rms=10.0**-epoch) for name in names] for epoch in range(30)])
-    page = Page(report_html(report(sections=sections_of(tmp_path))))
-    assert all(page.text.count(name) == 3 for name in names)  # two pictures and the table
-    assert "0.001" in page.text
-
-
-def test_a_figure_by_layer_and_epoch(tmp_path: Path) -> None:
-    flows(tmp_path, [flow("a", rms=1.0)], [flow("a", rms=None), flow("b", rms=2.0)])
-    lines = lines_of(tmp_path / "gradient_flow.jsonl")
-    np.testing.assert_array_equal(figures_of(lines, "rms"), [[1.0, np.nan], [np.nan, 2.0]])
-
-
-def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": ')
-    assert lines_of(tmp_path / "x.jsonl") == [{"a": 1}]
-
-
-def test_a_sentence_has_room_for_some_names() -> None:
-    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+def test_weights_that_never_change_are_drawn(tmp_path: Path) -> None:
+    events = EventFile(str(tmp_path / "tensorboard"))
+    events.write(0, {"weight": [("a/kernel", np.zeros(4))]})
+    events.close()
+    assert "a/kernel: weights" in texts(histograms(tmp_path))

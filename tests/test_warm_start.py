@@ -1,11 +1,11 @@
 """A run that starts from the weights of another: what it takes over, what it refuses, and what that is good for."""
 
 import csv
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from app import archive
 from app.cli import main
 from app.config import Augment, Config, Optim, Schedule
 from app.data import digits
-from app.data.load import Source
+from app.data.dataset import Split
+from app.data.load import Source, load
 from app.data.pipeline import Position
 from app.errors import UsageError
 from app.evaluation.again import evaluate_again
@@ -37,22 +38,30 @@ pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 def task(classes: range, training: int, config: Config) -> Source:
     """The embedded digits of some classes: so many of each to train on, 20 to choose by, the rest to test."""
     size = config.image_size or 8
-    whole, names = digits.load(size)
+    whole, _ = digits.load(size)
+    return source_of(whole, classes, training, size)
+
+
+def source_of(whole: Split, classes: range, training: int, size: int) -> Source:
     positions = [np.flatnonzero(whole.labels == number) for number in classes]
     parts = zip(*(np.split(found, [training, training + 20]) for found in positions), strict=True)
     splits = {}
     for name, part in zip(("train", "validation", "test"), parts, strict=True):
         some = whole.subset(np.concatenate(part))
         splits[name] = replace(some, labels=(some.labels - classes[0]).astype("int32"))
-    chosen = tuple(names[number] for number in classes)
+    chosen = tuple(str(number) for number in classes)
     return Source(splits=splits, classes=chosen, channels=1, stored_size=size, image_size=size)
 
 
 @contextmanager
-def learning(classes: range, training: int) -> Iterator[None]:
-    """While it lasts, the data set `digits` is that task."""
+def learning(classes: range, training: int, whole: Split | None = None) -> Iterator[None]:
+    """While it lasts, the data set `digits` is that task, or one of other digits of 28 x 28 pixels."""
+
+    def found(config: Config) -> Source:
+        return source_of(whole, classes, training, 28) if whole else task(classes, training, config)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.data.load._digits", partial(task, classes, training))
+        patch.setattr("app.data.load._digits", found)
         yield
 
 
@@ -180,13 +189,13 @@ def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     assert setup.model.get_layer("standardize").mean == before["mean"]
     assert list(setup.dataset.preprocessing.deviation) == before["deviation"]
     assert set_up(config()).model.get_layer("standardize").mean != before["mean"]
-    hidden = keras.Model(setup.model.input, setup.model.get_layer("logits").input)
+    hidden = keras.Model(setup.model.inputs[0], setup.model.get_layer("logits").input)
     images = np.arange(64, dtype="uint8").reshape(1, 8, 8, 1)
     stored = best(source)
     x = ((images - before["mean"]) / before["deviation"]).reshape(1, 64)
     for name in ("hidden1", "hidden2"):
         x = np.maximum(x @ stored[f"{name}/kernel"] + stored[f"{name}/bias"], 0)
-    np.testing.assert_allclose(hidden([images]), x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("low")
@@ -216,6 +225,23 @@ def test_a_warm_up_is_no_jump(source) -> None:
     _, origin = started(given)
     assert origin.lines(given, 100)[1:] == []
     assert len(origin.lines(replace(given, schedule=Schedule()), 100)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.tfds
+@pytest.mark.skipif(not Path(os.environ.get("TFDS_DATA_DIR", "")).joinpath("mnist").exists(), reason="no MNIST")
+def test_what_was_learned_on_0_to_4_helps_with_5_to_9() -> None:
+    """Row J16: MNIST, 100 labels, the same steps at the same rate."""
+    whole, found = load(Config(dataset="mnist")).train, {}
+    given = {"model": "resnet8", "epochs": 10, "learning_rate": 0.02, "batch_size": 20}
+    with learning(range(5), 400, whole):
+        run = training.train(config(**{**given, "epochs": 4, "batch_size": 50, "learning_rate": 0.05}))
+    with learning(range(5, 10), 20, whole):
+        for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
+            ended = training.train(config(**given, **options, name=name))
+            found[name] = ended.read_json("result.json")["test_accuracy"]
+    print(found)
+    assert found["warm"] > found["scratch"] + 0.1
 
 
 @pytest.mark.usefixtures("high")

@@ -154,7 +154,51 @@ def test_sparse_gradients_count_and_missing_ones_are_left_out(tmp_path):
     assert norms == pytest.approx([np.hypot(1.5, 0.5)])
 
 
-@pytest.mark.parametrize("arguments", [{"every": 0}, {"batch": (X, Y, X)}])
+def fit_once(folder, steps=None, epochs=2, **arguments):
+    """Returns the model, its trainable weights ahead of and after every step, and all that was written."""
+    model = linear(keras.optimizers.SGD(0.1, momentum=0.9))
+    weights = [model.get_weights()]
+    keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: weights.append(model.get_weights()))
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2)
+    data = data if steps is None else data.filter(lambda x, y: True)
+    callback = WeightHistograms(folder, **arguments)
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[callback, keep])
+    return weights, {(step, tag): value for step, _, tag, value in values(folder)}
+
+
+def assert_update(found, step, before, after):
+    for name, one, other in zip(("kernel", "bias"), before, after, strict=True):
+        change = (other - one).astype(np.float64)
+        counts, edges = np.histogram(change, 30) if len(change.ravel()) > 1 else (None, None)
+        written = found[step, f"updates/line/dense/{name}"]
+        assert found[step, f"update_norm/line/dense/{name}"] == pytest.approx(np.linalg.norm(change), rel=1e-6)
+        if counts is not None:
+            np.testing.assert_array_equal(written[:, 2], counts)
+            np.testing.assert_allclose(written[:, 0], edges[:-1], rtol=1e-6, atol=1e-12)
+
+
+def test_updates_are_what_the_last_step_of_the_epoch_added(tmp_path):
+    weights, found = fit_once(tmp_path)
+    for epoch in range(2):
+        assert_update(found, epoch, weights[3 * epoch + 2], weights[3 * epoch + 3])
+
+
+def test_every_so_many_steps_across_epochs(tmp_path):
+    weights, found = fit_once(tmp_path, every_steps=2, epochs=3)
+    assert {step for step, _ in found} == {2, 4, 6, 8}
+    for step in (2, 4, 6, 8):
+        assert_update(found, step, weights[step - 1], weights[step])
+        kernel = weights[step][0].astype(np.float64)
+        assert found[step, "weight_norm/line/dense/kernel"] == pytest.approx(np.linalg.norm(kernel), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*ran out of data")
+def test_without_a_known_number_of_steps_the_first_epoch_has_no_updates(tmp_path):
+    _, found = fit_once(tmp_path, steps="unknown")
+    assert {step for step, tag in found if tag.startswith("update")} == {1}
+
+
+@pytest.mark.parametrize("arguments", [{"every": 0}, {"every_steps": 0}, {"batch": (X, Y, X)}])
 def test_refuses_bad_arguments(arguments, tmp_path):
     with pytest.raises(ValueError, match=r"must be .* got \d"):
         WeightHistograms(tmp_path, **arguments)

@@ -133,14 +133,17 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self, metrics: dict[str, np.ndarray] | None = None) -> None:
         """Publishes a checkpoint of this moment and deletes all but the newest two.
 
-        A state that is not finite is not saved: the checkpoint before it stays the last good one. A callback that has
-        other weights in the model during validation takes them out for it (`raw()`): training goes on from its own.
+        A state that is not finite is not saved: the checkpoint before it stays the last good one. A callback may
+        have a context for this (`saving()`): to take out weights that are in the model for validation, or to measure.
         """
         with ExitStack() as stack:
             for callback in self._others:
-                if hasattr(callback, "raw"):
-                    stack.enter_context(callback.raw())
-            arrays = archive.arrays_of(state.variables_of(self.model)) | (metrics or {})
+                if hasattr(callback, "saving"):
+                    stack.enter_context(callback.saving())
+            self._save(metrics or {})
+
+    def _save(self, metrics: dict[str, np.ndarray]) -> None:
+        arrays = archive.arrays_of(state.variables_of(self.model)) | metrics
         if not archive.all_finite(arrays):
             return
         more, values = state.split_states({_name(callback): callback.get_state() for callback in self._others})

@@ -32,6 +32,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),
+        callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
     ]

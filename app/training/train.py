@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -176,6 +177,7 @@ def _fitted(
         early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
         watching = [
+            callbacks.Timing(run.folder / "timing.json", warn=partial(_warn, run)),
             *observers(rollback.slowed_setup(setup, back), run, budget),
             early,
             activations(setup, run),
@@ -271,6 +273,12 @@ def _data_card(setup: Setup) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "skipped": [list(entry) for entry in dataset.skipped],
     }
+
+
+def _warn(run: Run, line: str) -> None:
+    """Tells the user, and whoever reads the log later."""
+    run.log(line)
+    say(line)
 
 
 def say(line: str) -> None:

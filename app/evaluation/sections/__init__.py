@@ -7,15 +7,22 @@ from pathlib import Path
 
 from app.evaluation.sections.activations import activations
 from app.evaluation.sections.gradient_flow import gradient_flow
+from app.evaluation.sections.histograms import histograms
+from app.evaluation.sections.losses import losses
+from app.evaluation.sections.schedule import schedule
 from app.evaluation.sections.section import Section
+from app.evaluation.sections.timing import timing
 
 __all__ = ["FINDERS", "Section", "sections_of"]
 
-
-FINDERS: tuple[Callable[[Path], Section | None], ...] = (gradient_flow, activations)
+_Finder = Callable[[Path], Section | None]
+FINDERS: tuple[_Finder, ...] = (losses, schedule, gradient_flow, activations, histograms, timing)
 """Each reads a run's folder, and returns None where what it needs was not recorded."""
 
 
 def sections_of(folder: Path) -> list[Section]:
     """All sections that the files of a run allow."""
     return [section for find in FINDERS if (section := find(folder)) is not None]
+
+
+__all__ = ["FINDERS", "Section", "sections_of"]

@@ -1,4 +1,4 @@
-"""What a section of the report is."""
+"""What one section of the report holds."""
 
 from __future__ import annotations
 

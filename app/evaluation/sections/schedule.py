@@ -1,0 +1,49 @@
+"""The learning rate as the run was trained, from its log of iterations."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.evaluation.canvas import BLUE, svg
+from app.evaluation.plots import LOG_SPAN
+from app.evaluation.sections.section import Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def schedule(folder: Path) -> Section | None:
+    """The rate over the iterations."""
+    path = folder / "iterations.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = [line for line in lines if "loss" in line]
+    if len(lines) < 2:
+        return None
+    rates = [line["learning_rate"] for line in lines]
+    figure = svg((9.6, 2.8), partial(_draw, lines=lines), "Learning rate over the iterations")
+    return Section(title="Schedule", text=_text(rates), figures=(figure,))
+
+
+def _text(rates: list[float]) -> str:
+    if min(rates) == max(rates):
+        return f"The learning rate was {rates[0]:.3g} throughout."
+    return (
+        f"The learning rate as trained: {rates[0]:.3g} at first, {max(rates):.3g} at its highest, {rates[-1]:.3g} at "
+        "last."
+    )
+
+
+def _draw(axes: Axes, lines: list[dict[str, Any]]) -> None:
+    rates = [line["learning_rate"] for line in lines]
+    axes.plot([line["iteration"] for line in lines], rates, color=BLUE, drawstyle="steps-pre")
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("learning rate")
+    axes.grid(axis="y")
+    if min(rates) > 0 and max(rates) > LOG_SPAN * min(rates):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        axes.set_ylim(0, 1.1 * max(rates) or 1)
