@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from callbacks import NanGuard, NonFiniteError
+from callbacks import ExponentialMovingAverage, NanGuard, NonFiniteError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -135,6 +135,19 @@ def test_validation_that_went_wrong_comes_after_the_last_step(regression):
     assert (error.quantity, error.kept.step, error.spoilt) == ("val_loss", 4, [])
     for left, right in zip(error.kept.values, values(model), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+def test_validation_of_averages_keeps_the_averages(regression):
+    model, x = regression
+    average, tested = ExponentialMovingAverage(0.9), []
+    copies = keras.callbacks.LambdaCallback(on_test_begin=lambda logs: tested.append(values(model)))
+    watching, bad = [average, copies, NanGuard(keep_state=True)], (x * NAN, x[:, :1])
+    with pytest.raises(NonFiniteError) as caught:
+        model.fit(x, x[:, :1], batch_size=2, verbose=0, validation_data=bad, callbacks=watching)
+    assert caught.value.kept.step == 4
+    for left, right in zip(caught.value.kept.values, tested[0], strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert not np.array_equal(tested[0][0], values(model)[0])
 
 
 def test_keeps_nothing_unless_asked_to(regression):
