@@ -80,12 +80,12 @@ def test_the_share_is_that_of_the_time_for_training(model, clock):
 
 def test_a_schedule_that_follows_it_goes_through_its_whole_course(model, clock):
     rates = []
-    budget = Budget(40.0)
+    budget = Budget(4.0)
     shape = callbacks.schedules.polynomial
     schedule = callbacks.RateSchedule(1.0, lambda step: shape(step, 1000), position=lambda: int(1000 * budget.share()))
     note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: rates.append(read(model)))
     fit(model, schedule, budget, Passing(clock, 0.1, 0.0), note)
-    assert rates == pytest.approx(np.linspace(1, 0, 400, endpoint=False), abs=0.002)
+    assert rates == pytest.approx(np.linspace(1, 0, 40, endpoint=False), abs=0.002)
 
 
 def test_the_number_of_epochs_is_foretold(model, clock):

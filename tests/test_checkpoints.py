@@ -56,7 +56,9 @@ def uninterrupted(tmp_path_factory) -> dict:
 
 
 # An epoch asks 2 times a training step, once or twice a validation step and at its end: this covers two epochs.
-@pytest.mark.parametrize("count", [1, 4, 9, 10, 11, 12, 13, 14, 15, 17])
+@pytest.mark.parametrize(
+    "count", [1, 9, 12, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 10, 11, 13, 14, 15, 17))]
+)
 def test_a_stop_anywhere_changes_nothing(tmp_path: Path, uninterrupted: dict, count: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, StopAt(count))

@@ -79,6 +79,7 @@ def test_an_export_that_is_killed_leaves_no_version(trained: Path) -> None:
     assert [path.name for path in versions.iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_images_that_stream_train_to_the_same_weights(trained: Path) -> None:
     done = epochal(["train", "--config", "runs/r/config.yaml", "--data.cache-gib", 0, "--name", "streamed"], trained)
     assert done.returncode == 0, done.stderr
@@ -119,6 +120,7 @@ def test_mixed_precision_trains_and_exports(trained: Path, precision: str) -> No
     assert exported.returncode == 0, exported.stderr
 
 
+@pytest.mark.slow
 def test_a_served_image_without_channels_is_an_error_not_the_end(trained: Path) -> None:
     import tensorflow as tf
 
@@ -128,6 +130,7 @@ def test_a_served_image_without_channels_is_an_error_not_the_end(trained: Path) 
         served(image=tf.zeros([1, 16, 16], tf.uint8))
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named_with_its_reason(trained: Path) -> None:
     (trained / "broken.png").write_bytes(b"no image")
     done = epochal(["predict", "r", "broken.png"], trained)
@@ -135,6 +138,7 @@ def test_a_broken_image_is_named_with_its_reason(trained: Path) -> None:
     assert re.search(r"error: broken.png: not a readable image \(.*expected one of JPEG", done.stderr)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_used_from_anywhere(trained: Path, tmp_path: Path) -> None:
     done = epochal(["evaluate", trained / "runs/r", "--json"], tmp_path)
     assert done.returncode == 0, done.stderr

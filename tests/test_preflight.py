@@ -211,6 +211,7 @@ def test_a_ladder_that_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert error.startswith("error: does not generalise from 5 images")
 
 
+@pytest.mark.slow
 def test_every_rung_starts_from_the_same_weights() -> None:
     config = Config(model="lenet300")
     first, again = (list(islice(memorize.ladder(config), 3)) for _ in range(2))

@@ -38,9 +38,8 @@ def test_killed_five_times_and_resumed(tmp_path: Path, uninterrupted: dict) -> N
     assert outcome(run) == uninterrupted
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, number: int, code: int) -> None:
     run = tmp_path / "runs/run"
     process = start([*AVERAGED, "--checkpoint-seconds", 3600, "--name", "run"], tmp_path)
@@ -52,6 +51,7 @@ def test_stopped_by_a_signal_and_resumed(tmp_path: Path, uninterrupted: dict, nu
     assert outcome(run) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_nothing_but_time(tmp_path: Path, uninterrupted: dict) -> None:
     run = tmp_path / "runs/run"
     stop_when(start(MLP, tmp_path), lambda: saved(run) >= (1, 3), signal.SIGKILL)

@@ -264,6 +264,7 @@ class StopAt:
         return self.left <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("high")
 def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(source, tmp_path, monkeypatch) -> None:
     origin = shutil.copytree(source.folder, tmp_path / "origin")
@@ -288,6 +289,7 @@ def asked(stop: StopAt) -> Iterator[StopAt]:
     yield stop
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("high")
 def test_a_run_that_was_killed_before_its_first_checkpoint_needs_the_same_source(source) -> None:
     given = config(init_from=str(source.folder), name="killed", epochs=1)
