@@ -72,6 +72,7 @@ def test_exact_mode_normalises_every_layer_over_the_training_set(name):
         np.testing.assert_allclose(outputs.var((0, 1, 2)), np.square(layer.gamma), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_finalised_statistics_serve_a_model_after_few_steps():
     """With a momentum of 0.99 ten steps leave the moving averages at a tenth of the way."""
     keras.utils.set_random_seed(0)

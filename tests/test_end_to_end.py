@@ -144,6 +144,7 @@ def test_a_run_can_be_used_from_anywhere(trained: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_named_and_nothing_is_left(trained: Path) -> None:
     bad = trained / "photos/dark/zz.png"
     bad.write_bytes(b"no image")
@@ -154,6 +155,7 @@ def test_a_bad_file_is_named_and_nothing_is_left(trained: Path) -> None:
     assert not (trained / "runs/never").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_is_exit_code_5(trained: Path) -> None:
     command = ["train", "--model", "mlp", "--learning-rate", "1e30", "--name", "nan"]
     done = epochal(command, trained)

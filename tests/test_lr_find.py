@@ -55,6 +55,7 @@ def test_the_command_sweeps_labels_suggests_and_draws(
     assert Path("find.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_sweep, "labelled", list)
     courses, _ = rate_sweep.sweep(Config(model="lenet300", optim=Optim(clip_norm=1e-9, weight_decay=0.0)), 3)

@@ -198,6 +198,7 @@ def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("low")
 def test_going_on_at_the_last_rate_spares_the_spike_of_the_first(source) -> None:
     """Row B22: after the decay the original rate undoes what was learned, and the user is warned."""
