@@ -1,6 +1,5 @@
 """A line every few iterations, for people and for programs."""
 
-import json
 import re
 import time
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.files import write_whole
+from callbacks.parts.lines import Lines
 from callbacks.parts.rate import learning_rate
+from callbacks.parts.records import Records
 from callbacks.parts.windows import Windows
 
 
@@ -33,14 +33,15 @@ class TrainingLog(keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"every must be at least 1 iteration, got {every}.")
         self.folder, self.every = Path(folder), every
+        self._text = Lines(self.folder / "iterations.log", _place)
+        self._records = Records(self.folder / "iterations.jsonl")
         self._windows = Windows(("loss", "accuracy"))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the lines that come again."""
         self._windows.reset()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, pattern in (("iterations.log", r"\[(\d+)\]"), ("iterations.jsonl", r'"iteration": (\d+)')):
-            _drop_after(self.folder / name, pattern, self._iteration())
+        for lines in (self._text, self._records):
+            lines.begin(self._iteration())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a line when it is time."""
@@ -59,9 +60,8 @@ class TrainingLog(keras.callbacks.Callback):
         found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
         if "val_loss" in found:
             accuracy = f", Val Acc = {found['val_accuracy']:.4f}" if "val_accuracy" in found else ""
-            self._write(
-                self._iteration(), f"Val Loss = {found['val_loss']:.3e}{accuracy}", {"epoch": epoch + 1} | found
-            )
+            figures = {"data": "validation", "epoch": epoch + 1} | found
+            self._write(self._iteration(), f"Val Loss = {found['val_loss']:.3e}{accuracy}", figures)
 
     def get_state(self) -> dict[str, Any]:
         """Returns what the next line has gathered so far."""
@@ -74,18 +74,11 @@ class TrainingLog(keras.callbacks.Callback):
     def _iteration(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
 
-    def _write(self, iteration: int, words: str, figures: dict[str, float]) -> None:
-        values = {"iteration": iteration, "learning_rate": learning_rate(self.model), **figures}
-        with (self.folder / "iterations.log").open("a") as text, (self.folder / "iterations.jsonl").open("a") as lines:
-            text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{iteration:08d}] {words}\n")
-            lines.write(json.dumps(values) + "\n")
+    def _write(self, iteration: int, words: str, figures: dict[str, Any]) -> None:
+        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{iteration:08d}] {words}")
+        self._records.write({"iteration": iteration, "learning_rate": learning_rate(self.model), **figures})
 
 
-def _drop_after(path: Path, pattern: str, iteration: int) -> None:
-    """Leaves the whole lines up to the iteration; the rest was cut short, or comes again."""
-    if path.exists():
-        lines = path.read_text().splitlines(keepends=True)
-        found = [(line, re.search(pattern, line)) for line in lines if line.endswith("\n")]
-        kept = [line for line, place in found if place and int(place[1]) <= iteration]
-        if kept != lines:
-            write_whole(path, "".join(kept).encode())
+def _place(line: str) -> tuple[int, str]:
+    found = re.search(r"\[(\d+)\] (Val)?", line)
+    return (int(found[1]), found[2] or "") if found else (0, line)

@@ -79,3 +79,14 @@ def outcome(run: Path) -> dict:
 
 
 __all__ = ["epochal", "outcome", "saved", "signal", "start", "stop_when"]
+
+
+class StopAt:
+    """Asks to stop at the n-th time it is asked whether to."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0

@@ -11,23 +11,13 @@ from app.training.history import History
 from app.training.setup import set_up
 from app.training.train import fit
 from callbacks import EarlyStopping, ExponentialMovingAverage, GradientClipping, StepDecay
+from tests.program import StopAt
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
 # 5 steps an epoch, the last one partial; an order of images that depends on their losses.
 CONFIG = Config(model="mlp", epochs=3, batch_size=256, emphasis=Emphasis(by="sampler", start=1))
 STEPS = 5
-
-
-class StopAt:
-    """Asks to stop at the n-th time it is asked whether to."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dict:

@@ -79,6 +79,17 @@ def test_lines_of_a_stopped_training_come_again_once(tmp_path: Path) -> None:
     assert len((stopped / "iterations.log").read_text().splitlines()) == len(lines(whole))
 
 
+def test_validation_that_is_made_again_replaces_its_line(tmp_path: Path) -> None:
+    model, log = compiled(), TrainingLog(tmp_path, every=4)
+    fit(model, log, epochs=1)
+    once, again = lines(tmp_path), TrainingLog(tmp_path, every=4)
+    again.set_model(model)
+    again.on_train_begin()
+    again.on_epoch_end(0, {name: once[-1][name] for name in ("val_loss", "val_accuracy")})
+    assert lines(tmp_path) == once
+    assert len((tmp_path / "iterations.log").read_text().splitlines()) == len(once)
+
+
 def test_a_second_fit_adds_to_the_log(tmp_path: Path) -> None:
     model, log = compiled(), TrainingLog(tmp_path, every=4)
     fit(model, log, epochs=1)

@@ -30,7 +30,7 @@ from app.training.schedules import rate_callbacks
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Callbacks
 from app.training.warm_start import standardised_like
-from tests.program import outcome, saved
+from tests.program import StopAt, outcome, saved
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -252,17 +252,6 @@ def test_a_frozen_body_is_that_of_the_source_after_training(source) -> None:
     stored = best(source)
     for weight in setup.model.weights:
         assert (weight.numpy().tobytes() == stored[weight.path].tobytes()) == weight.path.startswith("hidden")
-
-
-class StopAt:
-    """Asks to stop at the n-th time it is asked whether to."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 @pytest.mark.slow

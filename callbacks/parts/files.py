@@ -8,5 +8,8 @@ def write_whole(path: Path, data: bytes) -> None:
     """Puts `data` at `path`, whose folder is made if missing; a reader finds the old bytes or the new ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(data)
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(beside, path)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from callbacks.parts.files import write_whole
+
 MANIFEST = "best_weights.json"
 
 
@@ -42,7 +44,7 @@ class Snapshots:
         self._list([*kept, *lost])
         data = io.BytesIO()
         np.savez(data, allow_pickle=False, **dict(zip(_named(model), weights, strict=True)))
-        self._put(self.folder / file, data.getvalue())
+        write_whole(self.folder / file, data.getvalue())
         for entry in lost:
             (self.folder / entry["file"]).unlink(missing_ok=True)
         self._list(kept)
@@ -66,15 +68,7 @@ class Snapshots:
         return entry
 
     def _list(self, entries: list[dict[str, Any]]) -> None:
-        self._put(self.folder / MANIFEST, json.dumps({"kept": entries}, indent=1).encode())
-
-    def _put(self, path: Path, data: bytes) -> None:
-        beside = path.with_name(f".{path.name}.new")
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        write_whole(self.folder / MANIFEST, json.dumps({"kept": entries}, indent=1).encode())
 
 
 def _named(model: Any) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""A file of lines, one a measurement, that a resumed training goes on with."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from callbacks.parts.files import write_whole
+
+
+class Lines:
+    """Appends lines to `path`; `place` finds in a line its iteration and which of that iteration's lines it is.
+
+    A line that is written again (by a training that was stopped after it was written, but resumed from before) replaces
+    itself.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], place: Callable[[str], tuple[int, str]]) -> None:
+        self.path, self.place = Path(path), place
+        self._began: int | None = None
+
+    def begin(self, iteration: int) -> None:
+        """Drops what lies past the iteration that training begins at, or was cut short."""
+        self._began = iteration
+        self._keep(lambda place: place[0] <= iteration)
+
+    def write(self, line: str) -> None:
+        """Appends a line, which is given without its end."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        place = self.place(line)
+        if place[0] == self._began:
+            self._keep(lambda old: old != place)
+        with self.path.open("a") as file:
+            file.write(line + "\n")
+
+    def _keep(self, wanted: Callable[[tuple[int, str]], bool]) -> None:
+        if not self.path.exists():
+            return
+        lines = self.path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and wanted(self.place(line))]
+        if kept != lines:
+            write_whole(self.path, "".join(kept).encode())
