@@ -181,6 +181,10 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         raise UsageError(f"--overfit-batches: expected 1 or more, got {asked.overfit_batches}")
     if len(asked.modes) > 1:
         raise UsageError(f"{' and '.join(asked.modes)} exclude each other; give one of them")
+    if asked.pilot and config.init_from is not None:
+        raise UsageError(
+            f"--pilot trains a smaller network, which {config.init_from} has no weights for; drop one of both"
+        )
     return asked
 
 

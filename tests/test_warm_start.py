@@ -313,6 +313,7 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     [
         (["--model", "mlp"], "has model lenet300, not mlp; leave --model out"),
         (["--activation", "tanh"], "has activation None, not tanh"),
+        (["--pilot"], "--pilot trains a smaller network"),
         (
             ["--image-size", "16"],
             "has another network: hidden1/kernel [64, 300] stands there where ours has hidden1/kernel [256, 300]",
