@@ -54,7 +54,16 @@ def read_config_file(path: Path) -> Config:
     Raises:
         UsageError: naming the file and what is wrong in it.
     """
-    return _parsed(train_parser(), _tokens(flatten(read_yaml(path), str(path))))[0]
+    return config_from(read_yaml(path), str(path))
+
+
+def config_from(values: dict[str, Any], where: str) -> Config:
+    """A checked configuration from nested plain values; what they lack is the default.
+
+    Raises:
+        UsageError: naming `where` they come from, and what is wrong.
+    """
+    return _parsed(train_parser(), _tokens(flatten(values, where)))[0]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

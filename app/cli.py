@@ -17,6 +17,7 @@ usage: epochal COMMAND [options]
 
 commands:
   train      train a classifier, evaluate it, report on it; --resume goes on where a run was stopped
+  tune       search what a configuration leaves open, scored over validation splits; --resume goes on
   evaluate   the figures of a finished run, computed again
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
@@ -37,7 +38,7 @@ exit codes:
 
 
 # A module each, in app/commands/.
-_COMMANDS = ("train", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "doctor", "replay-nan")
+_COMMANDS = ("train", "tune", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "doctor", "replay-nan")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,188 @@
+"""`epochal tune`: a new sweep, one that goes on, its chief alone, or a worker."""
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from app import runs
+from app.arguments import read_yaml, recipe_path, split_arguments
+from app.commands.common import Parser, load_tensorflow, say
+from app.config import Config
+from app.data.ready import check_data
+from app.errors import UsageError
+from app.settings.splits import Splits
+from app.tuning.plan import ALGORITHMS, SELECTS, Plan
+from app.tuning.space import points, read_space
+
+HELP = """\
+Searches what a configuration leaves open: every trial is an ordinary run, scored on images held out of training.
+
+  epochal tune                                             the embedded digits, in three minutes
+  epochal tune --dataset mnist --model lenet5 --search search.yaml --trials 20 --algorithm bayesian
+  epochal tune --recipe mnist-lenet5 --splits kfold:5 --jobs 2
+  epochal tune --resume                                    go on with the newest sweep
+
+Every option of `epochal train` that makes a configuration, and:
+  --search FILE      ranges by configuration key (without: those shipped with the recipe)
+                       learning_rate: {log: [1e-4, 1]}        optim.weight_decay: {linear: [0, 0.01]}
+                       batch_size: {choice: [32, 64]}         epochs: {int: [2, 10]}
+                       optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
+  --trials N         at most so many configurations (20)
+  --algorithm NAME   random, bayesian, hyperband (the best of many short trainings go on) or grid (random)
+  --splits SPLITS    holdout, kfold:5, repeated:3x5 or bootstrap:5, stratified; a trial that is clearly worse than the
+                     best after some of them is dropped (holdout)
+  --select NAME      best, or one-se: the smallest network within a standard error of it (best)
+  --jobs N           so many trials at once, each with its share of the cores, or its own GPU (1)
+  --resume [SWEEP]   continue a sweep that was stopped: the newest, or this folder
+  --chief HOST:PORT  wait there for workers on other machines, which see the same folder
+  --worker HOST:PORT work for that chief; --sweep FOLDER is its sweep (the newest)
+
+The folder sweeps/NAME holds trials/, winner/ (trained again on all training images, then tested, once), best.yaml,
+leaderboard.csv, report.html, result.json and tensorboard/.
+"""
+_DEFAULT = "digits"  # the recipe that is searched when nothing is given
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parses, calls, prints; returns the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0
+    parser = options(Parser(prog="epochal tune", add_help=False))
+    given, rest = parser.parse_known_args(words)
+    if given.worker:
+        return _work(given, rest, verbosity)
+    if given.resume is not None:
+        return _resume(given, rest, verbosity)
+    plan, config = planned(parser, words)
+    say(f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; loading TensorFlow ...")
+    config = check_data(config)
+    runs.check_writable()
+    load_tensorflow(verbosity)
+    from app.tuning import sweep
+
+    run = sweep.begin(plan, config, config.name or runs.default_name(config))
+    return _search(sweep, run, given)
+
+
+def options(parser: ArgumentParser) -> ArgumentParser:
+    """Adds what may stand between the options of `epochal train`."""
+    parser.add_argument("--search", type=Path)
+    parser.add_argument("--trials", type=_number)
+    parser.add_argument("--algorithm", choices=ALGORITHMS)
+    parser.add_argument("--splits")
+    parser.add_argument("--select", choices=SELECTS)
+    parser.add_argument("--jobs", type=_number, default=1)
+    parser.add_argument("--resume", nargs="?", const="")
+    parser.add_argument("--chief", type=_address)
+    parser.add_argument("--worker", type=_address)
+    parser.add_argument("--sweep")
+    return parser
+
+
+def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
+    """The plan and the configuration that the command line asks for, both checked.
+
+    Raises:
+        UsageError: in one line.
+    """
+    _, rest = parser.parse_known_args(words)
+    asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
+    path = asked.search or _shipped(rest)
+    space = read_space(read_yaml(path), str(path), config)
+    splits = Splits.of(asked.splits or "holdout")
+    trials, most = asked.trials or 20, points(space)
+    if most < trials:
+        say(f"{path} has {int(most)} points: there will be {int(most)} trials at most, not {trials}")
+        trials = int(most)
+    plan = Plan(
+        space=space,
+        algorithm=asked.algorithm or "random",
+        trials=trials,
+        splits=str(splits),
+        select=asked.select or "best",
+        seed=config.seed,
+        monitor=config.stopping.monitor,
+    )
+    return plan, config
+
+
+def _shipped(rest: list[str]) -> Path:
+    """The search that belongs to the recipe, or the general one."""
+    name = _DEFAULT
+    if rest:
+        recipes = [after for word, after in zip(rest, [*rest[1:], ""], strict=True) if word == "--recipe"]
+        recipes += [word.partition("=")[2] for word in rest if word.startswith("--recipe=")]
+        name = recipes[0] if recipes else "any"
+    searches = recipe_path(_DEFAULT).parent / "searches"
+    path = searches / f"{name}.yaml"
+    return path if path.exists() else searches / "any.yaml"
+
+
+def _resume(given: Any, rest: list[str], verbosity: int) -> int:
+    unused = [f"--{key}" for key in ("trials", "algorithm", "splits", "select") if getattr(given, key)]
+    if unused or rest:
+        raise UsageError(f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}")
+    say("epochal tune --resume: loading TensorFlow ...")
+    load_tensorflow(verbosity)
+    from app.tuning import sweep
+
+    run = sweep.find(given.resume or None)
+    if given.search:
+        plan, config = sweep.read(run)
+        other = read_space(read_yaml(given.search), str(given.search), config)
+        plan.check_same(other, str(run.folder))
+    if run.finished:
+        say(f"{run.folder} has already finished; nothing to do")
+        return _finish(run)
+    return _search(sweep, run, given)
+
+
+def _search(sweep: Any, run: Any, given: Any) -> int:
+    say(f"sweep: {run.folder}")
+    with run.locked():
+        sweep.search(run, 0 if given.chief else given.jobs, given.chief or sweep.LOCAL)
+    return _finish(run)
+
+
+def _work(given: Any, rest: list[str], verbosity: int) -> int:
+    if rest:
+        raise UsageError(f"--worker takes its work from the chief; drop {' '.join(rest)}")
+    if cores := os.environ.get("EPOCHAL_CORES"):
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+    load_tensorflow(verbosity)
+    from app.tuning import sweep
+    from app.tuning.worker import work
+
+    run = sweep.find(given.sweep)
+    work(run.folder, *sweep.read(run), given.worker)
+    return 0
+
+
+def _finish(run: Any) -> int:
+    """The summary: figures on stdout, what to do next on stderr."""
+    result = run.read_json("result.json")
+    print(
+        f"winner: trial {result['winner']}, validation {result['validation_score']:.4f}, test accuracy "
+        f"{result['test_accuracy']:.4f}; the search was {result['optimism']:+.4f} too optimistic"
+    )
+    say(f"""
+everything lies in {run.folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
+next:
+  epochal train --config {run.folder}/best.yaml
+  epochal export {run.folder}/winner""")
+    return 0
+
+
+def _number(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a number from 1, got {text}")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ArgumentTypeError(f"expected HOST:PORT, got {text}")
+    return text

@@ -1,0 +1,1 @@
+"""Sweeps: KerasTuner's oracles over validation splits, resumable, in several processes."""

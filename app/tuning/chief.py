@@ -1,0 +1,131 @@
+"""The chief: one oracle that workers ask over the network, KerasTuner's own service with what it lacks.
+
+KerasTuner's chief never ends when a worker died, and the worker's trial is never finished. Here a worker that is not
+heard of for a while has lost its trial, which is handed to the next one, and the chief ends when the work is done.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src import protos
+from keras_tuner.src.distribute.oracle_chief import OracleServicer
+
+from app.errors import UsageError
+from app.tuning import oracles
+from app.tuning.plan import Plan
+from app.tuning.records import Records
+from app.tuning.trial import read_report
+
+LEASE = 60.0  # seconds without a word after which a worker has lost its trial
+_FAILURES = 3  # trials in a row that end the search
+
+
+class Chief(OracleServicer):
+    """Answers workers; every trial is stored when it is handed out and when it ends.
+
+    Args:
+        plan: of the sweep.
+        oracle: has been asked and told everything up to now.
+        records: of the sweep.
+        tell: called with the number of each trial that ended.
+    """
+
+    def __init__(self, plan: Plan, oracle: Any, records: Records, tell: Callable[[str], None]) -> None:
+        super().__init__(oracle)
+        self.plan, self.records, self.tell = plan, records, tell
+        self.exhausted = False  # no further trial will be made
+        self.reason: str | None = None  # why, if it is not that all are done
+        self._lock = threading.Lock()
+        self._heard: dict[str, float] = {}
+
+    def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 names of the protocol
+        """Hands out a trial."""
+        with self._lock:
+            self._heard[request.tuner_id] = time.monotonic()
+            trial = self._next(request.tuner_id)
+            self.exhausted |= trial.status == TrialStatus.STOPPED
+            return protos.get_service().CreateTrialResponse(trial=trial.to_proto())
+
+    def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Takes a trial's end: what it found lies in its folder."""
+        with self._lock:
+            self._end(request.trial.trial_id)
+            return protos.get_service().EndTrialResponse()
+
+    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A worker is still alive: notes that."""
+        with self._lock:
+            for worker, trial in self.oracle.ongoing_trials.items():
+                if trial.trial_id == request.trial_id:
+                    self._heard[worker] = time.monotonic()
+            return super().GetTrial(request, context)
+
+    def lose(self, worker: str) -> None:
+        """Takes the trial of a worker that is gone back, to be handed out again."""
+        with self._lock:
+            trial = self.oracle.ongoing_trials.get(worker)
+            if trial is not None:
+                oracles.hand_back(self.oracle, trial.trial_id)
+
+    def lose_silent(self) -> None:
+        """Takes back the trials of all workers that were not heard of for too long."""
+        now = time.monotonic()
+        for worker in list(self.oracle.ongoing_trials):
+            if now - self._heard.get(worker, now) > LEASE:
+                self.lose(worker)
+
+    @property
+    def done(self) -> bool:
+        """Whether every trial has ended and none will follow."""
+        return self.exhausted and not self.oracle.ongoing_trials and not self.oracle._retry_queue
+
+    def _next(self, worker: str) -> Any:
+        if self.reason is not None:
+            return Trial(hyperparameters=self.oracle.get_space(), trial_id="", status=TrialStatus.STOPPED)
+        trial = self.oracle.create_trial(worker)
+        if trial.status == TrialStatus.STOPPED and self.oracle.ongoing_trials:
+            trial.status = TrialStatus.IDLE  # one of those may have to be handed out again
+        elif trial.status == TrialStatus.RUNNING and trial.trial_id not in self.records.all():
+            self.records.created(oracles.asked(trial, self.plan))
+        return trial
+
+    def _end(self, name: str) -> None:
+        if name not in [trial.trial_id for trial in self.oracle.ongoing_trials.values()]:
+            return  # a worker that was thought dead, and another one that took over, both came to the end
+        report = read_report(self.records.place(name))
+        if report is None:
+            report = {"status": "failed", "score": None, "scores": [], "message": "its worker left no report"}
+        self.records.ended(name, report)
+        oracles.end(self.oracle, name, report["score"])
+        self._check_failures(name, report)
+        self.tell(name)
+
+    def _check_failures(self, name: str, report: dict[str, Any]) -> None:
+        last = self.oracle.end_order[-_FAILURES:]
+        if len(last) == _FAILURES and all(self.oracle.trials[one].status == TrialStatus.FAILED for one in last):
+            self.reason = f"{_FAILURES} trials in a row failed, the last one with: {report['message']}"
+            self.exhausted = True
+
+
+def serve(chief: Chief, address: str) -> tuple[Any, str]:
+    """Begins to answer at HOST:PORT (port 0: any); returns the server, and where it is to be found.
+
+    Raises:
+        UsageError: when the port is taken, or the host is not this one.
+    """
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
+    protos.get_service_grpc().add_OracleServicer_to_server(chief, server)
+    host, _, _ = address.rpartition(":")
+    port = 0
+    with suppress(RuntimeError):
+        port = server.add_insecure_port(address)
+    if not port:
+        raise UsageError(f"--chief {address}: cannot listen there; is the port free and the host this machine's?")
+    server.start()
+    return server, f"{host}:{port}"

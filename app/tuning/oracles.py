@@ -1,0 +1,154 @@
+"""KerasTuner's oracles: made from a plan, and brought back to where a stopped sweep was.
+
+KerasTuner stores an oracle in files that are written in place, of which one damaged makes the whole project unloadable,
+and does not store all of it (grid search and the Gaussian process's random state are lost). Oracles are pure functions
+of their seed and of what they were asked and told: here they are asked and told the same again.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from app.errors import StorageError
+from app.tuning.plan import Plan
+from app.tuning.records import Event
+from app.tuning.space import Range, Space
+
+OBJECTIVE = "score"
+_NEVER = 1_000_000  # failures in a row: who counts them is the chief; KerasTuner would raise with its lock held
+_ALGORITHMS = {
+    "random": keras_tuner.oracles.RandomSearchOracle,
+    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+    "grid": keras_tuner.oracles.GridSearchOracle,
+    "hyperband": keras_tuner.oracles.HyperbandOracle,
+}
+
+
+def make_oracle(plan: Plan, epochs: int) -> Any:
+    """The oracle of a new sweep, which stores nothing; `epochs` is what Hyperband gives the best."""
+    kind = _ALGORITHMS[plan.algorithm]
+    limits: dict[str, Any] = {"max_trials": plan.trials}
+    if plan.algorithm == "hyperband":
+        limits = {"max_epochs": epochs, "factor": plan.factor}
+    unstored = type(kind.__name__, (kind,), {"save": lambda self: None, "_save_trial": lambda self, trial: None})
+    oracle = unstored(
+        objective=keras_tuner.Objective(OBJECTIVE, "min" if plan.monitor == "val_loss" else "max"),
+        hyperparameters=hyperparameters(plan.space),
+        allow_new_entries=False,
+        tune_new_entries=False,
+        seed=plan.seed + 1,  # 0 means any seed to KerasTuner
+        max_consecutive_failed_trials=_NEVER,
+        **limits,
+    )
+    oracle.verbose = 0
+    if plan.algorithm == "hyperband":
+        oracle.max_trials = plan.trials
+    return oracle
+
+
+def hyperparameters(space: Space) -> Any:
+    """A space in KerasTuner's own terms; what it cannot hold (null, lists) stands as JSON."""
+    found = keras_tuner.HyperParameters()
+    for one in space:
+        _declare(found, one, dict(one.when or {}), space)
+    return found
+
+
+def _declare(found: Any, one: Range, conditions: dict[str, tuple[Any, ...]], space: Space) -> None:
+    for parent, values in conditions.items():
+        rest = {key: value for key, value in conditions.items() if key != parent}
+        told = next(other for other in space if other.name == parent)
+        with found.conditional_scope(parent, [_told(told, value) for value in values]):
+            _declare(found, one, rest, space)
+        return
+    if one.kind == "choice":
+        found.Choice(one.name, [_told(one, value) for value in one.values])
+    elif one.kind == "int":
+        found.Int(one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1))
+    else:
+        found.Float(one.name, one.low, one.high, step=one.step, sampling=one.kind)
+
+
+def _told(one: Range, value: Any) -> Any:
+    return value if _plain(one) else json.dumps(value)
+
+
+def _plain(one: Range) -> bool:
+    """Whether KerasTuner can hold the choices: all numbers, or all words."""
+    kinds = {type(value) for value in one.values}
+    return kinds <= {int, float} or kinds == {str}
+
+
+def values_of(trial: Any, space: Space) -> dict[str, Any]:
+    """A trial's configuration values, as the search file would say them."""
+    values = trial.hyperparameters.values
+    return {
+        one.name: values[one.name] if one.kind != "choice" or _plain(one) else json.loads(values[one.name])
+        for one in space
+        if one.name in values
+    }
+
+
+def asked(trial: Any, plan: Plan) -> dict[str, Any]:
+    """What a trial is to train: its values, and with Hyperband how far, and from where on."""
+    own = trial.hyperparameters.values
+    more = {"until": own.get("tuner/epochs"), "goes_on_from": own.get("tuner/trial_id")}
+    return {"trial": trial.trial_id, "values": values_of(trial, plan.space), **more}
+
+
+def replay(oracle: Any, plan: Plan, events: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """Asks and tells a new oracle what the stopped sweep's was, in the same order; returns the values of every trial.
+
+    What was going on is handed out again.
+
+    Raises:
+        StorageError: naming the first key in which the oracle now answers otherwise.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    going: list[str] = []
+    for event in events:
+        if event.score is None and not event.failed:
+            trial = oracle.create_trial(event.trial)
+            found[event.trial] = values_of(trial, plan.space)
+            _check_equal(found[event.trial], event)
+            going.append(event.trial)
+        else:
+            going.remove(event.trial)
+            end(oracle, event.trial, event.score)
+    for name in reversed(going):  # the last in the queue is the first to be handed out
+        hand_back(oracle, name)
+    return found
+
+
+def end(oracle: Any, trial_id: str, score: float | None) -> None:
+    """Tells the oracle a trial's score; None for one that failed."""
+    failed = score is None or not math.isfinite(score)
+    if not failed:
+        oracle.update_trial(trial_id, {OBJECTIVE: score})
+    known = oracle.trials[trial_id]
+    status = TrialStatus.FAILED if failed else TrialStatus.COMPLETED
+    oracle.end_trial(Trial(hyperparameters=known.hyperparameters, trial_id=trial_id, status=status))
+
+
+def hand_back(oracle: Any, trial_id: str) -> None:
+    """Lets the next worker have a trial whose worker is gone."""
+    for worker, trial in list(oracle.ongoing_trials.items()):
+        if trial.trial_id == trial_id:
+            del oracle.ongoing_trials[worker]
+            oracle.tuner_ids.discard(worker)
+            oracle._retry_queue.append(trial_id)  # KerasTuner has no public way that does not count as a failure
+
+
+def _check_equal(values: dict[str, Any], event: Event) -> None:
+    if event.values is not None and values != event.values:
+        differing = sorted(
+            key for key in values.keys() | event.values.keys() if values.get(key) != event.values.get(key)
+        )
+        raise StorageError(
+            f"trial {event.trial} was made by another search space, or another version of KerasTuner: "
+            f"{', '.join(differing)} would now differ; start a new sweep"
+        )

@@ -1,0 +1,56 @@
+"""What a sweep is: decided once, stored in its folder."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from app.errors import UsageError
+from app.tuning.space import Space, from_dicts
+
+Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
+Select = Literal["best", "one-se"]
+ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+SELECTS: tuple[str, ...] = get_args(Select)
+FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many trials of what, scored how.
+
+    Args:
+        space: what is searched.
+        algorithm: which of KerasTuner's oracles proposes.
+        trials: at most so many.
+        splits: the images that validate, as app.data.folds reads it.
+        select: the best score, or the smallest network within a standard error of it.
+        seed: of the proposals.
+        monitor: val_accuracy or val_loss, at the best epoch.
+    """
+
+    space: Space
+    algorithm: str = "random"
+    trials: int = 20
+    splits: str = "holdout"
+    select: str = "best"
+    seed: int = 0
+    monitor: str = "val_accuracy"
+    factor: int = FACTOR
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        own = {key: value for key, value in self.__dict__.items() if key != "space"}
+        return {**own, "space": [one.to_dict() for one in self.space]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Plan":
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "space": from_dicts(values["space"])})
+
+    def check_same(self, other: Space, where: str) -> None:
+        """Refuses to go on with another search space, naming the keys that differ."""
+        own, theirs = ({one.name: one for one in space} for space in (self.space, other))
+        if differing := sorted(key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key)):
+            raise UsageError(
+                f"{where} was made by another search space (differing: {', '.join(differing)}); leave --search out, "
+                "or start a new sweep"
+            )

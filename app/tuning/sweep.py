@@ -1,0 +1,136 @@
+"""A sweep as a story: a folder, an oracle behind a chief, workers, a winner that is trained again and tested once."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from app import storage
+from app.arguments import read_config_file
+from app.config import Config
+from app.errors import StorageError, TrainingFailed, UsageError
+from app.runs import Run, claim, dump
+from app.signals import STOP
+from app.training.train import say, train_at
+from app.tuning import oracles
+from app.tuning.chief import Chief, serve
+from app.tuning.jobs import Jobs
+from app.tuning.plan import Plan
+from app.tuning.records import ROOT, Records
+from app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
+from app.tuning.selection import winner
+from app.tuning.space import changed
+
+PLAN = "sweep.json"
+_LOOK = 0.2  # seconds between looks at the workers
+_FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
+LOCAL = "127.0.0.1:0"
+
+
+def begin(plan: Plan, base: Config, name: str) -> Run:
+    """A new sweep's folder."""
+    run = claim(name, ROOT)
+    run.write_json(PLAN, plan.to_dict())
+    run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
+    return run
+
+
+def read(run: Run) -> tuple[Plan, Config]:
+    """What a sweep's folder says it is."""
+    try:
+        plan = Plan.from_dict(run.read_json(PLAN))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"{run.folder / PLAN} is damaged; start a new sweep") from error
+    return plan, read_config_file(run.folder / "config.yaml")
+
+
+def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
+    """Runs a sweep, or what is left of it, to its end; the caller holds the folder's lock.
+
+    Args:
+        run: the sweep's folder.
+        jobs: workers on this machine; 0 where others bring them.
+        address: HOST:PORT where the chief answers.
+
+    Returns:
+        The sweep's result.json.
+
+    Raises:
+        TrainingFailed: when no trial could be scored.
+        KeyboardInterrupt: when this process was asked to stop; everything is saved then.
+    """
+    plan, base = read(run)
+    records = Records(run.folder)
+    events = records.events(say)
+    oracle = oracles.make_oracle(plan, base.epochs)
+    values = oracles.replay(oracle, plan, events)
+    for trial in {event.trial for event in events if event.values is None and not event.failed and event.score is None}:
+        records.lost([event for event in events if event.trial == trial], values[trial])
+    chief = Chief(plan, oracle, records, lambda trial: say(leaderboard_text(read_sweep(run.folder), jobs=jobs or 1)))
+    _run_workers(run, chief, jobs, address)
+    if chief.reason:
+        say(chief.reason)
+    return _conclude(run, plan, base, records)
+
+
+def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
+    server, found = serve(chief, address)
+    if not jobs:
+        say(f"waiting for workers: epochal tune --worker {found} --sweep {run.folder}")
+    workers = Jobs(run.folder, chief, found, jobs)
+    try:
+        with STOP.deferred() as asked:
+            while not chief.done and not asked():
+                workers.keep_up()
+                chief.lose_silent()
+                time.sleep(_LOOK)
+            if not asked():
+                workers.wait()
+                time.sleep(_FAREWELL if not jobs else 0)
+    except KeyboardInterrupt:
+        say(f"saved; go on with: epochal tune --resume {run.folder}")
+        raise
+    finally:
+        workers.end()
+        server.stop(grace=1.0)
+
+
+def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str, Any]:
+    trials = [record for record in records.all().values() if record]
+    best = winner(trials, plan)
+    if best is None:
+        failed = sorted((one for one in trials if one["status"] == "failed"), key=lambda one: one["trial"])
+        cause = failed[0]["message"] if failed else "there was none"
+        raise TrainingFailed(f"no trial of {run.folder} could be scored; the first: {cause}")
+    config = retrained(changed(base, best["values"]), best["epochs"])
+    storage.write_bytes(run.folder / "best.yaml", dump(config.to_dict()).encode())
+    say(f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner")
+    train_at(Run(run.folder / "winner"), config, test=True)
+    return conclude_sweep(run.folder, best["trial"])
+
+
+def retrained(config: Config, epochs: list[int]) -> Config:
+    """A trial's configuration for training on all images, as long as it took to its best (the splits' median)."""
+    after = round(median(epochs))
+    return replace(
+        config,
+        name=None,
+        data=replace(config.data, split="all", validation=None),
+        stopping=replace(config.stopping, after=after if after < config.epochs else None, patience=None),
+    )
+
+
+def find(where: str | None) -> Run:
+    """An existing sweep by its folder or its name under sweeps/; None is the newest.
+
+    Raises:
+        UsageError: naming the sweeps that exist.
+    """
+    known = sorted(ROOT.glob(f"*/{PLAN}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    places = [Path(where), ROOT / where] if where else [path.parent for path in known[:1]]
+    for place in places:
+        if (place / PLAN).is_file() and (place / "config.yaml").is_file():
+            return Run(place)
+    listed = ", ".join(path.parent.name for path in known[:5]) or "none yet"
+    raise UsageError(f"{where or ROOT}: no sweep there (its folder holds {PLAN}); newest in {ROOT}/: {listed}")

@@ -1,0 +1,117 @@
+"""One trial: a configuration trained and scored on every split, each an ordinary run."""
+
+import json
+import shutil
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from app import storage
+from app.config import Config
+from app.errors import EpochalError, RunInUse
+from app.runs import Run
+from app.settings.splits import Splits
+from app.training.train import train_at
+from app.tuning.plan import Plan
+from app.tuning.records import Records
+from app.tuning.selection import clearly_worse, ranked
+from app.tuning.space import changed
+
+REPORT = "report.json"
+_WAIT = 2.0  # seconds between looks at a run that a worker still holds
+_SCORES = {"val_accuracy": "validation_accuracy", "val_loss": "validation_loss"}
+
+
+def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> None:
+    """Trains a trial, or goes on with it, and leaves its report beside its runs.
+
+    Args:
+        folder: the sweep's.
+        plan: the sweep's.
+        base: the configuration that the trial's values change.
+        asked: `trial` (its number), `values`, and for Hyperband `until` (epochs) and `goes_on_from` (a trial or None).
+
+    Raises:
+        KeyboardInterrupt: when this process was asked to stop; the trial's runs are saved.
+    """
+    began, records = time.monotonic(), Records(folder)
+    place = records.place(asked["trial"])
+    try:
+        report = _scored(records, plan, changed(base, asked["values"]), asked)
+    except (EpochalError, tf.errors.OpError, MemoryError, ValueError, TypeError) as error:
+        text = " ".join(str(error).split())[:500]
+        message, seconds = f"{type(error).__name__}: {text}", round(time.monotonic() - began, 2)
+        report = {"status": "failed", "score": None, "scores": [], "message": message, "seconds": seconds}
+    place.mkdir(parents=True, exist_ok=True)
+    storage.write_json(place / REPORT, report)
+
+
+def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any]) -> dict[str, Any]:
+    splits, results = Splits.of(plan.splits), []
+    best = None
+    for number in range(1, splits.count + 1):
+        name = None if splits.kind == "holdout" else f"{plan.splits}/{number}"
+        one = replace(
+            config,
+            name=None,
+            data=replace(config.data, split=name),
+            stopping=replace(config.stopping, after=asked.get("until")),
+        )
+        run = Run(records.place(asked["trial"]) / f"split-{number}")
+        if origin := asked.get("goes_on_from"):
+            promote(Run(records.place(origin) / f"split-{number}"), run)
+        results.append(_trained(run, one))
+        scores = [result[_SCORES[plan.monitor]] for result in results]
+        if number < splits.count:
+            best = best or _best(records, plan)
+            if best is not None and clearly_worse(scores, best, plan.monitor):
+                break
+    return {
+        "status": "completed" if len(results) == splits.count else "dropped",
+        "score": statistics.mean(scores),
+        "scores": scores,
+        "spread": statistics.stdev(scores) if len(scores) > 1 else None,
+        "epochs": [result["best_epoch"] for result in results],
+        "weights": results[0]["params"],
+        "seconds": round(sum(result["wall_seconds"] for result in results), 2),
+        "message": None,
+    }
+
+
+def promote(origin: Run, run: Run) -> None:
+    """Makes a run that goes on where another one ended: all of it but what stands at a run's end."""
+    if run.folder.exists():
+        return
+    beside = run.folder.with_name(f".{run.folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(origin.folder, beside, ignore=shutil.ignore_patterns("result.json", "report.html", ".lock"))
+    beside.rename(run.folder)
+
+
+def _trained(run: Run, config: Config) -> dict[str, Any]:
+    """The run's result; waits while another worker, thought dead, still holds it."""
+    while True:
+        try:
+            return train_at(run, config, test=False)
+        except RunInUse:
+            time.sleep(_WAIT)
+
+
+def _best(records: Records, plan: Plan) -> list[float] | None:
+    """The scores of the best trial so far, split by split."""
+    order = ranked([record for record in records.all().values() if record], plan.monitor)
+    return list(order[0]["scores"]) if order else None
+
+
+def read_report(place: Path) -> dict[str, Any] | None:
+    """What a trial's worker left at its end; None where it is missing or damaged."""
+    try:
+        report = json.loads((place / REPORT).read_bytes())
+        return report if isinstance(report, dict) and "score" in report else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,129 @@
+"""Oracles brought back: whatever the algorithm, a stopped search proposes what an unstopped one would have."""
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config import Config
+from app.errors import StorageError
+from app.tuning import oracles
+from app.tuning.plan import ALGORITHMS, Plan
+from app.tuning.records import Records
+from app.tuning.space import read_space
+
+SEARCH = {
+    "learning_rate": {"log": [1e-4, 1]},
+    "epochs": {"int": [1, 9]},
+    "optimizer": {"choice": ["sgd", "adam"]},
+    "schedule": {"warm_up": {"choice": [None, 2]}},
+    "optim": {"options": {"momentum": {"linear": [0.5, 0.9], "when": {"optimizer": "sgd"}}}},
+}
+GRID = {"learning_rate": {"choice": [0.1, 0.01, 0.001]}, "optimizer": {"choice": ["sgd", "adam"]}}
+
+
+def plan_of(algorithm: str, trials: int = 12) -> Plan:
+    space = read_space(GRID if algorithm == "grid" else SEARCH, "here", Config())
+    return Plan(space=space, algorithm=algorithm, trials=trials, seed=0)
+
+
+def score(values: dict[str, Any]) -> float:
+    return -abs(math.log10(values["learning_rate"]) + 2) - len(json.dumps(values)) / 1000
+
+
+def searched(plan: Plan, records: Records, workers: int, stop: int | None = None) -> list[dict[str, Any]]:
+    """Goes on with a search in `records` until it ends, or after `stop` events; trials end in any order."""
+    oracle, order, events = oracles.make_oracle(plan, 9), random.Random(3), records.events(print)
+    values = oracles.replay(oracle, plan, events)
+    for event in events:
+        if event.values is None and event.score is None and not event.failed:
+            records.lost([one for one in events if one.trial == event.trial], values[event.trial])
+    done = len(events)
+    order.seed(done)
+    names = [f"w{i}" for i in range(workers)]
+    while stop is None or done < stop:
+        idle = [name for name in names if name not in oracle.ongoing_trials]
+        trial = oracle.create_trial(idle[0]) if idle else None
+        if trial is not None and trial.status == "RUNNING":
+            if trial.trial_id not in records.all():
+                records.created(oracles.asked(trial, plan))
+                done += 1
+            continue
+        if not oracle.ongoing_trials:
+            break
+        name = order.choice(sorted(trial.trial_id for trial in oracle.ongoing_trials.values()))
+        found = records.all()[name]
+        assert found is not None
+        told = None if name == "02" and plan.algorithm != "hyperband" else score(found["values"])
+        records.ended(name, {"status": "failed" if told is None else "completed", "score": told})
+        oracles.end(oracle, name, told)
+        done += 1
+    return table(records)
+
+
+def table(records: Records) -> list[dict[str, Any]]:
+    return [{k: v for k, v in (record or {}).items() if k != "written"} for record in records.all().values()]
+
+
+@pytest.fixture(params=ALGORITHMS)
+def plan(request: pytest.FixtureRequest) -> Iterator[Plan]:
+    return plan_of(request.param)
+
+
+def test_stopped_anywhere_the_table_is_that_of_an_unstopped_search(plan: Plan, tmp_path: Path) -> None:
+    whole = searched(plan, Records(tmp_path / "whole"), 1)
+    assert len(whole) == (6 if plan.algorithm == "grid" else 12)
+    for stop in (1, 4, 9):
+        records = Records(tmp_path / str(stop))
+        searched(plan, records, 1, stop)
+        assert searched(plan, records, 1) == whole
+
+
+def test_several_workers_complete_every_trial_once(plan: Plan, tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    searched(plan, records, 3, 8)
+    found = searched(plan, records, 3)
+    numbers = sorted(number for record in found for number in (record["created"], record["ended"]))
+    assert numbers == list(range(1, 2 * len(found) + 1))
+    assert len(found) == (6 if plan.algorithm == "grid" else 12)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"trial": "03", "val', b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
+def test_a_damaged_file_loses_its_trial_alone(damage: bytes, algorithm: str, tmp_path: Path) -> None:
+    plan, records, told = plan_of(algorithm), Records(tmp_path), []
+    searched(plan, records, 1, 11)
+    name = sorted(records.all())[3]
+    before = {one["trial"]: one for one in table(records)}
+    (records.place(name) / "trial.json").write_bytes(damage)
+    records.events(told.append)
+    assert [f"trial {name} is lost" in line for line in told] == [True]
+    after = {one["trial"]: one for one in searched(plan, records, 1)}
+    assert (after[name]["status"], after[name]["values"]) == ("lost", before[name]["values"])
+    kept = [key for key, one in before.items() if key != name and "ended" in one]
+    assert [after[key] for key in kept] == [before[key] for key in kept]
+
+
+def test_seed_0_is_a_seed(tmp_path: Path) -> None:
+    first, second = (searched(plan_of("random"), Records(tmp_path / name), 1) for name in "ab")
+    assert first == second
+
+
+def test_another_space_is_named(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    searched(plan_of("random"), records, 1, 6)
+    other = Plan(space=read_space({**SEARCH, "epochs": {"int": [1, 90]}}, "here", Config()), trials=12)
+    with pytest.raises(StorageError, match=r"trial 00 was made by another search space, .*: epochs would now differ"):
+        searched(other, records, 1)
+
+
+def test_what_keras_tuner_cannot_hold_comes_back_as_it_was(tmp_path: Path) -> None:
+    found = searched(plan_of("random"), Records(tmp_path), 1)
+    assert {record["values"]["schedule.warm_up"] for record in found} == {None, 2}
+    assert all(
+        ("optim.options.momentum" in record["values"]) == (record["values"]["optimizer"] == "sgd") for record in found
+    )
