@@ -9,15 +9,16 @@ ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "models": {"app", "callbacks"},
     "callbacks": {"app", "models"},
-    "app/data": {"callbacks", "models", "app.training", "app.evaluation", "app.export"},
-    "app/training": {"app.doctor"},
-    "app/evaluation": {"callbacks", "app.training", "app.export"},
-    "app/export": {"callbacks", "app.training"},
+    "app/data": {"callbacks", "models", "app.training", "app.evaluation", "app.export", "app.tuning"},
+    "app/training": {"app.doctor", "app.tuning"},
+    "app/evaluation": {"callbacks", "app.training", "app.export", "app.tuning"},
+    "app/export": {"callbacks", "app.training", "app.tuning"},
 }
 LIGHT = [
     "app/cli.py",
     *(str(path.relative_to(ROOT)) for room in ("commands", "settings") for path in (ROOT / "app" / room).glob("*.py")),
     "app/evaluation/cost_tables.py",
+    *(f"app/tuning/{name}.py" for name in ("plan", "records", "selection", "space")),
     "app/units.py",
     "app/config.py",
     "app/errors.py",
