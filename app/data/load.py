@@ -11,10 +11,12 @@ from app.config import Config
 from app.data import digits, folder, tfds
 from app.data.augment import Augmentation
 from app.data.dataset import Dataset, Preprocessing, Split, Streamed, unreadable
+from app.data.folds import fold
 from app.data.ready import is_folder
 from app.data.splits import stratified
 from app.data.statistics import mean_and_deviation
 from app.errors import UsageError
+from app.settings.splits import Fold
 
 # Mirrored, these show another character or none.
 _NOT_FLIPPABLE = (
@@ -57,6 +59,9 @@ def load(config: Config) -> Dataset:
 def _loaded(config: Config) -> Dataset:
     source = _source(config)
     splits = complete(source.splits, config.seed, config.data.validation)
+    if config.data.split is not None:
+        pool = splits["train"] if "validation" in source.splits else _together(splits["train"], splits["validation"])
+        splits |= split_again(pool, config.data.fold, config.seed)
     if config.data.part is not None:
         splits["train"] = part_of(splits["train"], config.data.part, config.seed)
     mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)
@@ -95,6 +100,20 @@ def complete(splits: dict[str, Split], seed: int, validation: float | None = Non
         return present
     fractions = {"train": 1 - sum(missing.values()), **missing}
     return {**present, **_carved(present["train"], fractions, seed)}
+
+
+def split_again(pool: Split, chosen: Fold | None, seed: int) -> dict[str, Split]:
+    """What becomes of the images to train and validate on: a fold's two splits; without a fold all are trained on."""
+    if chosen is None:
+        return {"train": pool}
+    train, validation = fold(pool.labels, chosen.splits, chosen.number - 1, seed)
+    return {"train": pool.subset(train), "validation": pool.subset(validation)}
+
+
+def _together(one: Split, other: Split) -> Split:
+    """Two splits of one store, in the order of their images."""
+    indices, labels = (np.concatenate([getattr(s, key) for s in (one, other)]) for key in ("indices", "labels"))
+    return Split(one.images, indices, labels).subset(np.argsort(indices))
 
 
 def _carved(split: Split, fractions: dict[str, float], seed: int) -> dict[str, Split]:

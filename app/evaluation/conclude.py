@@ -35,21 +35,27 @@ def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarra
     return logits, evaluate_logits(logits, labels)
 
 
-def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict[str, Any]:
-    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one."""
-    size = dataset.preprocessing.image_size
-    _, validation = evaluate_split(model, dataset.validation, size)
-    _, test = evaluate_split(model, dataset.test, size)
-    result = _result(model, training, validation, test)
+def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True) -> dict[str, Any]:
+    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
+
+    Without `test` the test split is left alone, and what pictures and report show is of validation.
+    """
+    size, figures = dataset.preprocessing.image_size, {}
+    for name in ("validation", "test") if test else ("validation",):
+        split: Split = getattr(dataset, name)
+        _, evaluation = evaluate_split(model, split, size)
+        figures |= evaluation.figures(f"{name}_")
+    result = _result(model, training, figures)
     curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
-    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
+    confusion_png(run.folder / "confusion.png", evaluation, dataset.preprocessing.classes, name)
     report = Report(
         title=f"{run.folder.name}",
         classes=dataset.preprocessing.classes,
-        evaluation=test,
+        split=name,
+        evaluation=evaluation,
         history=training.rows,
         result=result,
-        hardest=hardest(test, _images_of(dataset.test)),
+        hardest=hardest(evaluation, _images_of(split)),
         sections=sections_of(run.folder),
         configuration=dump(training.config.to_dict()),
         environment=run.read_json("environment.json"),
@@ -59,7 +65,7 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict
     return result
 
 
-def _result(model: Any, training: Training, validation: Evaluation, test: Evaluation) -> dict[str, Any]:
+def _result(model: Any, training: Training, figures: dict[str, float | int]) -> dict[str, Any]:
     rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
     return {
         "dataset": training.config.dataset,
@@ -69,8 +75,7 @@ def _result(model: Any, training: Training, validation: Evaluation, test: Evalua
         "epochs": len(training.rows),
         "best_epoch": training.best_epoch,
         "rollbacks": training.rollbacks,
-        **validation.figures("validation_"),
-        **test.figures("test_"),
+        **figures,
         "images_per_second": round(float(np.median(rates)), 1) if rates else None,
         "wall_seconds": round(training.seconds, 2),
     }
