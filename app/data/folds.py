@@ -53,8 +53,8 @@ def _check_classes(labels: np.ndarray, splits: Splits) -> None:
     if counts[smallest] < needed:
         wanted = f"{splits.folds} folds" if splits.folds > 1 else "a bootstrap"
         raise UsageError(
-            f"{splits}: class {classes[smallest]} has {counts[smallest]} image(s), {wanted} need at least {needed}; "
-            "give fewer folds or more images"
+            f"{splits}: class {classes[smallest]} has {counts[smallest]} image(s), at least {needed} are needed for "
+            f"{wanted}; give fewer folds or more images"
         )
 
 

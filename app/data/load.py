@@ -29,6 +29,7 @@ _NOT_FLIPPABLE = (
     "binary_alpha_digits",
     "cmaterdb",
 )
+_LATEST: dict[tuple[object, ...], "Source"] = {}  # of prepared data, for the next run of this process
 _LARGEST_PADDED = 64  # pixels: above, images are scaled and cropped, the ImageNet way
 
 
@@ -139,9 +140,17 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
 
 
 def _source(config: Config) -> Source:
-    if config.dataset == "digits":
-        return _digits(config)
-    return _folder(config) if is_folder(config.dataset) else _tfds(config)
+    """What this process read last, once more, where its prepared files are the same; all else is read anew."""
+    if config.dataset == "digits" or is_folder(config.dataset):
+        _LATEST.clear()
+        return _digits(config) if config.dataset == "digits" else _folder(config)
+    files = sorted(tfds.find(config.dataset, config.data_dir).folder.iterdir())
+    stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    key = (config.image_size, config.augment.scale_crop, config.data.cache_gib, stamps)
+    if key not in _LATEST:
+        _LATEST.clear()  # first: two data sets may not fit into memory
+        _LATEST[key] = _tfds(config)
+    return _LATEST[key]
 
 
 def _sizes(config: Config, native: int | None) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from app.evaluation.plots import confusion_png, curves_png
 from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
 from app.evaluation.sections import sections_of
-from app.runs import Run, dump
+from app.runs import Run, dump, judged_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +40,21 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test
 
     Without `test` the test split is left alone, and what pictures and report show is of validation.
     """
-    size, figures = dataset.preprocessing.image_size, {}
-    for name in ("validation", "test") if test else ("validation",):
-        split: Split = getattr(dataset, name)
-        _, evaluation = evaluate_split(model, split, size)
-        figures |= evaluation.figures(f"{name}_")
-    result = _result(model, training, figures)
+    size = dataset.preprocessing.image_size
+    splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
+    evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
+    result = _result(model, training, evaluations)
+    shown = judged_on(result)
     curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
-    confusion_png(run.folder / "confusion.png", evaluation, dataset.preprocessing.classes, name)
+    confusion_png(run.folder / "confusion.png", evaluations[shown], dataset.preprocessing.classes, shown)
     report = Report(
         title=f"{run.folder.name}",
         classes=dataset.preprocessing.classes,
-        split=name,
-        evaluation=evaluation,
+        split=shown,
+        evaluation=evaluations[shown],
         history=training.rows,
         result=result,
-        hardest=hardest(evaluation, _images_of(split)),
+        hardest=hardest(evaluations[shown], _images_of(splits[shown])),
         sections=sections_of(run.folder),
         configuration=dump(training.config.to_dict()),
         environment=run.read_json("environment.json"),
@@ -65,8 +64,9 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test
     return result
 
 
-def _result(model: Any, training: Training, figures: dict[str, float | int]) -> dict[str, Any]:
+def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
     rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    figures = [evaluation.figures(f"{name}_") for name, evaluation in evaluations.items()]
     return {
         "dataset": training.config.dataset,
         "model": training.config.model,
@@ -75,7 +75,7 @@ def _result(model: Any, training: Training, figures: dict[str, float | int]) -> 
         "epochs": len(training.rows),
         "best_epoch": training.best_epoch,
         "rollbacks": training.rollbacks,
-        **figures,
+        **{key: value for of_split in figures for key, value in of_split.items()},
         "images_per_second": round(float(np.median(rates)), 1) if rates else None,
         "wall_seconds": round(training.seconds, 2),
     }
