@@ -124,6 +124,10 @@ class Config:
             f"below the {self.epochs} epochs",
             self.schedule.warm_up,
         )
+        after, patience = self.stopping.after, self.stopping.patience
+        check(after is None or after <= self.epochs, "stopping.after", f"at most the {self.epochs} epochs", after)
+        check(after is None or self.budget is None, "stopping.after", "null with a budget", after)
+        check(patience is None or self.data.split != "all", "stopping.patience", "null with data.split all", patience)
         emphasis, order = self.emphasis, self.data.order
         check(
             emphasis.by is None or emphasis.start < self.epochs,
@@ -149,9 +153,16 @@ class Config:
         return None if self.budget is None else duration(self.budget)
 
     @property
+    def last_epoch(self) -> int:
+        """The number of the epoch that training ends with, unless patience or a budget ends it."""
+        return self.stopping.after or self.epochs
+
+    @property
     def extent(self) -> str:
         """How long it trains, in words."""
-        return f"{self.epochs} epochs" if self.budget is None else f"a budget of {self.budget}"
+        if self.budget is not None:
+            return f"a budget of {self.budget}"
+        return f"{self.stopping.after} of {self.epochs} epochs" if self.stopping.after else f"{self.epochs} epochs"
 
     @property
     def peak_rate(self) -> float:

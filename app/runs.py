@@ -37,6 +37,15 @@ class Run:
         """Where checkpoints are published."""
         return self.folder / "checkpoints"
 
+    def make(self) -> None:
+        """Makes the folder where there is none yet; StorageError when it cannot be made."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make {self.folder}: {error.strerror}; free space or change the permissions"
+            ) from error
+
     def write_json(self, name: str, value: Any) -> None:
         """Puts a JSON file into the run's folder."""
         storage.write_json(self.folder / name, value)
@@ -153,6 +162,11 @@ def newest() -> Run:
 def _by_age() -> list[Path]:
     configs = sorted(ROOT.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in configs]
+
+
+def judged_on(result: dict[str, Any]) -> str:
+    """The split whose figures tell how good a run is: test, or validation where test was not evaluated."""
+    return "test" if "test_accuracy" in result else "validation"
 
 
 def default_name(config: Config) -> str:

@@ -53,7 +53,7 @@ class ActivationMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the lines that come again."""
-        self._records.begin(self._iteration())
+        self._records.begin(self._iteration(), closing="validation")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes, if it is the epoch's turn."""

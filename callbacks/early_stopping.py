@@ -21,7 +21,7 @@ class EarlyStopping(keras.callbacks.Callback):
     Args:
         monitor: the logged quantity to watch.
         patience: epochs without improvement before training stops; None keeps the best but never stops.
-        min_delta: what an improvement has to exceed.
+        min_delta: what an improvement has to exceed; -inf takes every epoch for one, so that the last one is kept.
         mode: "min", "max" or "auto" (from the name).
 
     Attributes: `best`, `best_epoch` and `stopped_epoch` (epochs from 0), None while there is none.
@@ -41,8 +41,8 @@ class EarlyStopping(keras.callbacks.Callback):
         super().__init__()
         if patience is not None and patience < 0:
             raise ValueError(f"patience must be None or at least 0 epochs, got {patience}.")
-        if not 0 <= min_delta < math.inf:
-            raise ValueError(f"min_delta must be at least 0, got {min_delta}.")
+        if not (0 <= min_delta < math.inf or min_delta == -math.inf):
+            raise ValueError(f"min_delta must be at least 0, or -inf, got {min_delta}.")
         self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
         self._sign = direction(monitor, mode)
         self._reset()

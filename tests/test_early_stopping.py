@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import keras
@@ -70,6 +71,12 @@ def test_min_delta_has_to_be_exceeded():
     assert (callback.best, callback.best_epoch) == (1.4, 2)
 
 
+def test_without_a_least_improvement_the_last_finite_epoch_is_kept():
+    callback = EarlyStopping(min_delta=-math.inf)
+    model, _ = drive(callback, [1.0, 3.0, 2.0, NAN])
+    assert (callback.best, callback.best_epoch, model.value[0]) == (2.0, 2, 2.0)
+
+
 @pytest.mark.parametrize("bad", [NAN, float("inf"), -float("inf")])
 def test_a_value_that_is_not_finite_is_never_the_best(bad):
     callback = EarlyStopping(patience=9)
@@ -117,7 +124,9 @@ def test_says_what_is_logged_when_the_monitor_is_not():
         callback.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
 
 
-@pytest.mark.parametrize("arguments", [{"patience": -1}, {"min_delta": -0.1}, {"min_delta": NAN}])
+@pytest.mark.parametrize(
+    "arguments", [{"patience": -1}, {"min_delta": -0.1}, {"min_delta": NAN}, {"min_delta": math.inf}]
+)
 def test_refuses_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match=r"at least 0.*got"):
         EarlyStopping(**arguments)

@@ -11,7 +11,7 @@ import pytest
 
 import models
 from app.cli import main
-from app.config import Augment, Config, Data, Objective, Optim, Schedule
+from app.config import Augment, Config, Data, Objective, Optim, Schedule, Stopping
 from app.data.load import load
 from app.doctor import memorize
 from app.doctor.pilot import PART, changes, pilot, pilot_model
@@ -114,6 +114,10 @@ def test_a_pilot_is_an_ordinary_run_of_another_name() -> None:
 def test_schedules_of_pilots_are_as_much_shorter(schedule: Schedule, expected: Schedule) -> None:
     made = asdict(pilot(Config(epochs=30, schedule=schedule)).schedule)
     assert made == {key: pytest.approx(value) for key, value in asdict(expected).items()}
+
+
+def test_a_pilot_ends_after_all_of_its_fewer_epochs() -> None:
+    assert pilot(Config(epochs=30, stopping=Stopping(after=20))).stopping.after is None
 
 
 @pytest.mark.slow

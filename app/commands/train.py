@@ -25,10 +25,10 @@ def run(words: list[str], verbosity: int) -> int:
     if verbosity:
         say(runs.dump(config.to_dict()))
     load_tensorflow(verbosity)
-    from app.training import train
+    from app.training import dry_run, train
 
     if asked.dry_run:
-        train.dry_run(config)
+        dry_run.dry_run(config)
     elif asked.overfit_batches:
         preflight.overfit(config, asked.overfit_batches)
     elif asked.sample_ladder:
@@ -58,10 +58,11 @@ def _resume(where: str, verbosity: int) -> int:
 def _finish(run: Any) -> None:
     """The summary: figures on stdout, what to do next on stderr."""
     result = run.read_json("result.json")
-    low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+    split = runs.judged_on(result)
+    accuracy, low, high = (result[f"{split}_accuracy{end}"] for end in ("", "_low", "_high"))
     print(
-        f"test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, "
-        f"{result['test_count']:,} images), test loss {result['test_loss']:.4f}, "
+        f"{split} accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, "
+        f"{result[f'{split}_count']:,} images), {split} loss {result[f'{split}_loss']:.4f}, "
         f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
     )
     say(f"""

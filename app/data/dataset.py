@@ -130,7 +130,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Three disjoint splits, how to preprocess them, and where they came from."""
+    """Three splits, how to preprocess them, and where they came from; no test image is in another split."""
 
     name: str
     train: Split

@@ -11,10 +11,12 @@ from app.config import Config
 from app.data import digits, folder, tfds
 from app.data.augment import Augmentation
 from app.data.dataset import Dataset, Preprocessing, Split, Streamed, unreadable
+from app.data.folds import fold
 from app.data.ready import is_folder
 from app.data.splits import stratified
 from app.data.statistics import mean_and_deviation
 from app.errors import UsageError
+from app.settings.splits import Fold
 
 # Mirrored, these show another character or none.
 _NOT_FLIPPABLE = (
@@ -27,6 +29,7 @@ _NOT_FLIPPABLE = (
     "binary_alpha_digits",
     "cmaterdb",
 )
+_LATEST: dict[tuple[object, ...], "Source"] = {}  # of prepared data, for the next run of this process
 _LARGEST_PADDED = 64  # pixels: above, images are scaled and cropped, the ImageNet way
 
 
@@ -57,6 +60,9 @@ def load(config: Config) -> Dataset:
 def _loaded(config: Config) -> Dataset:
     source = _source(config)
     splits = complete(source.splits, config.seed, config.data.validation)
+    if config.data.split is not None:
+        pool = splits["train"] if "validation" in source.splits else _together(splits["train"], splits["validation"])
+        splits |= split_again(pool, config.data.fold, config.seed)
     if config.data.part is not None:
         splits["train"] = part_of(splits["train"], config.data.part, config.seed)
     mean, deviation = mean_and_deviation(splits["train"], source.stored_size, config.seed)
@@ -97,6 +103,20 @@ def complete(splits: dict[str, Split], seed: int, validation: float | None = Non
     return {**present, **_carved(present["train"], fractions, seed)}
 
 
+def split_again(pool: Split, chosen: Fold | None, seed: int) -> dict[str, Split]:
+    """What becomes of the images to train and validate on: a fold's two splits; without a fold all are trained on."""
+    if chosen is None:
+        return {"train": pool}
+    train, validation = fold(pool.labels, chosen.splits, chosen.number - 1, seed)
+    return {"train": pool.subset(train), "validation": pool.subset(validation)}
+
+
+def _together(one: Split, other: Split) -> Split:
+    """Two splits of one store, in the order of their images."""
+    indices, labels = (np.concatenate([getattr(s, key) for s in (one, other)]) for key in ("indices", "labels"))
+    return Split(one.images, indices, labels).subset(np.argsort(indices))
+
+
 def _carved(split: Split, fractions: dict[str, float], seed: int) -> dict[str, Split]:
     parts = stratified(split.labels, tuple(fractions.values()), seed)
     return {name: split.subset(part) for name, part in zip(fractions, parts, strict=True)}
@@ -120,9 +140,17 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
 
 
 def _source(config: Config) -> Source:
-    if config.dataset == "digits":
-        return _digits(config)
-    return _folder(config) if is_folder(config.dataset) else _tfds(config)
+    """What this process read last, once more, where its prepared files are the same; all else is read anew."""
+    if config.dataset == "digits" or is_folder(config.dataset):
+        _LATEST.clear()
+        return _digits(config) if config.dataset == "digits" else _folder(config)
+    files = sorted(tfds.find(config.dataset, config.data_dir).folder.iterdir())
+    stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    key = (config.image_size, config.augment.scale_crop, config.data.cache_gib, stamps)
+    if key not in _LATEST:
+        _LATEST.clear()  # first: two data sets may not fit into memory
+        _LATEST[key] = _tfds(config)
+    return _LATEST[key]
 
 
 def _sizes(config: Config, native: int | None) -> tuple[int, int]:

@@ -32,9 +32,9 @@ def duration(setup: Setup) -> Finding:
     epoch = steps * step + evaluated
     each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
     if config.budget_seconds is None:
-        total = config.epochs * epoch
+        total = config.last_epoch * epoch
         told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
-        return ok(f"about {told}: {config.epochs} epochs, each {each}")
+        return ok(f"about {told}: {config.extent}, each {each}")
     if epoch > config.budget_seconds:
         return error(f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget")
     return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {each}")

@@ -55,6 +55,7 @@ def pilot(config: Config) -> Config:
         weights=None,  # they are those of the larger network
         epochs=epochs,
         budget=None,
+        stopping=replace(config.stopping, after=None),
         schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
         data=replace(config.data, part=PART * (config.data.part or 1)),
         name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,

@@ -15,7 +15,7 @@ from app.evaluation.plots import confusion_png, curves_png
 from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
 from app.evaluation.sections import sections_of
-from app.runs import Run, dump
+from app.runs import Run, dump, judged_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +35,26 @@ def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarra
     return logits, evaluate_logits(logits, labels)
 
 
-def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict[str, Any]:
-    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one."""
+def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True) -> dict[str, Any]:
+    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
+
+    Without `test` the test split is left alone, and what pictures and report show is of validation.
+    """
     size = dataset.preprocessing.image_size
-    _, validation = evaluate_split(model, dataset.validation, size)
-    _, test = evaluate_split(model, dataset.test, size)
-    result = _result(model, training, validation, test)
+    splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
+    evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
+    result = _result(model, training, evaluations)
+    shown = judged_on(result)
     curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
-    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
+    confusion_png(run.folder / "confusion.png", evaluations[shown], dataset.preprocessing.classes, shown)
     report = Report(
         title=f"{run.folder.name}",
         classes=dataset.preprocessing.classes,
-        evaluation=test,
+        split=shown,
+        evaluation=evaluations[shown],
         history=training.rows,
         result=result,
-        hardest=hardest(test, _images_of(dataset.test)),
+        hardest=hardest(evaluations[shown], _images_of(splits[shown])),
         sections=sections_of(run.folder),
         configuration=dump(training.config.to_dict()),
         environment=run.read_json("environment.json"),
@@ -59,8 +64,9 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training) -> dict
     return result
 
 
-def _result(model: Any, training: Training, validation: Evaluation, test: Evaluation) -> dict[str, Any]:
+def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
     rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    figures = [evaluation.figures(f"{name}_") for name, evaluation in evaluations.items()]
     return {
         "dataset": training.config.dataset,
         "model": training.config.model,
@@ -69,8 +75,7 @@ def _result(model: Any, training: Training, validation: Evaluation, test: Evalua
         "epochs": len(training.rows),
         "best_epoch": training.best_epoch,
         "rollbacks": training.rollbacks,
-        **validation.figures("validation_"),
-        **test.figures("test_"),
+        **{key: value for of_split in figures for key, value in of_split.items()},
         "images_per_second": round(float(np.median(rates)), 1) if rates else None,
         "wall_seconds": round(training.seconds, 2),
     }

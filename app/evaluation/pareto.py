@@ -93,6 +93,8 @@ def _placed(run: Run, costs: dict[Any, int]) -> Placed:
     try:
         config, result = read_config_file(run.folder / "config.yaml"), run.read_json("result.json")
         preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
+        if "validation_accuracy" in result and runs.judged_on(result) == "validation":
+            raise _Skipped(f"{run.folder}: only validation was evaluated, it has no test figures")
         return Placed(
             run=str(run.folder),
             dataset=config.dataset,

@@ -27,10 +27,10 @@ THUMBNAIL = 160  # pixels of the longer side above which an image is shrunk, to 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HardImage:
-    """A test image that the model got wrong, or right with little confidence."""
+    """An image that the model got wrong, or right with little confidence."""
 
     index: int
-    """Position in the test split."""
+    """Position in the evaluated split."""
     image: np.ndarray
     """uint8 [H, W, C]."""
     label: int
@@ -48,7 +48,8 @@ class Report:
     title: str
     classes: Sequence[str]
     evaluation: Evaluation
-    """Of the test split."""
+    split: str = "test"
+    """What was evaluated: test or validation."""
     history: Sequence[plots.Row] = ()
     """One row an epoch, as `plots.curves_png` takes it."""
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -102,11 +103,12 @@ def report_html(report: Report) -> str:
         subtitle=" · ".join(_text(fact) for fact in facts if fact is not None),
         tiles=_tiles(report),
         curves="".join(f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, result.get("best_epoch"))),
-        matrix=plots.confusion_svg(report.evaluation, report.classes),
+        split=_text(report.split),
+        matrix=plots.confusion_svg(report.evaluation, report.classes, report.split),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
         mistakes=_mistakes(report),
         classes=_class_rows(report),
-        hardest="".join(_card(hard, report.classes) for hard in report.hardest),
+        hardest="".join(_card(hard, report) for hard in report.hardest),
         sections="".join(map(_section, report.sections)),
         details=_details(report),
     )
@@ -158,11 +160,11 @@ def _tiles(report: Report) -> str:
     low, high = evaluation.interval
     shown = [
         (
-            "Test accuracy",
+            f"{report.split.capitalize()} accuracy",
             _percent(evaluation.accuracy, 2),
             f"95 % interval {_percent(low)} to {_percent(high)}",
         ),
-        ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
+        (f"{report.split.capitalize()} loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
     ]
     if evaluation.top5_accuracy is not None:
         shown.append(("Top-5 accuracy", _percent(evaluation.top5_accuracy, 2), "true class among five"))
@@ -206,13 +208,13 @@ def _bar(share: float) -> str:
     return f'<span style="--share:{0 if np.isnan(share) else 100 * share:.1f}%">{_percent(share)}</span>'
 
 
-def _card(hard: HardImage, classes: Sequence[str]) -> str:
+def _card(hard: HardImage, report: Report) -> str:
     """One of the hardest images with what it is and what the model took it for."""
-    true, predicted = _text(classes[hard.label]), _text(classes[hard.prediction])
+    true, predicted = (_text(report.classes[place]) for place in (hard.label, hard.prediction))
     verdict, mark = ("right", "✓") if hard.label == hard.prediction else ("wrong", "✗")
     return (
         f'<figure class="{verdict}" title="image {hard.index}: {true}, predicted {predicted}">'
-        f'<img src="{_data_uri(hard.image)}" alt="test image {hard.index}: {true}">'
+        f'<img src="{_data_uri(hard.image)}" alt="{_text(report.split)} image {hard.index}: {true}">'
         f"<figcaption><b>{true}</b><span>{mark} {predicted}</span>"
         f"<small>{_percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
     )
@@ -238,7 +240,7 @@ def _checked(image: np.ndarray) -> np.ndarray:
 
 def _details(report: Report) -> str:
     """Everything else that is known about the run, folded away."""
-    rest = {**report.result, **report.evaluation.figures("test_")}
+    rest = {**report.result, **report.evaluation.figures(f"{report.split}_")}
     parts = [("Result", _pairs(rest)), ("Configuration", report.configuration)]
     parts.append(("Environment", _pairs(report.environment)))
     return "".join(
@@ -259,7 +261,7 @@ def _block(text: str) -> str:
 TILES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("params", "Parameters", lambda value: f"{value:,}", "trainable"),
     ("epochs", "Epochs", str, "trained"),
-    ("best_epoch", "Best epoch", str, "by validation"),
+    ("best_epoch", "Best epoch", str, "whose weights are kept"),
     ("wall_seconds", "Wall time", _duration, "whole run"),
     ("images_per_second", "Training speed", lambda value: f"{value:,.0f}", "images a second"),
 )

@@ -19,7 +19,7 @@ from app.errors import StorageError, UsageError
 from app.evaluation.conclude import evaluate_split
 from app.evaluation.metrics import probabilities
 from app.export import proof, saved_model
-from app.runs import Run
+from app.runs import Run, judged_on
 from app.trained import Trained, load_trained
 
 ROOT = Path("saved_models")
@@ -64,11 +64,12 @@ def _next_version(folder: Path) -> int:
 
 
 def _evidence(run: Run, trained: Trained) -> tuple[np.ndarray, np.ndarray]:
-    """Test images as stored and the run's probabilities for them, after checking that these give the run's figures."""
+    """Test images as stored and the run's probabilities for them, which must give the figures that the run has."""
     dataset = load(trained.config)
     logits, test = evaluate_split(trained.model, dataset.test, trained.preprocessing.image_size)
     stored = run.read_json("result.json")
-    if (test.count, test.accuracy) != (stored["test_count"], stored["test_accuracy"]):
+    own = (test.count, test.accuracy)
+    if judged_on(stored) == "test" and own != (stored["test_count"], stored["test_accuracy"]):
         raise StorageError(
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
             f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"

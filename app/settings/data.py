@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.settings.checks import check, is_number
+from app.settings.splits import Fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ class Data:
         cache_gib: splits whose images take at most this much memory (GiB) are kept there as uint8, larger ones stream
         validation: share of the training images that is held out where the data set has no validation split (null: 0.1,
             of a single split 0.2)
+        split: another split of training and validation images: kfold:5/2 (the second of five folds validates),
+            repeated:3x5/7, bootstrap:5/2 (validation: the images not drawn) or all (those that validate are trained
+            on, too, and the weights kept are the last epoch's) (null: as validation says)
         part: share of what is left for training that is trained on, the same of every class (null: all)
         skip_bad: train without unreadable images (they are recorded in the run) instead of stopping
         order: of the training images: shuffled (anew every epoch), once (shuffled, then every epoch alike), replacement
@@ -48,6 +52,7 @@ class Data:
 
     cache_gib: float = 1.0
     validation: float | None = None
+    split: str | None = None
     part: float | None = None
     skip_bad: bool = False
     order: Literal["shuffled", "once", "replacement", "interleaved"] = "shuffled"
@@ -56,4 +61,11 @@ class Data:
         check(is_number(self.cache_gib, 0), "data.cache_gib", "0 or more", self.cache_gib)
         share = self.validation
         check(share is None or 0 < share <= 0.5, "data.validation", "above 0 and at most 0.5", share)
+        folded = self.fold is not None
+        check(share is None or not folded, "data.validation", f"null with data.split {self.split}", share)
         check(self.part is None or 0 < self.part < 1, "data.part", "above 0 and below 1, or null", self.part)
+
+    @property
+    def fold(self) -> Fold | None:
+        """Which fold validates; None where it is none."""
+        return None if self.split is None or self.split == "all" else Fold.of(self.split)

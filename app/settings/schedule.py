@@ -77,15 +77,18 @@ class Stopping:
 
     Args:
         monitor: val_accuracy or val_loss
+        after: end after so many epochs; the schedule's course is still laid out for all `epochs` (null: all)
         patience: epochs without improvement after which training stops (null: never)
         keep: so many best epochs' weights stay as files in the run's best_weights/ (null: the best one's alone, in
             checkpoints/best)
     """
 
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    after: int | None = None
     patience: int | None = None
     keep: int | None = None
 
     def __post_init__(self) -> None:
+        check(self.after is None or self.after >= 1, "stopping.after", "1 epoch or more", self.after)
         check(self.keep is None or self.keep >= 1, "stopping.keep", "1 epoch or more", self.keep)
         check(self.patience is None or self.patience >= 1, "stopping.patience", "1 epoch or more", self.patience)

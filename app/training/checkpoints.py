@@ -25,7 +25,7 @@ class Checkpoint:
 
     epoch: int
     step: int
-    ended: bool  # training, by its last epoch or by patience; what may be left is evaluation
+    ended: bool  # training, by patience or a budget: whatever epochs are left, only evaluation follows
     elapsed: float
     identity: dict[str, Any]
     rollbacks: int = 0  # that its learning rate has in it
@@ -125,8 +125,8 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """The next place to go on from is the next epoch's first step."""
         self._epoch, self._step = epoch + 1, 0
-        self._ended = self.model.stop_training or self._epoch == self.params["epochs"]
-        if self._due() or self._ended or self._stopping():
+        self._ended = self.model.stop_training
+        if self._due() or self._ended or self._epoch == self.params["epochs"] or self._stopping():
             self.save()
             self._stop_if_asked()
 

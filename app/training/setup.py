@@ -23,6 +23,7 @@ from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import decayed, matching, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.sample_losses import SampleLosses
+from app.training.schedules import arithmetic
 from app.training.steps import Classifier
 from app.training.warm_start import Origin, standardised_like, take_over
 from models import weights
@@ -40,8 +41,9 @@ class Setup:
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint and the run that resumes it must share."""
-        return {"config": self.config.to_dict(), "data": self.dataset.fingerprint()}
+        """What a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
+        config = replace(self.config, stopping=replace(self.config.stopping, after=None))
+        return {"config": config.to_dict(), "data": self.dataset.fingerprint()}
 
 
 def set_up(config: Config, run: Run | None = None) -> Setup:
@@ -114,6 +116,18 @@ def start(setup: Setup) -> Origin | None:
         if config.norm == "weight":
             initialize_from(setup.model, _some_images(setup))
     return None
+
+
+def summary(setup: Setup, origin: Origin | None) -> str:
+    """What is about to be trained, in a line, and what should be known of where it starts from."""
+    config, dataset = setup.config, setup.dataset
+    counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
+    line = (
+        f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
+        f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
+        f"learning rate {arithmetic(config)}"
+    )
+    return "\n".join([line, *(origin.lines(config, setup.batches.steps) if origin else [])])
 
 
 def _some_images(setup: Setup) -> Any:

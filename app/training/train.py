@@ -1,5 +1,6 @@
 """Training as a story: set up, claim a folder, fit with callbacks, keep the best weights, evaluate, report."""
 
+import math
 import resource
 import sys
 import time
@@ -7,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 import callbacks
@@ -16,16 +16,15 @@ from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import EpochalError, TrainingFailed, UsageError
 from app.evaluation.conclude import Training, conclude
-from app.runs import ROOT, Run, check_writable, claim, default_name, environment
+from app.runs import ROOT, Run, claim, default_name, environment, judged_on
 from app.signals import STOP
 from app.trained import publish_weights
 from app.training import rollback
 from app.training.budget import budget_for
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
-from app.training.observers import activations, freezing, observers
-from app.training.schedules import arithmetic
-from app.training.setup import Setup, set_up, start
+from app.training.observers import activations, observers
+from app.training.setup import Setup, set_up, start, summary
 from app.training.steps import Callbacks
 from app.training.warm_start import Origin
 
@@ -43,100 +42,88 @@ def train(config: Config, began: float | None = None) -> Run:
         KeyboardInterrupt: a signal, after the state was saved.
     """
     began = time.monotonic() if began is None else began
-    setup = set_up(config)
-    origin = start(setup)
-    budget = budget_for(setup, began, fresh=True)
+    setup, origin, budget = _ready(config, began)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
     with run.locked():
-        run.write_json("environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {}))
-        run.write_json("data.json", _data_card(setup))
-        run.write_config(config)  # last: with it the folder is a run, which can be resumed
-        if setup.dataset.skipped:
-            say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
-        say("\n".join([_summary(setup), *_origin_lines(setup, origin), f"run: {run.folder}"]))
-        run.log(f"started: {config.model} on {config.dataset}")
-        _train(setup, run, None, budget)
+        _begin(setup, run, origin, budget, test=True)
     return run
 
 
-def resume(run: Run, config: Config, began: float | None = None) -> None:
-    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began` as in `train`.
+def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
+    """Trains what `config` describes in exactly this folder, which need not exist, and returns the run's result.
+
+    Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was removed; a result that
+    is there is returned at once. Without `test` the test split is not evaluated: all figures are of validation.
 
     Raises:
-        StorageError: when checkpoints exist but none is whole, or belongs to other data or another configuration.
+        UsageError, TrainingFailed, KeyboardInterrupt: as `train` does, UsageError also as `resume` does.
+        StorageError: when the folder cannot be made, or no checkpoint in it is whole.
+        RunInUse: when another process trains there.
+    """
+    began = time.monotonic()
+    run.make()
+    with run.locked():
+        if not run.finished and any(run.checkpoints.glob("epoch-*")):
+            resume(run, config, began, test=test)
+        elif not run.finished:
+            setup, origin, budget = _ready(config, began)
+            _begin(setup, run, origin, budget, test=test)
+        result: dict[str, Any] = run.read_json("result.json")
+    return result
+
+
+def _ready(config: Config, began: float) -> tuple[Setup, Origin | None, Any]:
+    """All that may still be refused: the setup with its first weights, and the budget's callback."""
+    setup = set_up(config)
+    return setup, start(setup), budget_for(setup, began, fresh=True)
+
+
+def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: bool) -> None:
+    config = setup.config
+    run.write_json("environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {}))
+    run.write_json("data.json", _data_card(setup, test))
+    run.write_config(config)  # last: with it the folder is a run, which can be resumed
+    if setup.dataset.skipped:
+        say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
+    say(f"{summary(setup, origin)}\nrun: {run.folder}")
+    run.log(f"started: {config.model} on {config.dataset}")
+    _train(setup, run, None, budget, test=test)
+
+
+def resume(run: Run, config: Config, began: float | None = None, *, test: bool | None = None) -> None:
+    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began` as in `train`.
+
+    Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test` says whether to
+    evaluate the test split, that is as it was when the run began.
+
+    Raises:
+        UsageError: when the checkpoint belongs to other data or another configuration, or lies past `stopping.after`.
+        StorageError: when checkpoints exist but none is whole.
     """
     began = time.monotonic() if began is None else began
     setup = set_up(config, run)
     checkpoint = newest(run.checkpoints, say)
     if checkpoint is not None:
         _check_identity(checkpoint.identity, setup.identity(), run)
-        done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.epochs
+        _check_end(checkpoint, config, run)
+        done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.last_epoch
         share = f", {done:.0%} done" if config.budget is None else ""
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}{share}")
     else:
         _check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
-    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False))
+    if test is None:
+        test = "test" in run.read_json("data.json").get("evaluated", ["test"])
+    else:
+        run.write_json("data.json", _data_card(setup, test))
+        run.write_config(config)
+    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False), test=test)
 
 
-def dry_run(config: Config) -> None:
-    """Checks everything a run would need and trains two steps; writes nothing.
-
-    Raises:
-        UsageError: as `train` does.
-        StorageError: when no run could be made here.
-    """
-    check_writable()
-    setup = set_up(config)
-    origin = start(setup)
-    model, steps = setup.model, setup.batches.steps
-    clock = _Clock()
-    fitted = Callbacks(
-        [*freezing(config.optim), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
-    )
-    model.fit(
-        setup.batches.dataset(setup.strategy),
-        steps_per_epoch=min(2, steps),
-        callbacks=fitted,
-        shuffle=False,
-        verbose=0,
-    )
-    folder, minutes = ROOT / (config.name or default_name(config)), clock.last * steps * config.epochs / 60
-    about = f"about {minutes:.1f} min, validation apart" if config.budget is None else config.budget
-    print("\n".join([f"dry run: {_summary(setup)}", *_origin_lines(setup, origin)]))
-    print(f"would train {about}, in {folder}")
-
-
-def _summary(setup: Setup) -> str:
-    config, dataset = setup.config, setup.dataset
-    counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
-    return (
-        f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
-        f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
-        f"learning rate {arithmetic(config)}"
-    )
-
-
-def _origin_lines(setup: Setup, origin: Origin | None) -> list[str]:
-    return origin.lines(setup.config, setup.batches.steps) if origin else []
-
-
-class _Clock(keras.callbacks.Callback):
-    """Seconds of the last step; the first one traces the graph."""
-
-    last = 0.0
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._began = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.last = time.monotonic() - self._began
-
-
-def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any) -> None:
+def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *, test: bool) -> None:
     config = setup.config
     try:
         with STOP.deferred() as asked:
@@ -159,10 +146,11 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any) -
         seconds=seconds,
         rollbacks=rollback.count(run),
     )
-    result = conclude(run, setup.model, setup.dataset, ended)
+    result = conclude(run, setup.model, setup.dataset, ended, test=test)
+    split = judged_on(result)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     run.log(
-        f"finished: test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}, "
+        f"finished: {split} accuracy {result[f'{split}_accuracy']:.4f}, {split} loss {result[f'{split}_loss']:.4f}, "
         f"peak memory {peak:.2f} GiB"
     )
 
@@ -174,7 +162,7 @@ def _fitted(
     config = setup.config
     while True:
         back = rollback.count(run)
-        early = callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience)
+        early = _early_stopping(config)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
         watching = [
             callbacks.Timing(run.folder / "timing.json", warn=partial(_warn, run)),
@@ -199,6 +187,12 @@ def _fitted(
             rollback.charge(budget, checkpoint)
 
 
+def _early_stopping(config: Config) -> Any:
+    """What keeps the best epoch; the last one where validation, being trained on, cannot tell which is the best."""
+    least = -math.inf if config.data.split == "all" else 0.0
+    return callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience, min_delta=least)
+
+
 def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
@@ -208,7 +202,7 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         UsageError: when an image cannot be read any more.
     """
     config, model, dataset = setup.config, setup.model, setup.dataset
-    epochs = config.epochs if config.budget is None else _ENOUGH
+    epochs = config.last_epoch if config.budget is None else _ENOUGH
     validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size, setup.strategy)
     checkpoints.set_model(model)
     checkpoints.watch(watching)
@@ -245,6 +239,13 @@ def _initial_epoch(checkpoint: Checkpoint | None, epochs: int) -> int:
     return epochs if checkpoint.ended else checkpoint.epoch
 
 
+def _check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
+    """Refuses to end before where training stands."""
+    after, stands = config.stopping.after, checkpoint.epoch + bool(checkpoint.step)
+    if after is not None and after < stands:
+        raise UsageError(f"stopping.after: {run.folder} stands in epoch {stands}; give that or more, got {after}")
+
+
 def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
     """Refuses to go on with other data or another configuration than the checkpoint's."""
     differing = [key for key, value in stored["config"].items() if own["config"].get(key) != value]
@@ -264,12 +265,13 @@ def _check_origin(origin: Origin | None, run: Run) -> None:
         )
 
 
-def _data_card(setup: Setup) -> dict[str, Any]:
+def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
     dataset = setup.dataset
     counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
     return {
         **dataset.preprocessing.to_dict(),
         "counts": counts,
+        "evaluated": ["validation", "test"] if test else ["validation"],
         "fingerprint": dataset.fingerprint(),
         "skipped": [list(entry) for entry in dataset.skipped],
     }

@@ -18,10 +18,10 @@ class Lines:
         self.path, self.place = Path(path), place
         self._began: int | None = None
 
-    def begin(self, iteration: int) -> None:
-        """Drops what lies past the iteration that training begins at, or was cut short."""
+    def begin(self, iteration: int, *, closing: str | None = None) -> None:
+        """Drops what lies past the iteration that training begins at, or was cut short, and the `closing` line."""
         self._began = iteration
-        self._keep(lambda place: place[0] <= iteration)
+        self._keep(lambda place: place[0] <= iteration and place[1] != closing)
 
     def write(self, line: str) -> None:
         """Appends a line, which is given without its end."""

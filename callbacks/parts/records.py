@@ -17,9 +17,12 @@ class Records:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lines = Lines(path, _place)
 
-    def begin(self, iteration: int) -> None:
-        """Drops what lies past the iteration that training begins at, or was cut short."""
-        self._lines.begin(iteration)
+    def begin(self, iteration: int, *, closing: str | None = None) -> None:
+        """Drops what lies past the iteration that training begins at, or was cut short.
+
+        `closing` is the `data` of a measurement that is only made when training ends: it comes again.
+        """
+        self._lines.begin(iteration, closing=closing)
 
     def write(self, record: dict[str, Any]) -> None:
         """Appends a measurement; numbers that are not finite become null."""
