@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,25 @@ def section_html(section: Section) -> str:
         + (f'<div class="card scroll tall" tabindex="0">{table}</div>' if table else "")
         + "</section>"
     )
+
+
+def folded(parts: Iterable[tuple[str, str]]) -> str:
+    """Names to click on and the lines of text below each; what is empty is left out."""
+    return "".join(
+        f"<details><summary>{escaped(name)}</summary><pre>{_block(lines)}</pre></details>"
+        for name, lines in parts
+        if lines
+    )
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """`name: value` lines."""
+    return "\n".join(f"{printable(name)}: {printable(value)}" for name, value in values.items())
+
+
+def _block(lines: str) -> str:
+    """Escaped text of several lines."""
+    return "\n".join(map(escaped, lines.splitlines()))
 
 
 def row_html(names: Iterable[str], cells: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from app import storage
 from app.evaluation import plots
 from app.evaluation.canvas import printable
 from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
-from app.evaluation.page import duration, escaped, page, percent, row_html, section_html, tiles
+from app.evaluation.page import duration, escaped, folded, page, pairs, percent, row_html, section_html, tiles
 from app.evaluation.sections import Section
 
 Images = np.ndarray | Sequence[np.ndarray]
@@ -190,21 +190,8 @@ def _checked(image: np.ndarray) -> np.ndarray:
 def _details(report: Report) -> str:
     """Everything else that is known about the run, folded away."""
     rest = {**report.result, **report.evaluation.figures("test_")}
-    parts = [("Result", _pairs(rest)), ("Configuration", report.configuration)]
-    parts.append(("Environment", _pairs(report.environment)))
-    return "".join(
-        f"<details><summary>{name}</summary><pre>{_block(text)}</pre></details>" for name, text in parts if text
-    )
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    """`name: value` lines."""
-    return "\n".join(f"{printable(name)}: {printable(value)}" for name, value in values.items())
-
-
-def _block(text: str) -> str:
-    """Escaped text of several lines."""
-    return "\n".join(escaped(line) for line in text.splitlines())
+    parts = [("Result", pairs(rest)), ("Configuration", report.configuration)]
+    return folded([*parts, ("Environment", pairs(report.environment))])
 
 
 TILES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
