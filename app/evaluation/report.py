@@ -14,7 +14,6 @@ import numpy as np
 
 from app import storage
 from app.evaluation import plots
-from app.evaluation.canvas import printable
 from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
 from app.evaluation.page import duration, escaped, folded, page, pairs, percent, row_html, section_html, tiles
 from app.evaluation.sections import Section

@@ -7,13 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
+from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # type: ignore[import-untyped]
+from tensorboard.plugins.scalar import metadata as scalar_metadata  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+from tensorboard.util import tensor_util  # type: ignore[import-untyped]
+
 from app import storage
 from app.tuning.report.finalists import mean_curve
 from app.tuning.report.sweep import Hyperparameter, Sweep, Trial, read_sweep
 from app.tuning.report.words import plain
 
 FILE = "events.out.tfevents.0.epochal"  # always the same one: what is written again replaces what was there
-METRICS = {"score": "score", "spread": "spread", "seconds": "seconds", "weights": "weights"}
+METRICS = ("score", "spread", "seconds", "weights")
 
 
 def write_hparams(folder: Path) -> None:
@@ -26,9 +33,6 @@ def write_hparams(folder: Path) -> None:
 
 def _write(folder: Path, steps: Iterable[tuple[int, float, list[Any]]]) -> None:
     """An event file of steps, each with its time and summary values."""
-    from tensorboard.compat.proto import event_pb2, summary_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     writer.write(event_pb2.Event(file_version="brain.Event:2").SerializeToString())
@@ -53,8 +57,6 @@ def _session(sweep: Sweep, trial: Trial) -> list[tuple[int, float, list[Any]]]:
 
 
 def _experiment(sweep: Sweep) -> Any:
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
     metrics = [
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=sweep.monitor if tag == "score" else tag)
         for tag in METRICS
@@ -69,9 +71,6 @@ def _experiment(sweep: Sweep) -> Any:
 
 
 def _info(parameter: Hyperparameter) -> Any:
-    from google.protobuf import struct_pb2
-    from tensorboard.plugins.hparams import api_pb2
-
     if parameter.kind != "choice":
         interval = api_pb2.Interval(min_value=parameter.low, max_value=parameter.high)
         return api_pb2.HParamInfo(
@@ -105,8 +104,6 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _start(sweep: Sweep, trial: Trial, began: float) -> Any:
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
     info = plugin_data_pb2.SessionStartInfo(group_name=trial.trial, start_time_secs=began)
     fields = {bool: "bool_value", float: "number_value", str: "string_value"}
     for parameter in sweep.space:
@@ -117,8 +114,6 @@ def _start(sweep: Sweep, trial: Trial, began: float) -> Any:
 
 
 def _end(trial: Trial, ended: float) -> Any:
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
     statuses = {"failed": api_pb2.STATUS_FAILURE, "running": api_pb2.STATUS_RUNNING, "lost": api_pb2.STATUS_UNKNOWN}
     status = statuses.get(trial.status, api_pb2.STATUS_SUCCESS)
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
@@ -126,19 +121,12 @@ def _end(trial: Trial, ended: float) -> Any:
 
 
 def _value(tag: str, content: Any) -> Any:
-    from tensorboard.compat.proto import summary_pb2
-    from tensorboard.plugins.hparams import metadata
-
     return summary_pb2.Summary.Value(
         tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
     )
 
 
 def _scalar(tag: str, value: float) -> Any:
-    from tensorboard.compat.proto import summary_pb2
-    from tensorboard.plugins.scalar import metadata
-    from tensorboard.util import tensor_util
-
-    content = metadata.create_summary_metadata(display_name="", description="")
+    content = scalar_metadata.create_summary_metadata(display_name="", description="")
     tensor = tensor_util.make_tensor_proto(value, dtype="float32")
     return summary_pb2.Summary.Value(tag=tag, metadata=content, tensor=tensor)
