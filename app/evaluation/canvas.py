@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(printable(title))}"', 1)
     text = re.sub(r" *<style.*?</style>\n?", "", text, count=1, flags=re.DOTALL)
     return re.sub(
         r"((?:fill|stroke): )(#[0-9a-f]{6})\b",

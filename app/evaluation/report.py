@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 
 from app import storage
 from app.evaluation import plots
-from app.evaluation.canvas import printable
 from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
+from app.evaluation.page import duration, escaped, folded, page, pairs, percent, row_html, section_html, tiles
 from app.evaluation.sections import Section
 
 Images = np.ndarray | Sequence[np.ndarray]
@@ -98,60 +97,19 @@ def report_html(report: Report) -> str:
     check_classes(report.evaluation, report.classes)
     result = report.result
     facts = [result.get("dataset"), result.get("model"), f"{len(report.classes)} classes"]
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=_text(report.title),
-        subtitle=" · ".join(_text(fact) for fact in facts if fact is not None),
+    body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         tiles=_tiles(report),
         curves="".join(f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, result.get("best_epoch"))),
-        split=_text(report.split),
+        split=escaped(report.split),
         matrix=plots.confusion_svg(report.evaluation, report.classes, report.split),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
         mistakes=_mistakes(report),
         classes=_class_rows(report),
         hardest="".join(_card(hard, report) for hard in report.hardest),
-        sections="".join(map(_section, report.sections)),
+        sections="".join(map(section_html, report.sections)),
         details=_details(report),
     )
-
-
-def _section(section: Section) -> str:
-    """A heading, sentences, figures and a table; text is escaped, figures are ours."""
-    head, *rows = section.table or ((),)
-    cells = "".join(
-        f'<th scope="col"{" class=number" if place else ""}>{_text(cell)}</th>' for place, cell in enumerate(head)
-    )
-    body = "".join(_row(row[:1], map(_text, row[1:])) for row in rows)
-    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
-    figures = "".join(f"<figure>{figure}</figure>" for figure in section.figures)
-    return (
-        f"<section><h2>{_text(section.title)}</h2><p>{_text(section.text)}</p>"
-        + (f'<div class="curves">{figures}</div>' if figures else "")
-        + (f'<div class="card scroll tall" tabindex="0">{table}</div>' if table else "")
-        + "</section>"
-    )
-
-
-def _text(value: object) -> str:
-    """Escaped for HTML, with control characters made visible."""
-    return escape(printable(value))
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    """`97.8 %`, a dash where the share is undefined, and 100 % only where it is not rounded."""
-    if np.isnan(share):
-        return "–"
-    return f"{100 * share if share == 1 else min(100 * share, 100 - 0.1**digits):.{digits}f} %"
-
-
-def _duration(seconds: float) -> str:
-    """`42.1 s`, `3 min 20 s` or `2 h 05 min`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min"
+    return page(report.title, facts, body)
 
 
 def _tiles(report: Report) -> str:
@@ -161,24 +119,22 @@ def _tiles(report: Report) -> str:
     shown = [
         (
             f"{report.split.capitalize()} accuracy",
-            _percent(evaluation.accuracy, 2),
-            f"95 % interval {_percent(low)} to {_percent(high)}",
+            percent(evaluation.accuracy, 2),
+            f"95 % interval {percent(low)} to {percent(high)}",
         ),
         (f"{report.split.capitalize()} loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
     ]
     if evaluation.top5_accuracy is not None:
-        shown.append(("Top-5 accuracy", _percent(evaluation.top5_accuracy, 2), "true class among five"))
+        shown.append(("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five"))
     shown += [(name, form(result[key]), unit) for key, name, form, unit in TILES if result.get(key) is not None]
-    return "".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd><dd>{_text(unit)}</dd></div>" for name, value, unit in shown
-    )
+    return tiles(shown)
 
 
 def _mistakes(report: Report) -> str:
     """Rows of the most frequent mistakes."""
     counts = report.evaluation.class_counts
     rows = [
-        _row([report.classes[true], report.classes[wrong]], [f"{count:,}", _percent(count / counts[true])])
+        row_html([report.classes[true], report.classes[wrong]], [f"{count:,}", percent(count / counts[true])])
         for true, wrong, count in frequent_mistakes(report.evaluation)
     ]
     return "".join(rows) or '<tr><td colspan="4">None: every image is right.</td></tr>'
@@ -188,7 +144,7 @@ def _class_rows(report: Report) -> str:
     """Rows of the per-class table, weakest F1 first, classes without images last."""
     evaluation = report.evaluation
     return "".join(
-        _row(
+        row_html(
             [report.classes[index]],
             [_bar(column[index]) for column in (evaluation.f1, evaluation.precision, evaluation.recall)]
             + [f"{evaluation.class_counts[index]:,}"],
@@ -197,26 +153,20 @@ def _class_rows(report: Report) -> str:
     )
 
 
-def _row(names: Iterable[str], cells: Iterable[str]) -> str:
-    """One table row; `names` are escaped, `cells` are ours."""
-    heads = "".join(f'<th scope="row" title="{_text(name)}">{_text(name)}</th>' for name in names)
-    return f"<tr>{heads}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
 def _bar(share: float) -> str:
     """A share as text on a bar of that length."""
-    return f'<span style="--share:{0 if np.isnan(share) else 100 * share:.1f}%">{_percent(share)}</span>'
+    return f'<span style="--share:{0 if np.isnan(share) else 100 * share:.1f}%">{percent(share)}</span>'
 
 
 def _card(hard: HardImage, report: Report) -> str:
     """One of the hardest images with what it is and what the model took it for."""
-    true, predicted = (_text(report.classes[place]) for place in (hard.label, hard.prediction))
+    true, predicted = (escaped(report.classes[place]) for place in (hard.label, hard.prediction))
     verdict, mark = ("right", "✓") if hard.label == hard.prediction else ("wrong", "✗")
     return (
         f'<figure class="{verdict}" title="image {hard.index}: {true}, predicted {predicted}">'
-        f'<img src="{_data_uri(hard.image)}" alt="{_text(report.split)} image {hard.index}: {true}">'
+        f'<img src="{_data_uri(hard.image)}" alt="{escaped(report.split)} image {hard.index}: {true}">'
         f"<figcaption><b>{true}</b><span>{mark} {predicted}</span>"
-        f"<small>{_percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
+        f"<small>{percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
     )
 
 
@@ -241,27 +191,14 @@ def _checked(image: np.ndarray) -> np.ndarray:
 def _details(report: Report) -> str:
     """Everything else that is known about the run, folded away."""
     rest = {**report.result, **report.evaluation.figures(f"{report.split}_")}
-    parts = [("Result", _pairs(rest)), ("Configuration", report.configuration)]
-    parts.append(("Environment", _pairs(report.environment)))
-    return "".join(
-        f"<details><summary>{name}</summary><pre>{_block(text)}</pre></details>" for name, text in parts if text
-    )
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    """`name: value` lines."""
-    return "\n".join(f"{printable(name)}: {printable(value)}" for name, value in values.items())
-
-
-def _block(text: str) -> str:
-    """Escaped text of several lines."""
-    return "\n".join(_text(line) for line in text.splitlines())
+    parts = [("Result", pairs(rest)), ("Configuration", report.configuration)]
+    return folded([*parts, ("Environment", pairs(report.environment))])
 
 
 TILES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("params", "Parameters", lambda value: f"{value:,}", "trainable"),
     ("epochs", "Epochs", str, "trained"),
     ("best_epoch", "Best epoch", str, "whose weights are kept"),
-    ("wall_seconds", "Wall time", _duration, "whole run"),
+    ("wall_seconds", "Wall time", duration, "whole run"),
     ("images_per_second", "Training speed", lambda value: f"{value:,.0f}", "images a second"),
 )

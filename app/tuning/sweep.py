@@ -106,8 +106,9 @@ def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str,
     config = retrained(changed(base, best["values"]), best["epochs"])
     storage.write_bytes(run.folder / "best.yaml", dump(config.to_dict()).encode())
     say(f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner")
-    train_at(Run(run.folder / "winner"), config, test=True)
-    return conclude_sweep(run.folder, best["trial"])
+    result = train_at(Run(run.folder / "winner"), config, test=True)
+    seconds = result["wall_seconds"] + sum(trial.get("seconds") or 0.0 for trial in trials)
+    return conclude_sweep(run.folder, winner=best["trial"], seconds=seconds)
 
 
 def retrained(config: Config, epochs: list[int]) -> Config:

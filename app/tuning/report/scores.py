@@ -1,0 +1,192 @@
+"""The score of every trial against each hyperparameter, and all of them at once as parallel coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.evaluation.canvas import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
+from app.evaluation.sections.section import Section
+from app.tuning.report.drawing import (
+    Heights,
+    choices_of,
+    ends_of,
+    heights_of,
+    marks_of,
+    place_of,
+    share_of,
+)
+from app.tuning.report.sweep import Hyperparameter, Sweep, Trial
+from app.tuning.report.words import metric, number_of, plain, score, short, short_names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INACTIVE = -0.14  # where parallel coordinates show a hyperparameter that a trial did not have
+_KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("completed", {"marker": "o", "facecolor": BLUE, "edgecolor": BLUE, "alpha": 0.75}),
+    ("dropped", {"marker": "o", "facecolor": "none", "edgecolor": BLUE, "alpha": 0.9}),
+)
+
+
+def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
+    """A panel a hyperparameter; None where no trial has a score."""
+    if not sweep.scored or not sweep.space:
+        return None
+    heights = heights_of(sweep)
+    figures = [
+        svg(
+            (4.8, 3.0),
+            partial(_draw, sweep=sweep, parameter=parameter, winner=winner, heights=heights),
+            _alternative(sweep, parameter, winner),
+        )
+        for parameter in sweep.space
+    ]
+    worse = " Trials that were much worse stand at the edge." if heights.edge is not None else ""
+    text = (
+        "Each point is a trial: full ones completed, hollow ones were dropped after some of the splits, the star won, "
+        f"crosses at the bottom failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
+        "Good trials that crowd at the end of a range ask for a wider one."
+    )
+    return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
+
+
+def _alternative(sweep: Sweep, parameter: Hyperparameter, winner: Trial | None) -> str:
+    shown = [trial for trial in sweep.scored if place_of(parameter, trial) is not None]
+    best = f"; the best, {score(shown[0], sweep)}, at {short(shown[0].values[parameter.name])}" if shown else ""
+    won = winner.values.get(parameter.name) if winner else None
+    star = f"; the winner at {short(won)}" if won is not None else ""
+    return f"{metric(sweep)} against {parameter.name}: {number_of(len(shown), 'trial')}{best}{star}"
+
+
+def _draw(axes: Axes, sweep: Sweep, parameter: Hyperparameter, winner: Trial | None, heights: Heights) -> None:
+    generator = np.random.default_rng(0)
+    for status, looks in _KINDS:
+        trials = [trial for trial in sweep.scored if trial.status == status and trial is not winner]
+        places, shown = _places(parameter, trials, generator)
+        axes.scatter(places, heights.of([trial.score or 0.0 for trial in shown]), s=22, linewidth=1.1, **looks)
+    places, shown = _places(parameter, [winner] if winner in sweep.scored and winner else [], None)
+    axes.scatter(
+        places, heights.of([trial.score or 0.0 for trial in shown]), s=120, marker="*", color=VERMILLION, zorder=3
+    )
+    heights.scale_axes(axes)
+    places, shown = _places(parameter, sweep.having("failed"), generator)
+    axes.plot(places, np.full(len(shown), 0.02), "x", color=SOFT, transform=axes.get_xaxis_transform(), clip_on=False)
+    axes.set_title(printable(parameter.name))
+    _scale_across(axes, parameter)
+
+
+def _places(
+    parameter: Hyperparameter, trials: Sequence[Trial], generator: np.random.Generator | None
+) -> tuple[np.ndarray, list[Trial]]:
+    """Where trials stand across; those of one choice lie side by side, so that none hides another."""
+    found = [(place, trial) for trial in trials if (place := place_of(parameter, trial)) is not None]
+    places = np.array([place for place, _ in found], np.float64)
+    if parameter.kind == "choice" and generator is not None:
+        places = places + generator.uniform(-0.18, 0.18, len(places))
+    return places, [trial for _, trial in found]
+
+
+def _scale_across(axes: Axes, parameter: Hyperparameter) -> None:
+    """The whole range, however little of it was tried."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    low, high = ends_of(parameter)
+    if parameter.kind == "choice":
+        names = choices_of(parameter)
+        crowded = sum(map(len, names)) > 48
+        axes.set_xticks(range(len(names)), list(map(printable, names)), rotation=90 if crowded else 0)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.tick_params(axis="x", length=0)
+    elif parameter.kind == "log" and low > 0:
+        axes.set_xscale("log")
+        margin = (high / low) ** 0.04 if high > low else 1.5
+        axes.set_xlim(low / margin, high * margin)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 300 else (1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        margin = 0.04 * (high - low) or 0.5
+        axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=parameter.kind == "int", min_n_ticks=1))
+
+
+def parallel_section(sweep: Sweep) -> Section | None:
+    """Every trial as a line through all its hyperparameters to its score; None with fewer than two trials."""
+    if len(sweep.scored) < 2 or not sweep.space:
+        return None
+    best = max(1, len(sweep.scored) // 10)
+    first = sweep.scored[0]
+    values = ", ".join(f"{name} {plain(value)}" for name, value in first.values.items())
+    alternative = f"Parallel coordinates of {len(sweep.scored)} trials; the best, {score(first, sweep)}, has {values}"
+    inactive = any(place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored)
+    below = " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
+    text = (
+        f"A line is a trial, the bluer the better; orange ones are the best {'tenth' if best > 1 else 'trial'}. "
+        f"Where orange lines meet on an axis, its value mattered.{below}"
+    )
+    draw = partial(_draw_parallel, sweep=sweep, best=best)
+    return Section(title="All hyperparameters at once", text=text, figures=(svg((9.6, 4.2), draw, alternative),))
+
+
+def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    lines = _lines(sweep)
+    count = len(lines)
+    order = list(range(count - 1, -1, -1))  # the best is drawn last
+    faint = 0.5 if count < 60 else 0.3
+    colours = [to_rgba(VERMILLION, 0.9) if i < best else to_rgba(BLUE, 0.08 + faint * (1 - i / count)) for i in order]
+    widths = [2.0 if i < best else 1.1 for i in order]
+    axes.add_collection(LineCollection([lines[i] for i in order], colors=colours, linewidths=widths))
+    names = short_names(parameter.name for parameter in sweep.space)
+    axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
+    for across, parameter in enumerate(sweep.space):
+        for height, text in marks_of(parameter):
+            axes.annotate(
+                printable(text),
+                (across, height),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color=INK,
+            )
+    _label_scores(axes, sweep, len(names))
+    labels = [*names.values(), metric(sweep)]
+    crowded = len(labels) * max(map(len, labels)) > 110
+    axes.set_xticks(range(len(labels)), list(map(printable, labels)), rotation=30 if crowded else 0)
+    if crowded:
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+    axes.set_xlim(-0.25, len(names) + 0.45)
+    axes.set_ylim(INACTIVE - 0.06, 1.06)
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
+    """A line a trial, by rank: its place on each axis, the score last."""
+    heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
+    low, high = heights.min(), heights.max()
+    shares = (heights - low) / (high - low) if high > low else np.full(len(heights), 0.5)
+    lines = []
+    for trial, share in zip(sweep.scored, shares, strict=True):
+        places = [(parameter, place_of(parameter, trial)) for parameter in sweep.space]
+        steps = [INACTIVE if place is None else share_of(parameter, place) for parameter, place in places]
+        lines.append(list(enumerate([*steps, float(share)])))
+    return lines  # type: ignore[return-value]
+
+
+def _label_scores(axes: Axes, sweep: Sweep, across: int) -> None:
+    heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
+    ends = sorted({(0.0, float(heights.min())), (1.0, float(heights.max()))})
+    for height, value in ends if heights.max() > heights.min() else [(0.5, float(heights[0]))]:
+        axes.annotate(
+            f"{value:.4g}", (across, height), (4, 0), textcoords="offset points", va="center", fontsize=8, color=INK
+        )

@@ -1,0 +1,110 @@
+"""What came of a sweep: the figures of result.json, and the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from app.evaluation.page import percent
+from app.tuning.report.sweep import Sweep, Trial, read_result
+from app.tuning.report.words import metric, number_of, score, settings
+
+_TEST = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_count")
+
+
+def result_of(sweep: Sweep, winner: Trial | None, seconds: float) -> dict[str, Any]:
+    """What `result.json` of a sweep holds; None where there is no winner or it was not retrained.
+
+    `optimism` is the accuracy in validation minus that in the test.
+    """
+    tested = read_result(sweep.folder / "winner") if winner else {}
+    validation = validation_accuracy(winner, sweep) if winner else None
+    test = tested.get("test_accuracy")
+    return {
+        "winner": winner.trial if winner else None,
+        "values": dict(winner.values) if winner else None,
+        "monitor": sweep.monitor,
+        "validation_score": winner.score if winner else None,
+        "spread": winner.spread if winner else None,
+        "validation_accuracy": validation,
+        **{key: tested.get(key) for key in _TEST},
+        "optimism": validation - test if validation is not None and test is not None else None,
+        "trials": len(sweep.trials),
+        **{status: len(sweep.having(status)) for status in ("completed", "dropped", "failed", "lost")},
+        "seconds": round(seconds, 2),
+    }
+
+
+def validation_accuracy(trial: Trial, sweep: Sweep) -> float | None:
+    """Mean over the splits, also where trials were ranked by their loss."""
+    if sweep.sign > 0:
+        return trial.score
+    splits = [read_result(split).get("validation_accuracy") for split in sorted(trial.folder.glob("split-*"))]
+    known = [accuracy for accuracy in splits if isinstance(accuracy, float)]
+    return fmean(known) if known and len(known) == len(splits) else None
+
+
+def sentences(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> list[str]:
+    """The verdict, one paragraph each."""
+    if winner is None:
+        return [_nothing(sweep), _trials(sweep)]
+    return [_won(sweep, winner), _tested(result), _trials(sweep)]
+
+
+def _nothing(sweep: Sweep) -> str:
+    if sweep.having("completed"):
+        return "No trial was declared the winner."
+    return "No trial completed, so that none could win; the failures are listed below."
+
+
+def _won(sweep: Sweep, winner: Trial) -> str:
+    splits = number_of(len(winner.scores), "split")
+    what = f"mean and sample standard deviation of {splits}" if winner.spread is not None else f"{splits}, no spread"
+    said = f"Trial {winner.trial} won: {settings(winner, sweep) or 'nothing varied'}. "
+    said += f"Its {metric(sweep)} is {score(winner, sweep)} ({what})."
+    best = sweep.scored[0] if sweep.scored else winner
+    if sweep.select == "one-se" and best.trial != winner.trial:
+        said += (
+            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the winner is simpler and within "
+            "one standard error of it."
+        )
+    return said
+
+
+def _tested(result: Mapping[str, Any]) -> str:
+    test, low, high, images = (result[key] for key in _TEST)
+    if test is None:
+        return "The winner has not been retrained and tested."
+    said = f"Retrained on the training and validation images, it is right on {percent(test, 2)}"
+    said += f" of {images:,} test images" if images is not None else " of the test images"
+    known = low is not None and high is not None
+    said += f" (95 % interval {percent(low)} to {percent(high)})." if known else "."
+    optimism = result["optimism"]
+    if optimism is None:
+        return said
+    said += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
+    return f"{said}{_meaning(optimism, result['validation_accuracy'], low, high) if known else ''}."
+
+
+def _meaning(optimism: float, validation: float, low: float, high: float) -> str:
+    if low <= validation <= high:
+        return ": the validation accuracy lies inside the interval, so that chance explains it"
+    if optimism > 0:
+        return ": more than chance explains, as choosing the best of many trials flatters it"
+    return ": the winner does better than in validation, where it had fewer images to train on"
+
+
+def _trials(sweep: Sweep) -> str:
+    """`Of 20 planned trials, 15 completed, 4 were dropped ...`."""
+    said = [f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))]
+    return f"Of {number_of(sweep.planned, 'planned trial')}, {', '.join(said) or 'none has begun'}."
+
+
+_VERBS = {
+    "completed": "completed",
+    "dropped": "dropped after some of the splits",
+    "failed": "failed",
+    "lost": "lost",
+    "running": "still running",
+}
