@@ -1,4 +1,4 @@
-"""Runs as a sweep makes them: in a given folder, over one of several splits, ended early, judged without the test split."""
+"""Runs as a sweep makes them: in a given folder, over one of several splits, ended early, judged without test."""
 
 import json
 import shutil
@@ -128,7 +128,7 @@ def test_a_trial_in_use_is_refused(trial: Run) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot make .*/file/trial: Not a directory"):
+    with pytest.raises(StorageError, match=r"cannot make .*/file/trial: Not a directory"):
         training.train_at(Run(tmp_path / "file/trial"), CONFIG, test=False)
 
 

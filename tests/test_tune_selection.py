@@ -56,14 +56,14 @@ def test_dropping_saves_a_third_and_keeps_the_winner() -> None:
     assert sum(kept for _, kept in found) >= 18
 
 
-def found_after(algorithm: str, seed: int, most: int = 60) -> int:
+def found_after(algorithm: str, seed: int, most: int = 40) -> int:
     """Trials until one lies within a tenth of the ranges around the planted optimum."""
     oracle = oracles.make_oracle(Plan(space=PLAN.space, algorithm=algorithm, trials=most, seed=seed), 1)
     for number in range(1, most + 1):
         trial = oracle.create_trial("worker")
         values = oracles.values_of(trial, PLAN.space)
         lacks = math.hypot(math.log10(values["learning_rate"]) + 2, math.log10(values["optim.weight_decay"]) + 4)
-        if lacks < 0.5:
+        if lacks < 0.4:
             return number
         oracles.end(oracle, trial.trial_id, 0.95 - 0.02 * lacks**2)
     return most

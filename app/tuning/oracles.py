@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from app.errors import StorageError
@@ -40,7 +41,7 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
         hyperparameters=hyperparameters(plan.space),
         allow_new_entries=False,
         tune_new_entries=False,
-        seed=plan.seed + 1,  # 0 means any seed to KerasTuner
+        seed=_seed(plan.seed),
         max_consecutive_failed_trials=_NEVER,
         **limits,
     )
@@ -48,6 +49,15 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
     if plan.algorithm == "hyperband":
         oracle.max_trials = plan.trials
     return oracle
+
+
+def _seed(seed: int) -> int:
+    """A seed far from that of the neighbours.
+
+    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials, one place apart. And
+    0 means any seed to it.
+    """
+    return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2) + 1
 
 
 def hyperparameters(space: Space) -> Any:

@@ -95,7 +95,8 @@ class Records:
 
 def _filled(places: dict[int, Event], lost: list[str]) -> Iterator[Event]:
     """The events in their order; in gaps, lost trials begin when it is their number's turn, and fail."""
-    waiting, going, made, number = list(lost), [], 0, 0
+    waiting, made, number = list(lost), 0, 0
+    going: list[str] = []
     while number < max(places, default=0) or waiting or going:
         number += 1
         event = places.get(number)
