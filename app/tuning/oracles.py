@@ -54,7 +54,7 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
 def _seed(seed: int) -> int:
     """A seed far from that of the neighbours.
 
-    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials, one place apart. And
+    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials, one place apart.
     0 means any seed to it.
     """
     return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2) + 1
