@@ -149,12 +149,15 @@ def _search(sweep: Any, run: Any, given: Any) -> int:
 def _work(given: Any, rest: list[str], verbosity: int) -> int:
     if rest:
         raise UsageError(f"--worker takes its work from the chief; drop {' '.join(rest)}")
-    if cores := os.environ.get("EPOCHAL_CORES"):
+    cores = os.environ.get("EPOCHAL_CORES")  # set for workers that a sweep on this machine starts
+    if cores:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     load_tensorflow(verbosity)
     from app.tuning import sweep
-    from app.tuning.worker import work
+    from app.tuning.worker import end_with_parent, work
 
+    if cores:
+        end_with_parent()
     run = sweep.find(given.sweep)
     work(run.folder, *sweep.read(run), given.worker)
     return 0
