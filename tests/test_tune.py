@@ -130,7 +130,7 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(tmp_path: Path, words: C
         time.sleep(0.1)
     one, other = (start(["tune", "--worker", address], tmp_path) for _ in range(2))
     stop_when(one, lambda: ended(tmp_path) >= 2, signal.SIGKILL, timeout=120)
-    output, errors = chief.communicate(timeout=300)
+    _, errors = chief.communicate(timeout=300)
     assert chief.returncode == 0, errors
     assert other.wait(timeout=30) == 0
     found = trials(tmp_path)

@@ -10,7 +10,6 @@ from typing import Any
 from app.errors import TrainingFailed
 from app.tuning.chief import Chief
 
-
 _DEATHS = 3  # of workers, without a trial ending in between, that end the sweep
 _GRACE = 30.0  # seconds to save and end in
 
