@@ -42,11 +42,13 @@ class Heights:
         return self.edge is not None and self.sign * self.scale * score < self.sign * self.edge
 
     def scale_axes(self, axes: Axes) -> None:
-        """Labels the axis, logarithmic where losses span far."""
+        """Labels the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
         from matplotlib.ticker import NullFormatter
 
         axes.set_ylabel(self.label)
         axes.grid(axis="y")
+        if self.sign > 0:
+            axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
         if self.logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_minor_formatter(NullFormatter())
