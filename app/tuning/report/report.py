@@ -87,8 +87,8 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     heads = ("rank", "trial", "status", "score", "splits", "best epoch", "time", "weights", *names.values())
     rows = [_row(rank, trial, sweep, winner, list(names)) for rank, trial in enumerate(sweep.trials, start=1)]
     text = (
-        "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the splits; "
-        "leaderboard.csv holds the same with all digits."
+        "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
+        "splits. leaderboard.csv holds the same with all digits."
     )
     return Section(title="All trials", text=text, table=(heads, *rows))
 

@@ -130,12 +130,12 @@ def parallel_section(sweep: Sweep) -> Section | None:
     first = sweep.scored[0]
     values = ", ".join(f"{name} {plain(value)}" for name, value in first.values.items())
     alternative = f"Parallel coordinates of {len(sweep.scored)} trials; the best, {score(first, sweep)}, has {values}"
+    highlighted = "orange is the best one"
+    if best > 1:
+        highlighted = "orange ones are the best tenth, and where they meet on an axis, its value mattered"
     inactive = any(place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored)
     below = " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
-    text = (
-        f"A line is a trial, the bluer the better; orange ones are the best {'tenth' if best > 1 else 'trial'}. "
-        f"Where orange lines meet on an axis, its value mattered.{below}"
-    )
+    text = f"A line is a trial, the bluer the better; {highlighted}.{below}"
     draw = partial(_draw_parallel, sweep=sweep, best=best)
     return Section(title="All hyperparameters at once", text=text, figures=(svg((9.6, 4.2), draw, alternative),))
 

@@ -66,8 +66,8 @@ def _won(sweep: Sweep, winner: Trial) -> str:
     best = sweep.scored[0] if sweep.scored else winner
     if sweep.select == "one-se" and best.trial != winner.trial:
         said += (
-            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the winner is simpler and within "
-            "one standard error of it."
+            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the one-standard-error rule prefers the "
+            "winner, which is simpler."
         )
     return said
 
@@ -98,7 +98,8 @@ def _meaning(optimism: float, validation: float, low: float, high: float) -> str
 def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:
     """`Of 20 planned trials, 15 completed, 4 dropped ...`, and how long it took."""
     said = [f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))]
-    return f"Of {number_of(sweep.planned, 'planned trial')}, {', '.join(said) or 'none has begun'}; it took {duration(result['seconds'])} in all."
+    planned, became = number_of(sweep.planned, "planned trial"), ", ".join(said) or "none has begun"
+    return f"Of {planned}, {became}; it took {duration(result['seconds'])} in all."
 
 
 _VERBS = {
