@@ -1,4 +1,4 @@
-"""What is read from a sweep's folder and shown of it: numbers against the files and NumPy, pages as a browser reads them."""
+"""What is read from a sweep's folder and shown of it: numbers against the files and NumPy, pages by a strict parser."""
 
 import csv
 import json
@@ -116,7 +116,7 @@ def test_a_damaged_trial_is_lost_and_the_others_are_read(tmp_path: Path, damage:
         "0002": "completed",
     }
     assert found.trials[-1].message == "trial.json is missing or damaged"
-    assert leaderboard_text(found).endswith("3 of 20 trials done, 1 lost, about 1:00 left") or damage is not None
+    assert leaderboard_text(found).endswith("\n3 of 3 trials done, 1 lost")
 
 
 @pytest.mark.parametrize("damage", [b"{", b"[]", b"{}", b'{"algorithm": "random", "space": 3}'])
@@ -141,7 +141,7 @@ def test_a_damaged_history_is_a_short_one(tmp_path: Path) -> None:
 
 
 def test_leaderboard_csv_holds_what_the_trials_say(twenty: Path) -> None:
-    rows = list(csv.DictReader((twenty / "leaderboard.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((twenty / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 21)]
     names = ["learning_rate", "epochs", "optimizer", "optim.weight_decay", "data.batch_size"]
     head = (twenty / "leaderboard.csv").read_text().splitlines()[0]
@@ -412,6 +412,8 @@ def test_places_on_axes() -> None:
     assert place_of(choice, trial(values={"kind": "c"})) == 2
     assert place_of(choice, trial(values={"kind": "z"})) is None
     assert place_of(rate, trial(values={"rate": "fast"})) is None
+    mixed = Hyperparameter(name="kind", kind="choice", values=(True, 1, 0.5))
+    assert [mixed.place(value) for value in (True, 1.0, 0.5, False, [1])] == [0, 1, 2, None, None]
     assert place_of(rate, trial()) is None
     assert share_of(Hyperparameter(name="x", kind="int", low=3, high=3), 3) == 0.5
 
@@ -529,6 +531,7 @@ def test_what_came_from_outside_is_escaped(tmp_path: Path) -> None:
     assert "\x1b" not in leaderboard_text(found)
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_files(tmp_path: Path, twenty: Path) -> None:
     again = make_sweep(tmp_path / "twenty")
     write_winner(again)

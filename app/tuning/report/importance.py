@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEAST = 8  # trials with a score
-TREES = 200
+TREES = 100
 SHUFFLES = 5  # of a column, for each tree
 TITLE = "Which hyperparameter mattered"
 
@@ -64,9 +63,8 @@ def encode(space: Sequence[Hyperparameter], trials: Sequence[Trial]) -> np.ndarr
 def _code(parameter: Hyperparameter, trial: Trial) -> float:
     value = trial.values.get(parameter.name)
     if parameter.kind == "choice":
-        texts = [json.dumps(choice) for choice in parameter.values]
-        text = json.dumps(value)
-        return float(texts.index(text)) if text in texts else -1.0
+        place = parameter.place(value)
+        return -1.0 if place is None else float(place)
     low, high = parameter.low or 0.0, parameter.high or 0.0
     if not isinstance(value, int | float) or (parameter.kind == "log" and value <= 0):
         value = None

@@ -182,8 +182,8 @@ def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
     for trial, share in zip(sweep.scored, shares, strict=True):
         places = [(parameter, place_of(parameter, trial)) for parameter in sweep.space]
         steps = [INACTIVE if place is None else share_of(parameter, place) for parameter, place in places]
-        lines.append(list(enumerate([*steps, float(share)])))
-    return lines  # type: ignore[return-value]
+        lines.append([(float(across), height) for across, height in enumerate([*steps, float(share)])])
+    return lines
 
 
 def _label_scores(axes: Axes, sweep: Sweep, across: int) -> None:
