@@ -109,6 +109,7 @@ def test_a_damaged_trial_is_lost_and_the_others_are_read(tmp_path: Path, damage:
     folder = make_sweep(tmp_path / "s", trials=3, space=[RATE])
     file = folder / "trials" / "0001" / "trial.json"
     file.unlink() if damage is None else file.write_bytes(damage)
+    (folder / "trials" / ".tmp-0002").mkdir()  # a process that was killed left it
     found = read_sweep(folder)
     assert {trial.trial: trial.status for trial in found.trials} == {
         "0000": "completed",
