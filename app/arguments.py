@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import textwrap
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import resources
@@ -20,16 +18,7 @@ from app.storage import check_new_png
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
 _INHERITED = ("dataset", "data_dir", "model", "norm", "activation", "image_size")
-_FLAG_COLUMNS = 28  # of the help
 _MODES = ("resume", "dry_run", "overfit_batches", "sample_ladder", "pilot")  # of `epochal train`, one at a time
-
-_EXAMPLES = """\
-epochal train                                            the embedded digits, in half a minute
-epochal train --dataset cifar10 --epochs 2 --augment.flip true
-epochal train --recipe cifar10-resnet20                  a shipped configuration
-epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
-epochal train --resume                                   go on with the newest run
-"""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -219,27 +208,6 @@ def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace
     if made.modes:
         raise UsageError(f"{made.modes[0]} is for epochal train; drop it")
     return asked, made.config
-
-
-def train_help() -> str:
-    """What `epochal train --help` shows: examples first, then every flag with its default."""
-    lines = [_EXAMPLES]
-    width = min(shutil.get_terminal_size().columns, 120) - _FLAG_COLUMNS
-    for group in train_parser()._action_groups:
-        shown = [action for action in group._group_actions if action.help and not action.help.startswith("Path to a")]
-        if shown:
-            lines += [f"{group.title}:", *(line for action in shown for line in _described(action, width)), ""]
-    return "\n".join(lines)
-
-
-def _described(action: Any, width: int) -> list[str]:
-    """A flag and its help, in two columns; null needs no default, for the help says what it means."""
-    flag = action.option_strings[0].replace("_", "-") + (" [RUN]" if action.dest == "resume" else "")
-    told = action.default is not None and action.default is not False and action.nargs != 0
-    default = f" (default: {action.default})" if told else ""
-    first, *rest = textwrap.wrap(action.help + default, max(width, 30))
-    head = f"  {flag:{_FLAG_COLUMNS - 4}}  "
-    return [head + first, *(" " * _FLAG_COLUMNS + line for line in rest)]
 
 
 def normalised(arguments: list[str], known: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ FORBIDDEN = {
     "app/training": {"app.doctor", "app.tuning"},
     "app/evaluation": {"callbacks", "app.training", "app.export", "app.tuning"},
     "app/export": {"callbacks", "app.training", "app.tuning"},
+    "app/tuning/report": {"callbacks", "models", "app.training", "keras_tuner", "tensorflow", "keras"},
 }
 LIGHT = [
     "app/cli.py",

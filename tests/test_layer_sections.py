@@ -10,7 +10,8 @@ import pytest
 from app.evaluation.report import report_html
 from app.evaluation.sections import sections_of
 from app.evaluation.sections.layers import figures_of, lines_of, listed
-from tests.test_report import Page, report
+from tests.page import Page
+from tests.test_report import report
 
 
 def flow(layer: str, flag: str | None = None, **figures: float | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,39 +11,7 @@ from PIL import Image
 from app.evaluation.metrics import evaluate_logits
 from app.evaluation.report import HardImage, Report, hardest, report_html, write_report
 from app.evaluation.sections import Section
-
-VOID = {"meta", "img", "link", "br", "input"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and holds every tag to being closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.words, self.open = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attributes]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attributes]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.words))
+from tests.page import Page
 
 
 def evaluation_of(num_classes=3, num_images=60):

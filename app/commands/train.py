@@ -5,13 +5,14 @@ from typing import Any
 from app import arguments, runs
 from app.commands import preflight
 from app.commands.common import BEGAN, load_tensorflow, say
+from app.commands.train_help import train_help
 from app.data.ready import check_data
 
 
 def run(words: list[str], verbosity: int) -> int:
     """Parses, calls, prints; returns the exit code."""
     if {"-h", "--help"} & set(words):
-        print(arguments.train_help(), end="")
+        print(train_help(), end="")
         return 0
     asked = arguments.train_arguments(words)
     if asked.print_config:

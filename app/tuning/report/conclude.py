@@ -20,7 +20,7 @@ def conclude_sweep(folder: Path, *, winner: str | None, seconds: float) -> dict[
     Args:
         folder: of the sweep.
         winner: the trial that won, None where none completed.
-        seconds: wall-clock time of the whole sweep with the winner's last training.
+        seconds: of training, all trials' and the winner's last one.
 
     Raises:
         UsageError: `winner` is no completed trial with a score.

@@ -110,7 +110,7 @@ def _draw(axes: Axes, timed: Sequence[Trial]) -> None:
     axes.xaxis.set_major_formatter(
         lambda place, _: names[int(place)] if place == int(place) and 0 <= place < len(names) else ""
     )
-    axes.set_xlim(-0.7, len(timed) - 0.3)
+    axes.set_xlim(-0.7, max(len(timed), 10) - 0.3)
     axes.set_xlabel("trial (full: completed; hollow: dropped, failed or still running)")
     axes.set_ylabel(name)
     axes.grid(axis="y")

@@ -37,16 +37,14 @@ class Heights:
             return heights
         return np.maximum(heights, self.edge) if self.sign > 0 else np.minimum(heights, self.edge)
 
-    def beyond(self, score: float) -> bool:
-        """Whether a score is drawn at the edge instead of where it is."""
-        return self.edge is not None and self.sign * self.scale * score < self.sign * self.edge
-
     def scale_axes(self, axes: Axes) -> None:
-        """Labels the axis, logarithmic where losses span far."""
+        """Labels the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
         from matplotlib.ticker import NullFormatter
 
         axes.set_ylabel(self.label)
         axes.grid(axis="y")
+        if self.sign > 0:
+            axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
         if self.logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_minor_formatter(NullFormatter())
@@ -76,10 +74,11 @@ def place_of(parameter: Hyperparameter, trial: Trial) -> float | None:
     """The value as a number: a choice by its place; None where it is inactive or no value of the space."""
     value = trial.values.get(parameter.name)
     if parameter.kind == "choice":
-        texts = list(map(plain, parameter.values))
-        return float(texts.index(plain(value))) if value is not None and plain(value) in texts else None
-    number = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if number and (value > 0 or parameter.kind != "log") else None  # type: ignore[arg-type, operator]
+        place = parameter.place(value)
+        return None if place is None else float(place)
+    if not isinstance(value, int | float) or not math.isfinite(value) or (parameter.kind == "log" and value <= 0):
+        return None
+    return float(value)
 
 
 def share_of(parameter: Hyperparameter, place: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEAST = 8  # trials with a score
-TREES = 200
+TREES = 100
 SHUFFLES = 5  # of a column, for each tree
 TITLE = "Which hyperparameter mattered"
 
@@ -30,8 +29,8 @@ class Importance:
     """What the forest says."""
 
     shares: dict[str, float]
-    """By hyperparameter, the most important first: how far shuffling it raises the squared error, in variances of
-    the scores. About 0 where it does not matter, chance may make it a little negative."""
+    """By hyperparameter, the most important first: the share of the scores' variance that it accounts for, alone or
+    together with others. About 0 where it does not matter; chance may make it a little negative."""
     r2: float
     """Coefficient of determination on trials that a tree has not seen; 1 is perfect, 0 no better than the mean."""
 
@@ -40,7 +39,9 @@ def importance(sweep: Sweep) -> Importance | None:
     """Importances by trials that ended with a score; None where they are fewer than `LEAST` or all scored the same.
 
     Each tree is asked about the trials that its own bootstrap sample left out, so that what it learned by heart does
-    not count. Source: Breiman 2001, "Random Forests", section 10.
+    not count (Breiman 2001, "Random Forests", section 10). Shuffling a hyperparameter raises the squared error by twice
+    the variance that it accounts for (Gregorutti, Michel and Saint-Pierre 2017, "Correlation and variable importance in
+    random forests", section 2).
     """
     trials = sweep.scored
     scores = np.array([trial.score for trial in trials], np.float64)
@@ -48,7 +49,7 @@ def importance(sweep: Sweep) -> Importance | None:
         return None
     encoded = encode(sweep.space, trials)
     forest = _fitted(encoded, scores)
-    increases = _increases(forest, encoded, scores) / scores.var()
+    increases = _increases(forest, encoded, scores) / (2 * scores.var())
     order = np.argsort(-increases, kind="stable")
     shares = {sweep.space[place].name: float(increases[place]) for place in order}
     return Importance(shares=shares, r2=float(forest.oob_score_))
@@ -62,9 +63,8 @@ def encode(space: Sequence[Hyperparameter], trials: Sequence[Trial]) -> np.ndarr
 def _code(parameter: Hyperparameter, trial: Trial) -> float:
     value = trial.values.get(parameter.name)
     if parameter.kind == "choice":
-        texts = [json.dumps(choice) for choice in parameter.values]
-        text = json.dumps(value)
-        return float(texts.index(text)) if text in texts else -1.0
+        place = parameter.place(value)
+        return -1.0 if place is None else float(place)
     low, high = parameter.low or 0.0, parameter.high or 0.0
     if not isinstance(value, int | float) or (parameter.kind == "log" and value <= 0):
         value = None
@@ -109,7 +109,7 @@ def importance_section(sweep: Sweep) -> Section | None:
     found = importance(sweep)
     if found is None:
         return Section(title=TITLE, text=_too_little(sweep))
-    names = ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
+    names = ", ".join(f"{name} {share:z.2f}" for name, share in found.shares.items())
     height = 1.1 + 0.3 * len(found.shares)
     figure = svg((9.6, height), partial(_draw, found=found), f"Importance of each hyperparameter: {names}")
     return Section(title=TITLE, text=_text(sweep, found), figures=(figure,))
@@ -127,9 +127,9 @@ def _too_little(sweep: Sweep) -> str:
 def _text(sweep: Sweep, found: Importance) -> str:
     return (
         f"A random forest learned to predict the score from the hyperparameters of {len(sweep.scored)} trials. A bar "
-        "says how much worse it predicts trials that it has not seen once this hyperparameter is shuffled: 0 is no "
-        f"matter, 1 as bad as all that the scores vary. {_trust(found.r2)} It speaks of the range that was searched, "
-        "and counts what failed trials would have said as nothing."
+        "is the share of the scores' variance that a hyperparameter accounts for, alone or together with others: how "
+        "much worse the forest predicts trials that it has not seen once this one is shuffled. "
+        f"{_trust(found.r2)} All this holds for the ranges that were searched; failed trials are left out."
     )
 
 
@@ -146,11 +146,11 @@ def _draw(axes: Axes, found: Importance) -> None:
     shares = list(found.shares.values())
     places = range(len(shares))
     axes.barh(places, shares, height=0.65, color=BLUE)
-    longest = max(*map(abs, shares), 1e-9) if len(shares) > 1 else max(abs(shares[0]), 1e-9)
+    longest = max(map(abs, shares)) or 1.0
     for place, share in zip(places, shares, strict=True):
-        axes.text(max(share, 0.0) + 0.01 * longest, place, f"{share:.2f}", va="center", fontsize=8.5, color=SOFT)
+        axes.text(max(share, 0.0) + 0.01 * longest, place, f"{share:z.2f}", va="center", fontsize=8.5, color=SOFT)
     axes.set_yticks(places, list(map(printable, found.shares)))
     axes.set_ylim(len(shares) - 0.4, -0.6)
-    axes.set_xlim(min(0.0, *shares, 0.0), 1.1 * longest)
+    axes.set_xlim(min(0.0, *shares), 1.1 * longest)
     axes.tick_params(length=0)
-    axes.set_xlabel("rise of the squared error, in variances of the scores")
+    axes.set_xlabel("share of the scores' variance")

@@ -53,7 +53,9 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
     winner = sweep.find(result["winner"])
     if result["test_accuracy"] is not None:
         low, high = result["test_accuracy_low"], result["test_accuracy_high"]
-        interval = "of the retrained winner" if None in (low, high) else f"95 % {percent(low)} to {percent(high)}"
+        interval = (
+            "of the retrained winner" if None in (low, high) else f"95 % interval {percent(low)} to {percent(high)}"
+        )
         shown.append(("Test accuracy", percent(result["test_accuracy"], 2), interval))
     if winner is not None:
         figure = score(winner, sweep).partition(" ± ")
@@ -64,7 +66,6 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
         shown.append(("Optimism", f"{100 * result['optimism']:+.2f}", "points, validation minus test"))
     rest = ", ".join(f"{result[name]} {name}" for name in ("dropped", "failed", "lost") if result[name])
     shown.append(("Trials completed", f"{result['completed']:,}", rest or "none dropped, none failed"))
-    shown.append(("Time", duration(result["seconds"]), "whole sweep"))
     return tiles(shown)
 
 
@@ -74,7 +75,7 @@ def failures_section(sweep: Sweep) -> Section | None:
     if not failed:
         return None
     rows = [(trial.trial, trial.status, trial.message or "–") for trial in failed]
-    text = "Trials that brought no score. Where they lie in the space is marked by crosses above."
+    text = "Trials that brought no score, each with the first line of what went wrong."
     return Section(title="What failed", text=text, table=(("trial", "status", "message"), *rows))
 
 
@@ -83,11 +84,11 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     if not sweep.trials:
         return None
     names = short_names(parameter.name for parameter in sweep.space)
-    heads = ("rank", "trial", "status", "score", "splits", "epochs", "time", "weights", *names.values())
+    heads = ("rank", "trial", "status", "score", "splits", "best epoch", "time", "weights", *names.values())
     rows = [_row(rank, trial, sweep, winner, list(names)) for rank, trial in enumerate(sweep.trials, start=1)]
     text = (
-        "By rank: completed trials by score, then dropped ones, then the rest. Epochs are the median of the best ones; "
-        "leaderboard.csv holds the same with all digits."
+        "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
+        "splits. leaderboard.csv holds the same with all digits."
     )
     return Section(title="All trials", text=text, table=(heads, *rows))
 

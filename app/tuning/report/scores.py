@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.evaluation.canvas import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
+from app.evaluation.plots import EM
 from app.evaluation.sections.section import Section
 from app.tuning.report.drawing import (
     Heights,
@@ -25,7 +26,7 @@ from app.tuning.report.words import metric, number_of, plain, score, short, shor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INACTIVE = -0.14  # where parallel coordinates show a hyperparameter that a trial did not have
+INACTIVE = -0.2  # where parallel coordinates show a hyperparameter that a trial did not have
 _KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("completed", {"marker": "o", "facecolor": BLUE, "edgecolor": BLUE, "alpha": 0.75}),
     ("dropped", {"marker": "o", "facecolor": "none", "edgecolor": BLUE, "alpha": 0.9}),
@@ -48,7 +49,7 @@ def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     worse = " Trials that were much worse stand at the edge." if heights.edge is not None else ""
     text = (
         "Each point is a trial: full ones completed, hollow ones were dropped after some of the splits, the star won, "
-        f"crosses at the bottom failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
+        f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
         "Good trials that crowd at the end of a range ask for a wider one."
     )
     return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
@@ -74,7 +75,14 @@ def _draw(axes: Axes, sweep: Sweep, parameter: Hyperparameter, winner: Trial | N
     )
     heights.scale_axes(axes)
     places, shown = _places(parameter, sweep.having("failed"), generator)
-    axes.plot(places, np.full(len(shown), 0.02), "x", color=SOFT, transform=axes.get_xaxis_transform(), clip_on=False)
+    axes.plot(
+        places,
+        np.full(len(shown), 0.02 if sweep.sign > 0 else 0.98),
+        "x",
+        color=SOFT,
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+    )
     axes.set_title(printable(parameter.name))
     _scale_across(axes, parameter)
 
@@ -122,12 +130,12 @@ def parallel_section(sweep: Sweep) -> Section | None:
     first = sweep.scored[0]
     values = ", ".join(f"{name} {plain(value)}" for name, value in first.values.items())
     alternative = f"Parallel coordinates of {len(sweep.scored)} trials; the best, {score(first, sweep)}, has {values}"
+    highlighted = "orange is the best one"
+    if best > 1:
+        highlighted = "orange ones are the best tenth, and where they meet on an axis, its value mattered"
     inactive = any(place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored)
     below = " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
-    text = (
-        f"A line is a trial, the bluer the better; orange ones are the best {'tenth' if best > 1 else 'trial'}. "
-        f"Where orange lines meet on an axis, its value mattered.{below}"
-    )
+    text = f"A line is a trial, the bluer the better; {highlighted}.{below}"
     draw = partial(_draw_parallel, sweep=sweep, best=best)
     return Section(title="All hyperparameters at once", text=text, figures=(svg((9.6, 4.2), draw, alternative),))
 
@@ -147,27 +155,22 @@ def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
     axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
     for across, parameter in enumerate(sweep.space):
         for height, text in marks_of(parameter):
-            axes.annotate(
-                printable(text),
-                (across, height),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                color=INK,
-            )
+            _mark(axes, across, height, printable(text))
     _label_scores(axes, sweep, len(names))
-    labels = [*names.values(), metric(sweep)]
-    crowded = len(labels) * max(map(len, labels)) > 110
-    axes.set_xticks(range(len(labels)), list(map(printable, labels)), rotation=30 if crowded else 0)
-    if crowded:
-        for label in axes.get_xticklabels():
-            label.set_horizontalalignment("right")
-    axes.set_xlim(-0.25, len(names) + 0.45)
-    axes.set_ylim(INACTIVE - 0.06, 1.06)
+    _name_axes(axes, [*names.values(), sweep.monitor])
+    axes.set_xlim(-0.3, len(names) + 0.3)
+    axes.set_ylim(INACTIVE - 0.04, 1.08)
     axes.set_yticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def _name_axes(axes: Axes, names: list[str]) -> None:
+    """Below each axis, aslant where names would touch."""
+    crowded = EM * len(names) * (1 + max(map(len, names))) > 9
+    axes.set_xticks(range(len(names)), list(map(printable, names)), rotation=30 if crowded else 0)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right" if crowded else "center")
 
 
 def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
@@ -179,14 +182,30 @@ def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
     for trial, share in zip(sweep.scored, shares, strict=True):
         places = [(parameter, place_of(parameter, trial)) for parameter in sweep.space]
         steps = [INACTIVE if place is None else share_of(parameter, place) for parameter, place in places]
-        lines.append(list(enumerate([*steps, float(share)])))
-    return lines  # type: ignore[return-value]
+        lines.append([(float(across), height) for across, height in enumerate([*steps, float(share)])])
+    return lines
 
 
 def _label_scores(axes: Axes, sweep: Sweep, across: int) -> None:
     heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
     ends = sorted({(0.0, float(heights.min())), (1.0, float(heights.max()))})
     for height, value in ends if heights.max() > heights.min() else [(0.5, float(heights[0]))]:
-        axes.annotate(
-            f"{value:.4g}", (across, height), (4, 0), textcoords="offset points", va="center", fontsize=8, color=INK
-        )
+        _mark(axes, across, height, f"{value:.4g}")
+
+
+def _mark(axes: Axes, across: int, height: float, text: str) -> None:
+    """The ends of an axis are named above and below it, where few lines pass; what lies between, beside it."""
+    offset, across_side, upward_side = (4.0, 0.0), "left", "center"
+    if height in (0.0, 1.0):
+        offset = (0.0, 4.0 if height else -4.0)
+        across_side, upward_side = "center", "bottom" if height else "top"
+    axes.annotate(
+        text,
+        (across, height),
+        offset,
+        textcoords="offset points",
+        fontsize=8,
+        color=INK,
+        ha=across_side,
+        va=upward_side,
+    )

@@ -31,6 +31,11 @@ class Hyperparameter:
     values: tuple[Any, ...] = ()
     """Of a choice."""
 
+    def place(self, value: Any) -> int | None:
+        """Which of the choices a value is: 1.0 is 1, but True is not; None where it is none of them."""
+        known = ((isinstance(choice, bool), choice) for choice in self.values)
+        return next((place for place, choice in enumerate(known) if choice == (isinstance(value, bool), value)), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -113,7 +118,7 @@ def read_sweep(folder: Path) -> Sweep:
             seed=int(found["seed"]),
             monitor=monitor,
             space=tuple(map(_hyperparameter, found["space"])),
-            trials=_ranked(map(_trial, sorted((folder / "trials").glob("*/"))), less=monitor == "val_loss"),
+            trials=_ranked(map(_trial, sorted((folder / "trials").glob("[!.]*/"))), less=monitor == "val_loss"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{folder / 'sweep.json'} is damaged ({error!r}); the sweep cannot be read") from error

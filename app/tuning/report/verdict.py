@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from app.evaluation.page import percent
+from app.evaluation.page import duration, percent
 from app.tuning.report.sweep import Sweep, Trial, read_result
 from app.tuning.report.words import metric, number_of, score, settings
 
@@ -48,8 +48,8 @@ def validation_accuracy(trial: Trial, sweep: Sweep) -> float | None:
 def sentences(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> list[str]:
     """The verdict, one paragraph each."""
     if winner is None:
-        return [_nothing(sweep), _trials(sweep)]
-    return [_won(sweep, winner), _tested(result), _trials(sweep)]
+        return [_nothing(sweep), _trials(sweep, result)]
+    return [_won(sweep, winner), _tested(result), _trials(sweep, result)]
 
 
 def _nothing(sweep: Sweep) -> str:
@@ -66,8 +66,8 @@ def _won(sweep: Sweep, winner: Trial) -> str:
     best = sweep.scored[0] if sweep.scored else winner
     if sweep.select == "one-se" and best.trial != winner.trial:
         said += (
-            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the winner is simpler and within "
-            "one standard error of it."
+            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the one-standard-error rule prefers the "
+            "winner, which is simpler."
         )
     return said
 
@@ -91,14 +91,15 @@ def _meaning(optimism: float, validation: float, low: float, high: float) -> str
     if low <= validation <= high:
         return ": the validation accuracy lies inside the interval, so that chance explains it"
     if optimism > 0:
-        return ": more than chance explains, as choosing the best of many trials flatters it"
+        return ": more than chance explains, as a score by which one is chosen flatters it"
     return ": the winner does better than in validation, where it had fewer images to train on"
 
 
-def _trials(sweep: Sweep) -> str:
-    """`Of 20 planned trials, 15 completed, 4 were dropped ...`."""
+def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:
+    """`Of 20 planned trials, 15 completed, 4 dropped ...`, and how long it took."""
     said = [f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))]
-    return f"Of {number_of(sweep.planned, 'planned trial')}, {', '.join(said) or 'none has begun'}."
+    planned, became = number_of(sweep.planned, "planned trial"), ", ".join(said) or "none has begun"
+    return f"Of {planned}, {became}; training took {duration(result['seconds'])} in all."
 
 
 _VERBS = {

@@ -24,7 +24,7 @@ def score(trial: Trial, sweep: Sweep) -> str:
 def with_spread(value: float, spread: float | None, sweep: Sweep, *, signed: bool = False) -> str:
     """A score, or with `signed` a difference of scores, in the units of `score`."""
     sign = "+" if signed else ""
-    scale, digits, unit = (100, 2, " %") if sweep.sign > 0 else (1, 4, "")
+    scale, digits, unit = (100, 2, " points" if signed else " %") if sweep.sign > 0 else (1, 4, "")
     around = "" if spread is None else f" ± {scale * spread:.{digits}f}"
     return f"{scale * value:{sign}.{digits}f}{around}{unit}"
 
