@@ -99,6 +99,15 @@ MISTAKES = {
     "unknown run": (["evaluate", "nothing"], "no run there"),
     "nothing to replay": (["replay-nan", "nothing"], "no run there"),
     "no image": (["predict", "nothing"], "IMAGE"),
+    "no search file": (["tune", "--search", "absent.yaml"], "absent.yaml: No such file or directory; give a YAML file"),
+    "no algorithm": (["tune", "--algorithm", "genetic"], "invalid choice: 'genetic'"),
+    "no trials": (["tune", "--trials", "0"], "expected a number from 1, got 0"),
+    "splits of one": (["tune", "--splits", "kfold:1"], "splits: expected holdout, kfold:5, repeated:3x5"),
+    "no address": (["tune", "--chief", "here"], "expected HOST:PORT, got here"),
+    "no sweep": (["tune", "--resume", "nothing"], "nothing: no sweep there"),
+    "a sweep as it was begun": (["tune", "--resume", "--trials", "3"], "as it was begun; drop --trials"),
+    "a worker with a plan": (["tune", "--worker", "localhost:1", "--epochs", "3"], "drop --epochs 3"),
+    "a mode of train": (["tune", "--pilot"], "--pilot is for epochal train; drop it"),
 }
 FILES = {
     "unknown key": ("epoch: 3", "did you mean epochs"),

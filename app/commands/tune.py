@@ -12,6 +12,7 @@ from app.config import Config
 from app.data.ready import check_data
 from app.errors import UsageError
 from app.settings.splits import Splits
+from app.tuning import folder
 from app.tuning.plan import ALGORITHMS, SELECTS, Plan
 from app.tuning.space import points, read_space
 
@@ -60,10 +61,8 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
-    from app.tuning import sweep
-
-    run = sweep.begin(plan, config, config.name or runs.default_name(config))
-    return _search(sweep, run, given)
+    run = folder.begin(plan, config, config.name or runs.default_name(config))
+    return _search(run, given)
 
 
 def options(parser: ArgumentParser) -> ArgumentParser:
@@ -124,25 +123,25 @@ def _resume(given: Any, rest: list[str], verbosity: int) -> int:
     unused = [f"--{key}" for key in ("trials", "algorithm", "splits", "select") if getattr(given, key)]
     if unused or rest:
         raise UsageError(f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}")
-    say("epochal tune --resume: loading TensorFlow ...")
-    load_tensorflow(verbosity)
-    from app.tuning import sweep
-
-    run = sweep.find(given.resume or None)
+    run = folder.find(given.resume or None)
     if given.search:
-        plan, config = sweep.read(run)
+        plan, config = folder.read(run)
         other = read_space(read_yaml(given.search), str(given.search), config)
         plan.check_same(other, str(run.folder))
     if run.finished:
         say(f"{run.folder} has already finished; nothing to do")
         return _finish(run)
-    return _search(sweep, run, given)
+    say(f"epochal tune --resume {run.folder}: loading TensorFlow ...")
+    load_tensorflow(verbosity)
+    return _search(run, given)
 
 
-def _search(sweep: Any, run: Any, given: Any) -> int:
+def _search(run: Any, given: Any) -> int:
+    from app.tuning.sweep import LOCAL, search
+
     say(f"sweep: {run.folder}")
     with run.locked():
-        sweep.search(run, 0 if given.chief else given.jobs, given.chief or sweep.LOCAL)
+        search(run, 0 if given.chief else given.jobs, given.chief or LOCAL)
     return _finish(run)
 
 
@@ -152,14 +151,13 @@ def _work(given: Any, rest: list[str], verbosity: int) -> int:
     cores = os.environ.get("EPOCHAL_CORES")  # set for workers that a sweep on this machine starts
     if cores:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+    run = folder.find(given.sweep)
     load_tensorflow(verbosity)
-    from app.tuning import sweep
     from app.tuning.worker import end_with_parent, work
 
     if cores:
         end_with_parent()
-    run = sweep.find(given.sweep)
-    work(run.folder, *sweep.read(run), given.worker)
+    work(run.folder, *folder.read(run), given.worker)
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from app import storage
 
-ROOT = Path("sweeps")
 _FILE = "trial.json"
 
 

@@ -2,47 +2,28 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from app import storage
-from app.arguments import read_config_file
 from app.config import Config
-from app.errors import StorageError, TrainingFailed, UsageError
-from app.runs import Run, claim, dump
+from app.errors import TrainingFailed
+from app.runs import Run, dump
 from app.signals import STOP
 from app.training.train import say, train_at
 from app.tuning import oracles
 from app.tuning.chief import Chief, serve
+from app.tuning.folder import read
 from app.tuning.jobs import Jobs
 from app.tuning.plan import Plan
-from app.tuning.records import ROOT, Records
+from app.tuning.records import Records
 from app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
 from app.tuning.selection import winner
 from app.tuning.space import changed
 
-PLAN = "sweep.json"
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
 LOCAL = "127.0.0.1:0"
-
-
-def begin(plan: Plan, base: Config, name: str) -> Run:
-    """A new sweep's folder."""
-    run = claim(name, ROOT)
-    run.write_json(PLAN, plan.to_dict())
-    run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
-    return run
-
-
-def read(run: Run) -> tuple[Plan, Config]:
-    """What a sweep's folder says it is."""
-    try:
-        plan = Plan.from_dict(run.read_json(PLAN))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"{run.folder / PLAN} is damaged; start a new sweep") from error
-    return plan, read_config_file(run.folder / "config.yaml")
 
 
 def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
@@ -120,18 +101,3 @@ def retrained(config: Config, epochs: list[int]) -> Config:
         data=replace(config.data, split="all", validation=None),
         stopping=replace(config.stopping, after=after if after < config.epochs else None, patience=None),
     )
-
-
-def find(where: str | None) -> Run:
-    """An existing sweep by its folder or its name under sweeps/; None is the newest.
-
-    Raises:
-        UsageError: naming the sweeps that exist.
-    """
-    known = sorted(ROOT.glob(f"*/{PLAN}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    places = [Path(where), ROOT / where] if where else [path.parent for path in known[:1]]
-    for place in places:
-        if (place / PLAN).is_file() and (place / "config.yaml").is_file():
-            return Run(place)
-    listed = ", ".join(path.parent.name for path in known[:5]) or "none yet"
-    raise UsageError(f"{where or ROOT}: no sweep there (its folder holds {PLAN}); newest in {ROOT}/: {listed}")

@@ -1,0 +1,44 @@
+"""A sweep's folder: made, found, read. No TensorFlow here."""
+
+from pathlib import Path
+
+from app.arguments import read_config_file
+from app.config import Config
+from app.errors import StorageError, UsageError
+from app.runs import Run, claim
+from app.tuning.plan import Plan
+
+ROOT = Path("sweeps")
+_PLAN = "sweep.json"
+
+
+def begin(plan: Plan, base: Config, name: str) -> Run:
+    """A new sweep's folder."""
+    run = claim(name, ROOT)
+    run.write_json(_PLAN, plan.to_dict())
+    run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
+    return run
+
+
+def read(run: Run) -> tuple[Plan, Config]:
+    """What a sweep's folder says it is."""
+    try:
+        plan = Plan.from_dict(run.read_json(_PLAN))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"{run.folder / _PLAN} is damaged; start a new sweep") from error
+    return plan, read_config_file(run.folder / "config.yaml")
+
+
+def find(where: str | None) -> Run:
+    """An existing sweep by its folder or its name under sweeps/; None is the newest.
+
+    Raises:
+        UsageError: naming the sweeps that exist.
+    """
+    known = sorted(ROOT.glob(f"*/{_PLAN}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    places = [Path(where), ROOT / where] if where else [path.parent for path in known[:1]]
+    for place in places:
+        if (place / _PLAN).is_file() and (place / "config.yaml").is_file():
+            return Run(place)
+    listed = ", ".join(path.parent.name for path in known[:5]) or "none yet"
+    raise UsageError(f"{where or ROOT}: no sweep there (its folder holds {_PLAN}); newest in {ROOT}/: {listed}")
