@@ -295,8 +295,8 @@ def test_result_and_words_agree_with_the_files(twenty: Path) -> None:
         f"Its validation accuracy is {mean:.2f} ± {spread:.2f} % (mean and sample standard deviation of 5 splits).",
         "it is right on 95.00 % of 360 test images (95 % interval 92.0 % to 96.9 %).",
         f"validation minus test accuracy, is {mean - 95:+.2f} points: more than chance explains",
-        "Of 20 planned trials, 14 completed, 4 dropped after some of the splits, 2 failed; training took 20 min 34 s in "
-        "all.",
+        "Of 20 planned trials, 14 completed, 4 dropped after some of the splits, 2 failed; training took 20 min 34 s "
+        "in all.",
     ):
         assert expected in words
 
