@@ -194,8 +194,8 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str], 
     if len(classes) <= NUMBERED:
         _number_cells(axes, evaluation.confusion, shares)
     zoom = max(1.0, _matrix_side(len(classes)) / 9)
-    images = f"{evaluation.count:,} {split} images".replace("  ", " ")
-    axes.set_title(f"Confusion matrix of {images}", pad=9, fontsize=11.5 * zoom)
+    images = f"{split} images" if split else "images"
+    axes.set_title(f"Confusion matrix of {evaluation.count:,} {images}", pad=9, fontsize=11.5 * zoom)
     axes.set_xlabel("predicted", fontsize=9.5 * zoom)
     axes.set_ylabel("true", fontsize=9.5 * zoom)
 
