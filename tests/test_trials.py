@@ -132,13 +132,17 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         training.train_at(Run(tmp_path / "file/trial"), CONFIG, test=False)
 
 
-def test_resumed_by_hand_it_stays_without_test(unfinished: Run, trial: Run, capsys) -> None:
-    assert command.run(["--resume", str(unfinished.folder)], 0) == 0
-    shown = capsys.readouterr().out
-    assert outcome(unfinished.folder) == outcome(trial.folder)
-    accuracy = trial.read_json("result.json")["validation_accuracy"]
+def test_its_summary_is_of_validation(trial: Run, capsys) -> None:
+    assert command.run(["--resume", str(trial.folder)], 0) == 0
+    shown, accuracy = capsys.readouterr().out, trial.read_json("result.json")["validation_accuracy"]
     assert shown.startswith(f"validation accuracy {accuracy:.4f} (95 % interval ")
     assert ", 479 images), validation loss " in shown
+
+
+@pytest.mark.slow
+def test_resumed_by_hand_it_stays_without_test(unfinished: Run, trial: Run) -> None:
+    assert command.run(["--resume", str(unfinished.folder)], 0) == 0
+    assert outcome(unfinished.folder) == outcome(trial.folder)
 
 
 @pytest.mark.slow
