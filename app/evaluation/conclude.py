@@ -15,7 +15,7 @@ from app.evaluation.plots import confusion_png, curves_png
 from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
 from app.evaluation.sections import sections_of
-from app.runs import Run, dump, judged_on
+from app.runs import Run, dump
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +38,33 @@ def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarra
 def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True) -> dict[str, Any]:
     """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
 
-    Without `test` the test split is left alone, and what pictures and report show is of validation.
+    Without `test` the test split is left alone, and there are no pages, which would show its figures.
     """
     size = dataset.preprocessing.image_size
     splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
     evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
     result = _result(model, training, evaluations)
-    shown = judged_on(result)
+    if test:
+        _write_pages(run, dataset, training, evaluations["test"], result)
+    run.write_json("result.json", result)
+    return result
+
+
+def _write_pages(run: Run, dataset: Dataset, training: Training, test: Evaluation, result: dict[str, Any]) -> None:
     curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
-    confusion_png(run.folder / "confusion.png", evaluations[shown], dataset.preprocessing.classes, shown)
+    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
     report = Report(
         title=f"{run.folder.name}",
         classes=dataset.preprocessing.classes,
-        split=shown,
-        evaluation=evaluations[shown],
+        evaluation=test,
         history=training.rows,
         result=result,
-        hardest=hardest(evaluations[shown], _images_of(splits[shown])),
+        hardest=hardest(test, _images_of(dataset.test)),
         sections=sections_of(run.folder),
         configuration=dump(training.config.to_dict()),
         environment=run.read_json("environment.json"),
     )
     write_report(run.folder / "report.html", report)
-    run.write_json("result.json", result)
-    return result
 
 
 def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> dict[str, Any]:

@@ -70,24 +70,23 @@ def curves_svg(history: Sequence[Row], best_epoch: int | None = None) -> list[st
     return [svg((4.8, 3.0), partial(_draw_panel, panel=panel, **context), panel.title) for panel in _drawable(history)]
 
 
-def confusion_png(path: Path, evaluation: Evaluation, classes: Sequence[str], split: str = "") -> None:
+def confusion_png(path: Path, evaluation: Evaluation, classes: Sequence[str]) -> None:
     """Writes the confusion matrix as a PNG: true classes down, predicted ones across, counts in the cells.
 
-    `split` is what its title calls the images: test or validation.
     Colour is the share of the true class on a power scale: rare mistakes stay visible beside the diagonal.
     Raises ValueError unless `classes` has one name a class.
     """
     check_classes(evaluation, classes)
     with style():
         figure = new_figure(*_matrix_size(classes))
-        _draw_confusion(figure.add_subplot(), evaluation, classes, split)
+        _draw_confusion(figure.add_subplot(), evaluation, classes)
         storage.write_bytes(Path(path), png(figure))
 
 
-def confusion_svg(evaluation: Evaluation, classes: Sequence[str], split: str = "") -> str:
+def confusion_svg(evaluation: Evaluation, classes: Sequence[str]) -> str:
     """The confusion matrix as an SVG element."""
     check_classes(evaluation, classes)
-    draw = partial(_draw_confusion, evaluation=evaluation, classes=classes, split=split)
+    draw = partial(_draw_confusion, evaluation=evaluation, classes=classes)
     return svg(_matrix_size(classes), draw, "Confusion matrix")
 
 
@@ -178,7 +177,7 @@ def _upright(classes: Sequence[str]) -> bool:
     return EM * (1 + max(map(len, _short(classes)))) > _matrix_side(len(classes)) / len(classes)
 
 
-def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str], split: str) -> None:
+def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) -> None:
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
     from matplotlib.ticker import PercentFormatter
 
@@ -194,8 +193,7 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str], 
     if len(classes) <= NUMBERED:
         _number_cells(axes, evaluation.confusion, shares)
     zoom = max(1.0, _matrix_side(len(classes)) / 9)
-    images = f"{evaluation.count:,} {split} images".replace("  ", " ")
-    axes.set_title(f"Confusion matrix of {images}", pad=9, fontsize=11.5 * zoom)
+    axes.set_title(f"Confusion matrix of {evaluation.count:,} images", pad=9, fontsize=11.5 * zoom)
     axes.set_xlabel("predicted", fontsize=9.5 * zoom)
     axes.set_ylabel("true", fontsize=9.5 * zoom)
 

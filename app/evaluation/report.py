@@ -47,8 +47,6 @@ class Report:
     title: str
     classes: Sequence[str]
     evaluation: Evaluation
-    split: str = "test"
-    """What was evaluated: test or validation."""
     history: Sequence[plots.Row] = ()
     """One row an epoch, as `plots.curves_png` takes it."""
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -100,8 +98,7 @@ def report_html(report: Report) -> str:
     body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         tiles=_tiles(report),
         curves="".join(f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, result.get("best_epoch"))),
-        split=escaped(report.split),
-        matrix=plots.confusion_svg(report.evaluation, report.classes, report.split),
+        matrix=plots.confusion_svg(report.evaluation, report.classes),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
         mistakes=_mistakes(report),
         classes=_class_rows(report),
@@ -118,11 +115,11 @@ def _tiles(report: Report) -> str:
     low, high = evaluation.interval
     shown = [
         (
-            f"{report.split.capitalize()} accuracy",
+            "Test accuracy",
             percent(evaluation.accuracy, 2),
             f"95 % interval {percent(low)} to {percent(high)}",
         ),
-        (f"{report.split.capitalize()} loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
+        ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
     ]
     if evaluation.top5_accuracy is not None:
         shown.append(("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five"))
@@ -164,7 +161,7 @@ def _card(hard: HardImage, report: Report) -> str:
     verdict, mark = ("right", "✓") if hard.label == hard.prediction else ("wrong", "✗")
     return (
         f'<figure class="{verdict}" title="image {hard.index}: {true}, predicted {predicted}">'
-        f'<img src="{_data_uri(hard.image)}" alt="{escaped(report.split)} image {hard.index}: {true}">'
+        f'<img src="{_data_uri(hard.image)}" alt="test image {hard.index}: {true}">'
         f"<figcaption><b>{true}</b><span>{mark} {predicted}</span>"
         f"<small>{percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
     )
@@ -190,7 +187,7 @@ def _checked(image: np.ndarray) -> np.ndarray:
 
 def _details(report: Report) -> str:
     """Everything else that is known about the run, folded away."""
-    rest = {**report.result, **report.evaluation.figures(f"{report.split}_")}
+    rest = {**report.result, **report.evaluation.figures("test_")}
     parts = [("Result", pairs(rest)), ("Configuration", report.configuration)]
     return folded([*parts, ("Environment", pairs(report.environment))])
 

@@ -41,9 +41,9 @@ class Data:
         cache_gib: splits whose images take at most this much memory (GiB) are kept there as uint8, larger ones stream
         validation: share of the training images that is held out where the data set has no validation split (null: 0.1,
             of a single split 0.2)
-        split: another split of training and validation images: kfold:5/2 (the second of five folds validates),
-            repeated:3x5/7, bootstrap:5/2 (validation: the images not drawn) or all (those that validate are trained
-            on, too, and the weights kept are the last epoch's) (null: as validation says)
+        split: what validates instead: kfold:5/2 (the second of five folds), repeated:3x5/7 (the seventh of 3 times 5),
+            bootstrap:5/2 (what the second of five resamples left out) or all (every image is trained on, also those
+            that validate, and the last epoch's weights are kept) (null: see validation)
         part: share of what is left for training that is trained on, the same of every class (null: all)
         skip_bad: train without unreadable images (they are recorded in the run) instead of stopping
         order: of the training images: shuffled (anew every epoch), once (shuffled, then every epoch alike), replacement
