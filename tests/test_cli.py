@@ -100,6 +100,8 @@ MISTAKES = {
     "nothing to replay": (["replay-nan", "nothing"], "no run there"),
     "no image": (["predict", "nothing"], "IMAGE"),
     "no search file": (["tune", "--search", "absent.yaml"], "absent.yaml: No such file or directory; give a YAML file"),
+    "no such search": (["tune", "--search", "rates"], "--search rates: unknown"),
+    "too many folds to sweep": (["tune", "--splits", "kfold:200"], "at least 200 are needed for 200 folds"),
     "no algorithm": (["tune", "--algorithm", "genetic"], "invalid choice: 'genetic'"),
     "no trials": (["tune", "--trials", "0"], "expected a number from 1, got 0"),
     "splits of one": (["tune", "--splits", "kfold:1"], "splits: expected holdout, kfold:5, repeated:3x5"),

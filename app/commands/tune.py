@@ -10,7 +10,7 @@ from app.arguments import read_yaml, recipe_path, split_arguments
 from app.commands.common import Parser, load_tensorflow, say
 from app.config import Config
 from app.data.ready import check_data
-from app.errors import UsageError
+from app.errors import UsageError, suggestion
 from app.settings.splits import Splits
 from app.tuning import folder
 from app.tuning.plan import ALGORITHMS, SELECTS, Plan
@@ -25,7 +25,8 @@ Searches what a configuration leaves open: every trial is an ordinary run, score
   epochal tune --resume                                    go on with the newest sweep
 
 Every option of `epochal train` that makes a configuration, and:
-  --search FILE      ranges by configuration key (without: those shipped with the recipe)
+  --search FILE      ranges by configuration key, or the name of a shipped search: learning-rates, sgd-against-adam
+                     (both for --algorithm grid), ... (without: the one shipped with the recipe)
                        learning_rate: {log: [1e-4, 1]}        optim.weight_decay: {linear: [0, 0.01]}
                        batch_size: {choice: [32, 64]}         epochs: {int: [2, 10]}
                        optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
@@ -43,6 +44,7 @@ The folder sweeps/NAME holds trials/, winner/ (trained again on all training ima
 leaderboard.csv, report.html, result.json and tensorboard/.
 """
 _DEFAULT = "digits"  # the recipe that is searched when nothing is given
+_GENERAL = "any"
 
 
 def run(words: list[str], verbosity: int) -> int:
@@ -61,13 +63,16 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
+    from app.tuning.sweep import check_splits
+
+    check_splits(plan, config)
     run = folder.begin(plan, config, config.name or runs.default_name(config))
     return _search(run, given)
 
 
 def options(parser: ArgumentParser) -> ArgumentParser:
     """Adds what may stand between the options of `epochal train`."""
-    parser.add_argument("--search", type=Path)
+    parser.add_argument("--search")
     parser.add_argument("--trials", type=_number)
     parser.add_argument("--algorithm", choices=ALGORITHMS)
     parser.add_argument("--splits")
@@ -88,7 +93,7 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
     """
     _, rest = parser.parse_known_args(words)
     asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
-    path = asked.search or _shipped(rest)
+    path = _search_file(asked.search, rest)
     space = read_space(read_yaml(path), str(path), config)
     splits = Splits.of(asked.splits or "holdout")
     trials, most = asked.trials or 20, points(space)
@@ -107,16 +112,19 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
     return plan, config
 
 
-def _shipped(rest: list[str]) -> Path:
-    """The search that belongs to the recipe, or the general one."""
-    name = _DEFAULT
-    if rest:
-        recipes = [after for word, after in zip(rest, [*rest[1:], ""], strict=True) if word == "--recipe"]
-        recipes += [word.partition("=")[2] for word in rest if word.startswith("--recipe=")]
-        name = recipes[0] if recipes else "any"
-    searches = recipe_path(_DEFAULT).parent / "searches"
-    path = searches / f"{name}.yaml"
-    return path if path.exists() else searches / "any.yaml"
+def _search_file(asked: str | None, rest: list[str]) -> Path:
+    """The file that was asked for, by path or by the name of a shipped one; else the recipe's, or the general one."""
+    shipped = {path.stem: path for path in (recipe_path(_DEFAULT).parent / "searches").glob("*.yaml")}
+    if asked is not None:
+        if asked.endswith(".yaml") or "/" in asked:
+            return Path(asked)
+        if asked not in shipped:
+            known = sorted(shipped)
+            raise UsageError(f"--search {asked}: unknown{suggestion(asked, known)}; there are: {', '.join(known)}")
+        return shipped[asked]
+    words = [part for word in rest for part in word.split("=", 1)] if rest else ["--recipe", _DEFAULT]
+    recipe = words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else _GENERAL
+    return shipped.get(recipe, shipped[_GENERAL])
 
 
 def _resume(given: Any, rest: list[str], verbosity: int) -> int:
@@ -126,7 +134,8 @@ def _resume(given: Any, rest: list[str], verbosity: int) -> int:
     run = folder.find(given.resume or None)
     if given.search:
         plan, config = folder.read(run)
-        other = read_space(read_yaml(given.search), str(given.search), config)
+        path = _search_file(given.search, [])
+        other = read_space(read_yaml(path), str(path), config)
         plan.check_same(other, str(run.folder))
     if run.finished:
         say(f"{run.folder} has already finished; nothing to do")

@@ -7,8 +7,10 @@ from typing import Any
 
 from app import storage
 from app.config import Config
+from app.data.load import load
 from app.errors import TrainingFailed
 from app.runs import Run, dump
+from app.settings.splits import Fold, Splits
 from app.signals import STOP
 from app.training.train import say, train_at
 from app.tuning import oracles
@@ -24,6 +26,13 @@ from app.tuning.space import changed
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
 LOCAL = "127.0.0.1:0"
+
+
+def check_splits(plan: Plan, base: Config) -> None:
+    """Raises UsageError, before anything is written, where the data cannot be had or not be split so often."""
+    splits = Splits.of(plan.splits)
+    name = None if splits.kind == "holdout" else str(Fold(splits, 1))
+    load(replace(base, data=replace(base.data, split=name)))
 
 
 def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from app import storage
 from app.config import Config
 from app.errors import EpochalError, RunInUse
 from app.runs import Run
-from app.settings.splits import Splits
+from app.settings.splits import Fold, Splits
 from app.training.train import train_at
 from app.tuning.plan import Plan
 from app.tuning.records import Records
@@ -54,7 +54,7 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
     splits, results = Splits.of(plan.splits), []
     best = None
     for number in range(1, splits.count + 1):
-        name = None if splits.kind == "holdout" else f"{plan.splits}/{number}"
+        name = None if splits.kind == "holdout" else str(Fold(splits, number))
         one = replace(
             config,
             name=None,

@@ -1,0 +1,108 @@
+"""What a sweep costs beside its trainings.
+
+    python benchmarks/tuning.py FOLDER [--trials 12] [--many 50]
+
+Trials are LeNet-5 on the embedded digits, three epochs. Prints, for an otherwise idle machine:
+
+- the time of a sweep's trials (`--jobs 1`, from the first one's start to the last one's end) over that of the same
+  trainings in one process, and the trials per minute of `--jobs 2`, a core each, over those of `--jobs 1`;
+- how long a trial takes from being asked for to its first training step, in a warm process: median and 95th percentile;
+- the memory of one process after `many` trials over that after the tenth.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MODEL = ("--model", "lenet5", "--epochs", "3")
+
+
+def swept(folder: Path, name: str, trials: int, jobs: int) -> float:
+    """Seconds from the start of the workers' first trial to the end of the last one."""
+    options = [*MODEL, "--name", name, "--trials", str(trials), "--jobs", str(jobs), "--search", "any"]
+    command = [sys.executable, "-m", "app", "tune", *options]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    place = folder / "sweeps" / name / "trials"
+    began = min(path.stat().st_mtime for path in place.glob("*/split-1/environment.json"))
+    return max(path.stat().st_mtime for path in place.glob("*/trial.json")) - began
+
+
+def alone(folder: Path, sweep: Path) -> dict[str, Any]:
+    """The same trainings one after the other in a process of their own, which is this program's child."""
+    command = [sys.executable, __file__, str(folder), "--again", str(sweep)]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+
+
+def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
+    """Trains what a sweep trained, in this process; `many` trainings in all, if that is more."""
+    from app.quiet import import_tensorflow
+
+    import_tensorflow(verbose=False)
+    import gc
+
+    import keras
+
+    from app.runs import Run
+    from app.training import train
+    from app.tuning.folder import read
+    from app.tuning.records import Records
+    from app.tuning.space import changed
+
+    starts, fit = [], train.fit
+    _, base = read(Run(sweep))
+    values = [record["values"] for record in Records(sweep).all().values() if record]
+
+    def watched(setup: Any, watching: list[Any], *rest: Any) -> None:
+        first = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: starts.append(time.monotonic() - asked) if batch == 0 else None
+        )
+        fit(setup, [*watching, first], *rest)
+
+    train.fit = watched
+    seconds, sizes, first_steps = 0.0, [], []
+    for number in range(max(many, len(values))):
+        asked = time.monotonic()
+        starts.clear()
+        train.train_at(Run(folder / "alone" / str(number)), changed(base, values[number % len(values)]), test=False)
+        first_steps.append(starts[0])
+        keras.backend.clear_session()
+        gc.collect()
+        seconds += (time.monotonic() - asked) * (number < len(values))
+        sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+    return {"seconds": seconds, "starts": first_steps[1:], "sizes": sizes}
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--many", type=int, default=50)
+    parser.add_argument("--again", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.again:
+        print(json.dumps(again(asked.folder, asked.again, asked.many)))
+        return
+    folder = asked.folder.resolve()
+    folder.mkdir(parents=True)
+    one = swept(folder, "one", asked.trials, 1)
+    found = alone(folder, folder / "sweeps/one")
+    two = swept(folder, "two", asked.trials, 2)
+    starts, sizes = sorted(found["starts"]), found["sizes"]
+    print(
+        f"sweep / the same trainings in one process: {one / found['seconds']:.3f} ({one:.1f} s, {asked.trials} trials)"
+    )
+    print(f"trials per minute, two jobs / one: {one / two:.2f}")
+    late = starts[int(0.95 * (len(starts) - 1))]
+    print(f"a trial's first step after: {statistics.median(starts):.2f} s (95th percentile {late:.2f} s)")
+    print(f"memory after {len(sizes)} trials / after 10: {sizes[-1] / sizes[9]:.3f} ({sizes[-1] / 2**20:.0f} MiB)")
+
+
+if __name__ == "__main__":
+    main()
