@@ -33,9 +33,9 @@ def swept(folder: Path, name: str, trials: int, jobs: int) -> float:
     return max(path.stat().st_mtime for path in place.glob("*/trial.json")) - began
 
 
-def alone(folder: Path, sweep: Path) -> dict[str, Any]:
+def alone(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     """The same trainings one after the other in a process of their own, which is this program's child."""
-    command = [sys.executable, __file__, str(folder), "--again", str(sweep)]
+    command = [sys.executable, __file__, str(folder), "--again", str(sweep), "--many", str(many)]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
 
 
@@ -92,7 +92,7 @@ def main() -> None:
     folder = asked.folder.resolve()
     folder.mkdir(parents=True)
     one = swept(folder, "one", asked.trials, 1)
-    found = alone(folder, folder / "sweeps/one")
+    found = alone(folder, folder / "sweeps/one", asked.many)
     two = swept(folder, "two", asked.trials, 2)
     starts, sizes = sorted(found["starts"]), found["sizes"]
     print(
