@@ -6,9 +6,10 @@ heard of for a while has lost its trial, which is handed to the next one, and th
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from app.errors import UsageError
+from app.errors import EpochalError, UsageError
 from app.tuning import oracles
 from app.tuning.plan import Plan
 from app.tuning.records import Records
@@ -24,6 +25,7 @@ from app.tuning.trial import read_report
 
 LEASE = 60.0  # seconds without a word after which a worker has lost its trial
 _FAILURES = 3  # trials in a row that end the search
+_LOSSES = 3  # workers that one trial may cost
 
 
 class Chief(OracleServicer):
@@ -41,12 +43,14 @@ class Chief(OracleServicer):
         self.plan, self.records, self.tell = plan, records, tell
         self.exhausted = False  # no further trial will be made
         self.reason: str | None = None  # why, if it is not that all are done
+        self.error: Exception | None = None  # that kept it from answering, such as a full disk
         self._lock = threading.Lock()
         self._heard: dict[str, float] = {}
+        self._losses: Counter[str] = Counter()
 
     def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 names of the protocol
         """Hands out a trial."""
-        with self._lock:
+        with self._answering():
             self._heard[request.tuner_id] = time.monotonic()
             trial = self._next(request.tuner_id)
             self.exhausted |= trial.status == TrialStatus.STOPPED
@@ -54,8 +58,9 @@ class Chief(OracleServicer):
 
     def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Takes a trial's end: what it found lies in its folder."""
-        with self._lock:
-            self._end(request.trial.trial_id)
+        with self._answering():
+            name = request.trial.trial_id
+            self._end(name, read_report(self.records.place(name)) or _failed("its worker left no report"))
             return protos.get_service().EndTrialResponse()
 
     def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -66,19 +71,24 @@ class Chief(OracleServicer):
                     self._heard[worker] = time.monotonic()
             return super().GetTrial(request, context)
 
-    def lose(self, worker: str) -> None:
-        """Takes the trial of a worker that is gone back, to be handed out again."""
-        with self._lock:
+    def lose(self, worker: str, cause: str) -> None:
+        """Takes the trial of a worker that is gone back, to be handed out again, unless it was the end of too many."""
+        with self._answering():
             trial = self.oracle.ongoing_trials.get(worker)
-            if trial is not None:
+            if trial is None:
+                return
+            self._losses[trial.trial_id] += 1
+            if self._losses[trial.trial_id] < _LOSSES:
                 oracles.hand_back(self.oracle, trial.trial_id)
+            else:
+                self._end(trial.trial_id, _failed(f"{_LOSSES} workers ended in it, the last one {cause}"))
 
     def lose_silent(self) -> None:
         """Takes back the trials of all workers that were not heard of for too long."""
         now = time.monotonic()
         for worker in list(self.oracle.ongoing_trials):
             if now - self._heard.get(worker, now) > LEASE:
-                self.lose(worker)
+                self.lose(worker, "without a word")
 
     @property
     def done(self) -> bool:
@@ -95,12 +105,18 @@ class Chief(OracleServicer):
             self.records.created(oracles.asked(trial, self.plan))
         return trial
 
-    def _end(self, name: str) -> None:
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except EpochalError as error:
+                self.error = error
+                raise
+
+    def _end(self, name: str, report: dict[str, Any]) -> None:
         if name not in [trial.trial_id for trial in self.oracle.ongoing_trials.values()]:
             return  # a worker that was thought dead, and another one that took over, both came to the end
-        report = read_report(self.records.place(name))
-        if report is None:
-            report = {"status": "failed", "score": None, "scores": [], "message": "its worker left no report"}
         self.records.ended(name, report)
         oracles.end(self.oracle, name, report["score"])
         self._check_failures(name, report)
@@ -111,6 +127,10 @@ class Chief(OracleServicer):
         if len(last) == _FAILURES and all(self.oracle.trials[one].status == TrialStatus.FAILED for one in last):
             self.reason = f"{_FAILURES} trials in a row failed, the last one with: {report['message']}"
             self.exhausted = True
+
+
+def _failed(message: str) -> dict[str, Any]:
+    return {"status": "failed", "score": None, "scores": [], "message": message}
 
 
 def serve(chief: Chief, address: str) -> tuple[Any, str]:

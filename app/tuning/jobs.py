@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.errors import TrainingFailed
+from app.errors import StorageError, TrainingFailed
 from app.tuning.chief import Chief
 
 _DEATHS = 3  # of workers, without a trial ending in between, that end the sweep
@@ -30,6 +30,7 @@ class Jobs:
         """Starts what does not run; takes the trials of dead workers back.
 
         Raises:
+            StorageError: when a worker could not write.
             TrainingFailed: naming the log, when workers die again and again.
         """
         for number, environment in enumerate(self._shares, 1):
@@ -40,8 +41,7 @@ class Jobs:
             if process is not None and process.returncode == 0:
                 continue  # there was nothing left to do
             if process is not None:
-                self.chief.lose(name)
-                self._count_death(name, process.returncode)
+                self._check(name, process.returncode)
             self._processes[name] = self._started(name, environment)
 
     def end(self) -> None:
@@ -73,12 +73,21 @@ class Jobs:
                 start_new_session=True,
             )
 
-    def _count_death(self, name: str, code: int) -> None:
+    def _check(self, name: str, code: int) -> None:
+        """Deals with the death of a worker."""
+        log = self.folder / f"{name}.log"
+        if code == StorageError.exit_code:
+            raise StorageError(f"{_last_line(log)} (see {log}), then go on with: epochal tune --resume {self.folder}")
+        self.chief.lose(name, f"with exit code {code}")
         ended = len(self.chief.oracle.end_order)
-        self._deaths = self._deaths + 1 if ended == self._ended else 1
-        self._ended = ended
+        self._deaths, self._ended = (self._deaths + 1 if ended == self._ended else 1), ended
         if self._deaths >= _DEATHS:
-            raise TrainingFailed(f"workers died {_DEATHS} times (exit code {code}); see {self.folder / name}.log")
+            raise TrainingFailed(f"workers died {_DEATHS} times (exit code {code}): {_last_line(log)}; see {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "no word")
 
 
 def shares(count: int) -> list[dict[str, str]]:

@@ -74,6 +74,8 @@ def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
             while not chief.done and not asked():
                 workers.keep_up()
                 chief.lose_silent()
+                if chief.error:
+                    raise chief.error
                 time.sleep(_LOOK)
             if not asked():
                 workers.wait()

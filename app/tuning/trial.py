@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from app import storage
 from app.config import Config
-from app.errors import EpochalError, RunInUse
+from app.errors import EpochalError, RunInUse, StorageError
 from app.runs import Run
 from app.settings.splits import Fold, Splits
 from app.training.train import train_at
@@ -36,12 +36,15 @@ def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> 
         asked: `trial` (its number), `values`, and for Hyperband `until` (epochs) and `goes_on_from` (a trial or None).
 
     Raises:
+        StorageError: when something cannot be written.
         KeyboardInterrupt: when this process was asked to stop; the trial's runs are saved.
     """
     began, records = time.monotonic(), Records(folder)
     place = records.place(asked["trial"])
     try:
         report = _scored(records, plan, changed(base, asked["values"]), asked)
+    except StorageError:  # the disk's fault, not the trial's
+        raise
     except (EpochalError, tf.errors.OpError, MemoryError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())[:500]
         message, seconds = f"{type(error).__name__}: {text}", round(time.monotonic() - began, 2)
