@@ -47,7 +47,8 @@ def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> 
         raise
     except (EpochalError, tf.errors.OpError, MemoryError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())[:500]
-        message, seconds = f"{type(error).__name__}: {text}", round(time.monotonic() - began, 2)
+        message = text if isinstance(error, EpochalError) else f"{type(error).__name__}: {text}"
+        seconds = round(time.monotonic() - began, 2)
         report = {"status": "failed", "score": None, "scores": [], "message": message, "seconds": seconds}
     place.mkdir(parents=True, exist_ok=True)
     storage.write_json(place / REPORT, report)
