@@ -114,10 +114,10 @@ def test_seed_0_is_a_seed(tmp_path: Path) -> None:
 
 
 def test_neighbouring_seeds_propose_other_trials() -> None:
-    found = []
+    found, space = [], plan_of("random").space
     for seed in range(3):
-        oracle = oracles.make_oracle(Plan(space=plan_of("random").space, trials=20, seed=seed), 9)
-        found += [oracles.values_of(oracle.create_trial(str(i)), plan_of("random").space) for i in range(20)]
+        oracle = oracles.make_oracle(Plan(space=space, trials=20, seed=seed), 9)
+        found += [oracles.values_of(oracle.create_trial(str(i)), space) for i in range(20)]
     assert len({one["learning_rate"] for one in found}) == 60
 
 
