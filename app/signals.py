@@ -3,10 +3,13 @@
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_LOOK = 0.5  # seconds between looks at the parent
 _SAVING = {
     signal.SIGINT: "stopping after this step and saving ... (press Ctrl-C again to quit now)",
     signal.SIGTERM: "SIGTERM: stopping after this step and saving ...",
@@ -43,6 +46,17 @@ class Stop:
         if not self._deferred:
             raise KeyboardInterrupt
         print(f"\n{_SAVING[signal.Signals(number)]}", file=sys.stderr, flush=True)
+
+
+def end_with(parent: int) -> None:
+    """Asks this process to end, as SIGTERM does, when the one that started it is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 STOP = Stop()

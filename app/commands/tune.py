@@ -12,6 +12,7 @@ from app.config import Config
 from app.data.ready import check_data
 from app.errors import UsageError, suggestion
 from app.settings.splits import Splits
+from app.signals import end_with
 from app.tuning import folder
 from app.tuning.plan import ALGORITHMS, SELECTS, Plan
 from app.tuning.space import points, read_space
@@ -157,15 +158,13 @@ def _search(run: Any, given: Any) -> int:
 def _work(given: Any, rest: list[str], verbosity: int) -> int:
     if rest:
         raise UsageError(f"--worker takes its work from the chief; drop {' '.join(rest)}")
-    cores = os.environ.get("EPOCHAL_CORES")  # set for workers that a sweep on this machine starts
-    if cores:
+    if cores := os.environ.get("EPOCHAL_CORES"):  # as a sweep starts its workers on this machine
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+        end_with(int(os.environ["EPOCHAL_PARENT"]))
     run = folder.find(given.sweep)
     load_tensorflow(verbosity)
-    from app.tuning.worker import end_with_parent, work
+    from app.tuning.worker import work
 
-    if cores:
-        end_with_parent()
     work(run.folder, *folder.read(run), given.worker)
     return 0
 

@@ -97,7 +97,7 @@ def shares(count: int) -> list[dict[str, str]]:
     found = []
     for i in range(count):
         own = cores[i::count] or [cores[i % len(cores)]]
-        share = {"EPOCHAL_CORES": ",".join(map(str, own))}
+        share = {"EPOCHAL_CORES": ",".join(map(str, own)), "EPOCHAL_PARENT": str(os.getpid())}
         if len(graphics) >= count > 1:
             share["CUDA_VISIBLE_DEVICES"] = ",".join(graphics[i::count])
         found.append(share)

@@ -56,18 +56,6 @@ def work(folder: Path, plan: Plan, base: Config, address: str) -> None:
         raise TrainingFailed(f"the chief at {address} does not answer any more; what was trained is saved") from None
 
 
-def end_with_parent() -> None:
-    """Asks this process to save and end when the one that started it is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_IDLE)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _connected(address: str) -> Any:
     host, _, port = address.rpartition(":")
     try:
