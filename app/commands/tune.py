@@ -172,9 +172,12 @@ def _work(given: Any, rest: list[str], verbosity: int) -> int:
 def _finish(run: Any) -> int:
     """The summary: figures on stdout, what to do next on stderr."""
     result = run.read_json("result.json")
+    spread = f" ± {result['spread']:.4f}" if result["spread"] is not None else ""
+    optimism = f", validation minus test {result['optimism']:+.4f}" if result["optimism"] is not None else ""
     print(
-        f"winner: trial {result['winner']}, validation {result['validation_score']:.4f}, test accuracy "
-        f"{result['test_accuracy']:.4f}; the search was {result['optimism']:+.4f} too optimistic"
+        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test accuracy "
+        f"{result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "
+        f"{result['test_accuracy_high']:.4f}, {result['test_count']:,} images){optimism}"
     )
     say(f"""
 everything lies in {run.folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
