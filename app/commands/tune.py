@@ -175,8 +175,8 @@ def _finish(run: Any) -> int:
     spread = f" ± {result['spread']:.4f}" if result["spread"] is not None else ""
     optimism = f", validation minus test {result['optimism']:+.4f}" if result["optimism"] is not None else ""
     print(
-        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test accuracy "
-        f"{result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "
+        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test "
+        f"accuracy {result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "
         f"{result['test_accuracy_high']:.4f}, {result['test_count']:,} images){optimism}"
     )
     say(f"""
