@@ -3,6 +3,7 @@
 import shutil
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from app.data.pipeline import evaluation_batches
 from app.doctor.finding import Finding, error, ok, warning
 from app.runs import ROOT
 from app.training.setup import Setup
-from app.training.trial import undone
+from app.training.trial import step_seconds, undone
 from app.units import size
 from models.complexity import model_cost
 from models.cost_rules import itemsize
 
-_TIMED = 8  # steps after two that trace and warm up
+_TIMED = 9  # steps
 _SECONDS = 8.0  # or so long
 _CHECKPOINTS = 4  # two kept, the best weights, and one that is being written
 _REST = 2**25  # bytes of histograms, plots and tables, about
@@ -27,7 +28,8 @@ _MEMINFO = Path("/proc/meminfo")
 def duration(setup: Setup) -> Finding:
     """Measures some steps and an evaluation batch; they are undone."""
     with undone(setup):
-        step, evaluated = _step_seconds(setup), _evaluation_seconds(setup)
+        step = median(step_seconds(setup, most=_TIMED, within=_SECONDS))
+        evaluated = _evaluation_seconds(setup)
     config, steps = setup.config, setup.batches.steps
     epoch = steps * step + evaluated
     each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
@@ -81,23 +83,6 @@ def disk(setup: Setup) -> Finding:
     if needed > free:
         return error(f"the run needs about {size(needed)}, {place} has {size(free)} left; free some")
     return ok(f"about {size(needed)} in {ROOT}/, {size(free)} are free")
-
-
-def _step_seconds(setup: Setup) -> float:
-    """The median time of a training step, data included."""
-    model, began, times = setup.model, time.monotonic(), []
-    model.make_train_function()
-    setup.batches.position.set(0)
-    iterator = iter(setup.batches.dataset(setup.strategy))
-    for number in range(_TIMED + 2):
-        if number and number % setup.batches.steps == 0:
-            iterator = iter(setup.batches.dataset(setup.strategy))
-        started = time.monotonic()
-        float(model.train_function(iterator)["loss"])
-        times.append(time.monotonic() - started)
-        if len(times) > 1 and time.monotonic() - began > _SECONDS:
-            break
-    return float(np.median(times[2:] or times[1:]))
 
 
 def _evaluation_seconds(setup: Setup) -> float:

@@ -2,12 +2,13 @@
 
 import math
 import time
+from statistics import mean
 from typing import Any
 
 import callbacks
 from app.errors import UsageError
 from app.training.setup import Setup
-from app.training.trial import steps_of, undone
+from app.training.trial import step_seconds, undone
 
 _MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
@@ -45,12 +46,6 @@ def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
 
 
 def _seconds_a_step(setup: Setup) -> float:
-    """The mean over some steps, without the first, which traces the graph."""
+    """The mean over some steps."""
     with undone(setup):
-        setup.model.make_train_function()
-        times = []
-        for _ in steps_of(setup, max(2, setup.batches.steps)):
-            times.append(time.monotonic())
-            if times[-1] - times[0] > _MEASURED:
-                break
-        return (times[-1] - times[0]) / (len(times) - 1)
+        return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))

@@ -1,7 +1,9 @@
 """Steps that are taken to learn something, and undone."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from app.training.setup import Setup
@@ -35,3 +37,15 @@ def steps_of(setup: Setup, count: int) -> Iterator[dict[str, Any]]:
             iterator = iter(setup.batches.dataset(setup.strategy))
         model.reset_metrics()
         yield model.train_function(iterator)
+
+
+def step_seconds(setup: Setup, *, most: int, within: float) -> list[float]:
+    """Seconds of each of so many steps after the first, which traces the graph; fewer, at least one, after `within`."""
+    setup.model.make_train_function()
+    ends: list[float] = []
+    for logs in steps_of(setup, most + 1):
+        float(logs["loss"])  # waits for the device
+        ends.append(time.monotonic())
+        if len(ends) > 1 and ends[-1] - ends[0] > within:
+            break
+    return [after - before for before, after in pairwise(ends)]
