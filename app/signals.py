@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _LOOK = 0.5  # seconds between looks at the parent
+_GRACE = 3.0  # seconds to end in, where nothing has to be saved
 _SAVING = {
     signal.SIGINT: "stopping after this step and saving ... (press Ctrl-C again to quit now)",
     signal.SIGTERM: "SIGTERM: stopping after this step and saving ...",
@@ -39,6 +40,11 @@ class Stop:
         if self.exit_code:  # it came after the last place that could act on it
             raise KeyboardInterrupt
 
+    @property
+    def deferring(self) -> bool:
+        """Whether a signal has to wait for the running step and for saving."""
+        return self._deferred
+
     def _handle(self, number: int, _: FrameType | None) -> None:
         again, self.exit_code = self.exit_code != 0, 128 + number
         if again:
@@ -48,15 +54,19 @@ class Stop:
         print(f"\n{_SAVING[signal.Signals(number)]}", file=sys.stderr, flush=True)
 
 
+STOP = Stop()
+
+
 def end_with(parent: int) -> None:
-    """Asks this process to end, as SIGTERM does, when the one that started it is gone."""
+    """Ends this process, as SIGTERM does, when the one that started it is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_LOOK)
         os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            time.sleep(_GRACE)
+            if not STOP.deferring:  # Python drops what is raised in a weak reference's callback
+                os._exit(STOP.exit_code)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-STOP = Stop()
