@@ -67,6 +67,6 @@ def end_with(parent: int) -> None:
         while True:
             time.sleep(_GRACE)
             if not STOP.deferring:  # Python drops what is raised in a weak reference's callback
-                os._exit(STOP.exit_code)
+                os._exit(STOP.exit_code or 128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
