@@ -66,6 +66,8 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
 
 def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
     server, found = serve(chief, address)
+    if not found.startswith(("127.", "localhost:", "[::1]:")):
+        say(f"{found} is open to the network, without encryption or password: keep it inside")
     if not jobs:
         say(f"waiting for workers: epochal tune --worker {found} --sweep {run.folder}")
     workers = Jobs(run.folder, chief, found, jobs)
