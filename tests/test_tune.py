@@ -103,7 +103,7 @@ def test_killed_three_times_the_table_is_the_same(
     done = epochal(["tune", "--resume"], killed, timeout=400)
     assert done.returncode == 0, done.stderr
     assert trials(killed) == trials(whole)
-    assert len(trials(whole)) == 8
+    assert len(trials(whole)) == (6 if algorithm == "hyperband" else 8)  # of three epochs
     assert outcome(killed / "sweeps/s/winner") == outcome(whole / "sweeps/s/winner")
 
 
