@@ -25,8 +25,9 @@ def uninterrupted(tmp_path_factory) -> dict:
     return outcome(folder / "runs/run")
 
 
-def test_killed_five_times_and_resumed(tmp_path: Path, uninterrupted: dict) -> None:
-    points = [divmod(step, STEPS_PER_EPOCH) for step in sorted(random.Random(SEED).sample(range(1, STEPS - 1), 5))]
+@pytest.mark.parametrize("times", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_and_resumed(tmp_path: Path, uninterrupted: dict, times: int) -> None:
+    points = [divmod(step, STEPS_PER_EPOCH) for step in sorted(random.Random(SEED).sample(range(1, STEPS - 1), times))]
     print(f"seed {SEED}: killed after (epochs, steps) {points}")
     command, run = MLP, tmp_path / "runs/run"
     for point in points:
