@@ -148,9 +148,11 @@ def test_when_every_trial_fails_the_first_cause_is_told(tmp_path: Path, words: C
 
 @pytest.mark.slow
 def test_a_promoted_trial_equals_one_trained_straight_through(tmp_path: Path, words: Callable[..., list[str]]) -> None:
-    asked = words("--trials", "8", "--algorithm", "hyperband", "--optim.ema", "0.9", "--schedule.shape", "cosine")
+    course = ("--optim.ema", "0.9", "--schedule.shape", "cosine")
+    asked = words("--trials", "8", "--algorithm", "hyperband", "--splits", "kfold:3", *course)
     done = epochal(asked, tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
+    assert {len(one["scores"]) for one in trials(tmp_path)} == {3}  # none is dropped: a rung goes on with every split
     promoted = next(one for one in trials(tmp_path) if one["goes_on_from"] is not None)
     run = tmp_path / f"sweeps/s/trials/{promoted['trial']}/split-1"
     straight = epochal(["train", "--config", str(run / "config.yaml"), "--name", "straight"], tmp_path)

@@ -20,6 +20,7 @@ from app.tuning.records import Event
 from app.tuning.space import Range, Space
 
 OBJECTIVE = "score"
+_FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
 _NEVER = 1_000_000  # failures in a row: who counts them is the chief; KerasTuner would raise with its lock held
 _ALGORITHMS = {
     "random": keras_tuner.oracles.RandomSearchOracle,
@@ -34,7 +35,7 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
     kind = _ALGORITHMS[plan.algorithm]
     limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm == "hyperband":
-        limits = {"max_epochs": epochs, "factor": plan.factor}
+        limits = {"max_epochs": epochs, "factor": _FACTOR}
     unstored = type(kind.__name__, (kind,), {"save": lambda self: None, "_save_trial": lambda self, trial: None})
     oracle = unstored(
         objective=keras_tuner.Objective(OBJECTIVE, "min" if plan.monitor == "val_loss" else "max"),

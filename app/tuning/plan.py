@@ -1,16 +1,13 @@
 """What a sweep is: decided once, stored in its folder."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from app.errors import UsageError
 from app.tuning.space import Space, from_dicts
 
-Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
-Select = Literal["best", "one-se"]
-ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
-SELECTS: tuple[str, ...] = get_args(Select)
-FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
+ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
+SELECTS = ("best", "one-se")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,6 @@ class Plan:
     select: str = "best"
     seed: int = 0
     monitor: str = "val_accuracy"
-    factor: int = FACTOR
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -70,7 +70,9 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
             promote(Run(records.place(origin) / f"split-{number}"), run)
         results.append(_trained(run, one))
         scores = [result[_SCORES[plan.monitor]] for result in results]
-        if number < splits.count:
+        if (
+            number < splits.count and plan.algorithm != "hyperband"
+        ):  # which drops by rungs, and needs every split to go on
             best = best or _best(records, plan)
             if best is not None and clearly_worse(scores, best, plan.monitor):
                 break
