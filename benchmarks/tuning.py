@@ -1,11 +1,12 @@
 """What a sweep costs beside its trainings.
 
-    python benchmarks/tuning.py FOLDER [--trials 12] [--many 50]
+    python benchmarks/tuning.py FOLDER [--trials 12] [--many 50] [--pairs 4]
 
 Trials are LeNet-5 on the embedded digits, three epochs. Prints, for an otherwise idle machine:
 
 - the time of a sweep's trials (`--jobs 1`, from the first one's start to the last one's end) over that of the same
-  trainings in one process, and the trials per minute of `--jobs 2`, a core each, over those of `--jobs 1`;
+  trainings in one process, and the trials per minute of `--jobs 2`, a core each, over those of `--jobs 1`: medians of
+  `pairs`, of which every other one begins with the other side;
 - how long a trial takes from being asked for to its first training step, in a warm process: median and 95th percentile;
 - the memory of one process after `many` trials over that after the tenth.
 """
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ def swept(folder: Path, name: str, trials: int, jobs: int) -> float:
 
 def alone(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     """The same trainings one after the other in a process of their own, which is this program's child."""
+    folder.mkdir()
     command = [sys.executable, __file__, str(folder), "--again", str(sweep), "--many", str(many)]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
 
@@ -53,7 +56,9 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     from app.tuning.folder import read
     from app.tuning.records import Records
     from app.tuning.space import changed
+    from app.tuning.worker import forget
 
+    gc.freeze()  # as a worker does
     starts, fit = [], train.fit
     _, base = read(Run(sweep))
     values = [record["values"] for record in Records(sweep).all().values() if record]
@@ -71,8 +76,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
         starts.clear()
         train.train_at(Run(folder / "alone" / str(number)), changed(base, values[number % len(values)]), test=False)
         first_steps.append(starts[0])
-        keras.backend.clear_session()
-        gc.collect()
+        forget()
         seconds += (time.monotonic() - asked) * (number < len(values))
         sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
     return {"seconds": seconds, "starts": first_steps[1:], "sizes": sizes}
@@ -84,6 +88,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--many", type=int, default=50)
+    parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--again", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.again:
@@ -91,14 +96,24 @@ def main() -> None:
         return
     folder = asked.folder.resolve()
     folder.mkdir(parents=True)
-    one = swept(folder, "one", asked.trials, 1)
-    found = alone(folder, folder / "sweeps/one", asked.many)
-    two = swept(folder, "two", asked.trials, 2)
-    starts, sizes = sorted(found["starts"]), found["sizes"]
-    print(
-        f"sweep / the same trainings in one process: {one / found['seconds']:.3f} ({one:.1f} s, {asked.trials} trials)"
+    first = folder / "sweeps/0-jobs-1"
+    sides: dict[str, Callable[[Path, str], float]] = {
+        "jobs-1": lambda folder, name: swept(folder, name, asked.trials, 1),
+        "alone": lambda folder, name: float(alone(folder / name, first, asked.trials)["seconds"]),
+        "jobs-2": lambda folder, name: swept(folder, name, asked.trials, 2),
+    }
+    taken = []
+    for pair in range(asked.pairs):
+        order = list(sides)[:: -1 if pair % 2 else 1]
+        taken.append({side: sides[side](folder, f"{pair}-{side}") for side in order})
+        print(", ".join(f"{side} {seconds:.1f} s" for side, seconds in taken[-1].items()), flush=True)
+    cost, gain = (
+        statistics.median(seconds["jobs-1"] / seconds[side] for seconds in taken) for side in ("alone", "jobs-2")
     )
-    print(f"trials per minute, two jobs / one: {one / two:.2f}")
+    print(f"sweep / the same trainings in one process: {cost:.3f} ({asked.trials} trials, {asked.pairs} pairs)")
+    print(f"trials per minute, two jobs / one: {gain:.2f}")
+    found = alone(folder / "many", first, asked.many)
+    starts, sizes = sorted(found["starts"]), found["sizes"]
     late = starts[int(0.95 * (len(starts) - 1))]
     print(f"a trial's first step after: {statistics.median(starts):.2f} s (95th percentile {late:.2f} s)")
     print(f"memory after {len(sizes)} trials / after 10: {sizes[-1] / sizes[9]:.3f} ({sizes[-1] / 2**20:.0f} MiB)")

@@ -1,5 +1,6 @@
 """Runs as a sweep makes them: in a given folder, over one of several splits, ended early, judged by validation."""
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from app import archive
 from app.arguments import read_config_file
@@ -22,6 +24,7 @@ from app.export.export import export
 from app.runs import Run
 from app.training import train as training
 from app.training.setup import Setup, set_up
+from app.tuning.worker import forget
 from tests.program import StopAt, outcome
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -246,3 +249,16 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, last[f"model/{name}"])
     counts = run.read_json("data.json")["counts"]
     assert counts == {"train": 1438, "validation": 360, "test": 359}
+
+
+# one after the other
+
+
+def test_a_process_lets_go_of_what_it_trained(tmp_path: Path) -> None:
+    kept = []
+    for number in range(2):
+        # small maps: the gradient of these convolutions is our own, which TensorFlow would keep with its graph
+        training.train_at(Run(tmp_path / str(number)), replace(CONFIG, model="lenet5", epochs=1), test=False)
+        forget()
+        kept.append(sum(isinstance(one, FuncGraph) for one in gc.get_objects()))
+    assert kept[0] == kept[1]

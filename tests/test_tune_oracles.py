@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_a_damaged_file_loses_its_trial_alone(damage: bytes, algorithm: str, tmp
     assert (after[name]["status"], after[name]["values"]) == ("lost", before[name]["values"])
     kept = [key for key, one in before.items() if key != name and "ended" in one]
     assert [after[key] for key in kept] == [before[key] for key in kept]
+
+
+@pytest.mark.parametrize(("trials", "made"), [(1, 23), (45, 23), (46, 46)])
+def test_hyperband_makes_whole_passes(trials: int, made: int, tmp_path: Path) -> None:
+    # nine epochs: 9 of one epoch, of which 3 go on to three and 1 to nine; 5 of three, of which 2 go on; 3 of nine
+    plan = plan_of("hyperband", trials)
+    assert oracles.trials_of(plan, 9) == made
+    found = searched(replace(plan, trials=made), Records(tmp_path), 1)
+    assert sorted(one["until"] for one in found) == sorted(([1] * 9 + [3] * 8 + [9] * 6) * (made // 23))
 
 
 def test_seed_0_is_a_seed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ Every option of `epochal train` that makes a configuration, and:
                        learning_rate: {log: [1e-4, 1]}        optim.weight_decay: {linear: [0, 0.01]}
                        batch_size: {choice: [32, 64]}         epochs: {int: [2, 10]}
                        optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
-  --trials N         at most so many configurations (20)
+  --trials N         at most so many configurations (20); Hyperband makes whole passes of many short trials
   --algorithm NAME   random, bayesian, hyperband (the best of many short trainings go on) or grid (random)
   --splits SPLITS    holdout, kfold:5, repeated:3x5 or bootstrap:5, stratified; a trial that is clearly worse than the
                      best after some of them is dropped (holdout)
@@ -55,6 +56,8 @@ def run(words: list[str], verbosity: int) -> int:
         return 0
     parser = options(Parser(prog="epochal tune", add_help=False))
     given, rest = parser.parse_known_args(words)
+    if given.jobs and (given.chief or given.worker):
+        raise UsageError("--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and --worker")
     if given.worker:
         return _work(given, rest, verbosity)
     if given.resume is not None:
@@ -64,9 +67,13 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
+    from app.tuning.oracles import trials_of
     from app.tuning.sweep import check_splits
 
     check_splits(plan, config)
+    if (trials := trials_of(plan, config.epochs)) != plan.trials:
+        say(f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}")
+        plan = replace(plan, trials=trials)
     run = folder.begin(plan, config, config.name or runs.default_name(config))
     return _search(run, given)
 
@@ -78,7 +85,7 @@ def options(parser: ArgumentParser) -> ArgumentParser:
     parser.add_argument("--algorithm", choices=ALGORITHMS)
     parser.add_argument("--splits")
     parser.add_argument("--select", choices=SELECTS)
-    parser.add_argument("--jobs", type=_number, default=1)
+    parser.add_argument("--jobs", type=_number)
     parser.add_argument("--resume", nargs="?", const="")
     parser.add_argument("--chief", type=_address)
     parser.add_argument("--worker", type=_address)
@@ -151,7 +158,7 @@ def _search(run: Any, given: Any) -> int:
 
     say(f"sweep: {run.folder}")
     with run.locked():
-        search(run, 0 if given.chief else given.jobs, given.chief or LOCAL)
+        search(run, 0 if given.chief else given.jobs or 1, given.chief or LOCAL)
     return _finish(run)
 
 

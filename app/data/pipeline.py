@@ -128,7 +128,9 @@ def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, 
     def parts(replicas: int) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(steps * replicas)
         mapped = numbers.map(
-            lambda number: batch(number // replicas, number % replicas, replicas),
+            tf.autograph.experimental.do_not_convert(
+                lambda number: batch(number // replicas, number % replicas, replicas)
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

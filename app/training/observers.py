@@ -4,9 +4,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import callbacks
 from app.config import Optim
+from app.data.augment import centre_crop
 from app.data.pipeline import evaluation_batches
 from app.runs import Run
 from app.training.schedules import rate_callbacks
@@ -50,7 +52,8 @@ def _probe(setup: Setup) -> tuple[Any, Any]:
     """The first training images, no more than a step takes, as they are without augmentation, and their labels."""
     split = setup.dataset.train
     first = split.subset(np.arange(min(_PROBED_IMAGES, setup.config.batch_size, len(split))))
-    return next(iter(evaluation_batches(first, setup.dataset.preprocessing.image_size)))
+    images = first.images.reader()(tf.constant(first.indices))
+    return centre_crop(images, setup.dataset.preprocessing.image_size), tf.constant(first.labels)
 
 
 def freezing(optim: Optim) -> list[Any]:

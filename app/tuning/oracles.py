@@ -35,7 +35,7 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
     kind = _ALGORITHMS[plan.algorithm]
     limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm == "hyperband":
-        limits = {"max_epochs": epochs, "factor": _FACTOR}
+        limits = {"max_epochs": epochs, "factor": _FACTOR, "hyperband_iterations": plan.trials}  # max_trials ends it
     unstored = type(kind.__name__, (kind,), {"save": lambda self: None, "_save_trial": lambda self, trial: None})
     oracle = unstored(
         objective=keras_tuner.Objective(OBJECTIVE, "min" if plan.monitor == "val_loss" else "max"),
@@ -50,6 +50,16 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
     if plan.algorithm == "hyperband":
         oracle.max_trials = plan.trials
     return oracle
+
+
+def trials_of(plan: Plan, epochs: int) -> int:
+    """How many trials there will be at most: Hyperband makes whole passes, at least one, or nothing would go on."""
+    if plan.algorithm != "hyperband":
+        return plan.trials
+    oracle = make_oracle(plan, epochs)
+    brackets = range(oracle._get_num_brackets())
+    each = sum(oracle._get_size(bracket, rung) for bracket in brackets for rung in range(bracket + 1))
+    return int(each * max(1, plan.trials // each))
 
 
 def _seed(seed: int) -> int:

@@ -58,10 +58,14 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
     for trial in {event.trial for event in events if event.values is None and not event.failed and event.score is None}:
         records.lost([event for event in events if event.trial == trial], values[trial])
     chief = Chief(plan, oracle, records, lambda trial: say(leaderboard_text(read_sweep(run.folder), jobs=jobs or 1)))
-    _run_workers(run, chief, jobs, address)
-    if chief.reason:
-        say(chief.reason)
-    return _conclude(run, plan, base, records)
+    try:
+        _run_workers(run, chief, jobs, address)
+        if chief.reason:
+            say(chief.reason)
+        return _conclude(run, plan, base, records)
+    except KeyboardInterrupt:
+        say(f"saved; go on with: epochal tune --resume {run.folder}")
+        raise
 
 
 def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
@@ -82,9 +86,6 @@ def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
             if not asked():
                 workers.wait()
                 time.sleep(_FAREWELL if not jobs else 0)
-    except KeyboardInterrupt:
-        say(f"saved; go on with: epochal tune --resume {run.folder}")
-        raise
     finally:
         workers.end()
         server.stop(grace=1.0)

@@ -55,27 +55,18 @@ def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> 
 
 
 def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any]) -> dict[str, Any]:
-    splits, results = Splits.of(plan.splits), []
-    best = None
+    splits, results, before = Splits.of(plan.splits), [], 0.0
+    dropping = plan.algorithm != "hyperband"  # which drops by rungs, and needs every split to go on
     for number in range(1, splits.count + 1):
-        name = None if splits.kind == "holdout" else str(Fold(splits, number))
-        one = replace(
-            config,
-            name=None,
-            data=replace(config.data, split=name),
-            stopping=replace(config.stopping, after=asked.get("until")),
-        )
         run = Run(records.place(asked["trial"]) / f"split-{number}")
-        if origin := asked.get("goes_on_from"):
-            promote(Run(records.place(origin) / f"split-{number}"), run)
-        results.append(_trained(run, one))
+        if asked.get("goes_on_from"):
+            origin = Run(records.place(asked["goes_on_from"]) / run.folder.name)
+            before += origin.read_json("result.json")["wall_seconds"]
+            promote(origin, run)
+        results.append(_trained(run, _of_split(config, splits, number, asked.get("until"))))
         scores = [result[_SCORES[plan.monitor]] for result in results]
-        if (
-            number < splits.count and plan.algorithm != "hyperband"
-        ):  # which drops by rungs, and needs every split to go on
-            best = best or _best(records, plan)
-            if best is not None and clearly_worse(scores, best, plan.monitor):
-                break
+        if dropping and number < splits.count and _hopeless(scores, records, plan):
+            break
     return {
         "status": "completed" if len(results) == splits.count else "dropped",
         "score": statistics.mean(scores),
@@ -83,9 +74,16 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
         "spread": statistics.stdev(scores) if len(scores) > 1 else None,
         "epochs": [result["best_epoch"] for result in results],
         "weights": results[0]["params"],
-        "seconds": round(sum(result["wall_seconds"] for result in results), 2),
+        "seconds": round(sum(result["wall_seconds"] for result in results) - before, 2),
         "message": None,
     }
+
+
+def _of_split(config: Config, splits: Splits, number: int, until: int | None) -> Config:
+    """The configuration of a trial's run on one split, up to so many epochs."""
+    name = None if splits.kind == "holdout" else str(Fold(splits, number))
+    data, stopping = replace(config.data, split=name), replace(config.stopping, after=until)
+    return replace(config, name=None, data=data, stopping=stopping)
 
 
 def promote(origin: Run, run: Run) -> None:
@@ -108,10 +106,10 @@ def _trained(run: Run, config: Config) -> dict[str, Any]:
             time.sleep(_WAIT)
 
 
-def _best(records: Records, plan: Plan) -> list[float] | None:
-    """The scores of the best trial so far, split by split."""
+def _hopeless(scores: list[float], records: Records, plan: Plan) -> bool:
+    """Whether the scores so far are clearly worse than those of the best trial so far on the same splits."""
     order = ranked([record for record in records.all().values() if record], plan.monitor)
-    return list(order[0]["scores"]) if order else None
+    return bool(order) and clearly_worse(scores, order[0]["scores"], plan.monitor)
 
 
 def read_report(place: Path) -> dict[str, Any] | None:
