@@ -7,7 +7,8 @@ Trials are LeNet-5 on the embedded digits, three epochs. Prints, for an otherwis
 - the time of a sweep's trials (`--jobs 1`, from the first one's start to the last one's end) over that of the same
   trainings in one process, and the trials per minute of `--jobs 2`, a core each, over those of `--jobs 1`: medians of
   `pairs`, of which every other one begins with the other side;
-- how long a trial takes from being asked for to its first training step, in a warm process: median and 95th percentile;
+- how long a trial takes, in a warm process, from being asked for to the beginning of `fit`, and to the end of its first
+  step, before which TensorFlow traces the graphs: medians and 95th percentiles;
 - the memory of one process after `many` trials over that after the tenth.
 """
 
@@ -59,7 +60,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     from app.tuning.worker import forget
 
     gc.freeze()  # as a worker does
-    starts, fit = [], train.fit
+    begins, starts, fit = [], [], train.fit
     _, base = read(Run(sweep))
     values = [record["values"] for record in Records(sweep).all().values() if record]
 
@@ -67,6 +68,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
         first = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: starts.append(time.monotonic() - asked) if batch == 0 else None
         )
+        begins.append(time.monotonic() - asked)
         fit(setup, [*watching, first], *rest)
 
     train.fit = watched
@@ -79,7 +81,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
         forget()
         seconds += (time.monotonic() - asked) * (number < len(values))
         sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
-    return {"seconds": seconds, "starts": first_steps[1:], "sizes": sizes}
+    return {"seconds": seconds, "begins": begins[1:], "starts": first_steps[1:], "sizes": sizes}
 
 
 def main() -> None:
@@ -113,9 +115,11 @@ def main() -> None:
     print(f"sweep / the same trainings in one process: {cost:.3f} ({asked.trials} trials, {asked.pairs} pairs)")
     print(f"trials per minute, two jobs / one: {gain:.2f}")
     found = alone(folder / "many", first, asked.many)
-    starts, sizes = sorted(found["starts"]), found["sizes"]
-    late = starts[int(0.95 * (len(starts) - 1))]
-    print(f"a trial's first step after: {statistics.median(starts):.2f} s (95th percentile {late:.2f} s)")
+    for what, key in (("fit begins", "begins"), ("first step", "starts")):
+        times = sorted(found[key])
+        late = times[int(0.95 * (len(times) - 1))]
+        print(f"a trial's {what} after: {statistics.median(times):.2f} s (95th percentile {late:.2f} s)")
+    sizes = found["sizes"]
     print(f"memory after {len(sizes)} trials / after 10: {sizes[-1] / sizes[9]:.3f} ({sizes[-1] / 2**20:.0f} MiB)")
 
 
