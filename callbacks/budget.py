@@ -49,6 +49,8 @@ class Budget(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
         self._forget()
+        if self.params:
+            self.params["epochs"] = 0  # nobody knows until one has ended
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends training when half of another step like this one would be too much."""

@@ -91,9 +91,12 @@ def test_a_schedule_that_follows_it_goes_through_its_whole_course(model, clock):
 def test_the_number_of_epochs_is_foretold(model, clock):
     told = []
     budget = Budget(61.0)
-    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(budget.params["epochs"]))
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: told.append(budget.params["epochs"]),
+        on_epoch_end=lambda epoch, logs: told.append(budget.params["epochs"]),
+    )
     fit(model, budget, Passing(clock, 1.0, 2.0), note)
-    assert told == [10] * 10
+    assert told == [0] + [10] * 19
 
 
 def test_time_before_a_stop_counts_and_time_between_does_not(model, clock):
