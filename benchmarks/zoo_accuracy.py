@@ -51,10 +51,9 @@ def rows(folder: Path) -> Iterator[str]:
                 continue
             accuracies = [result["test_accuracy"] for result in results]
             spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
-            minutes = statistics.mean(result["wall_seconds"] for result in results) / 60
             seeds = ", ".join(path.parent.name.rpartition("-")[2] for path in found)
             mean = f"{statistics.mean(accuracies):.4f}{spread}"
-            yield f"| `epochal train {options}` | {seeds} | {mean} | {min(accuracies):.4f} | {minutes:.1f} min |"
+            yield f"| `epochal train {options}` | {seeds} | {mean} | {min(accuracies):.4f} |"
 
 
 def main() -> None:
@@ -68,7 +67,7 @@ def main() -> None:
     for seed in range(1 if asked.study in ONE_SEED else asked.seeds):
         for name, options in STUDIES.get(asked.study, {}).items():
             trained(asked.folder, f"{name}-{seed}", f"--seed {seed} {options}")
-    print("| command | seeds | test accuracy | worst | training |\n|---|---|---|---|---|")
+    print("| command | seeds | test accuracy | worst |\n|---|---|---|---|")
     for row in rows(asked.folder):
         print(row)
 
