@@ -1,6 +1,9 @@
 """A sweep as a story: a folder, an oracle behind a chief, workers, a winner that is trained again and tested once."""
 
+import shutil
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -22,6 +25,7 @@ from app.tuning.records import Records
 from app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
 from app.tuning.selection import winner
 from app.tuning.space import changed
+from callbacks.parts.text import is_terminal
 
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
@@ -57,7 +61,7 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
     values = oracles.replay(oracle, plan, events)
     for trial in {event.trial for event in events if event.values is None and not event.failed and event.score is None}:
         records.lost([event for event in events if event.trial == trial], values[trial])
-    chief = Chief(plan, oracle, records, lambda trial: say(leaderboard_text(read_sweep(run.folder), jobs=jobs or 1)))
+    chief = Chief(plan, oracle, records, _board(run, jobs or 1))
     try:
         _run_workers(run, chief, jobs, address)
         if chief.reason:
@@ -66,6 +70,21 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
     except KeyboardInterrupt:
         say(f"saved; go on with: epochal tune --resume {run.folder}")
         raise
+
+
+def _board(run: Run, jobs: int) -> Callable[[str], None]:
+    """Shows the leaderboard after a trial, on a terminal in place of the last one."""
+    lines = 0
+
+    def show(trial: str) -> None:
+        nonlocal lines
+        width = min(100, shutil.get_terminal_size().columns - 1)
+        text = leaderboard_text(read_sweep(run.folder), width=width, jobs=jobs)
+        above = f"\x1b[{lines}F\x1b[J" if lines and is_terminal(sys.stderr) else ""
+        say(above + text)
+        lines = text.count("\n") + 1
+
+    return show
 
 
 def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
