@@ -55,8 +55,8 @@ def config_from(values: dict[str, Any], where: str) -> Config:
     return _parsed(train_parser(), _tokens(flatten(values, where)))[0]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, read with a safe and strict loader."""
+def read_yaml(path: Path, sought: str = "configuration (expected lines such as 'epochs: 10')") -> dict[str, Any]:
+    """The mapping in a YAML file, read with a safe and strict loader; `sought` is what it should hold, for messages."""
     try:
         if path.is_file() and path.stat().st_size > _LARGEST_FILE:
             raise UsageError(f"{path}: larger than {_LARGEST_FILE:,} bytes; this is not a configuration")
@@ -67,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: holds no configuration (expected lines such as 'epochs: 10')")
+        raise UsageError(f"{path}: holds no {sought}")
     return value
 
 

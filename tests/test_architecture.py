@@ -19,7 +19,7 @@ LIGHT = [
     "app/cli.py",
     *(str(path.relative_to(ROOT)) for room in ("commands", "settings") for path in (ROOT / "app" / room).glob("*.py")),
     "app/evaluation/cost_tables.py",
-    *(f"app/tuning/{name}.py" for name in ("folder", "plan", "records", "selection", "space")),
+    *(f"app/tuning/{name}.py" for name in ("folder", "plan", "ranges", "records", "selection", "space")),
     "app/units.py",
     "app/config.py",
     "app/errors.py",

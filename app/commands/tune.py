@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app import runs
-from app.arguments import read_yaml, recipe_path, split_arguments
+from app.arguments import recipe_path, split_arguments
 from app.commands.common import Parser, load_tensorflow, say
 from app.config import Config
 from app.data.ready import check_data
@@ -16,7 +16,7 @@ from app.settings.splits import Splits
 from app.signals import end_with
 from app.tuning import folder
 from app.tuning.plan import ALGORITHMS, SELECTS, Plan
-from app.tuning.space import points, read_space
+from app.tuning.space import points, read_search
 
 HELP = """\
 Searches what a configuration leaves open: every trial is an ordinary run, scored on images held out of training.
@@ -29,8 +29,11 @@ Searches what a configuration leaves open: every trial is an ordinary run, score
 Every option of `epochal train` that makes a configuration, and:
   --search FILE      ranges by configuration key, or the name of a shipped search: learning-rates, sgd-against-adam
                      (both for --algorithm grid), ... (without: the one shipped with the recipe)
-                       learning_rate: {log: [1e-4, 1]}        optim.weight_decay: {linear: [0, 0.01]}
-                       batch_size: {choice: [32, 64]}         epochs: {int: [2, 10]}
+                       learning_rate: {log: [1e-4, 1]}
+                       optim.weight_decay: {linear: [0, 0.01]}
+                       batch_size: {choice: [32, 64]}
+                       epochs: {int: [2, 10]}
+                       optimizer: {choice: [sgd, adam]}
                        optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
   --trials N         at most so many configurations (20); Hyperband makes whole passes of many short trials
   --algorithm NAME   random, bayesian, hyperband (the best of many short trainings go on) or grid (random)
@@ -102,22 +105,32 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
     _, rest = parser.parse_known_args(words)
     asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
     path = _search_file(asked.search, rest)
-    space = read_space(read_yaml(path), str(path), config)
+    space = read_search(path, config)
     splits = Splits.of(asked.splits or "holdout")
-    trials, most = asked.trials or 20, points(space)
-    if most < trials:
-        say(f"{path} has {int(most)} points: there will be {int(most)} trials at most, not {trials}")
-        trials = int(most)
     plan = Plan(
         space=space,
         algorithm=asked.algorithm or "random",
-        trials=trials,
+        trials=asked.trials or 20,
         splits=str(splits),
         select=asked.select or "best",
         seed=config.seed,
         monitor=config.stopping.monitor,
     )
-    return plan, config
+    plan.check(str(path))
+    return _limited(plan, str(path)), config
+
+
+def _limited(plan: Plan, where: str) -> Plan:
+    """A plan of no more trials than there are points; says where they are not as many as points, or asked for."""
+    most = points(plan.space)
+    if plan.algorithm == "hyperband" or most == plan.trials:  # its trials go on with one another's points
+        return plan
+    if most < plan.trials:
+        say(f"{where} has {most} points: there will be {most} trials, not {plan.trials}")
+        return replace(plan, trials=int(most))
+    if plan.algorithm == "grid":
+        say(f"{where} has {most} points, of which the first {plan.trials} are tried; for all, give --trials {most}")
+    return plan
 
 
 def _search_file(asked: str | None, rest: list[str]) -> Path:
@@ -143,7 +156,7 @@ def _resume(given: Any, rest: list[str], verbosity: int) -> int:
     if given.search:
         plan, config = folder.read(run)
         path = _search_file(given.search, [])
-        other = read_space(read_yaml(path), str(path), config)
+        other = read_search(path, config)
         plan.check_same(other, str(run.folder))
     if run.finished:
         say(f"{run.folder} has already finished; nothing to do")

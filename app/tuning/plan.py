@@ -42,6 +42,21 @@ class Plan:
         """The inverse of `to_dict`."""
         return cls(**{**values, "space": from_dicts(values["space"])})
 
+    def check(self, where: str) -> None:
+        """Refuses, naming the search file `where`, ranges that the algorithm has no use for."""
+        for one in self.space:
+            if self.algorithm == "hyperband" and one.name == "epochs":
+                raise UsageError(
+                    f"{where}: epochs cannot be searched by hyperband, which decides itself how long a trial is "
+                    "trained; drop it and give --epochs, or another --algorithm"
+                )
+            if self.algorithm == "grid" and one.listed is None:
+                step = "" if one.kind == "log" else ", or a step"
+                raise UsageError(
+                    f"{where}: {one.name}: grid needs a countable range, got {one.kind} over all real numbers; "
+                    f"give choice{step}, or --algorithm random"
+                )
+
     def check_same(self, other: Space, where: str) -> None:
         """Refuses to go on with another search space, naming the keys that differ."""
         own, theirs = ({one.name: one for one in space} for space in (self.space, other))

@@ -1,59 +1,47 @@
 """What a sweep searches: ranges of configuration keys, read from a file and checked before anything runs."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from app.arguments import config_from
+from app.arguments import config_from, read_yaml
 from app.config import Config
 from app.errors import UsageError, suggestion
-from app.settings.checks import is_number
+from app.tuning.ranges import OPTIONS, Range, as_number, is_range, read_range
 
-Kind = Literal["log", "linear", "int", "choice"]
-_KINDS = ("log", "linear", "int", "choice")
-_OPTIONS = "optim.options."
-_GIVEN = ("name", "data_dir", "budget", "data.split", "stopping.after", "init_from", "devices")  # by the sweep or once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """What one configuration key may be: from `low` to `high` (both included), or one of `values`.
-
-    `when` holds, for other ranges by name, the values with which this one is searched at all.
-    """
-
-    name: str
-    kind: Kind
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    values: tuple[Any, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] | None = None
-
-    @property
-    def points(self) -> float:
-        """How many different values there are."""
-        if self.kind == "choice":
-            return len(self.values)
-        if self.low is None or self.high is None or (self.kind != "int" and self.step is None):
-            return math.inf
-        return math.floor((self.high - self.low) / (self.step or 1)) + 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without what is not given."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
-
-    def extremes(self) -> tuple[Any, ...]:
-        """Values that stand for all: what is wrong with a value is wrong with one of these."""
-        if self.kind == "choice":
-            return self.values
-        return (self.low, self.high) if self.kind != "int" else (int(self.low or 0), int(self.high or 0))
-
+__all__ = ["Range", "Space", "changed", "corners", "from_dicts", "points", "read_search", "read_space"]
 
 Space = tuple[Range, ...]
+
+_EXAMPLE = "ranges; give one, for instance learning_rate: {log: [1e-3, 1]}"
+_ONCE = "it is the same for all trials; give it to the command"
+_SCORE = "trials would not be scored on the same images; give it to the command"
+_GIVEN = {
+    "name": "the sweep names its trials",
+    "data_dir": _ONCE,
+    "init_from": _ONCE,
+    "devices": _ONCE,
+    "budget": "trials are trained for epochs; search epochs instead",
+    "stopping.after": "the sweep sets it; search epochs instead",
+    "data.split": "the sweep sets it; give --splits to the command",
+    "dataset": _SCORE,
+    "seed": f"it decides which images validate, so {_SCORE}",
+    "data.validation": _SCORE,
+    "data.skip_bad": _SCORE,
+    "stopping.monitor": "trials would not be scored alike; give it to the command",
+}
+
+
+def read_search(path: Path, base: Config) -> Space:
+    """The ranges in a search file; see `read_space`.
+
+    Raises:
+        UsageError: naming the file and what is wrong in it.
+    """
+    return read_space(read_yaml(path, _EXAMPLE), str(path), base)
 
 
 def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
@@ -62,19 +50,23 @@ def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
     Args:
         values: as `{"learning_rate": {"log": [1e-4, 1]}, "optim": {"weight_decay": {"choice": [0, 1e-4]}}}`.
         where: the file, for messages.
-        base: what the ranges change; every extreme has to make a valid configuration with it.
+        base: what the ranges change; every corner has to make a valid configuration with it.
 
     Raises:
         UsageError: one line for the first mistake.
     """
-    space = tuple(_range(name, node, where) for name, node in _leaves(values, where))
-    if not space:
-        raise UsageError(f"{where}: holds no ranges; give one, for instance learning_rate: {{log: [1e-3, 1]}}")
-    for place, one in enumerate(space):
-        _check_conditions(one, space[:place], where)
-    for one in space:
-        for value in one.extremes():
-            changed(base, {**_needed(one, space), one.name: value})
+    leaves = _leaves(values, where)
+    if not leaves:
+        raise UsageError(f"{where}: holds no {_EXAMPLE}")
+    _check_names([name for name, _ in leaves], where)
+    space: Space = ()
+    for name, node in leaves:
+        space += (_conditioned(read_range(name, node, where), space, where),)
+    for corner in corners(space):
+        try:
+            changed(base, corner)
+        except UsageError as error:
+            raise UsageError(f"{where}: {str(error).removesuffix('; see epochal train --help')}") from error
     return space
 
 
@@ -92,9 +84,32 @@ def from_dicts(values: Sequence[Mapping[str, Any]]) -> Space:
     )
 
 
-def points(space: Space) -> float:
-    """How many different configurations a space holds, at most; infinite with a range of real numbers."""
-    return math.prod(one.points for one in space)
+def points(space: Space, given: Mapping[str, Any] | None = None) -> float:
+    """How many different configurations a space holds; infinite with a range of real numbers.
+
+    Args:
+        space: or the rest of it.
+        given: values of ranges before that rest on which others in it depend.
+    """
+    if not space:
+        return 1
+    one, rest, values = space[0], space[1:], given or {}
+    if not one.searched_with(values):
+        return points(rest, values)
+    if any(one.name in (other.when or {}) for other in rest):
+        return sum(points(rest, {**values, one.name: value}) for value in one.values)
+    return one.points * points(rest, values)
+
+
+def corners(space: Space) -> Iterator[dict[str, Any]]:
+    """Points of the space in which every range has each of its extremes at least once."""
+    seen = set()
+    for one in space:
+        for value in one.extremes():
+            point = _point(space, {**_needed(one, space), one.name: value})
+            if (text := json.dumps(point)) not in seen:
+                seen.add(text)
+                yield point
 
 
 def changed(base: Config, values: Mapping[str, Any]) -> Config:
@@ -120,9 +135,11 @@ def _leaves(values: Mapping[str, Any], where: str, kind: Any = Config, prefix: s
     for key, node in values.items():
         name = f"{prefix}{key}"
         group = _group(name)
-        if group is not None and isinstance(node, dict) and not _is_range(node):
+        if group is not None and isinstance(node, dict) and not is_range(node):
             found += _leaves(node, where, group, f"{name}.")
-        elif name in _known() or name.startswith(_OPTIONS):
+        elif name in _GIVEN:
+            raise UsageError(f"{where}: {name} cannot be searched: {_GIVEN[name]}")
+        elif name in _known() or (name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()):
             found.append((name, node))
         else:
             raise UsageError(f"{where}: unknown key {name}{suggestion(name, _known())}; see epochal train --help")
@@ -131,7 +148,7 @@ def _leaves(values: Mapping[str, Any], where: str, kind: Any = Config, prefix: s
 
 def _group(name: str) -> Any:
     """What holds further keys: a section of the configuration, or the optimizer's options."""
-    if name == _OPTIONS[:-1]:
+    if name == OPTIONS[:-1]:
         return dict
     return next((one.type for one in fields(Config) if one.name == name and is_dataclass(one.type)), None)
 
@@ -145,44 +162,34 @@ def _known() -> list[str]:
     return [name for name in names if name not in _GIVEN]
 
 
-def _is_range(node: Mapping[str, Any]) -> bool:
-    return bool(set(node) & set(_KINDS)) and set(node) <= {*_KINDS, "step", "when"}
+def _check_names(names: list[str], where: str) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UsageError(f"{where}: {name} is given twice, nested or with dots; give it once")
+        if whole := next((other for other in names if name.startswith(f"{other}.")), None):
+            raise UsageError(f"{where}: {name} is a part of {whole}, which is given, too; give one of both")
 
 
-def _range(name: str, node: Any, where: str) -> Range:
-    kinds = [kind for kind in _KINDS if isinstance(node, dict) and kind in node]
-    if len(kinds) != 1 or not _is_range(node):
-        expected = "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
-        raise UsageError(f"{where}: {name}: expected {expected}, got {json.dumps(node, default=str)}")
-    kind, span = kinds[0], node[kinds[0]]
-    when = (
-        {key: tuple(v) if isinstance(v, list) else (v,) for key, v in node["when"].items()} if "when" in node else None
-    )
-    if kind == "choice":
-        if not isinstance(span, list) or not span or "step" in node:
-            raise UsageError(f"{where}: {name}: choice needs a list of at least one value, got {json.dumps(node)}")
-        return Range(name=name, kind="choice", values=tuple(span), when=when)
-    low, high = _bounds(name, kind, span, where)
-    step = node.get("step")
-    if step is not None and not (is_number(step, 0) and 0 < step <= high - low and kind != "log"):
-        raise UsageError(
-            f"{where}: {name}: step must be above 0 and at most {high - low:g}, and not with log; got {step}"
-        )
-    return Range(name=name, kind=kind, low=low, high=high, step=step, when=when)  # type: ignore[arg-type]
+def _conditioned(one: Range, before: Space, where: str) -> Range:
+    """A range whose conditions name ranges above it, by the very values that these have."""
+    when = {}
+    for parent, values in (one.when or {}).items():
+        known = next((other for other in before if other.name == parent), None)
+        if known is None:
+            listed = ", ".join(other.name for other in before) or "none"
+            raise UsageError(
+                f"{where}: {one.name}: when {parent}: no range above it has that name; there are: {listed}"
+            )
+        when[parent] = tuple(_chosen(known, value, f"{where}: {one.name}: when {parent}") for value in values)
+    return replace(one, when=when or None)
 
 
-def _bounds(name: str, kind: str, span: Any, where: str) -> tuple[float, float]:
-    numbers = isinstance(span, list) and len(span) == 2 and all(_is_real(one) for one in span)
-    if not numbers:
-        raise UsageError(f"{where}: {name}: {kind} needs two numbers, [low, high], got {json.dumps(span, default=str)}")
-    low, high = span
-    if low >= high:
-        raise UsageError(f"{where}: {name}: the range [{low:g}, {high:g}] is empty; the lower end comes first")
-    if kind == "log" and low <= 0:
-        raise UsageError(f"{where}: {name}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6")
-    if kind == "int" and (low != int(low) or high != int(high)):
-        raise UsageError(f"{where}: {name}: int needs whole numbers, got [{low:g}, {high:g}]")
-    return low, high
+def _chosen(parent: Range, value: Any, where: str) -> Any:
+    for one in parent.values:
+        if one in (value, as_number(value)) and isinstance(one, bool) == isinstance(value, bool):
+            return one
+    listed = f"its choices {list(parent.values)}" if parent.values else "its choices: it is a range of numbers"
+    raise UsageError(f"{where}: {value!r} is none of {listed}")
 
 
 def _needed(one: Range, space: Space) -> dict[str, Any]:
@@ -193,19 +200,10 @@ def _needed(one: Range, space: Space) -> dict[str, Any]:
     return needed
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_conditions(one: Range, before: Space, where: str) -> None:
-    names = [other.name for other in before]
-    for parent, values in (one.when or {}).items():
-        if parent not in names:
-            listed = ", ".join(names) or "none"
-            raise UsageError(
-                f"{where}: {one.name}: when {parent}: no range above it has that name; there are: {listed}"
-            )
-        known = next(other for other in before if other.name == parent)
-        for value in values:
-            if known.kind != "choice" or value not in known.values:
-                raise UsageError(f"{where}: {one.name}: when {parent}: {value!r} is none of its choices {known.values}")
+def _point(space: Space, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of the space with some values fixed, the first of all other ranges."""
+    values: dict[str, Any] = {}
+    for one in space:
+        if one.searched_with(values):
+            values[one.name] = fixed[one.name] if one.name in fixed else one.extremes()[0]
+    return values
