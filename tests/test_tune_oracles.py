@@ -19,7 +19,7 @@ from app.tuning.space import read_space
 
 SEARCH = {
     "learning_rate": {"log": [1e-4, 1]},
-    "epochs": {"int": [1, 9]},
+    "epochs": {"int": [3, 9]},
     "optimizer": {"choice": ["sgd", "adam"]},
     "schedule": {"warm_up": {"choice": [None, 2]}},
     "optim": {"options": {"momentum": {"linear": [0.5, 0.9], "when": {"optimizer": "sgd"}}}},
@@ -75,6 +75,14 @@ def plan(request: pytest.FixtureRequest) -> Iterator[Plan]:
     return plan_of(request.param)
 
 
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Of a random search that ended, with nothing wrong."""
+    found = Records(tmp_path)
+    searched(plan_of("random"), found, 1)
+    return found
+
+
 def test_stopped_anywhere_the_table_is_that_of_an_unstopped_search(plan: Plan, tmp_path: Path) -> None:
     whole = searched(plan, Records(tmp_path / "whole"), 1)
     assert len(whole) == (6 if plan.algorithm == "grid" else 12)
@@ -93,7 +101,7 @@ def test_several_workers_complete_every_trial_once(plan: Plan, tmp_path: Path) -
     assert len(found) == (6 if plan.algorithm == "grid" else 12)
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"trial": "03", "val', b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b"", b'{"trial": "03", "val', b"[]", b"1", b"\xff\xfe"])
 @pytest.mark.parametrize("algorithm", ["random", "hyperband"])
 def test_a_damaged_file_loses_its_trial_alone(damage: bytes, algorithm: str, tmp_path: Path) -> None:
     plan, records, told = plan_of(algorithm), Records(tmp_path), []
@@ -107,6 +115,42 @@ def test_a_damaged_file_loses_its_trial_alone(damage: bytes, algorithm: str, tmp
     assert (after[name]["status"], after[name]["values"]) == ("lost", before[name]["values"])
     kept = [key for key, one in before.items() if key != name and "ended" in one]
     assert [after[key] for key in kept] == [before[key] for key in kept]
+
+
+WRONG = {
+    "created": ["x", None, 0, -1, 1.5, True, [1]],
+    "ended": ["x", None, 0],
+    "score": ["x", [0.5], True],
+    "status": [None, 1],
+    "values": [None, [], "x"],
+    "trial": ["4", 3, None],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_file_of_another_shape_is_damaged(key: str, value: Any, records: Records) -> None:
+    place = records.place("03") / "trial.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), key: value}))
+    told: list[str] = []
+    events = [(event.trial, event.failed) for event in records.events(told.append) if event.trial == "03"]
+    assert events == [("03", False), ("03", True)]
+    assert [line for line in told if "03/trial.json is damaged: trial 03 is lost" in line] == told != []
+
+
+@pytest.mark.parametrize("key", ["created", "score", "status", "values", "trial"])
+def test_a_file_that_lacks_a_key_is_damaged(key: str, records: Records) -> None:
+    place = records.place("03") / "trial.json"
+    place.write_text(json.dumps({name: one for name, one in json.loads(place.read_text()).items() if name != key}))
+    assert records.all()["03"] is None
+
+
+def test_folders_that_are_no_trials_are_left_alone(records: Records) -> None:
+    before, told = records.events(print), []
+    for name in ("junk", "3a", "²", ".old"):
+        (records.folder / name).mkdir()
+        (records.folder / name / "note.txt").write_text("mine")
+    (records.folder / "99").write_text("a file")
+    assert (records.events(told.append), told) == (before, [])
 
 
 @pytest.mark.parametrize(("trials", "made"), [(1, 23), (45, 23), (46, 46)])
@@ -134,7 +178,7 @@ def test_neighbouring_seeds_propose_other_trials() -> None:
 def test_another_space_is_named(tmp_path: Path) -> None:
     records = Records(tmp_path)
     searched(plan_of("random"), records, 1, 6)
-    other = Plan(space=read_space({**SEARCH, "epochs": {"int": [1, 90]}}, "here", Config()), trials=12)
+    other = Plan(space=read_space({**SEARCH, "epochs": {"int": [3, 90]}}, "here", Config()), trials=12)
     with pytest.raises(StorageError, match=r"trial 00 was made by another search space, .*: epochs would now differ"):
         searched(other, records, 1)
 

@@ -73,7 +73,7 @@ def run(words: list[str], verbosity: int) -> int:
     from app.tuning.oracles import trials_of
     from app.tuning.sweep import check_splits
 
-    check_splits(plan, config)
+    check_splits(plan, config, str(_search_file(given.search, rest)))
     if (trials := trials_of(plan, config.epochs)) != plan.trials:
         say(f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}")
         plan = replace(plan, trials=trials)

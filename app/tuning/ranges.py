@@ -63,7 +63,8 @@ class Range:
         """Values that stand for all: what is wrong with a value is wrong with one of these."""
         if self.kind == "choice":
             return self.values
-        return (self.low, self.high) if self.listed is None else (self.listed[0], self.listed[-1])
+        ends = (self.low or 0, self.high or 0)
+        return tuple(map(float, ends)) if self.listed is None else (self.listed[0], self.listed[-1])
 
 
 def read_range(name: str, node: Any, where: str) -> Range:

@@ -42,7 +42,7 @@ class Records:
 
     def all(self) -> dict[str, dict[str, Any] | None]:
         """What is known of every trial by its number; None where the file is damaged."""
-        begun = [place for place in sorted(self.folder.glob("*")) if place.is_dir() and any(place.iterdir())]
+        begun = [place for place in sorted(self.folder.glob("*")) if _is_trial(place) and any(place.iterdir())]
         return {place.name: self._read(place) for place in begun}
 
     def created(self, asked: dict[str, Any]) -> None:
@@ -83,13 +83,31 @@ class Records:
     def _read(self, place: Path) -> dict[str, Any] | None:
         try:
             record = json.loads((place / _FILE).read_bytes())
-            return record if {"trial", "values", "status", "created"} <= set(record) else None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError):
             return None
+        return record if _is_record(record) and record["trial"] == place.name else None
 
     def _write(self, trial: str, record: dict[str, Any]) -> None:
         self.place(trial).mkdir(parents=True, exist_ok=True)
         storage.write_json(self.place(trial) / _FILE, {**record, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+
+
+def _is_trial(place: Path) -> bool:
+    """Whether a folder has a trial's number for its name; others are none of the sweep's."""
+    return place.name.isascii() and place.name.isdigit() and place.is_dir()
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a trial's file holds what `Records` wrote there."""
+    if not isinstance(record, dict) or not isinstance(record.get("values"), dict):
+        return False
+    numbers = [record.get("created"), *([record["ended"]] if "ended" in record else [])]
+    scored = record.get("score") if "score" in record or "ended" not in record else "missing"
+    return (
+        all(type(number) is int and number > 0 for number in numbers)
+        and isinstance(record.get("status"), str)
+        and (scored is None or type(scored) in (int, float))
+    )
 
 
 def _filled(places: dict[int, Event], lost: list[str]) -> Iterator[Event]:

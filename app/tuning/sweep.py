@@ -15,8 +15,10 @@ from app.errors import TrainingFailed
 from app.runs import Run, dump
 from app.settings.splits import Fold, Splits
 from app.signals import STOP
+from app.training.devices import prepare
 from app.training.train import say, train_at
 from app.tuning import oracles
+from app.tuning.candidates import check_candidates
 from app.tuning.chief import Chief, serve
 from app.tuning.folder import read
 from app.tuning.jobs import Jobs
@@ -32,11 +34,17 @@ _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear th
 LOCAL = "127.0.0.1:0"
 
 
-def check_splits(plan: Plan, base: Config) -> None:
-    """Raises UsageError, before anything is written, where the data cannot be had or not be split so often."""
+def check_splits(plan: Plan, base: Config, where: str) -> None:
+    """Checks what is to be trained on which data before anything is written; `where` is the search file, for messages.
+
+    Raises:
+        UsageError: the data cannot be had or not be split so often, or no trial can be built as the search says.
+    """
     splits = Splits.of(plan.splits)
     name = None if splits.kind == "holdout" else str(Fold(splits, 1))
-    load(replace(base, data=replace(base.data, split=name)))
+    prepare(base)  # before data is loaded: afterwards, this process could not train the winner on several devices
+    data = load(replace(base, data=replace(base.data, split=name)))
+    check_candidates(plan.space, base, data.preprocessing, where)
 
 
 def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""What a search proposes, tried out before anything is written: names and options that only Keras and the zoo know."""
+
+import inspect
+from dataclasses import replace
+from functools import partial
+
+from app.config import Config
+from app.data.dataset import Preprocessing
+from app.errors import UsageError, suggestion
+from app.trained import build_model
+from app.training.optimizers import make_optimizer
+from app.tuning.space import Space, changed, corners
+from models.complexity import without_values
+
+
+def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, where: str) -> None:
+    """Builds every network and optimizer that stands in a corner of the space.
+
+    Args:
+        space: what is searched.
+        base: what it changes.
+        preprocessing: of the base's data.
+        where: the search file, for messages.
+
+    Raises:
+        UsageError: one line for the first that cannot be built.
+    """
+    configs = [changed(base, corner) for corner in corners(space)]
+    networks = {(one.model, one.image_size, *one.model_options.items()): one for one in configs}
+    try:
+        for config in networks.values():
+            without_values(partial(build_model, config, _sized(preprocessing, config.image_size)))
+        for config in configs:
+            _check_options(config)
+            make_optimizer(config)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _sized(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
+    if size is None:
+        return preprocessing
+    return replace(preprocessing, image_size=size)
+
+
+def _check_options(config: Config) -> None:
+    kind = type(make_optimizer(replace(config, optim=replace(config.optim, options={}))))
+    known = list(inspect.signature(kind).parameters)
+    for key in config.optim.options or {}:
+        if key not in known:
+            raise UsageError(
+                f"unknown key optim.options.{key} for the optimizer {config.optimizer}{suggestion(key, known)}; "
+                "what only some optimizers have is searched with when: {optimizer: [...]}"
+            )
