@@ -7,12 +7,14 @@ of their seed and of what they were asked and told: here they are asked and told
 
 import json
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src.engine import conditions
 
 from app.errors import StorageError
 from app.tuning.plan import Plan
@@ -30,13 +32,62 @@ _ALGORITHMS = {
 }
 
 
+vars(conditions)["print"] = lambda *_: None  # a left-over there writes to stdout for every condition that is sent
+
+
+class _Distinct:
+    """Makes of an oracle one that proposes no point twice and ends when, and only when, none is left.
+
+    KerasTuner's Gaussian process proposes the same point again and again where there are few, and random search gives
+    up after some collisions. Which point takes the place depends on the seed and on what was asked before alone.
+    """
+
+    hyperparameters: Any
+    seed: int
+    trials: dict[str, Any]
+    _duplicate: Callable[[dict[str, Any]], bool]
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """What a new trial is to try, as KerasTuner has it."""
+        proposed: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
+        if proposed["values"] is not None and not self._duplicate(proposed["values"]):
+            return proposed
+        order = random.Random(f"{self.seed} {len(self.trials)}")
+        points = _points(self.hyperparameters.space, order, {})
+        values = next((point for point in points if not self._duplicate(point)), None)
+        return {"status": TrialStatus.STOPPED if values is None else TrialStatus.RUNNING, "values": values}
+
+
+def _points(space: Sequence[Any], order: random.Random, before: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every point of a space in a random order; of real numbers, one each stands for all.
+
+    Args:
+        space: KerasTuner's hyperparameters, parents first.
+        order: draws.
+        before: values of those that stand before them.
+    """
+    if not space:
+        yield dict(before)
+        return
+    one, *rest = space
+    if not all(condition.is_active(before) for condition in one.conditions):
+        yield from _points(rest, order, before)
+        return
+    real = getattr(one, "step", 1) is None
+    values = [one.prob_to_value(order.random())] if real else list(one.values)
+    order.shuffle(values)
+    for value in values:
+        yield from _points(rest, order, {**before, one.name: value})
+
+
 def make_oracle(plan: Plan, epochs: int) -> Any:
     """The oracle of a new sweep, which stores nothing; `epochs` is what Hyperband gives the best."""
     kind = _ALGORITHMS[plan.algorithm]
     limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm == "hyperband":
         limits = {"max_epochs": epochs, "factor": _FACTOR, "hyperband_iterations": plan.trials}  # max_trials ends it
-    unstored = type(kind.__name__, (kind,), {"save": lambda self: None, "_save_trial": lambda self, trial: None})
+    kinds = (kind,) if plan.algorithm in ("grid", "hyperband") else (_Distinct, kind)
+    unstored = type(kind.__name__, kinds, {"save": lambda self: None, "_save_trial": lambda self, trial: None})
     oracle = unstored(
         objective=keras_tuner.Objective(OBJECTIVE, "min" if plan.monitor == "val_loss" else "max"),
         hyperparameters=hyperparameters(plan.space),
@@ -86,12 +137,12 @@ def _declare(found: Any, one: Range, conditions: dict[str, tuple[Any, ...]], spa
         with found.conditional_scope(parent, [_told(told, value) for value in values]):
             _declare(found, one, rest, space)
         return
-    if one.kind == "choice":
-        found.Choice(one.name, [_told(one, value) for value in one.values])
-    elif one.kind == "int":
+    if one.kind == "int":
         found.Int(one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1))
+    elif one.listed is not None:  # also with a step, of which KerasTuner misses the last: 1.0 // 0.1 is 9
+        found.Choice(one.name, [_told(one, value) for value in one.listed])
     else:
-        found.Float(one.name, one.low, one.high, step=one.step, sampling=one.kind)
+        found.Float(one.name, one.low, one.high, sampling=one.kind)
 
 
 def _told(one: Range, value: Any) -> Any:
@@ -99,9 +150,9 @@ def _told(one: Range, value: Any) -> Any:
 
 
 def _plain(one: Range) -> bool:
-    """Whether KerasTuner can hold the choices: all numbers, or all words."""
+    """Whether KerasTuner can hold the choices: of a single type, and that numbers or words."""
     kinds = {type(value) for value in one.values}
-    return kinds <= {int, float} or kinds == {str}
+    return not kinds or kinds in ({int}, {float}, {str})
 
 
 def values_of(trial: Any, space: Space) -> dict[str, Any]:
