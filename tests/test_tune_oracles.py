@@ -3,11 +3,12 @@
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import pytest
 
 from app.config import Config
@@ -15,7 +16,7 @@ from app.errors import StorageError
 from app.tuning import oracles
 from app.tuning.plan import ALGORITHMS, Plan
 from app.tuning.records import Records
-from app.tuning.space import read_space
+from app.tuning.space import points, read_space
 
 SEARCH = {
     "learning_rate": {"log": [1e-4, 1]},
@@ -27,16 +28,35 @@ SEARCH = {
 GRID = {"learning_rate": {"choice": [0.1, 0.01, 0.001]}, "optimizer": {"choice": ["sgd", "adam"]}}
 
 
+FLAT = {"batch_size": {"choice": [16, 32]}, "epochs": {"int": [3, 6]}}
+NESTED = {
+    "optimizer": {"choice": ["sgd", "adam"]},
+    "optim.options.momentum": {"choice": [0.0, 0.1, 0.2, 0.3], "when": {"optimizer": "sgd"}},
+    "schedule.every": {"choice": [None, 2], "when": {"optim.options.momentum": [0.1, 0.2]}},
+}  # adam alone, sgd with four momenta, two of which come in two kinds
+
+
 def plan_of(algorithm: str, trials: int = 12) -> Plan:
     space = read_space(GRID if algorithm == "grid" else SEARCH, "here", Config())
     return Plan(space=space, algorithm=algorithm, trials=trials, seed=0)
 
 
-def score(values: dict[str, Any]) -> float:
+def distance(values: dict[str, Any]) -> float:
     return -abs(math.log10(values["learning_rate"]) + 2) - len(json.dumps(values)) / 1000
 
 
-def searched(plan: Plan, records: Records, workers: int, stop: int | None = None) -> list[dict[str, Any]]:
+def failing_once(plan: Plan, name: str) -> Callable[[dict[str, Any]], float | None]:
+    """What scores a trial: the third fails, but with Hyperband, which would wait for it."""
+    return (lambda _: None) if name == "02" and plan.algorithm != "hyperband" else distance
+
+
+def searched(
+    plan: Plan,
+    records: Records,
+    workers: int,
+    stop: int | None = None,
+    score: Callable[[dict[str, Any]], float | None] | None = None,
+) -> list[dict[str, Any]]:
     """Goes on with a search in `records` until it ends, or after `stop` events; trials end in any order."""
     oracle, order, events = oracles.make_oracle(plan, 9), random.Random(3), records.events(print)
     values = oracles.replay(oracle, plan, events)
@@ -59,7 +79,7 @@ def searched(plan: Plan, records: Records, workers: int, stop: int | None = None
         name = order.choice(sorted(trial.trial_id for trial in oracle.ongoing_trials.values()))
         found = records.all()[name]
         assert found is not None
-        told = None if name == "02" and plan.algorithm != "hyperband" else score(found["values"])
+        told = (score or failing_once(plan, name))(found["values"])
         records.ended(name, {"status": "failed" if told is None else "completed", "score": told})
         oracles.end(oracle, name, told)
         done += 1
@@ -99,6 +119,89 @@ def test_several_workers_complete_every_trial_once(plan: Plan, tmp_path: Path) -
     numbers = sorted(number for record in found for number in (record["created"], record["ended"]))
     assert numbers == list(range(1, 2 * len(found) + 1))
     assert len(found) == (6 if plan.algorithm == "grid" else 12)
+
+
+@pytest.mark.parametrize(("search", "count"), [(FLAT, 8), (NESTED, 7)], ids=["flat", "nested"])
+def test_a_finite_space_is_searched_to_its_end(search: dict[str, Any], count: int, tmp_path: Path) -> None:
+    plan = Plan(space=read_space(search, "here", Config()), trials=count + 3)
+    assert points(plan.space) == count
+    for seed in range(20):
+        assert_all_once(searched(replace(plan, seed=seed), Records(tmp_path / str(seed)), 1, score=shortness), count)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_gaussian_process_searches_a_finite_space_to_its_end(tmp_path: Path) -> None:
+    plan = Plan(space=read_space(FLAT, "here", Config()), algorithm="bayesian", trials=8)
+    for seed in range(20):
+        assert_all_once(searched(replace(plan, seed=seed), Records(tmp_path / str(seed)), 1, score=shortness), 8)
+
+
+def test_a_grid_has_as_many_trials_as_points(tmp_path: Path) -> None:
+    plan = Plan(space=read_space(NESTED, "here", Config()), algorithm="grid", trials=10)
+    assert_all_once(searched(plan, Records(tmp_path), 1, score=shortness), 7)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("algorithm", ["random", "bayesian"])
+def test_a_finite_space_that_was_stopped_goes_on_alike(algorithm: str, tmp_path: Path) -> None:
+    search = {"batch_size": {"choice": [16, 32, 64, 128, 256]}}
+    plan = Plan(space=read_space(search, "here", Config()), algorithm=algorithm, trials=9)
+    whole = searched(plan, Records(tmp_path / "whole"), 1, score=shortness)
+    assert_all_once(whole, 5)
+    for stop in (5, 8, 9):
+        records = Records(tmp_path / str(stop))
+        searched(plan, records, 1, stop, score=shortness)
+        assert searched(plan, records, 1, score=shortness) == whole
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("algorithm", ["random", "bayesian"])
+def test_several_workers_search_a_finite_space_to_its_end(algorithm: str, tmp_path: Path) -> None:
+    space = read_space({"batch_size": {"choice": [16, 32, 64, 128, 256, 512]}}, "here", Config())
+    assert_all_once(searched(Plan(space=space, algorithm=algorithm), Records(tmp_path), 3, score=shortness), 6)
+
+
+def test_a_proposal_that_was_made_before_is_replaced_among_real_numbers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = {"learning_rate": {"log": [0.01, 1]}, "batch_size": {"choice": [16, 32]}}
+    plan = Plan(space=read_space(search, "here", Config()), trials=6)
+    again = {"status": "RUNNING", "values": {"learning_rate": 0.5, "batch_size": 16}}
+    monkeypatch.setattr(keras_tuner.oracles.RandomSearchOracle, "populate_space", lambda *_: again)
+    oracle = oracles.make_oracle(plan, 9)
+    rates = [oracles.values_of(oracle.create_trial(str(i)), plan.space)["learning_rate"] for i in range(6)]
+    assert rates[0] == 0.5
+    assert len(set(rates)) == 6
+    assert all(0.01 <= rate <= 1 for rate in rates)
+
+
+def test_a_stepped_range_has_both_ends() -> None:
+    plan = Plan(space=read_space({"learning_rate": {"linear": [0.1, 1], "step": 0.1}}, "here", Config()), trials=20)
+    oracle = oracles.make_oracle(plan, 9)
+    found = [oracles.values_of(oracle.create_trial(str(i)), plan.space)["learning_rate"] for i in range(10)]
+    assert sorted(found) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+def test_numbers_whole_and_not_are_choices() -> None:
+    space = read_space({"optim.weight_decay": {"choice": [0, 1e-4]}}, "here", Config())
+    oracle = oracles.make_oracle(Plan(space=space), 9)
+    assert {oracles.values_of(oracle.create_trial(name), space)["optim.weight_decay"] for name in "ab"} == {0, 1e-4}
+
+
+def test_a_condition_that_is_sent_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    oracle = oracles.make_oracle(plan_of("random"), 9)
+    sent = oracle.create_trial("w").to_proto()
+    assert len(sent.hyperparameters.space.float_space[1].conditions) == 1
+    assert capsys.readouterr().out == ""
+
+
+def assert_all_once(trials: list[dict[str, Any]], count: int) -> None:
+    """Whether so many trials ended, no two of them of the same values."""
+    assert [one["status"] for one in trials] == ["completed"] * count
+    assert len({json.dumps(one["values"], sort_keys=True) for one in trials}) == count
+
+
+def shortness(values: dict[str, Any]) -> float:
+    return len(json.dumps(values)) / 7 % 1
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"trial": "03", "val', b"[]", b"1", b"\xff\xfe"])

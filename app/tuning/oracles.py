@@ -125,24 +125,19 @@ def _seed(seed: int) -> int:
 def hyperparameters(space: Space) -> Any:
     """A space in KerasTuner's own terms; what it cannot hold (null, lists) stands as JSON."""
     found = keras_tuner.HyperParameters()
-    for one in space:
-        _declare(found, one, dict(one.when or {}), space)
+    found.merge([_declared(one, {other.name: other for other in space}) for one in space])
     return found
 
 
-def _declare(found: Any, one: Range, conditions: dict[str, tuple[Any, ...]], space: Space) -> None:
-    for parent, values in conditions.items():
-        rest = {key: value for key, value in conditions.items() if key != parent}
-        told = next(other for other in space if other.name == parent)
-        with found.conditional_scope(parent, [_told(told, value) for value in values]):
-            _declare(found, one, rest, space)
-        return
+def _declared(one: Range, others: Mapping[str, Range]) -> Any:
+    kinds = keras_tuner.engine.hyperparameters
+    when = {parent: [_told(others[parent], value) for value in values] for parent, values in (one.when or {}).items()}
+    more: dict[str, Any] = {"conditions": [conditions.Parent(*condition) for condition in when.items()]}
     if one.kind == "int":
-        found.Int(one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1))
-    elif one.listed is not None:  # also with a step, of which KerasTuner misses the last: 1.0 // 0.1 is 9
-        found.Choice(one.name, [_told(one, value) for value in one.listed])
-    else:
-        found.Float(one.name, one.low, one.high, sampling=one.kind)
+        return kinds.Int(one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1), **more)
+    if one.listed is not None:  # also with a step, of which KerasTuner misses the last: 1.0 // 0.1 is 9
+        return kinds.Choice(one.name, [_told(one, value) for value in one.listed], **more)
+    return kinds.Float(one.name, one.low, one.high, sampling=one.kind, **more)
 
 
 def _told(one: Range, value: Any) -> Any:
