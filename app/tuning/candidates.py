@@ -4,6 +4,8 @@ import inspect
 from dataclasses import replace
 from functools import partial
 
+import keras
+
 from app.config import Config
 from app.data.dataset import Preprocessing
 from app.errors import UsageError, suggestion
@@ -30,9 +32,10 @@ def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, w
     try:
         for config in networks.values():
             without_values(partial(build_model, config, _sized(preprocessing, config.image_size)))
-        for config in configs:
-            _check_options(config)
-            make_optimizer(config)
+        with keras.device("cpu:0"):  # a GPU is the workers'
+            for config in configs:
+                _check_options(config)
+                make_optimizer(config)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
 

@@ -102,11 +102,11 @@ def _is_record(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("values"), dict):
         return False
     numbers = [record.get("created"), *([record["ended"]] if "ended" in record else [])]
-    scored = record.get("score") if "score" in record or "ended" not in record else "missing"
     return (
         all(type(number) is int and number > 0 for number in numbers)
         and isinstance(record.get("status"), str)
-        and (scored is None or type(scored) in (int, float))
+        and ("score" in record or "ended" not in record)
+        and type(record.get("score")) in (int, float, type(None))
     )
 
 
