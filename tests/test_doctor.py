@@ -383,6 +383,13 @@ def test_labels_that_change(sound: Setup) -> None:
     assert level("by heart", changing) == "error"
 
 
+@pytest.mark.usefixtures("few_steps")
+def test_a_wrong_loss(sound: Setup) -> None:
+    setup = with_net(sound, dense)
+    setup.model.criterion = lambda labels, logits: cross_entropy((labels + 1) % 10, logits)
+    assert level("by heart", setup) == "error"
+
+
 def test_labels_that_need_no_images(sound: Setup) -> None:
     train = sound.dataset.train
     always = with_split(sound, "train", replace(train, labels=np.full(len(train), 7, np.int32)))
