@@ -36,7 +36,7 @@ class StepDecay(keras.callbacks.Callback):
     Args:
         milestones: epochs, counted from 0, from which on the rate is lower; or
         every: the number of epochs between two steps. Exactly one of the two.
-        factor: what each step multiplies the rate by, above 0.
+        factor: what each step multiplies the rate by, above 0 and below 1.
 
     Raises:
         ValueError: arguments out of range, or (when training begins) an optimizer with its own schedule.
@@ -52,8 +52,8 @@ class StepDecay(keras.callbacks.Callback):
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
         if milestones is not None and any(epoch < 0 for epoch in milestones):
             raise ValueError(f"milestones are epochs counted from 0, got {list(milestones)}.")
-        if not 0 < factor < float("inf"):
-            raise ValueError(f"factor must be positive, got {factor}.")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
         self.milestones, self.every, self.factor = milestones, every, factor
         self.base = 0.0
         self._left: tuple[Any, float] | None = None  # the optimizer last touched, and the rate it was left with

@@ -33,7 +33,8 @@ def lenet5_caffe(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.
     No margin, twenty and fifty maps, maximum pooling, and a non-linearity behind the first dense layer only.
     """
     for i, filters in ((1, 20), (2, 50)):
-        x = style.conv(x, filters, 5, padding="valid", name=f"conv{i}")
+        # no rectifier follows: MSRA's variance would double with each, and the first loss with them
+        x = style.conv(x, filters, 5, padding="valid", kernel_initializer=initializers.xavier(), name=f"conv{i}")
         x = style.norm_layer(x, name=f"conv{i}")
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     x = layers.Flatten(name="flatten")(x)

@@ -19,6 +19,7 @@ from app.data.dataset import Split
 from app.data.pipeline import TrainingBatches
 from app.doctor import CHECKS, cost, examine, learning
 from app.doctor.samples import spread
+from app.training.losses import cross_entropy
 from app.training.optimizers import make_optimizer
 from app.training.setup import Setup, set_up, start
 from app.training.steps import Classifier
@@ -300,6 +301,9 @@ def test_logits_that_depend_on_the_batch(sound: Setup) -> None:
 def test_a_loud_last_layer(sound: Setup) -> None:
     loud = with_net(sound, lambda x: dense(x, kernel_initializer=keras.initializers.RandomNormal(stddev=5)))
     assert level("first loss", loud) == "warning"
+    faint = with_net(sound, dense)
+    faint.model.criterion = lambda labels, logits: 0.01 * cross_entropy(labels, logits)
+    assert level("first loss", faint) == "warning"
     other = replace(loud, config=replace(loud.config, objective=Objective(loss="hinge")))
     assert level("first loss", other) == "skipped"
 
@@ -377,6 +381,13 @@ def test_a_model_that_does_not_look(sound: Setup) -> None:
 def test_labels_that_change(sound: Setup) -> None:
     changing = replace(sound, batches=Relabelled(**vars(sound.batches)))
     assert level("by heart", changing) == "error"
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_wrong_loss(sound: Setup) -> None:
+    setup = with_net(sound, dense)
+    setup.model.criterion = lambda labels, logits: cross_entropy((labels + 1) % 10, logits)
+    assert level("by heart", setup) == "error"
 
 
 def test_labels_that_need_no_images(sound: Setup) -> None:

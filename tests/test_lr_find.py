@@ -1,6 +1,7 @@
 """Rates labelled from synthetic courses with a known answer, and a sweep on the digits from end to end."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def test_the_command_sweeps_labels_suggests_and_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["lr-find", "--model", "lenet300", "--steps", "25", "--plot", "find.png"]) == 0
-    head, *rows, last = capsys.readouterr().out.splitlines()
+    out, told = capsys.readouterr()
+    curvature, fastest, limit = map(
+        float, re.search(r"largest curvature .* (\S+): .* at (\S+) and bears (\S+)\n", told).groups()
+    )
+    assert (fastest, limit) == pytest.approx((1 / curvature, 2 / curvature), rel=0.1)
+    head, *rows, last = out.splitlines()
     assert head.split()[:3] == ["rate", "final", "loss"]
     labels = [row.split(maxsplit=2)[2] for row in rows]
     assert labels == sorted(labels, key=[LOW, GOOD, HIGH, DIVERGED].index)

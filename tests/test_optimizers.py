@@ -217,6 +217,11 @@ def test_gains_converge_where_one_rate_for_all_does_not() -> None:
     rates = [2.5 / 50] * 300
     assert np.abs(optimized(SGD(), rates, **canyon)).max() > 1e10
     assert np.abs(optimized(AdaptiveGain(), rates, **canyon)).max() < 1e-3
+    for steps in (5, 20):  # the rate of the steep axis falls, that of the flat one rises
+        optimizer = AdaptiveGain()
+        optimized(optimizer, rates[:steps], **canyon)
+        flat, steep = optimizer._gains[0].numpy()
+        assert steep < 1 < flat
 
 
 @pytest.mark.parametrize("form", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)

@@ -1,5 +1,6 @@
 """Weight decay, L1 and factors on the rate of single weights, against what they mean."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -133,6 +134,17 @@ def test_a_factor_multiplies_the_update(kind: Any) -> None:
     for path, weight in before.items():
         factor = 2.0 if path.startswith("middle") else 1.0
         np.testing.assert_allclose(after[path] - weight, factor * (plain[path] - weight), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [SGD, keras.optimizers.AdamW])
+def test_a_factor_multiplies_decoupled_decay(kind: Any) -> None:
+    decoupled = Optim(weight_decay=0.5, decay="decoupled")
+    before, plain = stepped(small(), kind(RATE), decoupled)
+    _, after = stepped(small(), kind(RATE), replace(decoupled, rates={"^middle/": 2.0, "^low/": 0.0}))
+    for path, weight in before.items():
+        factor = {"middle": 2.0, "low": 0.0}.get(path.partition("/")[0], 1.0)
+        tolerance = 2e-6 + factor * RATE**2  # decay and update do not quite add
+        np.testing.assert_allclose(after[path] - weight, factor * (plain[path] - weight), atol=tolerance)
 
 
 def test_factors_grow_from_the_top() -> None:

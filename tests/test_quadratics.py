@@ -54,6 +54,14 @@ def test_two_over_the_curvature_is_the_limit_of_stability() -> None:
     assert steps_to([1, 5], SGD(0.41)) == math.inf
 
 
+@pytest.mark.parametrize(("rate", "overshoots"), [(0.19, False), (0.39, True)])
+def test_above_one_over_the_curvature_it_overshoots(rate: float, overshoots: bool) -> None:
+    optimizer, weight = SGD(rate), keras.Variable(10.0, dtype="float64")
+    optimizer.build([weight])
+    optimizer.apply([5.0 * weight.value], [weight])
+    assert (float(weight.value) < 0) == overshoots
+
+
 @pytest.mark.parametrize(("rate", "momentum", "stable"), [(0.41, 0.0, False), (0.41, 0.5, True), (0.59, 0.5, True)])
 def test_momentum_moves_the_limit(rate: float, momentum: float, stable: bool) -> None:
     assert (steps_to([5.0], SGD(rate, momentum=momentum), (10.0,)) < math.inf) == stable
@@ -69,8 +77,13 @@ def test_beyond_it_momentum_diverges_too() -> None:
     ids=["monotone", "oscillating", "diverging"],
 )
 def test_regimes_of_the_rate_in_one_dimension(factor: float, signs: set[float], converges: bool) -> None:
-    weight, rate = 1.0, factor * suggest_rate(4.0)
-    course = [weight := weight - rate * 4.0 * weight for _ in range(40)]
+    weight = tf.Variable(1.0, dtype=tf.float64)
+    bend = largest_curvature(lambda: 2 * weight**2, [weight])
+    optimizer, course = SGD(factor * suggest_rate(bend)), []
+    optimizer.build([variable := keras.Variable(1.0, dtype="float64")])
+    for _ in range(40):
+        optimizer.apply([4.0 * variable.value], [variable])
+        course.append(float(variable.value))
     assert set(np.sign(course)) == signs
     assert (abs(course[-1]) < 1e-6) == converges
 

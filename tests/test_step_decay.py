@@ -99,8 +99,9 @@ def test_refuses_an_optimizer_with_a_schedule(rate):
         ({"milestones": [1], "every": 2}, "either milestones or every"),
         ({"every": 0}, "at least 1 epoch, got 0"),
         ({"milestones": [-1]}, r"counted from 0, got \[-1\]"),
-        ({"every": 1, "factor": 0}, "must be positive, got 0"),
-        ({"every": 1, "factor": float("nan")}, "must be positive, got nan"),
+        ({"every": 1, "factor": 0}, "above 0 and below 1, got 0"),
+        ({"every": 1, "factor": 2.0}, "above 0 and below 1, got 2"),
+        ({"every": 1, "factor": float("nan")}, "above 0 and below 1, got nan"),
     ],
 )
 def test_refuses_what_makes_no_schedule(arguments, message):

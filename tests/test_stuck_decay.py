@@ -35,9 +35,12 @@ def test_a_noisy_fall_keeps_its_rate():
 
 @pytest.mark.parametrize("epoch_steps", [37, 50, 1000])
 def test_a_noisy_floor_lowers_it_once_after_patience(epoch_steps):
-    # Window 1 has nothing before it; 2 to 4 are stuck; the rest are cooling.
-    rates = stream(StuckDecay(100, patience=3, cooldown=99, gain=0.05), 2 + NOISE / 10, epoch_steps)
+    # Window 1 has nothing before it; 2 to 4 are stuck; 5 cools; from then on the loss falls again.
+    losses = np.concatenate([np.full(500, 2.0), 2 * 0.998 ** np.arange(500)]) + NOISE / 10
+    rates = stream(StuckDecay(100, patience=3, cooldown=1, gain=0.05), losses, epoch_steps)
     assert rates == pytest.approx([1.0] * 399 + [0.1] * 601)
+    without_end = stream(StuckDecay(100, patience=3, cooldown=1, gain=0.05), 2 + NOISE / 10, epoch_steps)
+    assert min(without_end) == pytest.approx(0.01)  # which stays where it is stuck again: windows 6 to 8
 
 
 def test_windows_do_not_depend_on_where_epochs_end():

@@ -17,10 +17,7 @@ LINE = re.compile(
     r"(lr=\d\.\d\de[+-]\d\d, Train Loss = \d\.\d{3}e[+-]\d\d, Train Acc = \d\.\d{4}"
     r"|Val Loss = \d\.\d{3}e[+-]\d\d, Val Acc = \d\.\d{4})"
 )
-LECTURE = """\
-2018-09-30 13:32:10 [00000000] Val Loss = 7.084e+00, Val Acc = 0.0084
-2018-09-30 13:34:27 [00000010] lr=1.00e-01, Train Loss = 7.046e+00, Train Acc = 0.0088
-2018-09-30 14:32:55 [00000450] lr=1.00e-01, Train Loss = 6.534e+00, Train Acc = 0.0074"""
+LECTURE = Path(__file__).parent / "golden/lecture_log.txt"
 
 
 def compiled() -> keras.Model:
@@ -49,7 +46,10 @@ def test_lines_are_those_of_the_lecture(tmp_path: Path) -> None:
 
 
 def test_the_pattern_fits_the_lectures_own_log() -> None:
-    assert all(LINE.fullmatch(line) for line in LECTURE.splitlines())
+    found = LECTURE.read_text().splitlines()
+    assert all(LINE.fullmatch(line) for line in found)
+    losses = [float(match[1]) for line in found if (match := re.search(r"Train Loss = (\S+),", line))]
+    assert (len(found), len(losses), losses[0], losses[-1]) == (46, 45, 7.046, 6.534)
 
 
 def test_means_are_of_the_iterations_since_the_last_line(tmp_path: Path) -> None:

@@ -16,6 +16,14 @@ class Parser(ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Argparse's, which would take the last of an option that is given twice."""
+        given = [word.partition("=")[0] for word in args or []]
+        for option in self._option_string_actions:
+            if given.count(option) > 1:
+                self.error(f"{option} is given twice; give it once")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raises what was wrong with the options."""
         raise UsageError(f"{message}; see {self.prog} --help")

@@ -39,6 +39,7 @@ def _steps(text: str) -> int:
 
 def answer(config: Config, steps: int, plot: Path | None) -> str:
     """The text to print."""
+    from app.training.curvature import suggest_rate
     from app.training.rate_sweep import suggested, sweep
 
     courses, curvature = sweep(config, steps)
@@ -47,7 +48,11 @@ def answer(config: Config, steps: int, plot: Path | None) -> str:
         _draw(plot, courses, rate)
         say(f"drawn in {plot}")
     if curvature > 0:
-        say(f"largest curvature before training {curvature:.3g}: plain gradient descent bears {2 / curvature:.2g}")
+        fastest = suggest_rate(curvature)
+        say(
+            f"largest curvature before training {curvature:.3g}: plain gradient descent is fastest along it at "
+            f"{fastest:.2g} and bears {2 * fastest:.2g}"
+        )
     if config.optimizer == "sgd":
         say("steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it")
     return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])

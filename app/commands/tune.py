@@ -44,6 +44,7 @@ Every option of `epochal train` that makes a configuration, and:
   --resume [SWEEP]   continue a sweep that was stopped: the newest, or this folder
   --chief HOST:PORT  wait there for workers on other machines, which see the same folder
   --worker HOST:PORT work for that chief; --sweep FOLDER is its sweep (the newest)
+                     (or KERASTUNER_ORACLE_IP and _PORT in the environment; "chief" in _TUNER_ID makes the chief)
 
 The folder sweeps/NAME holds trials/, winner/ (trained again on all training images, then tested, once), best.yaml,
 leaderboard.csv, report.html, result.json and tensorboard/.
@@ -59,6 +60,10 @@ def run(words: list[str], verbosity: int) -> int:
         return 0
     parser = options(Parser(prog="epochal tune", add_help=False))
     given, rest = parser.parse_known_args(words)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told in a line of ours
+    _take_address(given)
+    if given.sweep and not given.worker:
+        raise UsageError("--sweep says which sweep a --worker works for; drop it, or give --resume SWEEP to go on")
     if given.jobs and (given.chief or given.worker):
         raise UsageError("--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and --worker")
     if given.worker:
@@ -70,15 +75,26 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
+    from app.tuning.chief import check_free
     from app.tuning.oracles import trials_of
     from app.tuning.sweep import check_splits
 
     check_splits(plan, config, str(_search_file(given.search, rest)))
+    if given.chief:
+        check_free(given.chief)
     if (trials := trials_of(plan, config.epochs)) != plan.trials:
         say(f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}")
         plan = replace(plan, trials=trials)
     run = folder.begin(plan, config, config.name or runs.default_name(config))
     return _search(run, given)
+
+
+def _take_address(given: Any) -> None:
+    """Chief or worker by KerasTuner's own variables, as a scheduler sets them."""
+    host, port = (os.environ.get(f"KERASTUNER_ORACLE_{part}") for part in ("IP", "PORT"))
+    if host and port and not given.chief and not given.worker:
+        role = "chief" if "chief" in os.environ.get("KERASTUNER_TUNER_ID", "") else "worker"
+        setattr(given, role, _address(f"{host}:{port}"))
 
 
 def options(parser: ArgumentParser) -> ArgumentParser:
@@ -104,6 +120,8 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
     """
     _, rest = parser.parse_known_args(words)
     asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
+    if config.budget is not None:
+        raise UsageError("--budget ends a training by the clock, so that no trial could be repeated; give --epochs")
     path = _search_file(asked.search, rest)
     space = read_search(path, config)
     splits = Splits.of(asked.splits or "holdout")
@@ -185,7 +203,7 @@ def _work(given: Any, rest: list[str], verbosity: int) -> int:
     load_tensorflow(verbosity)
     from app.tuning.worker import work
 
-    work(run.folder, *folder.read(run), given.worker)
+    work(run, given.worker)
     return 0
 
 

@@ -16,7 +16,7 @@ _FIRST = 128  # images in the first loss
 _FEW = 16  # images in a gradient
 _STEPS = 3
 _STEP = 1e-2  # the largest change of a weight in one of them
-_HIGH = 1.5  # times ln C: a first loss that is no accident
+_LOW, _HIGH = 0.5, 1.5  # times ln C: beyond these a first loss is no accident
 
 
 def first_loss(setup: Setup) -> Finding:
@@ -29,6 +29,8 @@ def first_loss(setup: Setup) -> Finding:
     told = f"{loss:.3g}, {loss / even:.2f} times ln {len(setup.dataset.preprocessing.classes)}"
     if not loss <= _HIGH * even:
         return warning(f"the first loss is {told}; let the last layer start smaller, look at the scale of the images")
+    if loss < _LOW * even and (setup.config.init_from, setup.config.weights) == (None, None):
+        return warning(f"the first loss is {told}, before anything was learned; look for a factor in the loss")
     return ok(f"the first loss is {told}")
 
 

@@ -26,7 +26,7 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
     with models.deep_recursion():
         net = keras.models.clone_model(keras.Model(model.input, model.output), clone_function=again)
         copy = type(model)(net.input, net.output, name=model.name)
-    copy.criterion = model.criterion
+    copy.criterion, copy.micro_batches = model.criterion, model.micro_batches
     for mine, its in zip(copy.weights, model.weights, strict=True):
         mine.assign(its.numpy())
     return copy

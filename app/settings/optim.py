@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from app.settings.checks import check, is_number, is_pattern
 
+_DECAYS = ("momentum", "beta_1", "beta_2", "rho")  # of running averages
+_AMOUNTS = ("epsilon", "initial_accumulator_value")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -73,6 +76,7 @@ class Optim:
     clip_percentile: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_options()
         for key in ("weight_decay", "l1"):
             check(is_number(getattr(self, key), 0), f"optim.{key}", "0 or more", getattr(self, key))
         check(self.l1 > 0 or not self.l1_proximal, "optim.l1", "above 0 with l1_proximal", self.l1)
@@ -90,6 +94,15 @@ class Optim:
         check(len(self.clipping) <= 1, "optim.clip_*", "one kind of clipping at most", self.clipping)
         percentile = self.clip_percentile
         check(percentile is None or percentile <= 100, "optim.clip_percentile", "at most 100", percentile)
+
+    def _check_options(self) -> None:
+        """Refuses what Keras takes without a word and diverges with."""
+        for key, value in (self.options or {}).items():
+            number = isinstance(value, int | float) and is_number(value, 0)
+            if key in _DECAYS:
+                check(number and value < 1, f"optim.options.{key}", "from 0 to below 1", value)
+            elif key in _AMOUNTS:
+                check(number, f"optim.options.{key}", "0 or more", value)
 
     @property
     def clipping(self) -> dict[str, float]:

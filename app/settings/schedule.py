@@ -12,8 +12,8 @@ _SHAPES = {  # what each shape of a schedule listens to
     "exponential": ("end", "unit", "warm_up"),
     "inverse": ("offset", "unit", "warm_up"),
     "one_cycle": (),
-    "plateau": ("factor", "patience", "unit", "warm_up"),
-    "stuck": ("factor", "patience", "window", "unit", "warm_up"),
+    "plateau": ("factor", "patience", "cooldown", "least", "unit", "warm_up"),
+    "stuck": ("factor", "patience", "window", "gain", "cooldown", "least", "unit", "warm_up"),
 }
 
 
@@ -34,6 +34,9 @@ class Schedule:
         offset: the C of inverse: after so many epochs the rate has halved (null: a tenth of all)
         patience: epochs of plateau (null: 5) or windows of stuck (null: 2) without progress before a drop
         window: steps in each mean loss that stuck compares (null: 500)
+        gain: what a mean loss of stuck must fall by, relative to the one before, to count as progress (null: 0.01)
+        cooldown: epochs of plateau (null: 0) or windows of stuck (null: 1) after a drop that are not judged
+        least: the rate below which plateau and stuck do not go (null: 0)
         batch: the global batch that learning_rate is meant for; it is multiplied by batch_size / batch (null: any)
     """
 
@@ -48,6 +51,9 @@ class Schedule:
     offset: float | None = None
     patience: int | None = None
     window: int | None = None
+    gain: float | None = None
+    cooldown: int | None = None
+    least: float | None = None
     batch: int | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +72,10 @@ class Schedule:
         check(self.factor is None or 0 < self.factor < 1, "schedule.factor", "above 0 and below 1", self.factor)
         check(self.end is None or 0 <= self.end < 1, "schedule.end", "from 0 to below 1", self.end)
         check(self.end != 0 or self.shape != "exponential", "schedule.end", "above 0 for exponential", self.end)
+        for key in ("cooldown", "least"):
+            value = getattr(self, key)
+            check(value is None or is_number(value, 0), f"schedule.{key}", "0 or more", value)
+        check(self.gain is None or 0 <= self.gain < 1, "schedule.gain", "from 0 to below 1", self.gain)
         for key in ("warm_up", "power", "offset"):
             value = getattr(self, key)
             check(value is None or (is_number(value, 0) and value > 0), f"schedule.{key}", "above 0", value)

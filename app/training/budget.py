@@ -6,13 +6,25 @@ from statistics import mean
 from typing import Any
 
 import callbacks
+from app.config import Config
 from app.errors import UsageError
 from app.training.setup import Setup
 from app.training.trial import step_seconds, undone
 
 _MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
+_LEAST = 3.0  # seconds that pages take, at least
 _PAGES = 0.5  # of what loading and tracing took: so long take pictures, the report and the end of the process
+
+
+def refuse_hopeless(config: Config, began: float) -> None:
+    """Refuses, before any data is read, a budget that is spent already; what an epoch takes has to be measured."""
+    spent = time.monotonic() - began
+    if config.budget_seconds is not None and spent + _LEAST > config.budget_seconds:
+        raise UsageError(
+            f"budget: {config.budget} is too little for one epoch: {spent:.0f} s went by before the data was read, and "
+            f"the report takes {_LEAST:.0f} s; give more"
+        )
 
 
 def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
@@ -31,7 +43,7 @@ def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
     step = _seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps
-    pages = min(max(3.0, _PAGES * spent), 20.0)
+    pages = min(max(_LEAST, _PAGES * spent), 20.0)
 
     def after(validation: float) -> float:
         return pages + validation * (2 + len(dataset.test) / len(dataset.validation))

@@ -85,7 +85,7 @@ def rate_callbacks(config: Config, steps: int, share: Callable[[], float] | None
         return [callbacks.RateSchedule(config.peak_rate, shape, position=position)]
     warm_up = _warm_up(config, steps)
     rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up)] if warm_up else []
-    options = {key: getattr(schedule, key) for key in ("factor", "patience", "window")}
+    options = {key: getattr(schedule, key) for key in ("factor", "patience", "window", "gain", "cooldown", "least")}
     given = {key: value for key, value in options.items() if value is not None}
     if schedule.shape == "plateau":
         return [*rising, callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})]

@@ -19,11 +19,11 @@ from app.runs import Run
 from app.trained import build_model
 from app.training.devices import prepare, scope
 from app.training.losses import class_weights, criterion
-from app.training.optimizers import make_optimizer
+from app.training.optimizers import chosen_optimizer, make_optimizer
 from app.training.optimizers.penalties import decayed, matching, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.sample_losses import SampleLosses
-from app.training.schedules import arithmetic
+from app.training.schedules import arithmetic, shape_of
 from app.training.steps import Classifier
 from app.training.warm_start import Origin, standardised_like, take_over
 from models import weights
@@ -52,6 +52,7 @@ def set_up(config: Config, run: Run | None = None) -> Setup:
     Raises:
         UsageError: when data, model, optimizer or devices cannot be had as configured.
     """
+    chosen_optimizer(config)  # refuses it before any data is read
     strategy = prepare(config)
     _check_patterns(config)
     return assemble(config, _for_weights(config, load(config), run), strategy)
@@ -67,6 +68,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         seed=config.seed,
         position=Position(table),
     )
+    shape_of(config, batches.steps)  # refuses steps past the end before anything is written
     with scope(strategy):
         model = compiled(config, dataset)
     if table is not None and hard is not None:

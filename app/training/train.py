@@ -20,7 +20,7 @@ from app.runs import ROOT, Run, claim, default_name, environment, judged_on
 from app.signals import STOP
 from app.trained import publish_weights
 from app.training import rollback
-from app.training.budget import budget_for
+from app.training.budget import budget_for, refuse_hopeless
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import activations, observers
@@ -76,6 +76,7 @@ def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
 
 def _ready(config: Config, began: float) -> tuple[Setup, Origin | None, Any]:
     """All that may still be refused: the setup with its first weights, and the budget's callback."""
+    refuse_hopeless(config, began)
     setup = set_up(config)
     return setup, start(setup), budget_for(setup, began, fresh=True)
 

@@ -4,6 +4,7 @@ KerasTuner's chief never ends when a worker died, and the worker's trial is neve
 heard of for a while has lost its trial, which is handed to the next one, and the chief ends when the work is done.
 """
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from app.tuning.trial import read_report
 LEASE = 60.0  # seconds without a word after which a worker has lost its trial
 _FAILURES = 3  # trials in a row that end the search
 _LOSSES = 3  # workers that one trial may cost
+_TAKEN = "--chief {}: cannot listen there; is the port free and the host this machine's?"
 
 
 class Chief(OracleServicer):
@@ -36,23 +38,30 @@ class Chief(OracleServicer):
         oracle: has been asked and told everything up to now.
         records: of the sweep.
         tell: called with the number of each trial that ended.
+        identity: of the sweep; workers that mean another one are sent away.
     """
 
-    def __init__(self, plan: Plan, oracle: Any, records: Records, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: Plan, oracle: Any, records: Records, tell: Callable[[str], None], identity: str = ""
+    ) -> None:
         super().__init__(oracle)
-        self.plan, self.records, self.tell = plan, records, tell
+        self.plan, self.records, self.tell, self.identity = plan, records, tell, identity
         self.exhausted = False  # no further trial will be made
         self.reason: str | None = None  # why, if it is not that all are done
         self.error: Exception | None = None  # that kept it from answering, such as a full disk
+        self.latest = time.monotonic()  # when any worker was heard of
         self._lock = threading.Lock()
         self._heard: dict[str, float] = {}
         self._losses: Counter[str] = Counter()
 
     def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 names of the protocol
-        """Hands out a trial."""
+        """Hands out a trial to a worker of this sweep, which calls itself SWEEP/NAME."""
+        sweep, _, worker = request.tuner_id.partition("/")
+        if sweep != self.identity:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this chief's sweep is {self.records.folder.parent}")
         with self._answering():
-            self._heard[request.tuner_id] = time.monotonic()
-            trial = self._next(request.tuner_id)
+            self._heard[worker] = self.latest = time.monotonic()
+            trial = self._next(worker)
             self.exhausted |= trial.status == TrialStatus.STOPPED
             return protos.get_service().CreateTrialResponse(trial=trial.to_proto())
 
@@ -66,6 +75,7 @@ class Chief(OracleServicer):
     def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """A worker is still alive: notes that."""
         with self._lock:
+            self.latest = time.monotonic()
             for worker, trial in self.oracle.ongoing_trials.items():
                 if trial.trial_id == request.trial_id:
                     self._heard[worker] = time.monotonic()
@@ -89,6 +99,16 @@ class Chief(OracleServicer):
         for worker in list(self.oracle.ongoing_trials):
             if now - self._heard.get(worker, now) > LEASE:
                 self.lose(worker, "without a word")
+
+    def settle(self) -> None:
+        """Finds out, while nothing runs, whether anything is left: there may be no worker whose asking would tell."""
+        with self._answering():
+            if self.exhausted or self.oracle.ongoing_trials or self.oracle._retry_queue:
+                return
+            trial = self.oracle.create_trial("chief")
+            self.exhausted = trial.status == TrialStatus.STOPPED
+            if trial.status == TrialStatus.RUNNING:
+                oracles.hand_back(self.oracle, trial.trial_id)
 
     @property
     def done(self) -> bool:
@@ -133,6 +153,20 @@ def _failed(message: str) -> dict[str, Any]:
     return {"status": "failed", "score": None, "scores": [], "message": message}
 
 
+def check_free(address: str) -> None:
+    """Raises UsageError, before anything is written, when nothing can listen at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_server((host.strip("[]"), int(port)), family=_family(host)):
+            pass
+    except OSError:
+        raise UsageError(_TAKEN.format(address)) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def serve(chief: Chief, address: str) -> tuple[Any, str]:
     """Begins to answer at HOST:PORT (port 0: any); returns the server, and where it is to be found.
 
@@ -146,6 +180,6 @@ def serve(chief: Chief, address: str) -> tuple[Any, str]:
     with suppress(RuntimeError):
         port = server.add_insecure_port(address)
     if not port:
-        raise UsageError(f"--chief {address}: cannot listen there; is the port free and the host this machine's?")
+        raise UsageError(_TAKEN.format(address))
     server.start()
     return server, f"{host}:{port}"

@@ -1,5 +1,6 @@
 """A sweep's folder: made, found, read. No TensorFlow here."""
 
+import uuid
 from pathlib import Path
 
 from app.arguments import read_config_file
@@ -15,7 +16,7 @@ _PLAN = "sweep.json"
 def begin(plan: Plan, base: Config, name: str) -> Run:
     """A new sweep's folder."""
     run = claim(name, ROOT)
-    run.write_json(_PLAN, plan.to_dict())
+    run.write_json(_PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
     run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
     return run
 
@@ -23,10 +24,15 @@ def begin(plan: Plan, base: Config, name: str) -> Run:
 def read(run: Run) -> tuple[Plan, Config]:
     """What a sweep's folder says it is."""
     try:
-        plan = Plan.from_dict(run.read_json(_PLAN))
+        plan = Plan.from_dict({key: value for key, value in run.read_json(_PLAN).items() if key != "id"})
     except (TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{run.folder / _PLAN} is damaged; start a new sweep") from error
     return plan, read_config_file(run.folder / "config.yaml")
+
+
+def identity(run: Run) -> str:
+    """What tells a sweep from all others: workers and their chief must mean the same one."""
+    return str(run.read_json(_PLAN).get("id", ""))
 
 
 def find(where: str | None) -> Run:

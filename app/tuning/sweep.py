@@ -20,7 +20,7 @@ from app.training.train import say, train_at
 from app.tuning import oracles
 from app.tuning.candidates import check_candidates
 from app.tuning.chief import Chief, serve
-from app.tuning.folder import read
+from app.tuning.folder import identity, read
 from app.tuning.jobs import Jobs
 from app.tuning.plan import Plan
 from app.tuning.records import Records
@@ -32,6 +32,7 @@ from callbacks.parts.text import is_terminal
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
 LOCAL = "127.0.0.1:0"
+PATIENCE = 1800.0  # seconds for which a chief waits for workers
 
 
 def check_splits(plan: Plan, base: Config, where: str) -> None:
@@ -69,14 +70,15 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
     values = oracles.replay(oracle, plan, events)
     for trial in {event.trial for event in events if event.values is None and not event.failed and event.score is None}:
         records.lost([event for event in events if event.trial == trial], values[trial])
-    chief = Chief(plan, oracle, records, _board(run, jobs or 1))
+    chief = Chief(plan, oracle, records, _board(run, jobs or 1), identity(run))
     try:
         _run_workers(run, chief, jobs, address)
         if chief.reason:
             say(chief.reason)
         return _conclude(run, plan, base, records)
     except KeyboardInterrupt:
-        say(f"saved; go on with: epochal tune --resume {run.folder}")
+        how = f" --jobs {jobs}" if jobs > 1 else "" if jobs else f" --chief {address}"
+        say(f"saved; go on with: epochal tune --resume {run.folder}{how}")
         raise
 
 
@@ -102,13 +104,17 @@ def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
     if not jobs:
         say(f"waiting for workers: epochal tune --worker {found} --sweep {run.folder}")
     workers = Jobs(run.folder, chief, found, jobs)
+    chief.settle()  # nothing may be left to do but the winner
     try:
         with STOP.deferred() as asked:
             while not chief.done and not asked():
                 workers.keep_up()
                 chief.lose_silent()
+                chief.settle()
                 if chief.error:
                     raise chief.error
+                if not jobs and time.monotonic() - chief.latest > PATIENCE:
+                    raise TrainingFailed(_silence(run, found))
                 time.sleep(_LOOK)
             if not asked():
                 workers.wait()
@@ -116,6 +122,13 @@ def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
     finally:
         workers.end()
         server.stop(grace=1.0)
+
+
+def _silence(run: Run, address: str) -> str:
+    return (
+        f"no worker was heard of for {PATIENCE / 60:g} minutes; what was trained is saved, go on with: "
+        f"epochal tune --resume {run.folder} --chief {address}"
+    )
 
 
 def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str, Any]:

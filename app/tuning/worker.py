@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,10 +15,10 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src.distribute import oracle_client
 from tensorflow.python.framework.ops import gradient_registry
 
-from app.config import Config
 from app.errors import TrainingFailed, UsageError
+from app.runs import Run
+from app.tuning.folder import identity, read
 from app.tuning.oracles import asked
-from app.tuning.plan import Plan
 from app.tuning.trial import run_trial
 
 START = 120.0  # seconds within which a chief has to answer
@@ -28,21 +27,20 @@ _IDLE = 0.5  # seconds before asking again, where a trial has to wait for others
 _PATIENCE = 60.0  # seconds without the chief after which a worker saves and ends
 
 
-def work(folder: Path, plan: Plan, base: Config, address: str) -> None:
+def work(run: Run, address: str) -> None:
     """Trains trials until the chief has no more.
 
     Args:
-        folder: the sweep's; every worker and the chief see the same files there.
-        plan: the sweep's.
-        base: the configuration that trials change.
+        run: the sweep's folder; every worker and the chief see the same files there.
         address: HOST:PORT of the chief.
 
     Raises:
-        UsageError: no chief answers there.
+        UsageError: no chief answers there, or one of another sweep does.
         TrainingFailed: the chief is gone.
         KeyboardInterrupt: when this process was asked to stop.
     """
-    client, name = _connected(address), _name()
+    plan, base = read(run)
+    client, name = _connected(address), f"{identity(run)}/{_name()}"
     gc.freeze()  # every trial collects garbage, of which TensorFlow's modules are none: half a second saved in each
     try:
         while (trial := client.create_trial(name)).status != TrialStatus.STOPPED:
@@ -50,10 +48,12 @@ def work(folder: Path, plan: Plan, base: Config, address: str) -> None:
                 time.sleep(_IDLE)
                 continue
             with _alive(client, trial.trial_id):
-                run_trial(folder, plan, base, asked(trial, plan))
+                run_trial(run.folder, plan, base, asked(trial, plan))
             client.end_trial(trial)
             forget()
-    except grpc.RpcError:
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
+            raise UsageError(f"--worker {address}: {error.details()}, not {run.folder}; give --sweep") from None
         raise TrainingFailed(f"the chief at {address} does not answer any more; what was trained is saved") from None
 
 

@@ -22,6 +22,20 @@ def make_optimizer(config: Config) -> Any:
     """The configured optimizer at the configured learning rate.
 
     Raises:
+        UsageError: when there is none of that name, or it refuses one of the options.
+    """
+    kind, options = chosen_optimizer(config)
+    try:
+        # Schedules come from callbacks, clipping too: stock clipping acts before replicas are summed.
+        return kind(learning_rate=config.peak_rate, **options)
+    except (TypeError, ValueError) as error:
+        raise _refused(config, str(error)) from error
+
+
+def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
+    """The class of the configured optimizer and its options; touches no device.
+
+    Raises:
         UsageError: when there is none of that name, or it has not one of the options.
     """
     known = {key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)}
@@ -32,13 +46,16 @@ def make_optimizer(config: Config) -> Any:
     options = _DEFAULTS.get(name, {}) if config.optim.options is None else config.optim.options
     if wrong := sorted(_RESERVED & set(options)):
         raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
-    try:
-        # Schedules come from callbacks, clipping too: stock clipping acts before replicas are summed.
-        return known[name](learning_rate=config.peak_rate, **options)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"optim.options: {name} refuses {options}: {str(error).splitlines()[0][:120]}; see keras.optimizers"
-        ) from error
+    bases = [kind for kind in known[name].__mro__ if issubclass(kind, keras.optimizers.Optimizer)]
+    accepted = [key for kind in bases for key in inspect.signature(kind).parameters]
+    if unknown := [key for key in options if key not in accepted]:
+        raise _refused(config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], accepted)}")
+    return known[name], options
+
+
+def _refused(config: Config, why: str) -> UsageError:
+    told = f"{config.optimizer.lower()} refuses {config.optim.options}: {why.splitlines()[0][:120]}"
+    return UsageError(f"optim.options: {told}; see keras.optimizers")
 
 
 def _is_optimizer(kind: Any) -> bool:

@@ -9,7 +9,8 @@ from app.training.optimizers.penalties import decayed, matching, soft_threshold
 def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     """Makes the optimizer use each weight's factor and threshold.
 
-    The factor multiplies the rate, and with it the update: Adam does not feel a factor on the gradient.
+    The factor multiplies the rate, and with it the update and decoupled decay: Adam does not feel a factor on the
+    gradient.
 
     Raises:
         UsageError: when a regular expression matches no weight.
@@ -29,6 +30,16 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
             variable.assign(soft_threshold(variable, rate * thresholds[index]))
 
     optimizer.update_step = update_step
+    plain_decay = optimizer._apply_weight_decay
+
+    def apply_weight_decay(variables: Any) -> None:
+        whole = optimizer.weight_decay
+        for variable in variables if whole else []:
+            optimizer.weight_decay = whole * factors[optimizer._get_variable_index(variable)]
+            plain_decay([variable])
+        optimizer.weight_decay = whole
+
+    optimizer._apply_weight_decay = apply_weight_decay
 
 
 def rate_factors(model: Any, optim: Optim) -> list[float]:
