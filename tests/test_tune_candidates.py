@@ -70,3 +70,12 @@ def test_nothing_is_written_where_a_trial_could_not_be_built(tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (2, "")
     assert "search.yaml: model: Unknown model 'lenet6'" in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["search.yaml"]
+
+
+@pytest.mark.slow
+def test_the_winner_is_trained_on_several_devices_too(tmp_path: Path) -> None:
+    words = ["tune", "--model", "softmax", "--epochs", "1", "--devices", "2", "--trials", "1", "--name", "s"]
+    (tmp_path / "search.yaml").write_text("learning_rate: {log: [1e-2, 1e-1]}")
+    done = epochal([*words, "--search", "search.yaml"], tmp_path, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras_tuner
 import pytest
+from keras_tuner.engine.trial import Trial
 
 from app.config import Config
 from app.errors import StorageError
@@ -192,6 +193,15 @@ def test_a_condition_that_is_sent_prints_nothing(capsys: pytest.CaptureFixture[s
     sent = oracle.create_trial("w").to_proto()
     assert len(sent.hyperparameters.space.float_space[1].conditions) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_trial_that_was_sent_has_the_same_values() -> None:
+    plan = Plan(space=read_space(NESTED, "here", Config()), trials=7)
+    oracle = oracles.make_oracle(plan, 9)
+    made = [oracle.create_trial(str(i)) for i in range(7)]
+    sent = [oracles.values_of(Trial.from_proto(trial.to_proto()), plan.space) for trial in made]
+    assert sent == [oracles.values_of(trial, plan.space) for trial in made]
+    assert {"optimizer": "adam"} in sent
 
 
 def assert_all_once(trials: list[dict[str, Any]], count: int) -> None:

@@ -152,12 +152,11 @@ def _plain(one: Range) -> bool:
 
 def values_of(trial: Any, space: Space) -> dict[str, Any]:
     """A trial's configuration values, as the search file would say them."""
-    values = trial.hyperparameters.values
-    return {
-        one.name: values[one.name] if one.kind != "choice" or _plain(one) else json.loads(values[one.name])
-        for one in space
-        if one.name in values
-    }
+    values, found = trial.hyperparameters.values, dict[str, Any]()
+    for one in space:
+        if one.name in values and one.searched_with(found):  # one that came over the network holds defaults of the rest
+            found[one.name] = values[one.name] if one.kind != "choice" or _plain(one) else json.loads(values[one.name])
+    return found
 
 
 def asked(trial: Any, plan: Plan) -> dict[str, Any]:

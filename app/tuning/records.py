@@ -85,7 +85,7 @@ class Records:
             record = json.loads((place / _FILE).read_bytes())
         except (OSError, ValueError):
             return None
-        return record if _is_record(record) and record["trial"] == place.name else None
+        return record if _is_record(record) and record.get("trial") == place.name else None
 
     def _write(self, trial: str, record: dict[str, Any]) -> None:
         self.place(trial).mkdir(parents=True, exist_ok=True)
