@@ -230,7 +230,7 @@ def test_a_damaged_file_loses_its_trial_alone(damage: bytes, algorithm: str, tmp
     assert [after[key] for key in kept] == [before[key] for key in kept]
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "created": ["x", None, 0, -1, 1.5, True, [1]],
     "ended": ["x", None, 0],
     "score": ["x", [0.5], True],
@@ -258,7 +258,8 @@ def test_a_file_that_lacks_a_key_is_damaged(key: str, records: Records) -> None:
 
 
 def test_folders_that_are_no_trials_are_left_alone(records: Records) -> None:
-    before, told = records.events(print), []
+    told: list[str] = []
+    before = records.events(print)
     for name in ("junk", "3a", "²", ".old"):
         (records.folder / name).mkdir()
         (records.folder / name / "note.txt").write_text("mine")
