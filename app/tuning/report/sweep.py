@@ -138,12 +138,13 @@ def images_in(folder: Path) -> int | None:
 
 def curves_of(trial: Trial, key: str) -> list[dict[int, float]]:
     """Of each split: what `history.csv` says of `key` by epoch; what is not a finite number is left out."""
-    return [_curve(split / "history.csv", key) for split in sorted(trial.folder.glob("split-*"), key=_number)]
+    return [curve_of(split, key) for split in sorted(trial.folder.glob("split-*"), key=_number)]
 
 
-def _curve(path: Path, key: str) -> dict[int, float]:
+def curve_of(run: Path, key: str) -> dict[int, float]:
+    """The same of one run."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(run / "history.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return {}

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from app.evaluation.page import duration, percent
-from app.tuning.report.sweep import Sweep, Trial, read_result
+from app.tuning.report.sweep import Sweep, Trial, curve_of, curves_of, read_result
 from app.tuning.report.words import metric, number_of, score, settings
 
 _TEST = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_count")
@@ -49,7 +49,7 @@ def sentences(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> 
     """The verdict, one paragraph each."""
     if winner is None:
         return [_nothing(sweep), _trials(sweep, result)]
-    return [_won(sweep, winner), _tested(result), _trials(sweep, result)]
+    return [_won(sweep, winner), _tested(sweep, winner, result), _trials(sweep, result)]
 
 
 def _nothing(sweep: Sweep) -> str:
@@ -72,7 +72,7 @@ def _won(sweep: Sweep, winner: Trial) -> str:
     return said
 
 
-def _tested(result: Mapping[str, Any]) -> str:
+def _tested(sweep: Sweep, winner: Trial, result: Mapping[str, Any]) -> str:
     test, low, high, images = (result[key] for key in _TEST)
     if test is None:
         return "The winner has not been retrained and tested."
@@ -84,15 +84,27 @@ def _tested(result: Mapping[str, Any]) -> str:
     if optimism is None:
         return said
     said += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
-    return f"{said}{_meaning(optimism, result['validation_accuracy'], low, high) if known else ''}."
-
-
-def _meaning(optimism: float, validation: float, low: float, high: float) -> str:
+    if not known:
+        return f"{said}."
+    validation = result["validation_accuracy"]
     if low <= validation <= high:
-        return ": the validation accuracy lies inside the interval, so that chance explains it"
-    if optimism > 0:
-        return ": more than chance explains, as a score by which one is chosen flatters it"
-    return ": the winner does better than in validation, where it had fewer images to train on"
+        return f"{said}: the validation accuracy lies inside the interval, so that chance explains it."
+    if optimism < 0:
+        return f"{said}: the winner does better than in validation, where it had fewer images to train on."
+    return f"{said}: {_beyond_chance(sweep, winner, optimism)}."
+
+
+def _beyond_chance(sweep: Sweep, winner: Trial, optimism: float) -> str:
+    """Why the retrained winner is worse: its training, where that fell short by at least half of what the test did."""
+    learned = list(curve_of(sweep.folder / "winner", "accuracy").values())[-1:]
+    curves = zip(curves_of(winner, "accuracy"), winner.epochs, strict=False)
+    in_splits = [curve[epoch] for curve, epoch in curves if epoch in curve]
+    if not learned or not in_splits or fmean(in_splits) - learned[0] < optimism / 2:
+        return "more than chance explains, as a score by which one is chosen flatters it"
+    return (
+        f"more than chance explains, but retraining went wrong, not the choice: it ended with {percent(learned[0])} of "
+        f"its training images right, in the splits it was {percent(fmean(in_splits))}; try best.yaml with other seeds"
+    )
 
 
 def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:
