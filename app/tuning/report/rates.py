@@ -1,0 +1,116 @@
+"""Which learning rates were too low, good, too high, or made training diverge, by the training losses of the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from app.arguments import read_config_file
+from app.errors import UsageError
+from app.evaluation.sections.section import Section
+from app.rates import final, guess, labels_of
+from app.tuning.report.sweep import Sweep, Trial, classes_in, curves_of, read_result
+from app.tuning.report.words import plain, score, short, short_names
+
+RATE = "learning_rate"
+_FEWEST = 3  # rates of a group; of two, neither is between others
+_ASTRAY = "is not finite"  # what a trial's message says of a loss, gradient or weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A trial's learning rate and what its training loss says of it."""
+
+    trial: Trial
+    rate: float
+    group: Any
+    """The value of the other hyperparameter, None where there is none."""
+    final: float
+    """The mean of its splits' training losses over their last quarter; infinite where one went astray."""
+    label: str
+
+
+def labelled(sweep: Sweep) -> list[Labelled]:
+    """By group and rising rate; empty where rates are not comparable.
+
+    They are where learning_rate and at most one other hyperparameter are searched: trials are compared with those of
+    the same value of the other. A group has at least three different rates, and one at which the loss fell.
+    """
+    others = [parameter.name for parameter in sweep.space if parameter.name != RATE]
+    if len(others) == len(sweep.space) or len(others) > 1:
+        return []
+    groups: dict[str, list[tuple[Trial, float]]] = {}
+    for trial in sorted(sweep.having("completed", "dropped", "failed"), key=lambda trial: trial.trial):
+        ended = _final(trial)
+        if ended is not None and isinstance(trial.values.get(RATE), int | float):
+            group = plain(trial.values.get(others[0])) if others else ""
+            groups.setdefault(group, []).append((trial, ended))
+    return [one for found in groups.values() for one in _group(found, others)]
+
+
+def _group(found: Sequence[tuple[Trial, float]], others: Sequence[str]) -> list[Labelled]:
+    found = sorted(found, key=lambda pair: float(pair[0].values[RATE]))
+    rates, finals = [float(trial.values[RATE]) for trial, _ in found], [ended for _, ended in found]
+    before = next((start for trial, _ in found if (start := _before(trial)) is not None), None)
+    if before is None or len(set(rates)) < _FEWEST or not min(finals) < before:
+        return []
+    return [
+        Labelled(
+            trial=trial,
+            rate=rate,
+            group=trial.values.get(others[0]) if others else None,
+            final=ended,
+            label=label,
+        )
+        for (trial, ended), rate, label in zip(found, rates, labels_of(rates, finals, before), strict=True)
+    ]
+
+
+def _final(trial: Trial) -> float | None:
+    """None where a trial failed for another reason than its loss, or its curves are lost."""
+    splits = trial.folder.glob("split-*")
+    if _ASTRAY in (trial.message or "") or any(read_result(split).get("rollbacks") for split in splits):
+        return float("inf")
+    curves = [list(curve.values()) for curve in curves_of(trial, "loss") if curve]
+    return fmean(map(final, curves)) if curves and trial.status != "failed" else None
+
+
+def _before(trial: Trial) -> float | None:
+    """The loss of a network that has learned nothing; None where the trial's files do not tell."""
+    split = trial.folder / "split-1"
+    classes = classes_in(split)
+    try:
+        config = read_config_file(split / "config.yaml")
+    except (UsageError, OSError):
+        return None
+    return guess(config.objective.loss, classes) if classes else None
+
+
+def rates_section(sweep: Sweep) -> Section | None:
+    """A row for each trial; None where rates are not comparable."""
+    found = labelled(sweep)
+    if not found:
+        return None
+    names = short_names(parameter.name for parameter in sweep.space)
+    group = [name for key, name in names.items() if key != RATE]
+    heads = ("learning rate", *group, "training loss at the end", "label", "trial", sweep.monitor)
+    rows = [
+        (
+            short(one.rate),
+            *(["–" if one.group is None else plain(one.group)] if group else []),
+            "not finite" if one.final == float("inf") else f"{one.final:.4g}",
+            one.label,
+            one.trial.trial,
+            score(one.trial, sweep),
+        )
+        for one in found
+    ]
+    text = (
+        "By the training loss over the last quarter of the epochs, mean of the splits: a rate is good where it fell by "
+        "at least 80 % of what it fell by at the best rate, from where a network starts that guesses; too low or too "
+        "high on either side of that; diverged where it is not finite or hardly below guessing. Good rates that are "
+        "the lowest or the highest of the table ask for a wider range."
+    )
+    return Section(title="Learning rates", text=text, table=(heads, *rows))
