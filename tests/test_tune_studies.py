@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def rows_of(sweep: Sweep) -> dict[str, tuple[str, ...]]:
     """The table of choices by choice."""
     section = choices_section(sweep)
     assert section is not None
-    return {row[0]: row[1:] for row in section.table[1:]}
+    return {f"{row[1]} {row[0]}": row[2:] for row in section.table[1:]}
 
 
 # Best of each choice
@@ -130,6 +131,12 @@ def test_the_table_is_in_the_report(tmp_path: Path) -> None:
     section = rates_section(sweep)
     assert section is not None
     assert section.table[0][:4] == ("learning rate", "optimizer", "training loss at the end", "label")
+    words = [re.findall('aria-label="([^"]*)"', figure)[0] for figure in section.figures]
+    assert words[0] == (
+        "Training loss over the epochs, optimizer sgd; too low: 0.0003, 0.001, 0.003, 0.01, 0.03; good: 0.1, 0.3, 1; "
+        "diverged: 3"
+    )
+    assert words[1].startswith("Training loss over the epochs, optimizer adam; too low: 0.0003; good: 0.001, ")
     assert section.table[9] == ("3", "sgd", "not finite", DIVERGED, "0008", "–")
     conclude_sweep(folder, winner=sweep.scored[0].trial, seconds=1.0)
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text

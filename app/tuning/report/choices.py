@@ -27,7 +27,7 @@ def choices_section(sweep: Sweep) -> Section | None:
     if not found or not sweep.scored:
         return None
     rows = [row for parameter, trials in found for row in _rows(sweep, parameter, trials)]
-    heads = ("choice", "trials", "best trial", "score", "minus the best choice", "splits", "its other hyperparameters")
+    heads = ("choice", "of", "trials", "best trial", "score", "minus the best", "splits", "its other hyperparameters")
     text = (
         "Each choice by its best trial, whatever the other hyperparameters are there. "
         f"{_budget(found)} {_chance(sweep)}"
@@ -42,7 +42,7 @@ def _rows(sweep: Sweep, parameter: Hyperparameter, trials: Mapping[int, list[Tri
     name = short_names(one.name for one in sweep.space)[parameter.name]
     rows: list[tuple[str, ...]] = []
     for place, trial in bests.items():
-        head = (f"{name} {plain(parameter.values[place])}", str(len(trials[place])))
+        head = (plain(parameter.values[place]), name, str(len(trials[place])))
         if trial is None or best is None:
             rows.append((*head, "–", "–", "–", "0", "none ended with a score"))
             continue

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.arguments import read_config_file
 from app.errors import UsageError
+from app.evaluation.canvas import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
 from app.evaluation.sections.section import Section
-from app.rates import final, guess, labels_of
+from app.rates import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
+from app.tuning.report.finalists import mean_curve
 from app.tuning.report.sweep import Sweep, Trial, classes_in, curves_of, read_result
 from app.tuning.report.words import plain, score, short, short_names
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 RATE = "learning_rate"
 _FEWEST = 3  # rates of a group; of two, neither is between others
+_STYLES: dict[str, dict[str, Any]] = {
+    LOW: {"color": SOFT, "linestyle": ":", "linewidth": 1.6},
+    GOOD: {"color": BLUE, "linestyle": "-", "linewidth": 1.8},
+    HIGH: {"color": INK, "linestyle": (0, (5, 1.5)), "linewidth": 1.4},
+    DIVERGED: {"color": VERMILLION, "linestyle": (0, (6, 1.5, 1.5, 1.5)), "linewidth": 1.4},
+}
 _ASTRAY = "is not finite"  # what a trial's message says of a loss, gradient or weight
 
 
@@ -29,6 +42,8 @@ class Labelled:
     """The value of the other hyperparameter, None where there is none."""
     final: float
     """The mean of its splits' training losses over their last quarter; infinite where one went astray."""
+    before: float
+    """The loss of a network that guesses."""
     label: str
 
 
@@ -62,6 +77,7 @@ def _group(found: Sequence[tuple[Trial, float]], others: Sequence[str]) -> list[
             rate=rate,
             group=trial.values.get(others[0]) if others else None,
             final=ended,
+            before=before,
             label=label,
         )
         for (trial, ended), rate, label in zip(found, rates, labels_of(rates, finals, before), strict=True)
@@ -72,7 +88,7 @@ def _final(trial: Trial) -> float | None:
     """None where a trial failed for another reason than its loss, or its curves are lost."""
     splits = trial.folder.glob("split-*")
     if _ASTRAY in (trial.message or "") or any(read_result(split).get("rollbacks") for split in splits):
-        return float("inf")
+        return math.inf
     curves = [list(curve.values()) for curve in curves_of(trial, "loss") if curve]
     return fmean(map(final, curves)) if curves and trial.status != "failed" else None
 
@@ -89,28 +105,72 @@ def _before(trial: Trial) -> float | None:
 
 
 def rates_section(sweep: Sweep) -> Section | None:
-    """A row for each trial; None where rates are not comparable."""
+    """A row for each trial, and its training loss over the epochs; None where rates are not comparable."""
     found = labelled(sweep)
     if not found:
         return None
-    names = short_names(parameter.name for parameter in sweep.space)
-    group = [name for key, name in names.items() if key != RATE]
-    heads = ("learning rate", *group, "training loss at the end", "label", "trial", sweep.monitor)
-    rows = [
-        (
-            short(one.rate),
-            *(["–" if one.group is None else plain(one.group)] if group else []),
-            "not finite" if one.final == float("inf") else f"{one.final:.4g}",
-            one.label,
-            one.trial.trial,
-            score(one.trial, sweep),
-        )
-        for one in found
-    ]
+    names = [name for key, name in short_names(parameter.name for parameter in sweep.space).items() if key != RATE]
+    groups: dict[str, list[Labelled]] = {}
+    for one in found:
+        groups.setdefault(_title(one, names), []).append(one)
     text = (
         "By the training loss over the last quarter of the epochs, mean of the splits: a rate is good where it fell by "
         "at least 80 % of what it fell by at the best rate, from where a network starts that guesses; too low or too "
         "high on either side of that; diverged where it is not finite or hardly below guessing. Good rates that are "
         "the lowest or the highest of the table ask for a wider range."
     )
-    return Section(title="Learning rates", text=text, table=(heads, *rows))
+    figures = tuple(
+        svg(
+            (9.6 if len(groups) == 1 else 4.8, 3.2),
+            partial(_draw, group=group, title=title),
+            _alternative(group, title),
+        )
+        for title, group in groups.items()
+    )
+    heads = ("learning rate", *names, "training loss at the end", "label", "trial", sweep.monitor)
+    return Section(
+        title="Learning rates", text=text, figures=figures, table=(heads, *(_row(one, sweep, names) for one in found))
+    )
+
+
+def _title(one: Labelled, names: Sequence[str]) -> str:
+    return f"{names[0]} {_named(one.group)}" if names else "training loss"
+
+
+def _named(group: Any) -> str:
+    return "–" if group is None else plain(group)
+
+
+def _row(one: Labelled, sweep: Sweep, names: Sequence[str]) -> tuple[str, ...]:
+    group = [_named(one.group)] if names else []
+    ended = f"{one.final:.4g}" if math.isfinite(one.final) else "not finite"
+    return (short(one.rate), *group, ended, one.label, one.trial.trial, score(one.trial, sweep))
+
+
+def _by_label(group: Sequence[Labelled]) -> dict[str, str]:
+    """`too low: 0.001, 0.003` of each label that there is."""
+    found = {label: [short(one.rate) for one in group if one.label == label] for label in _STYLES}
+    return {label: f"{label}: {', '.join(dict.fromkeys(rates))}" for label, rates in found.items() if rates}
+
+
+def _alternative(group: Sequence[Labelled], title: str) -> str:
+    return f"Training loss over the epochs, {title}; {'; '.join(_by_label(group).values())}"
+
+
+def _draw(axes: Axes, group: Sequence[Labelled], title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    top = 1.5 * group[0].before
+    said = _by_label(group)
+    for one in group:
+        curve = mean_curve(one.trial, "loss")
+        losses = [min(loss, 2 * top) for loss in curve.values()]
+        name = said.pop(one.label, None)
+        axes.plot(list(curve), losses, label=name, marker="." if len(curve) == 1 else "", **_STYLES[one.label])
+    axes.axhline(group[0].before, color=GRID, linewidth=1, zorder=0)
+    axes.set_ylim(0, top)
+    axes.set_title(printable(title))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("training loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.legend(fontsize=8)
