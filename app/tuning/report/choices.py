@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.evaluation.sections.section import Section
 from app.tuning.report.finalists import paired
 from app.tuning.report.sweep import ENDED, Hyperparameter, Sweep, Trial
-from app.tuning.report.words import number_of, plain, score, settings, short_names, with_spread
+from app.tuning.report.words import plain, score, settings, short_names, with_spread
 
 
 def tried(sweep: Sweep, parameter: Hyperparameter) -> dict[int, list[Trial]]:
@@ -59,15 +59,12 @@ def _difference(trial: Trial, best: Trial, sweep: Sweep) -> str:
 
 def _budget(found: Sequence[tuple[Hyperparameter, Mapping[int, list[Trial]]]]) -> str:
     """How many trials were spent on each choice: the best of more is better by that alone."""
-    said, fair = [], True
-    for parameter, trials in found:
-        counts = sorted(map(len, trials.values()))
-        equal = counts[0] == counts[-1]
-        fair &= equal
-        spent = f"{number_of(counts[0], 'trial')} each" if equal else f"{counts[0]} to {counts[-1]} trials"
-        said.append(f"{spent} of {parameter.name}")
-    budget = "an equal budget" if fair else "where budgets differ, the best of more trials is better by that alone"
-    return f"Spent were {', '.join(said)}: {budget}."
+    counts = {parameter.name: sorted(map(len, trials.values())) for parameter, trials in found}
+    ranges = {name: (few[0], few[-1]) for name, few in counts.items()}
+    spent = [f"{low if low == high else f'{low} to {high}'} on each {name}" for name, (low, high) in ranges.items()]
+    if all(low == high for low, high in ranges.values()):
+        return f"Trials spent: {', '.join(spent)}, an equal budget."
+    return f"Trials spent: {', '.join(spent)}; where budgets differ, the best of more trials is better by that alone."
 
 
 def _chance(sweep: Sweep) -> str:

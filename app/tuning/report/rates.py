@@ -148,9 +148,10 @@ def _row(one: Labelled, sweep: Sweep, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _by_label(group: Sequence[Labelled]) -> dict[str, str]:
-    """`too low: 0.001, 0.003` of each label that there is."""
+    """`too low: 0.001 to 0.003` of each label that there is, for rates that rise."""
     found = {label: [short(one.rate) for one in group if one.label == label] for label in _STYLES}
-    return {label: f"{label}: {', '.join(dict.fromkeys(rates))}" for label, rates in found.items() if rates}
+    ranges = {label: " to ".join(dict.fromkeys((rates[0], rates[-1]))) for label, rates in found.items() if rates}
+    return {label: f"{label}: {rates}" for label, rates in ranges.items()}
 
 
 def _alternative(group: Sequence[Labelled], title: str) -> str:
