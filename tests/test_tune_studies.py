@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,12 @@ def test_rates_are_compared_only_where_little_else_varies(tmp_path: Path) -> Non
     change_space(folder, rate, optimizer)
     assert len(labelled(read_sweep(folder))) == 16
     assert labelled(read_sweep(make_rates(tmp_path / "two", RATES[:2]))) == []
+
+
+def test_rungs_of_hyperband_are_not_compared(tmp_path: Path) -> None:
+    sweep = read_sweep(make_rates(tmp_path / "s", RATES))
+    assert len(labelled(sweep)) == 16
+    assert labelled(replace(sweep, algorithm="hyperband")) == []
 
 
 @pytest.mark.parametrize("name", ["data.json", "config.yaml"])

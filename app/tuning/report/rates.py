@@ -50,11 +50,12 @@ class Labelled:
 def labelled(sweep: Sweep) -> list[Labelled]:
     """By group and rising rate; empty where rates are not comparable.
 
-    They are where learning_rate and at most one other hyperparameter are searched: trials are compared with those of
-    the same value of the other. A group has at least three different rates, and one at which the loss fell.
+    They are where learning_rate and at most one other hyperparameter are searched, and all trials are given the same
+    epochs, as by Hyperband they are not: trials are compared with those of the same value of the other. A group has at
+    least three different rates, and one at which the loss fell.
     """
     others = [parameter.name for parameter in sweep.space if parameter.name != RATE]
-    if len(others) == len(sweep.space) or len(others) > 1:
+    if len(others) == len(sweep.space) or len(others) > 1 or sweep.algorithm == "hyperband":
         return []
     groups: dict[str, list[tuple[Trial, float]]] = {}
     for trial in sorted(sweep.having("completed", "dropped", "failed"), key=lambda trial: trial.trial):

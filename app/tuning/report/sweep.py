@@ -144,13 +144,12 @@ def classes_in(folder: Path) -> int | None:
 
 def curves_of(trial: Trial, key: str) -> list[dict[int, float]]:
     """Of each split: what `history.csv` says of `key` by epoch; what is not a finite number is left out."""
-    return [curve_of(split, key) for split in sorted(trial.folder.glob("split-*"), key=_number)]
+    return [_curve(split / "history.csv", key) for split in sorted(trial.folder.glob("split-*"), key=_number)]
 
 
-def curve_of(run: Path, key: str) -> dict[int, float]:
-    """The same of one run."""
+def _curve(path: Path, key: str) -> dict[int, float]:
     try:
-        with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return {}
