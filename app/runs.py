@@ -138,13 +138,24 @@ def find(where: str) -> Run:
     """An existing run by its folder or its name under runs/.
 
     Raises:
-        UsageError: naming the runs that exist.
+        UsageError: naming the runs that exist, or those of a sweep or trial where it is one.
     """
     for folder in (Path(where), ROOT / where):
+        _check_no_sweep(folder)
         if (folder / "config.yaml").is_file():
             return Run(folder)
     known = ", ".join(folder.name for folder in _by_age()[:5]) or "none yet"
     raise UsageError(f"{where}: no run there (a run's folder holds config.yaml); newest runs in {ROOT}/: {known}")
+
+
+def _check_no_sweep(folder: Path) -> None:
+    if (folder / "sweep.json").is_file():
+        winner = Run(folder / "winner")
+        if winner.finished:
+            raise UsageError(f"{folder} is a sweep, not a run; give the run of its winner: {winner.folder}")
+        raise UsageError(f"{folder} is a sweep without a winner yet; go on with it: epochal tune --resume {folder}")
+    if (folder / "split-1").is_dir():
+        raise UsageError(f"{folder} is a trial, which has a run for each split; give one of them: {folder / 'split-1'}")
 
 
 def newest() -> Run:

@@ -119,6 +119,50 @@ def write_run(folder: Path, accuracy: float, epochs: int) -> None:
     (folder / "result.json").write_text(json.dumps({"validation_accuracy": accuracy}))
 
 
+BEARABLE = {"sgd": 2.0, "adam": 0.02}  # the rate from which a formula diverges
+
+
+def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int = 8) -> Path:
+    """A grid of rates and optimizers, of which each trial descends a bowl; what ends above where it began failed."""
+    space = [OPTIMIZER | {"values": list(BEARABLE)}, {"name": "learning_rate", "kind": "choice", "values": rates}]
+    write_sweep(folder, space=space, trials=len(rates) * len(BEARABLE), splits=f"kfold:{splits}")
+    points = [{"optimizer": optimizer, "learning_rate": rate} for optimizer in BEARABLE for rate in rates]
+    for number, values in enumerate(points):
+        share = values["learning_rate"] / BEARABLE[values["optimizer"]]
+        losses = [math.log(10) * descent(share, 4 * epoch) for epoch in range(1, epochs + 1)]
+        _write_descent(folder / "trials" / f"{number:04d}", values, losses, splits)
+    return folder
+
+
+def descent(share: float, step: int) -> float:
+    """The loss after so many steps of gradient descent in a bowl, 1 at its start; it diverges above a share of 1."""
+    return float(np.mean((1 - 2 * share * np.array([1.0, 0.3])) ** (2 * step)))
+
+
+def _write_descent(trial: Path, values: dict[str, Any], losses: list[float], splits: int) -> None:
+    failed = losses[-1] > 1e6
+    scores = [] if failed else [0.1 + 0.8 / (1 + losses[-1]) + 0.001 * split for split in range(splits)]
+    for split in range(1, splits + 1):
+        run = trial / f"split-{split}"
+        run.mkdir(parents=True)
+        rows = [f"{epoch},{loss}" for epoch, loss in enumerate(losses, start=1)]
+        (run / "history.csv").write_text("\n".join(["epoch,loss", *rows[: 1 if failed else None]]) + "\n")
+        (run / "data.json").write_text(json.dumps({"classes": list("0123456789"), "counts": {"train": 1000}}))
+        (run / "config.yaml").write_text("dataset: digits\nmodel: lenet5\n")
+    found = {
+        "trial": trial.name,
+        "values": values,
+        "status": "failed" if failed else "completed",
+        "scores": scores,
+        "epochs": [len(losses)] * len(scores),
+        "score": fmean(scores) if scores else None,
+        "spread": stdev(scores) if len(scores) > 1 else None,
+        "seconds": 1.0,
+        "message": "loss is not finite at step 9 of epoch 2 (learning rate 3)" if failed else None,
+    }
+    (trial / "trial.json").write_text(json.dumps(found))
+
+
 def write_winner(folder: Path) -> None:
     """The winner's last run."""
     winner = folder / "winner"

@@ -225,6 +225,32 @@ def test_help_is_quick_and_names_the_exit_codes() -> None:
     assert all(code in done.stdout for code in ("130", "143", "storage"))
 
 
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        (
+            ["s/config.yaml", "s/sweep.json", "s/winner/result.json"],
+            "s is a sweep, not a run; give the run of its winner",
+        ),
+        (
+            ["s/config.yaml", "s/sweep.json"],
+            "s is a sweep without a winner yet; go on with it: epochal tune --resume s",
+        ),
+        (
+            ["s/trial.json", "s/split-1/config.yaml"],
+            "s is a trial, which has a run for each split; give one of them: s/s",
+        ),
+    ],
+)
+@pytest.mark.parametrize("words", [["evaluate", "s"], ["train", "--resume", "s"]])
+def test_a_sweep_and_a_trial_are_no_runs(begun: list[str], expected: str, words: list[str], capsys) -> None:
+    for name in begun:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert main(words) == 2
+    assert f"error: {expected}" in capsys.readouterr().err
+
+
 def test_runs_never_share_a_folder() -> None:
     assert [runs.claim("x").folder.name for _ in range(3)] == ["x", "x-2", "x-3"]
 

@@ -5,13 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from app.cli import main
 from app.config import Config, Optim
 from app.errors import TrainingFailed
+from app.rates import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
 from app.training import rate_sweep
-from app.training.rate_sweep import DIVERGED, GOOD, HIGH, LOW, Course, labelled, suggested
+from app.training.losses import LOSSES
+from app.training.rate_sweep import Course, labelled, suggested
 
 
 def course(rate: float, *losses: float) -> Course:
@@ -38,6 +44,44 @@ def test_labels_follow_the_fall_of_the_loss() -> None:
 def test_when_nothing_falls_there_is_no_suggestion() -> None:
     with pytest.raises(TrainingFailed, match="no learning rate makes the loss fall"):
         labelled([course(0.1, 2.3, 2.3), course(1.0, 2.3, 2.5), course(10.0, 2.3, math.inf)])
+
+
+@pytest.mark.parametrize(
+    ("finals", "expected"),
+    [
+        ([2.3, 0.5, 2.3], [LOW, GOOD, DIVERGED]),
+        ([2.4, 0.5, 2.2], [LOW, GOOD, HIGH]),
+        ([0.860, 0.5, 0.862], [GOOD, GOOD, HIGH]),  # 80 % of the fall by 1.8 ends at 0.86
+        ([2.265, 0.5, 2.263], [LOW, GOOD, HIGH]),  # 2 % ends at 2.264
+        ([2.263, 0.5, 2.265], [LOW, GOOD, DIVERGED]),
+        ([math.inf, 0.5, math.inf], [DIVERGED, GOOD, DIVERGED]),
+        ([0.5, 0.5, 0.5], [GOOD, GOOD, GOOD]),
+    ],
+)
+def test_where_one_label_ends(finals: list[float], expected: list[str]) -> None:
+    assert labels_of([0.01, 0.1, 1.0], finals, 2.3) == expected
+    assert labels_of([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]  # in whatever order they come
+
+
+@given(
+    rates=st.lists(st.floats(1e-4, 30.0), min_size=3, max_size=12, unique=True),
+    steps=st.integers(1, 60),
+    curvatures=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=5),
+)
+def test_rising_rates_are_labelled_in_order(rates: list[float], steps: int, curvatures: list[float]) -> None:
+    """Gradient descent on a quadratic bowl: a mean of even powers, which has one minimum over the rates."""
+    bowl = np.array(curvatures)
+    courses = [[np.log(10) * np.mean((1 - rate * bowl) ** (2 * step)) for step in range(steps + 1)] for rate in rates]
+    finals = [final([min(loss, 1e30) for loss in losses]) for losses in courses]
+    assume(min(finals) < 0.99 * np.log(10))
+    found = [label for _, label in sorted(zip(rates, labels_of(rates, finals, np.log(10)), strict=True))]
+    assert found == sorted(found, key=[LOW, GOOD, HIGH, DIVERGED].index)
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_what_guessing_costs(loss: str) -> None:
+    scores = tf.zeros((5, 7))
+    assert guess(loss, 7) == pytest.approx(float(tf.reduce_mean(LOSSES[loss](tf.range(5), scores))))
 
 
 def test_the_command_sweeps_labels_suggests_and_draws(

@@ -23,7 +23,7 @@ from app.evaluation.pareto import place
 from app.export.export import export
 from app.runs import Run
 from app.training import train as training
-from app.training.setup import Setup, set_up
+from app.training.setup import Setup, set_up, summary
 from app.tuning.worker import forget
 from tests.program import StopAt, outcome
 
@@ -249,6 +249,28 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, last[f"model/{name}"])
     counts = run.read_json("data.json")["counts"]
     assert counts == {"train": 1438, "validation": 360, "test": 359}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            Data(split="all"),
+            "1,438 train, 360 validation (360 trained on as well, so that its figures flatter), 359 test",
+        ),
+        (Data(split="kfold:3/2"), "959 train, 479 validation, 359 test images, 10 classes"),
+    ],
+)
+def test_images_that_validate_and_are_trained_on_are_told(data: Data, expected: str) -> None:
+    assert expected in summary(set_up(replace(CONFIG, data=data)), None)
+
+
+def test_images_of_another_store_are_others() -> None:
+    setup = set_up(replace(CONFIG, data=Data(split="all")))
+    validation = setup.dataset.validation
+    other = replace(validation, images=replace(validation.images))  # as where the data set has such a split of its own
+    told = summary(replace(setup, dataset=replace(setup.dataset, validation=other)), None)
+    assert "1,438 train, 360 validation, 359 test" in told
 
 
 # one after the other

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from app.config import Config
 from app.errors import TrainingFailed
+from app.rates import final, labels_of
 from app.training.curvature import largest_curvature
 from app.training.observers import clipping, hold_frozen
 from app.training.setup import Setup, set_up, start
 from app.training.trial import steps_of, undone
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
-LOW, GOOD, HIGH, DIVERGED = "too low", "good", "too high", "diverged"
-_ENOUGH = 0.8  # of the best fall of the loss, for a rate to be called good
 _HOPELESS = 4.0  # times the loss at the start: nothing is learned any more
 
 
@@ -33,9 +32,7 @@ class Course:
     @property
     def final(self) -> float:
         """The mean loss over the last quarter of the steps; infinite when it went astray."""
-        tail = self.losses[-max(1, len(self.losses) // 4) :]
-        mean = float(np.mean(tail)) if tail else math.inf
-        return mean if math.isfinite(mean) else math.inf
+        return final(self.losses)
 
 
 def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
@@ -91,26 +88,19 @@ def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
 
 
 def labelled(courses: Sequence[Course]) -> list[Course]:
-    """The courses, each called too low, good, too high or diverged by how far its loss fell.
-
-    The loss of the first step is that of the common weights. A course has diverged when it ends above that.
+    """The courses with what `labels_of` calls them; the loss of the first step is that of the common weights.
 
     Raises:
         TrainingFailed: when none ends below it.
     """
     before = float(np.median([course.losses[0] for course in courses]))
-    best = min(courses, key=lambda course: course.final)
-    if not best.final < before:
-        raise TrainingFailed("no learning rate makes the loss fall; look at the data, or at the model with --dry-run")
-
-    def name(course: Course) -> str:
-        if not course.final < before and course.rate > best.rate:
-            return DIVERGED
-        if before - course.final >= _ENOUGH * (before - best.final):
-            return GOOD
-        return LOW if course.rate < best.rate else HIGH
-
-    return [Course(rate=one.rate, before=before, losses=one.losses, label=name(one)) for one in courses]
+    try:
+        found = labels_of([course.rate for course in courses], [course.final for course in courses], before)
+    except ValueError:
+        raise TrainingFailed(
+            "no learning rate makes the loss fall; look at the data, or at the model with --dry-run"
+        ) from None
+    return [replace(one, before=before, label=label) for one, label in zip(courses, found, strict=True)]
 
 
 def suggested(courses: Sequence[Course]) -> float:

@@ -123,9 +123,12 @@ def start(setup: Setup) -> Origin | None:
 def summary(setup: Setup, origin: Origin | None) -> str:
     """What is about to be trained, in a line, and what should be known of where it starts from."""
     config, dataset = setup.config, setup.dataset
-    counts = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "validation", "test"))
+    same_store = dataset.train.images is dataset.validation.images
+    both = len(np.intersect1d(dataset.train.indices, dataset.validation.indices)) if same_store else 0
+    seen = f" ({both:,} trained on as well, so that its figures flatter)" if both else ""
     line = (
-        f"{dataset.name}: {counts} images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
+        f"{dataset.name}: {len(dataset.train):,} train, {len(dataset.validation):,} validation{seen}, "
+        f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
         f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
         f"learning rate {arithmetic(config)}"
     )

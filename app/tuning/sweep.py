@@ -83,14 +83,15 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
 
 
 def _board(run: Run, jobs: int) -> Callable[[str], None]:
-    """Shows the leaderboard after a trial, on a terminal in place of the last one."""
+    """Shows the leaderboard after a trial: on a terminal as wide as that and in place of the last one."""
     lines = 0
 
     def show(trial: str) -> None:
         nonlocal lines
-        width = min(100, shutil.get_terminal_size().columns - 1)
+        terminal = is_terminal(sys.stderr)
+        width = shutil.get_terminal_size().columns - 1 if terminal else None
         text = leaderboard_text(read_sweep(run.folder), width=width, jobs=jobs)
-        above = f"\x1b[{lines}F\x1b[J" if lines and is_terminal(sys.stderr) else ""
+        above = f"\x1b[{lines}F\x1b[J" if lines and terminal else ""
         say(above + text)
         lines = text.count("\n") + 1
 

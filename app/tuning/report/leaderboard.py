@@ -27,15 +27,15 @@ def leaderboard(sweep: Sweep) -> list[list[str]]:
     names = [parameter.name for parameter in sweep.space]
     heads = ["rank", "trial", "status", "score", "spread", *(f"score_{split + 1}" for split in range(splits))]
     return [
-        [*heads, "epochs", "seconds", "weights", *names],
+        [*heads, "best_epoch", "seconds", "weights", *names],
         *(_row(rank, trial, splits, names) for rank, trial in enumerate(sweep.trials, start=1)),
     ]
 
 
 def _row(rank: int, trial: Trial, splits: int, names: list[str]) -> list[str]:
     scores = [*map(str, trial.scores), *[""] * (splits - len(trial.scores))]
-    epochs = median(trial.epochs) if trial.epochs else None
-    figures = [epochs, trial.seconds, trial.weights]
+    best_epoch = median(trial.epochs) if trial.epochs else None
+    figures = [best_epoch, trial.seconds, trial.weights]
     values = [plain(trial.values[name]) if name in trial.values else "" for name in names]
     head = [str(rank), trial.trial, trial.status, _cell(trial.score), _cell(trial.spread)]
     return [*head, *scores, *map(_cell, figures), *values]
@@ -45,20 +45,35 @@ def _cell(value: float | None) -> str:
     return "" if value is None else str(value)
 
 
-def leaderboard_text(sweep: Sweep, rows: int = 5, width: int = 100, *, jobs: int = 1) -> str:
-    """The best `rows` trials with a score and how far the sweep is, in lines of at most `width` letters.
+def leaderboard_text(sweep: Sweep, rows: int = 5, width: int | None = None, *, jobs: int = 1) -> str:
+    """The best `rows` trials with a score and how far the sweep is.
 
-    The time left is that of the trials to come at the mean time of those that ended, `jobs` at once.
+    No line has more than `width` letters, None for no limit: hyperparameters that do not fit stand on lines of their
+    own. The time left is that of the trials to come at the mean time of those that ended, `jobs` at once.
     """
     best = enumerate(sweep.scored[:rows], start=1)
     cells = [(str(rank), trial.trial, score(trial, sweep), settings(trial, sweep)) for rank, trial in best]
     cells = [("rank", "trial", sweep.monitor, "hyperparameters"), *cells] if cells else []
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        f"{rank:>{widths[0]}}  {name:<{widths[1]}}  {figure:>{widths[2]}}  {values}"
-        for rank, name, figure, values in cells
-    ]
+    lines = []
+    for rank, name, figure, values in cells:
+        head = f"{rank:>{widths[0]}}  {name:<{widths[1]}}  {figure:>{widths[2]}}  "
+        first, *more = _wrapped(values, None if width is None else width - len(head))
+        lines += [head + first, *(" " * len(head) + line for line in more)]
     return "\n".join(_cut(line, width) for line in [*lines, progress(sweep, jobs)])
+
+
+def _wrapped(values: str, width: int | None) -> list[str]:
+    """Lines that end after a comma, of at most `width` letters where a hyperparameter is no longer than that."""
+    lines = [""]
+    for part in values.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines[-1] else part
+        if width is None or len(longer) < width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines[-1] += ","
+            lines.append(part)
+    return lines
 
 
 def progress(sweep: Sweep, jobs: int) -> str:
@@ -80,6 +95,6 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _cut(line: str, width: int) -> str:
+def _cut(line: str, width: int | None) -> str:
     text = printable(line)
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if width is None or len(text) <= width else text[: width - 1] + "…"

@@ -10,9 +10,11 @@ from typing import Any
 from app import storage
 from app.evaluation.page import duration, escaped, folded, page, pairs, percent, section_html, tiles
 from app.evaluation.sections.section import Section
+from app.tuning.report.choices import choices_section
 from app.tuning.report.cost import cost_section
 from app.tuning.report.finalists import curves_section, splits_section
 from app.tuning.report.importance import importance_section
+from app.tuning.report.rates import rates_section
 from app.tuning.report.scores import parallel_section, scores_section
 from app.tuning.report.sweep import Sweep, Trial, read_result
 from app.tuning.report.verdict import sentences
@@ -30,6 +32,8 @@ def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) ->
     facts = [trained.get("dataset"), trained.get("model"), f"{sweep.algorithm} search", sweep.splits]
     verdict = "".join(f'<p class="verdict">{escaped(sentence)}</p>' for sentence in sentences(sweep, winner, result))
     found = [
+        choices_section(sweep),
+        rates_section(sweep),
         scores_section(sweep, winner),
         parallel_section(sweep),
         importance_section(sweep),

@@ -136,6 +136,12 @@ def images_in(folder: Path) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def classes_in(folder: Path) -> int | None:
+    """How many classes a run's images have, where data.json tells."""
+    found = _json(folder / "data.json").get("classes")
+    return len(found) if isinstance(found, list) and found else None
+
+
 def curves_of(trial: Trial, key: str) -> list[dict[int, float]]:
     """Of each split: what `history.csv` says of `key` by epoch; what is not a finite number is left out."""
     return [_curve(split / "history.csv", key) for split in sorted(trial.folder.glob("split-*"), key=_number)]

@@ -49,7 +49,7 @@ def sentences(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> 
     """The verdict, one paragraph each."""
     if winner is None:
         return [_nothing(sweep), _trials(sweep, result)]
-    return [_won(sweep, winner), _tested(result), _trials(sweep, result)]
+    return [_won(sweep, winner), _tested(sweep, result), _trials(sweep, result)]
 
 
 def _nothing(sweep: Sweep) -> str:
@@ -72,7 +72,7 @@ def _won(sweep: Sweep, winner: Trial) -> str:
     return said
 
 
-def _tested(result: Mapping[str, Any]) -> str:
+def _tested(sweep: Sweep, result: Mapping[str, Any]) -> str:
     test, low, high, images = (result[key] for key in _TEST)
     if test is None:
         return "The winner has not been retrained and tested."
@@ -84,15 +84,29 @@ def _tested(result: Mapping[str, Any]) -> str:
     if optimism is None:
         return said
     said += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
-    return f"{said}{_meaning(optimism, result['validation_accuracy'], low, high) if known else ''}."
-
-
-def _meaning(optimism: float, validation: float, low: float, high: float) -> str:
+    if not known:
+        return f"{said}."
+    validation = result["validation_accuracy"]
     if low <= validation <= high:
-        return ": the validation accuracy lies inside the interval, so that chance explains it"
-    if optimism > 0:
-        return ": more than chance explains, as a score by which one is chosen flatters it"
-    return ": the winner does better than in validation, where it had fewer images to train on"
+        return f"{said}: the validation accuracy lies inside the interval, so that chance explains it."
+    if optimism < 0:
+        return f"{said}: the winner does better than in validation, where it had fewer images to train on."
+    again = read_result(sweep.folder / "winner").get("validation_accuracy")
+    return f"{said}: {_beyond_chance(validation, optimism, again)}."
+
+
+def _beyond_chance(validation: float, optimism: float, again: float | None) -> str:
+    """Why the retrained winner is worse in the test; `again` is its own accuracy on the validation images.
+
+    A score that was only chosen for its luck is no reason to be worse on those, too, by half of the optimism or more.
+    """
+    if again is None or validation - again < optimism / 2:
+        return "more than chance explains, as a score by which one is chosen flatters it"
+    return (
+        "more than chance explains, but retraining went wrong, not the choice: the retrained network is right on "
+        f"{percent(again)} of the validation images, the trial was on {percent(validation)}; try best.yaml with "
+        "other seeds"
+    )
 
 
 def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:

@@ -46,10 +46,11 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: tail if tails.count(tail) == 1 else name for name, tail in zip(names, tails, strict=True)}
 
 
-def settings(trial: Trial, sweep: Sweep) -> str:
-    """`learning_rate 0.01, optimizer sgd`, in the order of the space."""
+def settings(trial: Trial, sweep: Sweep, but: str | None = None) -> str:
+    """`learning_rate 0.01, optimizer sgd`, in the order of the space; `but` is left out."""
     names = short_names(parameter.name for parameter in sweep.space)
-    return ", ".join(f"{names[name]} {short(trial.values[name])}" for name in names if name in trial.values)
+    shown = [name for name in names if name in trial.values and name != but]
+    return ", ".join(f"{names[name]} {short(trial.values[name])}" for name in shown)
 
 
 def number_of(count: int, noun: str) -> str:
