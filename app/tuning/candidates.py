@@ -1,6 +1,5 @@
 """What a search proposes, tried out before anything is written: names and options that only Keras and the zoo know."""
 
-import inspect
 from dataclasses import replace
 from functools import partial
 
@@ -8,7 +7,7 @@ import keras
 
 from app.config import Config
 from app.data.dataset import Preprocessing
-from app.errors import UsageError, suggestion
+from app.errors import UsageError
 from app.trained import build_model
 from app.training.optimizers import make_optimizer
 from app.tuning.space import Space, changed, corners
@@ -34,24 +33,19 @@ def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, w
             without_values(partial(build_model, config, _sized(preprocessing, config.image_size)))
         with keras.device("cpu:0"):  # a GPU is the workers'
             for config in configs:
-                _check_options(config)
-                make_optimizer(config)
+                _make(config)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def _make(config: Config) -> None:
+    try:
+        make_optimizer(config)
+    except UsageError as error:
+        raise UsageError(f"{error}; what some optimizers lack is searched with when: {{optimizer: [...]}}") from error
 
 
 def _sized(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
     if size is None:
         return preprocessing
     return replace(preprocessing, image_size=size)
-
-
-def _check_options(config: Config) -> None:
-    kind = type(make_optimizer(replace(config, optim=replace(config.optim, options={}))))
-    known = list(inspect.signature(kind).parameters)
-    for key in config.optim.options or {}:
-        if key not in known:
-            raise UsageError(
-                f"unknown key optim.options.{key} for the optimizer {config.optimizer}{suggestion(key, known)}; "
-                "what only some optimizers have is searched with when: {optimizer: [...]}"
-            )
