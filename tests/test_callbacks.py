@@ -184,6 +184,7 @@ def test_a_fresh_instance_goes_on_from_the_state(name, model, tmp_path):
     assert_same(rest.weights, whole.weights)
 
 
+@pytest.mark.slow
 def test_states_are_reset_when_training_begins(model, tmp_path):
     for name in sorted(STATEFUL - WALL_CLOCK):
         last = Last(ACTIVE[name](tmp_path))

@@ -100,6 +100,7 @@ def test_a_streamed_folder_is_never_in_memory(tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] - 0.6
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(trained: Path) -> None:
     before = sorted(trained.rglob("*"))
     done = epochal(["train", "--dry-run", "--dataset", "./photos", "--image-size", 16, "--model", "softmax"], trained)

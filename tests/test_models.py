@@ -134,7 +134,7 @@ def test_saved_model_answers_like_the_model(name, tmp_path):
         np.testing.assert_allclose(served.serve(batch), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet8", *BY_HEART])
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("resnet8", marks=pytest.mark.slow), *BY_HEART])
 def test_small_models_learn_32_random_labels_by_heart(name):
     keras.utils.set_random_seed(0)
     shape = shapes(name)[0]

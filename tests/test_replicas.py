@@ -22,8 +22,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
 @pytest.mark.parametrize(
     ("case", "floats", "tolerance", "counts"),
     [
-        ("mlp", "float32", 1e-5, (2,)),
-        pytest.param("mlp", "float32", 1e-5, (4,), marks=pytest.mark.slow),
+        pytest.param("mlp", "float32", 1e-5, (2, 4), marks=pytest.mark.slow),
         pytest.param("mlp", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("parts", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("gains", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
