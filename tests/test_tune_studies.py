@@ -15,7 +15,7 @@ from app.tuning.report import Sweep, conclude_sweep, read_sweep
 from app.tuning.report.choices import choices_section
 from app.tuning.report.rates import labelled, rates_section
 from tests.page import Page
-from tests.sweeps import BEARABLE, DECAY, RATE, descent, make_rates, make_sweep
+from tests.sweeps import BEARABLE, DECAY, OPTIMIZER, RATE, descent, make_rates, make_sweep
 
 RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 ORDER = [LOW, GOOD, HIGH, DIVERGED].index
@@ -94,13 +94,15 @@ def test_unequal_budgets_and_choices_without_a_score_are_told(tmp_path: Path) ->
     assert rows_of(read_sweep(folder))["optimizer adam"][-1] == "none ended with a score"
 
 
-@pytest.mark.parametrize("space", [[RATE], [RATE, {"name": "optimizer", "kind": "choice", "values": ["sgd"]}]])
+@pytest.mark.parametrize(
+    "space", [[RATE], [OPTIMIZER], [RATE, {"name": "optimizer", "kind": "choice", "values": ["sgd"]}]]
+)
 def test_without_two_choices_there_is_no_table(tmp_path: Path, space: list[dict[str, Any]]) -> None:
     assert choices_section(read_sweep(make_sweep(tmp_path / "s", space=space, trials=3))) is None
 
 
 def test_choices_that_are_lists_are_told_apart(tmp_path: Path) -> None:
-    space = [{"name": "schedule.milestones", "kind": "choice", "values": [[2, 4], [3]]}]
+    space = [RATE, {"name": "schedule.milestones", "kind": "choice", "values": [[2, 4], [3]]}]
     rows = rows_of(read_sweep(make_sweep(tmp_path / "s", space=space, trials=6)))
     assert set(rows) == {"milestones [2, 4]", "milestones [3]"}
     assert sum(int(row[0]) for row in rows.values()) == 6

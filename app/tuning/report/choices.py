@@ -21,7 +21,12 @@ def tried(sweep: Sweep, parameter: Hyperparameter) -> dict[int, list[Trial]]:
 
 
 def choices_section(sweep: Sweep) -> Section | None:
-    """A row for every choice of every `choice` hyperparameter of which two were tried; None where there is none."""
+    """A row for every choice of every `choice` hyperparameter of which two were tried; None where there is none.
+
+    None, too, where nothing else is searched: each choice then is one trial, and the table of trials says it all.
+    """
+    if len(sweep.space) < 2:
+        return None
     choices = [parameter for parameter in sweep.space if parameter.kind == "choice"]
     found = [(parameter, trials) for parameter in choices if len(trials := tried(sweep, parameter)) > 1]
     if not found or not sweep.scored:

@@ -40,7 +40,7 @@ def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     heights = heights_of(sweep)
     figures = [
         svg(
-            (4.8, 3.0),
+            (4.8 if len(sweep.space) > 1 else 9.6, 3.0),  # a lone figure has the width of two
             partial(_draw, sweep=sweep, parameter=parameter, winner=winner, heights=heights),
             _alternative(sweep, parameter, winner),
         )
