@@ -260,7 +260,7 @@ def test_a_file_that_lacks_a_key_is_damaged(key: str, records: Records) -> None:
 def test_folders_that_are_no_trials_are_left_alone(records: Records) -> None:
     told: list[str] = []
     before = records.events(print)
-    for name in ("junk", "3a", "²", ".old"):
+    for name in ("junk", "3a", "²", ".old", "77"):
         (records.folder / name).mkdir()
         (records.folder / name / "note.txt").write_text("mine")
     (records.folder / "99").write_text("a file")

@@ -42,7 +42,7 @@ class Records:
 
     def all(self) -> dict[str, dict[str, Any] | None]:
         """What is known of every trial by its number; None where the file is damaged."""
-        begun = [place for place in sorted(self.folder.glob("*")) if _is_trial(place) and any(place.iterdir())]
+        begun = [place for place in sorted(self.folder.glob("*")) if _is_trial(place)]
         return {place.name: self._read(place) for place in begun}
 
     def created(self, asked: dict[str, Any]) -> None:
@@ -93,8 +93,9 @@ class Records:
 
 
 def _is_trial(place: Path) -> bool:
-    """Whether a folder has a trial's number for its name; others are none of the sweep's."""
-    return place.name.isascii() and place.name.isdigit() and place.is_dir()
+    """Whether a folder has a trial's number for its name and a file or run of one; others are none of the sweep's."""
+    numbered = place.name.isascii() and place.name.isdigit()
+    return numbered and ((place / _FILE).exists() or any(place.glob("split-*")))
 
 
 def _is_record(record: Any) -> bool:
