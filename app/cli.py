@@ -21,6 +21,7 @@ commands:
   evaluate   the figures of a finished run, computed again
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
+  serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it with
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
   doctor     checks of data, model, loss and optimizer before a training, and what it will take
@@ -38,7 +39,10 @@ exit codes:
 
 
 # A module each, in app/commands/.
-_COMMANDS = ("train", "tune", "evaluate", "predict", "export", "models", "lr-plan", "lr-find", "doctor", "replay-nan")
+_COMMANDS = (
+    *("train", "tune", "evaluate", "predict", "export", "serve", "models", "lr-plan", "lr-find", "doctor"),
+    "replay-nan",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

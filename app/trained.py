@@ -72,8 +72,8 @@ def best_weights(run: Run) -> tuple[dict[str, np.ndarray], str]:
     return arrays, storage.verify(folder)["files"][archive.ARRAYS]
 
 
-def load_trained(run: Run) -> Trained:
-    """The run's model with its best weights, in the run's precision.
+def load_trained(run: Run, precision: str | None = None) -> Trained:
+    """The run's model with its best weights, in the run's precision or another one.
 
     Raises:
         UsageError: when the run has not finished.
@@ -83,7 +83,7 @@ def load_trained(run: Run) -> Trained:
 
     arrays, _ = best_weights(run)
     config = read_config_file(run.folder / "config.yaml")
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision or config.precision)
     preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
     model = build_model(config, preprocessing)
     archive.assign(_named(model), arrays, run.checkpoints / _BEST)

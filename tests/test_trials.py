@@ -22,6 +22,7 @@ from app.errors import EpochalError, RunInUse, StorageError, UsageError
 from app.evaluation.again import evaluate_again
 from app.evaluation.pareto import place
 from app.export.export import export
+from app.export.variants import Variant
 from app.runs import Run
 from app.training import train as training
 from app.training.setup import Setup, set_up, summary
@@ -171,8 +172,8 @@ def test_pareto_leaves_it_out(trial: Run) -> None:
 @pytest.mark.slow
 def test_its_export_is_proven_by_its_own_predictions(trial: Run, tmp_path: Path) -> None:
     told: list[str] = []
-    assert export(trial, "model", told.append, tmp_path) == tmp_path / "model/1"
-    assert told[0].startswith("proven in a fresh process: 359 test images")
+    assert export(trial, "model", Variant(), told.append, tmp_path) == tmp_path / "model/1"
+    assert told[0].startswith("asked in a fresh process: 359 test images")
 
 
 # ended before all epochs

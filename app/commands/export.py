@@ -1,19 +1,41 @@
-"""`epochal export`: a SavedModel with its proof."""
+"""`epochal export`: a model that can be served, with its proof."""
 
 from app import runs
 from app.commands.common import Parser, load_tensorflow, say
+from app.errors import UsageError
+from app.export.variants import PRECISIONS, variant
+
+_DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
+
+  epochal export runs/digits-resnet20
+  epochal export digits-resnet20 --precision bfloat16
+  epochal export digits-resnet20 --format litert --precision int8     litert_models/NAME/VERSION/model.tflite
+  epochal export digits-resnet20 --compare                            every format and precision; keeps none
+"""
 
 
 def run(words: list[str], verbosity: int) -> int:
     """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal export", description="Write saved_models/NAME/VERSION/, proven equal to the run.")
+    parser = Parser(prog="epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
-    parser.add_argument("--name", help="of the served model (default: the run's name)")
+    parser.add_argument("--name", help="of the served model (default: the run's, with the precision if not the run's)")
+    parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
+    several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
+    parser.add_argument("--precision", choices=several, help="default: the run's own, elsewhere float32")
+    parser.add_argument("--compare", action="store_true", help="accuracy, size and latency of every variant")
     asked = parser.parse_args(words)
+    if asked.compare and (asked.name or asked.format or asked.precision):
+        raise UsageError("--compare exports every variant and keeps none; drop --name, --format and --precision")
+    chosen = variant(asked.format, asked.precision)
     run = runs.find(asked.run)
     say(f"epochal export: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
+    if asked.compare:
+        from app.export.compare import compare
+
+        print(compare(run, say))
+        return 0
     from app.export.export import export
 
-    print(export(run, asked.name, say))
+    print(export(run, asked.name, chosen, say))
     return 0

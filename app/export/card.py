@@ -1,0 +1,52 @@
+"""The card of an exported model: what it expects, how good it is, how it came about. Plain values for JSON."""
+
+from pathlib import Path
+from typing import Any
+
+from app.data.dataset import Dataset
+from app.runs import Run, judged_on
+from app.trained import Trained
+
+FORMAT = 1
+_FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "count", "loss")
+_PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
+
+
+def card(run: Run, trained: Trained, dataset: Dataset, calibration: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the run's model.
+
+    Args:
+        calibration: the temperature and what it was found and judged by.
+    """
+    result, preprocessing = run.read_json("result.json"), trained.preprocessing
+    judged, configuration = judged_on(result), trained.config.to_dict()
+    return {
+        "made_by": "epochal",
+        "format": FORMAT,
+        "run": run.folder.name,
+        "model": trained.config.model,
+        "dataset": Path(trained.config.dataset).name,
+        "data_sha256": dataset.fingerprint(),
+        "classes": len(preprocessing.classes),
+        "input": {
+            "channels": preprocessing.channels,
+            "stored_size": preprocessing.stored_size,
+            "image_size": preprocessing.image_size,
+            "mean": list(preprocessing.mean),
+            "deviation": list(preprocessing.deviation),
+            "levels": "0 to 255",
+            "interpolation": "bilinear with antialiasing, shorter side to stored_size; central square of image_size",
+        },
+        "judged_on": judged,
+        **{name: result[f"{judged}_{name}"] for name in _FIGURES},
+        "calibration": calibration,
+        "precision": trained.config.precision,
+        "parameters": result["params"],
+        "trained": {
+            "epochs": result["epochs"],
+            "best_epoch": result["best_epoch"],
+            "seconds": result["wall_seconds"],
+            "configuration": {key: value for key, value in configuration.items() if key not in _PRIVATE},
+            "packages": run.read_json("environment.json")["packages"],
+        },
+    }

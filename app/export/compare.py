@@ -1,0 +1,49 @@
+"""What every format and precision costs and gains, measured on this machine."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.export.export import asked
+from app.export.source import Source, read_source
+from app.export.variants import Variant, installed
+from app.runs import Run
+
+_NEAR = 0.005  # of the best accuracy, within which the smallest is marked
+_BATCHES = ("1", "32")
+
+
+def compare(run: Run, say: Callable[[str], None]) -> str:
+    """Exports each variant into a folder that is thrown away; returns a table.
+
+    Accuracy is that of the whole test split, asked in a fresh process; latency, in milliseconds, is the median and
+    95th percentile of the first signature on all cores that this process may use, one call after the other.
+    """
+    source, rows = read_source(run), []
+    for variant in installed():
+        say(f"{variant.format} {variant.precision} ...")
+        rows.append(_measured(source, variant))
+    near = [row for row in rows if row["accuracy"] >= max(row["accuracy"] for row in rows) - _NEAR]
+    smallest = min(near, key=lambda row: row["bytes"])
+    lines = [_line(row, "*" if row is smallest else "") for row in rows]
+    head = f"{'':2}{'format':12} {'precision':10} {'accuracy':>9} {'MB':>8} {'ms, 1 image':>18} {'ms, 32 images':>18}"
+    return "\n".join([head, *lines, f"* the smallest within {100 * _NEAR:g} points of the best accuracy"])
+
+
+def _measured(source: Source, variant: Variant) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as beside:
+        folder = Path(beside)
+        expected = source.write(folder, variant, source.run.folder.name)
+        verdict = asked(folder, expected.evidence, timed=",".join(_BATCHES))
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {"variant": variant, "bytes": size, **verdict}
+
+
+def _line(row: dict[str, Any], mark: str) -> str:
+    taken = [f"{row['milliseconds'][size][0]:9.2f} {row['milliseconds'][size][1]:8.2f}" for size in _BATCHES]
+    variant = row["variant"]
+    return (
+        f"{mark:2}{variant.format:12} {variant.precision:10} {row['accuracy']:9.4f} {row['bytes'] / 1e6:8.2f} "
+        f"{taken[0]} {taken[1]}"
+    )

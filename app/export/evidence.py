@@ -1,0 +1,111 @@
+"""What an export must reproduce: the run's own answers for its test images, computed here from its weights."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app.data.dataset import Dataset, Split
+from app.errors import StorageError
+from app.evaluation.calibration import calibration_error, temperature
+from app.evaluation.conclude import evaluate_split
+from app.evaluation.metrics import probabilities
+from app.export.servable import Servable
+from app.runs import Run, judged_on
+from app.trained import Trained
+
+_MOST = 2**30  # bytes of test images that are taken along
+_BLOCK = 256  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Test images as stored, uint8 `[N, S, S, C]`, their true classes `[N]`, and the run's answers for them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    features: np.ndarray
+    classes: tuple[str, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes an npz file for `proof.py`."""
+        arrays = {name: getattr(self, name) for name in ("images", "labels", "probabilities", "features")}
+        np.savez(path, **arrays, classes=np.array(self.classes))
+
+
+def calibration(run: Run, trained: Trained, dataset: Dataset) -> dict[str, Any]:
+    """The temperature, fitted on validation, and what it does to the calibration error of the split that judges.
+
+    1 where every image was trained on: what a model knows by heart says nothing of its confidence.
+
+    Raises:
+        StorageError: when the weights and data of today do not give the figures that the run has.
+    """
+    size = trained.preprocessing.image_size
+    judged, found = judged_on(run.read_json("result.json")), 1.0
+    splits = {"validation": dataset.validation, "test": dataset.test}
+    held_out = _apart(dataset.validation, dataset.train)
+    logits = {name: evaluate_split(trained.model, splits[name], size)[0] for name in {judged, "validation"}}
+    if held_out:
+        found = temperature(logits["validation"], dataset.validation.labels)
+    errors = [calibration_error(logits[judged] / t, splits[judged].labels) for t in (1.0, found)]
+    names = ("temperature", "fitted_on", "judged_on", "error_before", "error_after")
+    return dict(zip(names, (found, "validation" if held_out else None, judged, *errors), strict=True))
+
+
+def evidence(run: Run, trained: Trained, dataset: Dataset, own: Servable) -> Evidence:
+    """The run's answers for its test images, which must give the figures that the run has.
+
+    Args:
+        own: the run's model as it was trained, with the temperature.
+
+    Raises:
+        StorageError: when they do not.
+    """
+    logits, test = evaluate_split(trained.model, dataset.test, trained.preprocessing.image_size)
+    stored = run.read_json("result.json")
+    if judged_on(stored) == "test" and (test.count, test.accuracy) != (stored["test_count"], stored["test_accuracy"]):
+        raise StorageError(
+            f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
+            f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
+        )
+    each = math.prod((trained.preprocessing.stored_size,) * 2) * trained.preprocessing.channels
+    count = max(1, min(len(dataset.test), _MOST // each))
+    images = images_of(dataset.test, count)
+    return Evidence(
+        images=images,
+        labels=dataset.test.labels[:count],
+        probabilities=probabilities(logits[:count] / own.temperature).astype(np.float32),
+        features=_answers(own, images)["features"],
+        classes=trained.preprocessing.classes,
+    )
+
+
+def images_of(split: Split, count: int) -> np.ndarray:
+    """The first images of a split as stored."""
+    read = tf.function(split.images.reader())
+    blocks = [read(tf.constant(split.indices[i : min(i + _BLOCK, count)])).numpy() for i in range(0, count, _BLOCK)]
+    return np.concatenate(blocks)
+
+
+def answered(known: Evidence, servable: Servable) -> Evidence:
+    """The evidence with another model's answers in place of the run's."""
+    answers = _answers(servable, known.images)
+    return replace(known, probabilities=answers["probabilities"], features=answers["features"])
+
+
+def _answers(servable: Servable, images: np.ndarray) -> dict[str, np.ndarray]:
+    shape = tf.TensorSpec([None, *images.shape[1:]], tf.uint8)
+    body = servable.function()
+    answers = tf.function(lambda stored: body(stored), input_signature=[shape], autograph=False)
+    blocks = [answers(tf.constant(images[i : i + _BLOCK])) for i in range(0, len(images), _BLOCK)]
+    return {name: np.concatenate([block[name].numpy() for block in blocks]) for name in blocks[0]}
+
+
+def _apart(one: Split, other: Split) -> bool:
+    """Whether no image is in both splits."""
+    return one.images is not other.images or not np.isin(one.indices, other.indices).any()

@@ -1,0 +1,60 @@
+"""What a server can be tried with: a request with its reply, and the requests that TensorFlow Serving warms up with."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app.export.evidence import Evidence
+
+FOLDER = "assets.extra"
+WARM_UP = "tf_serving_warmup_requests"
+GOLDEN = "golden.json"
+_SAMPLES = 8
+
+
+def write(folder: Path, name: str, evidence: Evidence) -> None:
+    """Adds golden.json and the warm-up file to a SavedModel.
+
+    `golden.json` holds a `request`, as the predict API takes it, with eight test images, and the run's `label` and
+    `probabilities` for each as `expected`.
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    pictures = [tf.io.encode_png(image).numpy() for image in evidence.images[:_SAMPLES]]
+    (folder / FOLDER / GOLDEN).write_text(json.dumps(_golden(pictures, evidence)) + "\n", encoding="utf-8")
+    with tf.io.TFRecordWriter(str(folder / FOLDER / WARM_UP)) as writer:
+        for log in _warm_up(name, pictures[0], evidence.images[:1]):
+            writer.write(log.SerializeToString())
+
+
+def _golden(pictures: list[bytes], evidence: Evidence) -> dict[str, Any]:
+    instances = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
+    chances = evidence.probabilities[: len(pictures)]
+    expected = [{"label": evidence.classes[int(row.argmax())], "probabilities": row.tolist()} for row in chances]
+    return {"request": {"signature_name": "serving_bytes", "instances": instances}, "expected": expected}
+
+
+def _warm_up(name: str, picture: bytes, images: np.ndarray) -> list[Any]:
+    from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_log_pb2
+
+    def predicted(signature: str, key: str, value: Any) -> Any:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = name, signature
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+    classify = classification_pb2.ClassificationRequest()
+    classify.model_spec.name, classify.model_spec.signature_name = name, "classify"
+    example = classify.input.example_list.examples.add()
+    example.features.feature["image_bytes"].bytes_list.value.append(picture)
+    return [
+        predicted("serving_default", "image", images),
+        predicted("serving_float", "image", images.astype(np.float32)),
+        predicted("serving_bytes", "image_bytes", [picture]),
+        predicted("preprocess", "image_bytes", [picture]),
+        predicted("features", "image", images),
+        prediction_log_pb2.PredictionLog(classify_log=prediction_log_pb2.ClassifyLog(request=classify)),
+    ]

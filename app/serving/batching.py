@@ -1,0 +1,126 @@
+"""Requests that arrive together become one batch; one that arrives alone waits for nobody."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Answer = dict[str, np.ndarray]
+
+
+class QueueFull(Exception):
+    """So many images wait already that this request would not be answered in time."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A request's arrays, and where its answer is awaited."""
+
+    arrays: dict[str, np.ndarray]
+    count: int
+    answer: "asyncio.Future[Answer]"
+    since: float = field(default_factory=time.perf_counter)
+
+    def fits(self, other: "_Waiting") -> bool:
+        """Whether both can be one batch: the same inputs, of the same shape but for their number."""
+        return self.arrays.keys() == other.arrays.keys() and all(
+            array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items()
+        )
+
+
+class Batcher:
+    """Calls `answer` with one batch at a time, made of all that arrived during the call before.
+
+    So the delay is bounded by a call's own duration, and an idle server adds none.
+
+    Args:
+        answer: arrays by name to arrays by name, `[n, ...]` each; runs in `executor`.
+        largest: images of a batch; a larger request is a batch of its own.
+        queue: images that may wait.
+        seen: is told, of every batch, its images and the seconds it took.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[dict[str, np.ndarray]], Answer],
+        executor: Executor,
+        *,
+        largest: int = 64,
+        queue: int = 1024,
+        seen: Callable[[int, float], None] = lambda images, seconds: None,
+    ) -> None:
+        self._answer, self._executor, self._seen = answer, executor, seen
+        self._largest, self._queue = largest, queue
+        self._waiting: list[_Waiting] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def ask(self, arrays: dict[str, np.ndarray]) -> Answer:
+        """The answer for a request's images.
+
+        Raises:
+            QueueFull: when too many wait.
+            Exception: whatever `answer` raises for this request alone.
+        """
+        count = len(next(iter(arrays.values())))
+        if sum(one.count for one in self._waiting) + count > self._queue and self._waiting:
+            raise QueueFull(f"{self._queue} images are waiting")
+        mine = _Waiting(arrays, count, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return await mine.answer
+
+    async def _run(self) -> None:
+        while self._waiting:
+            chosen = self._next()
+            try:
+                await self._serve(chosen)
+            except Exception as error:
+                if len(chosen) == 1:
+                    _fail(chosen[0], error)
+                    continue
+                for one in chosen:  # one bad image must not be the others' end
+                    await self._alone(one)
+
+    def _next(self) -> list[_Waiting]:
+        """The oldest request, and those that can go with it; who no longer waits for an answer is let go."""
+        self._waiting = [one for one in self._waiting if not one.answer.cancelled()]
+        if not self._waiting:
+            return []
+        chosen, total = [self._waiting[0]], self._waiting[0].count
+        for one in self._waiting[1:]:
+            if one.fits(chosen[0]) and total + one.count <= self._largest:
+                chosen.append(one)
+                total += one.count
+        self._waiting = [one for one in self._waiting if one not in chosen]
+        return chosen
+
+    async def _alone(self, one: _Waiting) -> None:
+        try:
+            await self._serve([one])
+        except Exception as error:
+            _fail(one, error)
+
+    async def _serve(self, chosen: Sequence[_Waiting]) -> None:
+        if not chosen:
+            return
+        names = chosen[0].arrays
+        joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in names}
+        began = time.perf_counter()
+        answer: Any = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, joined)
+        self._seen(sum(one.count for one in chosen), time.perf_counter() - began)
+        start = 0
+        for one in chosen:
+            part = {name: rows[start : start + one.count] for name, rows in answer.items()}
+            start += one.count
+            if not one.answer.done():
+                one.answer.set_result(part)
+
+
+def _fail(one: _Waiting, error: Exception) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(error)

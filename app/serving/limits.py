@@ -1,0 +1,118 @@
+"""What a request may cost before it is looked at: its headers, its body, who may send it. ASGI, no framework."""
+
+import hmac
+import json
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_OPEN = ("/", "/healthz", "/readyz")  # what tells nothing of the model; the page takes the token after #token=
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """In bytes; `token` is what a request's Authorization must bear, `local` whether its Host must be this machine."""
+
+    body: int = 16 * 2**20
+    inflated: int = 100 * 2**20
+    headers: int = 32 * 2**10
+    token: str | None = None
+    local: bool = True
+
+
+class Refused(Exception):
+    """A request that is not answered further."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Guard:
+    """ASGI middleware that refuses a request in JSON, or hands it on with its body whole."""
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+            self._check(scope, headers)
+            body = _inflated(await self._body(headers, receive), headers, self._limits.inflated)
+        except Refused as refused:
+            await _refuse(refused, send)
+            return
+        await self._app(scope, _once(body, receive), send)
+
+    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
+        limits = self._limits
+        if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["raw_path"]) > limits.headers:
+            raise Refused(431, f"headers of more than {limits.headers:,} bytes")
+        host = headers.get("host", "")
+        if limits.local and (host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host) not in _LOCAL:
+            raise Refused(400, "this server answers requests to localhost alone: start it with --host for others")
+        given = headers.get("authorization", "").encode()
+        wanted = None if limits.token is None or scope["path"] in _OPEN else f"Bearer {limits.token}".encode()
+        if wanted is not None and not hmac.compare_digest(given, wanted):
+            raise Refused(401, "expecting the header Authorization: Bearer TOKEN")
+
+    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+        most, length = self._limits.body, headers.get("content-length", "0")
+        if length.isdigit() and int(length) > most:
+            raise Refused(413, f"a body of more than {most:,} bytes")
+        parts, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "the client went away")
+            parts.append(message.get("body", b""))
+            size, more = size + len(parts[-1]), message.get("more_body", False)
+            if size > most:
+                raise Refused(413, f"a body of more than {most:,} bytes")
+        return b"".join(parts)
+
+
+def _inflated(body: bytes, headers: dict[str, str], most: int) -> bytes:
+    coding = headers.get("content-encoding", "identity").lower()
+    if coding == "identity":
+        return body
+    if coding != "gzip":
+        raise Refused(400, f"Content-Encoding {coding[:32]} is not known: send gzip or none")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        whole = inflater.decompress(body, most)
+    except zlib.error as error:
+        raise Refused(400, "the body is no gzip") from error
+    if inflater.unconsumed_tail or not inflater.eof:
+        status, what = (
+            (413, f"inflates to more than {most:,} bytes") if inflater.unconsumed_tail else (400, "ends early")
+        )
+        raise Refused(status, f"the gzip body {what}")
+    return whole
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """A channel on which the body arrives whole, and after it what else there is."""
+    left = [body]
+
+    async def channel() -> MutableMapping[str, Any]:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return channel
+
+
+async def _refuse(refused: Refused, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": str(refused)}).encode()})

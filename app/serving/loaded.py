@@ -1,0 +1,128 @@
+"""One version of a model in memory: what its signatures take and give, and the calls themselves."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app import storage
+from app.errors import StorageError, UsageError
+from app.serving.wire import Field
+
+_WARM_UP = Path("assets.extra/tf_serving_warmup_requests")
+_MOST_RECORDS = 1000  # as TensorFlow Serving
+_DTYPES = {tf.string: "object"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature's inputs and outputs by name, its function, and TensorFlow's own description of it."""
+
+    inputs: dict[str, Field]
+    outputs: dict[str, Field]
+    function: Any
+    tensors: dict[str, Any]
+
+    def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs for `[n, ...]` inputs by name."""
+        given = {name: tf.constant(arrays[name], _dtype(field)) for name, field in self.inputs.items()}
+        return {name: value.numpy() for name, value in self.function(**given).items()}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version that can answer."""
+
+    version: int
+    signatures: dict[str, Signature]
+    labels: tuple[str, ...]
+    card: dict[str, Any]
+    _model: Any  # whose variables the functions need
+
+
+def load(folder: Path, *, trust: bool) -> Loaded:
+    """Loads a version's folder and lets it answer its warm-up requests.
+
+    Raises:
+        StorageError: it is damaged, or does not answer.
+        UsageError: this program did not make it, and it is not trusted.
+    """
+    if not trust:
+        check_ours(folder)
+    try:
+        return _loaded(folder)
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        raise StorageError(f"{folder}: cannot be served: {' '.join(str(error).split())[:200]}") from error
+
+
+def _loaded(folder: Path) -> Loaded:
+    model = tf.saved_model.load(str(folder))
+    signatures = {name: _signature(function) for name, function in model.signatures.items()}
+    assets = folder / "assets"
+    labels = (assets / "labels.txt").read_text("utf-8").splitlines() if (assets / "labels.txt").exists() else []
+    card = json.loads((assets / "card.json").read_bytes()) if (assets / "card.json").exists() else {}
+    found = Loaded(int(folder.name), signatures, tuple(labels), card, model)
+    _warm_up(found, folder / _WARM_UP)
+    return found
+
+
+def check_ours(folder: Path) -> None:
+    """A SavedModel is a program: refuses one whose manifest is not of this program, or does not match.
+
+    Raises:
+        UsageError: there is no manifest, or no card of ours.
+        StorageError: a file is not what the manifest says.
+    """
+    if not (folder / storage.MANIFEST).exists() or not (folder / "assets/card.json").exists():
+        raise UsageError(f"{folder}: not exported by epochal; a SavedModel is a program: give --trust to run it")
+    storage.verify(folder)
+
+
+def _dtype(field: Field) -> Any:
+    return tf.string if field.dtype == "object" else tf.as_dtype(field.dtype)
+
+
+def _signature(function: Any) -> Signature:
+    _, inputs = function.structured_input_signature
+    outputs = function.structured_outputs
+    tensors = {
+        "inputs": {name: _tensor(spec) for name, spec in inputs.items()},
+        "outputs": {name: _tensor(spec) for name, spec in outputs.items()},
+    }
+    return Signature(_fields(inputs), _fields(outputs), function, tensors)
+
+
+def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
+    return {
+        name: Field(_DTYPES.get(spec.dtype, spec.dtype.name), tuple(spec.shape.as_list()))
+        for name, spec in specs.items()
+    }
+
+
+def _tensor(spec: Any) -> dict[str, Any]:
+    """A tensor as the metadata API shows it."""
+    sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape.as_list()]
+    kind = f"DT_{spec.dtype.name.upper()}" if spec.dtype != tf.float32 else "DT_FLOAT"
+    return {"dtype": kind, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": f"{spec.name}:0"}
+
+
+def _warm_up(loaded: Loaded, file: Path) -> None:
+    """Lets a version answer what was recorded for it: the first call of a signature takes a hundred times as long."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    if not file.exists():
+        return
+    for record in tf.data.TFRecordDataset(str(file)).take(_MOST_RECORDS).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") == "predict_log":
+            request = log.predict_log.request
+            arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        else:
+            request = log.classify_log.request
+            examples = [one.SerializeToString() for one in request.input.example_list.examples]
+            arrays = {"inputs": np.array(examples, dtype=object)}
+        loaded.signatures[request.model_spec.signature_name](arrays)

@@ -1,0 +1,171 @@
+"""TensorFlow Serving's REST paths, and the Open Inference Protocol's, over the versions of one model."""
+
+import asyncio
+import re
+import traceback
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import tensorflow as tf
+
+from app.serving import classify, infer, wire
+from app.serving.batching import QueueFull
+from app.serving.loaded import Signature
+from app.serving.versions import NotFound, Served, State, Versions
+
+_MOST_VERSION = 2**63 - 1
+_MODEL = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+    r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?",
+    re.IGNORECASE,
+)
+Reply = tuple[int, dict[str, Any]]
+
+
+class Rest:
+    """Answers requests for one model.
+
+    Args:
+        versions: of that model.
+        seconds: that an answer may take.
+    """
+
+    def __init__(self, versions: Versions, seconds: float = 30.0) -> None:
+        self._versions, self._seconds = versions, seconds
+
+    async def answer(self, method: str, path: str, body: bytes) -> Reply:
+        """The status and JSON of a request's reply; `path` as it came, without its query."""
+        try:
+            return await asyncio.wait_for(self._answered(method, path, body), self._seconds)
+        except wire.BadRequest as error:
+            return 400, {"error": str(error)}
+        except NotFound as error:
+            return 404, {"error": str(error)}
+        except QueueFull as error:
+            return 503, {"error": f"{error}; try again later"}
+        except TimeoutError:
+            return 504, {"error": f"not answered within {self._seconds:g} seconds"}
+        except tf.errors.InvalidArgumentError as error:
+            return 400, {"error": _reason(error)}
+        except Exception as error:  # of one request, which must not be the server's end; the log has the whole of it
+            traceback.print_exc()
+            return 500, {"error": f"internal error: {type(error).__name__}"}
+
+    async def _answered(self, method: str, path: str, body: bytes) -> Reply:
+        if path.startswith("/v2"):
+            return await self._open_inference(method, path, body)
+        match = _MODEL.fullmatch(path)
+        if match is None or (method == "POST") != bool(match["verb"]) or method not in ("GET", "POST"):
+            if path.rstrip("/").lower() == "/v1/models" and method == "GET":
+                raise wire.BadRequest("Missing model name in request.")
+            raise wire.BadRequest(f"Malformed request: {method} {path}")
+        name, version = unquote(match["name"]), _version(match["version"])
+        if match["metadata"]:
+            return 200, self._metadata(name, version, match["label"])
+        if not match["verb"]:
+            return 200, self._status(name, version)
+        value = wire.parse(body)
+        self._check(name, version, match["label"])
+        with self._versions.using(version) as served:
+            if match["verb"].lower() == "predict":
+                return 200, await self._predict(served, value)
+            return 200, await self._classify(served, value, match["verb"].lower())
+
+    def _check(self, name: str, version: int | None, label: str | None) -> None:
+        """Raises NotFound for another model, BadRequest for a version's label: there are none."""
+        if name != self._versions.name:
+            raise NotFound(
+                "Servable not found for request: "
+                + (f"Latest({name})" if version is None else f"Specific({name}, {version})")
+            )
+        if label is not None:
+            raise wire.BadRequest(f"Unrecognized servable version label: {unquote(label)}")
+
+    async def _predict(self, served: Served, value: Mapping[str, Any]) -> dict[str, Any]:
+        signatures = served.loaded.signatures
+        asked = wire.predict(value, {name: one.inputs for name, one in signatures.items()})
+        answer = await served.batchers[asked.signature].ask(asked.arrays)
+        return wire.reply(answer, rows=asked.rows)
+
+    async def _classify(self, served: Served, value: Mapping[str, Any], verb: str) -> dict[str, Any]:
+        name = value.get("signature_name", "serving_default")
+        examples = classify.examples(value, verb)
+        signature = served.loaded.signatures.get(name) if isinstance(name, str) else None
+        if signature is None:
+            raise wire.BadRequest(f"No signature was found with the name: {name}")
+        _check_classifies(signature, verb)
+        records = np.array([_example(one) for one in examples], dtype=object)
+        return classify.results(await served.batchers[name].ask({"inputs": records}), verb)
+
+    def _status(self, name: str, version: int | None) -> dict[str, Any]:
+        states = self._versions.states if name == self._versions.name else {}
+        if not states:
+            raise NotFound(f"Could not find any versions of model {name}")
+        if version is not None and version not in states:
+            raise NotFound(f"Could not find version {version} of model {name}")
+        chosen = [version] if version is not None else sorted(states, reverse=True)
+        return {"model_version_status": [_told(one, states[one]) for one in chosen]}
+
+    def _metadata(self, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+        self._check(name, version, label)
+        with self._versions.using(version) as served:
+            signatures = {key: _definition(one) for key, one in served.loaded.signatures.items()}
+            spec = {"name": name, "signature_name": "", "version": str(served.loaded.version)}
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}}
+
+    async def _open_inference(self, method: str, path: str, body: bytes) -> Reply:
+        served = self._versions.current
+        parts = infer.route(method, path, self._versions.name)
+        if parts.what == "server":
+            return 200, infer.SERVER
+        if parts.what in ("live", "ready"):
+            return (200 if parts.what == "live" or served else 503), {parts.what: parts.what == "live" or bool(served)}
+        with self._versions.using(parts.version) as served:
+            if parts.what == "model":
+                return 200, infer.metadata(self._versions.name, served.loaded)
+            asked = infer.request(wire.parse(body), served.loaded.signatures)
+            answer = await served.batchers[asked.signature].ask(asked.arrays)
+            return 200, infer.reply(self._versions.name, served.loaded.version, asked, answer)
+
+
+def _version(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if len(text) > 19 or int(text) > _MOST_VERSION:
+        raise wire.BadRequest(f"Failed to convert version: {text[:64]} to numeric.")
+    return int(text)
+
+
+def _told(version: int, state: State) -> dict[str, Any]:
+    status = {"error_code": state.code, "error_message": state.message}
+    return {"version": str(version), "state": state.state, "status": status}
+
+
+def _definition(signature: Signature) -> dict[str, Any]:
+    return {**signature.tensors, "method_name": "tensorflow/serving/predict", "defaults": {}}
+
+
+def _check_classifies(signature: Signature, verb: str) -> None:
+    outputs = {"classify": {"classes", "scores"}, "regress": {"outputs"}}[verb]
+    if set(signature.inputs) != {"inputs"} or not set(signature.outputs) <= outputs:
+        raise wire.BadRequest(
+            f"Expected a signature for {verb}: one input, inputs, and the outputs {' and '.join(sorted(outputs))}; got "
+            f"{', '.join(signature.inputs)} and {', '.join(signature.outputs)}"
+        )
+
+
+def _example(features: Mapping[str, tuple[str, list[Any]]]) -> bytes:
+    """A serialized tf.Example."""
+    example = tf.train.Example()
+    for name, (kind, values) in features.items():
+        getattr(example.features.feature[name], kind).value.extend(values)
+    return bytes(example.SerializeToString())
+
+
+def _reason(error: Any) -> str:
+    """What TensorFlow found wrong with an image, without the places in the graph around it."""
+    from app.data.images import reason
+
+    return reason(error)

@@ -1,0 +1,80 @@
+"""`epochal serve` as a story: a port, a folder of versions, an application, until somebody says stop."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from app.errors import UsageError
+from app.serving.app import make_app
+from app.serving.limits import Limits
+from app.serving.versions import Versions, found
+
+_DRAIN = 10  # seconds in which requests that are being answered may end
+
+
+def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool, say: Callable[[str], None]) -> None:
+    """Answers requests for the model in a folder until SIGTERM or Ctrl-C, then ends what is being answered.
+
+    Raises:
+        UsageError: the port is taken, or there is no version.
+        StorageError: no version could be loaded.
+    """
+    if not found(folder):
+        raise UsageError(
+            f"{folder}: no version there (folders like 1, 2 with a saved_model.pb); epochal export makes one"
+        )
+    listener = _bound(*address)
+    versions = Versions(folder, trust=trust, say=say)
+    asyncio.run(_run(versions, listener, limits, say))
+
+
+async def _run(versions: Versions, listener: socket.socket, limits: Limits, say: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        make_app(versions, limits),
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_DRAIN,
+        h11_max_incomplete_event_size=limits.headers,
+        limit_concurrency=512,
+    )
+    server = uvicorn.Server(config)
+    first = asyncio.create_task(_announce(versions, listener, server, say))
+    await server.serve(sockets=[listener])
+    await first
+    if versions.current is None and versions.failure is not None:
+        raise versions.failure
+
+
+async def _announce(versions: Versions, listener: socket.socket, server: Any, say: Callable[[str], None]) -> None:
+    """Tells where the server is once it is ready; ends it when there is nothing it could answer with."""
+    while not server.should_exit and versions.current is None:
+        await asyncio.sleep(0.02)
+        if versions.states and all(state.state == "END" for state in versions.states.values()):
+            server.should_exit = True
+    if versions.current is not None:
+        host, port = listener.getsockname()[:2]
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        say(f"{where}/ is a page to try it with; for programs:")
+        say(
+            f"  curl {where}/v1/models/{versions.name}:predict -d @{versions.folder}/"
+            f"{versions.current.loaded.version}/assets.extra/golden.json"
+        )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"--port {port}: cannot listen at {host}: {error.strerror}; give another --port") from error
+    return listener

@@ -1,0 +1,155 @@
+"""The versions of one model: the newest answers, and a newer one takes over once it is loaded and warm."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.errors import EpochalError
+from app.serving.batching import Batcher
+from app.serving.loaded import Loaded, load
+
+_LOOK = 1.0  # seconds between looks at the folder, as TensorFlow Serving
+_FORGOTTEN = 10  # versions that ended are still told of, at most so many
+
+
+class NotFound(LookupError):
+    """No such version answers."""
+
+
+@dataclass
+class State:
+    """Where a version stands, in TensorFlow Serving's words."""
+
+    state: str
+    code: str = "OK"
+    message: str = ""
+
+
+@dataclass(eq=False)
+class Served:
+    """A version that answers: a queue for each signature, and how many requests are using it."""
+
+    loaded: Loaded
+    batchers: dict[str, Batcher]
+    users: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Versions:
+    """Watches saved_models/NAME/ and keeps its newest version ready.
+
+    Args:
+        folder: of the model; its numbered sub-folders are versions.
+        trust: whether to run SavedModels that this program did not make.
+        say: told what is loaded, let go and what failed.
+        batcher: makes the queue of a signature.
+    """
+
+    def __init__(
+        self, folder: Path, *, trust: bool, say: Callable[[str], None], batcher: Callable[..., Batcher] = Batcher
+    ) -> None:
+        self.folder, self.name = folder, folder.name
+        self.states: dict[int, State] = {}
+        self.current: Served | None = None
+        self.failure: EpochalError | None = None  # why the last version that was tried cannot be served
+        self._trust, self._say = trust, say
+        self.batcher = batcher
+        self._calls = ThreadPoolExecutor(1, "call")  # one batch at a time: TensorFlow has threads of its own
+        self._loads = ThreadPoolExecutor(1, "load")
+        self._failed: dict[int, float] = {}
+
+    @contextmanager
+    def using(self, version: int | None = None) -> Iterator[Served]:
+        """The version that answers, which is not let go meanwhile.
+
+        Raises:
+            NotFound: nothing is loaded, or not this version.
+        """
+        served = self.current
+        if served is None or version not in (None, served.loaded.version):
+            wanted = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
+            raise NotFound(f"Servable not found for request: {wanted}")
+        served.users += 1
+        try:
+            yield served
+        finally:
+            served.users -= 1
+            if not served.users:
+                served.idle.set()
+
+    async def watch(self) -> None:
+        """Looks for a newer version again and again."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK)
+
+    async def look(self) -> None:
+        """Loads the newest version there is, unless it answers already; a broken one leaves that where it is."""
+        for version in sorted(found(self.folder), reverse=True):
+            if self.current is not None and version <= self.current.loaded.version:
+                return
+            if await self._try(version):
+                return
+
+    async def _try(self, version: int) -> bool:
+        folder = self.folder / str(version)
+        changed = _changed(folder)
+        if self._failed.get(version) == changed:
+            return False
+        self.states[version] = State("LOADING")
+        try:
+            loaded = await asyncio.get_running_loop().run_in_executor(
+                self._loads, lambda: load(folder, trust=self._trust)
+            )
+        except EpochalError as error:
+            self.failure = error
+            self._failed[version] = changed
+            self.states[version] = State("END", "FAILED_PRECONDITION", str(error))
+            self._say(f"version {version} cannot be served: {error}")
+            return False
+        self._swap(loaded)
+        return True
+
+    def _swap(self, loaded: Loaded) -> None:
+        before = self.current
+        queues = {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()}
+        self.current = Served(loaded, queues)
+        self.states[loaded.version] = State("AVAILABLE")
+        self._say(f"version {loaded.version} is ready")
+        if before is not None:
+            self.states[before.loaded.version] = State("UNLOADING")
+            self._ending = asyncio.create_task(self._let_go(before))
+
+    async def _let_go(self, served: Served) -> None:
+        while served.users:
+            served.idle.clear()
+            await served.idle.wait()
+        self.states[served.loaded.version] = State("END")
+        for version in sorted(v for v, one in self.states.items() if one.state == "END")[:-_FORGOTTEN]:
+            del self.states[version]
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until nobody uses the version that answers, at most so long."""
+        served = self.current
+        if served is not None and served.users:
+            served.idle.clear()
+            await asyncio.wait_for(served.idle.wait(), seconds)
+
+
+def found(folder: Path) -> list[int]:
+    """The versions in a model's folder: numbered, and complete."""
+    try:
+        names = [path.name for path in folder.iterdir() if (path / "saved_model.pb").is_file()]
+    except OSError:  # the folder is gone: what is loaded goes on
+        return []
+    return [int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name]
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return max(path.stat().st_mtime for path in (folder, folder / "saved_model.pb"))
+    except OSError:
+        return 0.0

@@ -1,0 +1,225 @@
+"""`epochal serve`, the real process: limits, lifecycle, versions that come and go, requests that are malformed."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from app.commands.serve import run as serve
+from app.errors import UsageError
+from tests.program import epochal
+from tests.servers import Server, started
+from tests.wire_pairs import NAME, VERSION, save
+
+pytest.importorskip("fastapi")
+PREDICT = f"/v1/models/{NAME}:predict"
+ONE = {"instances": [1.0]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / NAME
+    save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Server]:
+    with started(model, "--trust") as found:
+        yield found
+
+
+def raw(server: Server, content: bytes) -> bytes:
+    """What the server sends back for bytes, until it closes."""
+    host, port = server.place.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(content)
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+        return found
+
+
+def test_health_and_measures(server: Server) -> None:
+    assert [server.ask("GET", path) for path in ("/healthz", "/readyz")] == [(200, b"ok\n")] * 2
+    server.ask("POST", PREDICT, ONE)
+    status, text = server.ask("GET", "/metrics")
+    assert status == 200
+    assert b'epochal_requests_total{status="200",verb="predict"}' in text
+    assert f"epochal_model_version {VERSION}.0".encode() in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(server: Server) -> None:
+    status, page = server.ask("GET", "/")
+    assert (status, b"http://" in page, b"https://" in page) == (200, False, False)
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v3/x", "/../etc/passwd", "/%2e%2e/etc/passwd"])
+def test_other_paths_are_404(path: str, server: Server) -> None:
+    assert server.ask("GET", path) == (404, b"")
+
+
+def test_a_body_too_large_is_413_before_it_is_sent(server: Server) -> None:
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 17000000\r\nConnection: close\r\n\r\n"
+    assert b"HTTP/1.1 413" in raw(server, head.encode())
+
+
+def test_headers_too_large_are_refused(server: Server) -> None:
+    head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 40_000}\r\nConnection: close\r\n\r\n"
+    assert raw(server, head.encode()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
+
+
+def test_only_this_machine_is_answered(server: Server) -> None:
+    status, reply = server.ask("POST", PREDICT, ONE, {"Host": "evil.example"})
+    assert (status, "localhost alone" in reply["error"]) == (400, True)
+
+
+DEEP = b'{"instances": ' + b"[" * 100_000
+HARD = {
+    "deep": (DEEP, "nested too deeply"),
+    "long number": (b'{"instances": [' + b"9" * 5000 + b"]}", "JSON Parse error"),
+    "beyond 64 bits": (b'{"signature_name": "wholes", "instances": [99999999999999999999]}', "expecting integers"),
+    "many": (b'{"instances": [' + b"1," * 4_000_001 + b"1]}", "more than 4,000,000 elements"),
+    "no UTF-8": (b'{"instances": ["\xff"]}', "Invalid encoding"),
+    "rectangles": (b'{"instances": [[1, 2], [3, 4]]}', "Expecting shape [?]"),
+    "null": (b'{"instances": [null]}', "Type: Null is not of expected type"),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_json_is_an_error_of_the_clients(name: str, server: Server) -> None:
+    body, message = HARD[name]
+    status, reply = server.ask("POST", PREDICT, body)
+    assert status == 400
+    assert message in reply["error"]
+    assert len(reply["error"]) < 1000
+
+
+def test_gzip_is_taken_and_bombs_are_not(server: Server) -> None:
+    import gzip
+
+    coded = {"Content-Encoding": "gzip"}
+    assert server.ask("POST", PREDICT, gzip.compress(json.dumps(ONE).encode()), coded) == (200, {"predictions": [2.5]})
+    status, reply = server.ask("POST", PREDICT, gzip.compress(bytes(2**27)), coded)
+    assert (status, "inflates to more than" in reply["error"]) == (413, True)
+    for body, message in ((b"none", "no gzip"), (gzip.compress(b"whole")[:-4], "ends early")):
+        status, reply = server.ask("POST", PREDICT, body, coded)
+        assert (status, message in reply["error"]) == (400, True)
+
+
+def test_a_token_is_asked_for(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("correct horse\nsecond line")
+    with started(model, "--trust", "--token-file", tmp_path / "secret") as server:
+        assert server.ask("GET", "/readyz")[0] == 200
+        for headers in ({}, {"Authorization": "Bearer correct"}, {"Authorization": "correct horse"}):
+            assert server.ask("POST", PREDICT, ONE, headers)[0] == 401
+        assert server.ask("POST", PREDICT, ONE, {"Authorization": "Bearer correct horse"})[0] == 200
+        assert server.ask("GET", "/card")[0] == 401
+
+
+def test_a_saved_model_of_others_needs_trust(model: Path) -> None:
+    done = epochal(["serve", model, "--port", 0], model.parent)
+    assert done.returncode == 2
+    assert "a SavedModel is a program: give --trust to run it" in done.stderr.splitlines()[-1]
+
+
+def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
+    folder = tmp_path / NAME
+    save(folder)
+    found: list[tuple[int, object]] = []
+    with started(folder, "--trust") as server:
+        ended = Event()
+        clients = [Thread(target=client, args=(server, found, ended)) for _ in range(3)]
+        for thread in clients:
+            thread.start()
+        for version in (8, 9):
+            publish(tmp_path, folder, version)
+            wait_for(server, version)
+        (folder / "10").mkdir()
+        (folder / "10/saved_model.pb").write_bytes(b"no model")
+        states = wait_for(server, 10, "END")
+        assert {one["version"]: one["state"] for one in states} == {
+            "10": "END",
+            "9": "AVAILABLE",
+            "8": "END",
+            "7": "END",
+        }
+        shutil.rmtree(folder)
+        time.sleep(1.5)
+        ended.set()
+        for thread in clients:
+            thread.join()
+        assert server.ask("POST", PREDICT, ONE)[0] == 200
+    assert {status for status, _ in found} == {200}
+    assert {json.dumps(reply) for _, reply in found} == {json.dumps({"predictions": [v + 2.0]}) for v in (0.5, 8, 9)}
+
+
+def client(server: Server, found: list[tuple[int, object]], ended: Event) -> None:
+    while not ended.is_set():
+        found.append(server.ask("POST", PREDICT, ONE))
+
+
+def publish(beside: Path, folder: Path, version: int) -> None:
+    """A version whose answers tell it: x times its number plus two."""
+    save(beside / "made", slope=version)
+    (beside / "made" / str(VERSION)).rename(folder / str(version))
+
+
+def wait_for(server: Server, version: int, state: str = "AVAILABLE") -> list[dict]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        states = server.ask("GET", f"/v1/models/{NAME}")[1]["model_version_status"]
+        if any((one["version"], one["state"]) == (str(version), state) for one in states):
+            return states
+        time.sleep(0.1)
+    raise AssertionError(f"version {version} never came to {state}: {states}")
+
+
+def test_sigterm_ends_what_is_being_answered(model: Path) -> None:
+    with started(model, "--trust") as server:
+        host, port = server.place.split(":")
+        body = json.dumps(ONE)
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body[:-1].encode())
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(body[-1:].encode())
+            assert b"[2.5]" in connection.recv(65536)
+        assert server.process.wait(20) == 143
+
+
+# before it starts
+
+
+def test_no_version_is_said(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    for folder in (tmp_path / "m", tmp_path / "none"):
+        with pytest.raises(UsageError, match="no version there"):
+            serve([str(folder)], 0)
+
+
+def test_a_port_in_use_is_said(server: Server, model: Path) -> None:
+    port = server.place.split(":")[1]
+    with pytest.raises(UsageError, match=rf"--port {port}: cannot listen at 127.0.0.1: Address already in use"):
+        serve([str(model), "--port", port, "--trust"], 0)
+
+
+@pytest.mark.parametrize("port", ["-1", "99999"])
+def test_a_port_that_is_none_is_said(port: str) -> None:
+    with pytest.raises(UsageError, match="expected 0 to 65535"):
+        serve(["m", "--port", port], 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe\n"])
+def test_a_token_that_is_none_is_said(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(UsageError, match="--token-file"):
+        serve(["m", "--token-file", str(tmp_path / "token")], 0)
