@@ -84,7 +84,10 @@ DEEP = b'{"instances": ' + b"[" * 100_000
 HARD = {
     "deep": (DEEP, "nested too deeply"),
     "long number": (b'{"instances": [' + b"9" * 5000 + b"]}", "JSON Parse error"),
-    "beyond 64 bits": (b'{"signature_name": "wholes", "instances": [99999999999999999999]}', "expecting integers"),
+    "beyond 64 bits": (
+        b'{"signature_name": "wholes", "instances": [99999999999999999999]}',
+        "is not of expected type: int",
+    ),
     "many": (b'{"instances": [' + b"1," * 4_000_001 + b"1]}", "more than 4,000,000 elements"),
     "no UTF-8": (b'{"instances": ["\xff"]}', "Invalid encoding"),
     "rectangles": (b'{"instances": [[1, 2], [3, 4]]}', "Expecting shape [?]"),

@@ -13,6 +13,7 @@ _DESCRIPTION = """Answer requests for saved_models/NAME over HTTP, in TensorFlow
 
 New versions in the folder are loaded while it runs. http://127.0.0.1:8501/ is a page to try the model with.
 """
+_NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -44,7 +45,9 @@ def run(words: list[str], verbosity: int) -> int:
 def _check(port: int) -> None:
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port}: expected 0 to 65535 (0: any that is free)")
-    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("fastapi", "uvicorn", "orjson", "prometheus_client") if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise UsageError(f"epochal serve needs {missing[0]}: pip install 'epochal[serve]'")
 

@@ -70,7 +70,8 @@ def reason(error: tf.errors.OpError) -> str:
     """What TensorFlow found wrong with a file, without the places in the graph around it."""
     lines = error.message.splitlines()
     node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
-    return re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
+    text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
+    return re.sub(r"\[([^\[\]]*)\]", r"\1", text)  # an assertion's values each stand in brackets
 
 
 def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:

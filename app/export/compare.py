@@ -22,6 +22,8 @@ def compare(run: Run, say: Callable[[str], None]) -> str:
     """
     source, rows = read_source(run), []
     for variant in installed():
+        if variant.format == "saved_model" and variant.precision == source.own.card["precision"]:
+            continue  # the run's own is the same
         say(f"{variant.format} {variant.precision} ...")
         rows.append(_measured(source, variant))
     near = [row for row in rows if row["accuracy"] >= max(row["accuracy"] for row in rows) - _NEAR]

@@ -1,7 +1,6 @@
 """The server's paths: the wire formats for programs, a page for people, health for those who watch over it."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,7 +12,7 @@ import fastapi
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from app.serving.batching import Batcher
-from app.serving.limits import Guard, Limits
+from app.serving.limits import Guard, Limits, Receive, Scope, Send
 from app.serving.measures import Measures
 from app.serving.rest import Rest
 from app.serving.versions import Versions
@@ -72,18 +71,22 @@ def make_app(versions: Versions, limits: Limits, seconds: float = 30.0) -> Any:
         known = {"name": versions.name, "version": served.loaded.version, "labels": served.loaded.labels}
         return JSONResponse({**known, "card": served.loaded.card})
 
-    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
-    async def any_other(request: fastapi.Request) -> Response:
-        began, path = time.perf_counter(), request.scope["raw_path"].decode("latin-1")
-        if not path.lower().startswith(("/v1", "/v2")):
-            return Response(status_code=404)
-        status, reply = await rest.answer(request.method, path, await request.body())
+    @app.exception_handler(404)
+    async def nothing(request: fastapi.Request, error: Exception) -> Response:
+        return Response(status_code=404)
+
+    async def wire(scope: Scope, receive: Receive, send: Send) -> None:
+        began, path = time.perf_counter(), scope["raw_path"].decode("latin-1")
+        status, reply = await rest.answer(scope["method"], path, (await receive())["body"])
         measures.answered(path, status, time.perf_counter() - began)
-        headers = {"Retry-After": "1"} if status == 503 else None
-        return Response(_json(reply), status, headers, "application/json")
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply)).encode())]
+        retry = [(b"retry-after", b"1")] if status == 503 else []
+        await send({"type": "http.response.start", "status": status, "headers": headers + retry})
+        await send({"type": "http.response.body", "body": reply})
 
-    return Guard(app, limits)
+    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+        # FastAPI's layers take a millisecond of a request, which is half of what LeNet-5 takes.
+        formats = scope["type"] == "http" and scope["path"].lower().startswith(("/v1", "/v2"))
+        await (wire if formats else app)(scope, receive, send)
 
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return Guard(chosen, limits)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app.serving.wire import BadRequest, bytes_of, is_bytes, plain, quoted
+from app.serving.wire import BadRequest, all_finite, bytes_of, encode, is_bytes, plain, quoted
 
 
 def examples(value: Mapping[str, Any], verb: str) -> list[dict[str, tuple[str, list[Any]]]]:
@@ -43,14 +43,15 @@ def _feature(name: str, value: Any) -> tuple[str, list[Any]]:
     )
 
 
-def results(outputs: Mapping[str, np.ndarray], verb: str) -> dict[str, Any]:
+def results(outputs: Mapping[str, np.ndarray], verb: str) -> bytes:
     """A classify reply, pairs of label and score in the model's order, or a regress reply, a number each."""
+    finite = all_finite(outputs)
     if verb == "regress":
-        return {"results": plain("outputs", outputs["outputs"].reshape(-1))}
+        return encode({"results": outputs["outputs"].reshape(-1)}, finite=finite)
     names, scores = outputs.get("classes"), outputs.get("scores")
     if names is None:
         names = np.full(outputs["scores"].shape, b"", dtype=object)
     if scores is None:
         scores = np.zeros(names.shape, np.float32)
-    pairs = zip(plain("classes", names), plain("scores", scores), strict=True)
-    return {"results": [[list(pair) for pair in zip(*row, strict=True)] for row in pairs]}
+    rows = zip(plain("classes", names), scores, strict=True)
+    return encode({"results": [[list(pair) for pair in zip(*row, strict=True)] for row in rows]}, finite=finite)

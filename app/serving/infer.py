@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.serving.wire import BadRequest, Field, from_base64, quoted
+from app.serving.wire import BadRequest, Field, all_finite, encode, from_base64, quoted
 
 SERVER = {"name": "epochal", "version": "2", "extensions": []}
 _KINDS = {
@@ -132,7 +132,7 @@ def _typed(flat: list[Any], dtype: str, name: str) -> np.ndarray:
     return np.array(flat, dtype)
 
 
-def reply(model: str, version: int, asked: Infer, answer: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def reply(model: str, version: int, asked: Infer, answer: Mapping[str, np.ndarray]) -> bytes:
     """The reply to an infer request."""
     names = asked.outputs or list(answer)
     outputs = [
@@ -140,19 +140,17 @@ def reply(model: str, version: int, asked: Infer, answer: Mapping[str, np.ndarra
         for name in names
     ]
     more = {"id": asked.id} if asked.id is not None else {}
-    return {"model_name": model, "model_version": str(version), **more, "outputs": outputs}
+    value = {"model_name": model, "model_version": str(version), **more, "outputs": outputs}
+    return encode(value, finite=all_finite(answer))
 
 
 def _kind(array: np.ndarray) -> str:
     return _KINDS["object" if array.dtype.kind in "OS" else array.dtype.name]
 
 
-def _data(array: np.ndarray) -> list[Any]:
+def _data(array: np.ndarray) -> Any:
     flat = array.reshape(-1)
-    if array.dtype.kind in "OS":
-        return [one.decode("utf-8", "replace") for one in flat.tolist()]
-    found: list[Any] = (flat.astype(str).astype(np.float64) if array.dtype == np.float32 else flat).tolist()
-    return found
+    return [one.decode("utf-8", "replace") for one in flat.tolist()] if array.dtype.kind in "OS" else flat
 
 
 def metadata(model: str, loaded: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import tensorflow as tf
 
+from app.data.images import reason
 from app.serving import classify, infer, wire
 from app.serving.batching import QueueFull
 from app.serving.loaded import Signature
@@ -21,7 +22,7 @@ _MODEL = re.compile(
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?",
     re.IGNORECASE,
 )
-Reply = tuple[int, dict[str, Any]]
+Reply = tuple[int, bytes]
 
 
 class Rest:
@@ -39,19 +40,24 @@ class Rest:
         """The status and JSON of a request's reply; `path` as it came, without its query."""
         try:
             return await asyncio.wait_for(self._answered(method, path, body), self._seconds)
-        except wire.BadRequest as error:
-            return 400, {"error": str(error)}
-        except NotFound as error:
-            return 404, {"error": str(error)}
-        except QueueFull as error:
-            return 503, {"error": f"{error}; try again later"}
-        except TimeoutError:
-            return 504, {"error": f"not answered within {self._seconds:g} seconds"}
-        except tf.errors.InvalidArgumentError as error:
-            return 400, {"error": _reason(error)}
-        except Exception as error:  # of one request, which must not be the server's end; the log has the whole of it
-            traceback.print_exc()
-            return 500, {"error": f"internal error: {type(error).__name__}"}
+        except Exception as error:
+            status, text = self._wrong(error)
+            return status, wire.encode({"error": text})
+
+    def _wrong(self, error: Exception) -> tuple[int, str]:
+        """The status and words for what went wrong with one request, which must not be the server's end."""
+        if isinstance(error, wire.BadRequest):
+            return 400, str(error)
+        if isinstance(error, tf.errors.InvalidArgumentError):
+            return 400, reason(error)
+        if isinstance(error, NotFound):
+            return 404, str(error)
+        if isinstance(error, QueueFull):
+            return 503, f"{error}; try again later"
+        if isinstance(error, TimeoutError):
+            return 504, f"not answered within {self._seconds:g} seconds"
+        traceback.print_exception(error)
+        return 500, f"internal error: {type(error).__name__}"
 
     async def _answered(self, method: str, path: str, body: bytes) -> Reply:
         if path.startswith("/v2"):
@@ -63,9 +69,9 @@ class Rest:
             raise wire.BadRequest(f"Malformed request: {method} {path}")
         name, version = unquote(match["name"]), _version(match["version"])
         if match["metadata"]:
-            return 200, self._metadata(name, version, match["label"])
+            return 200, wire.encode(self._metadata(name, version, match["label"]))
         if not match["verb"]:
-            return 200, self._status(name, version)
+            return 200, wire.encode(self._status(name, version))
         value = wire.parse(body)
         self._check(name, version, match["label"])
         with self._versions.using(version) as served:
@@ -83,13 +89,13 @@ class Rest:
         if label is not None:
             raise wire.BadRequest(f"Unrecognized servable version label: {unquote(label)}")
 
-    async def _predict(self, served: Served, value: Mapping[str, Any]) -> dict[str, Any]:
+    async def _predict(self, served: Served, value: Mapping[str, Any]) -> bytes:
         signatures = served.loaded.signatures
         asked = wire.predict(value, {name: one.inputs for name, one in signatures.items()})
         answer = await served.batchers[asked.signature].ask(asked.arrays)
         return wire.reply(answer, rows=asked.rows)
 
-    async def _classify(self, served: Served, value: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    async def _classify(self, served: Served, value: Mapping[str, Any], verb: str) -> bytes:
         name = value.get("signature_name", "serving_default")
         examples = classify.examples(value, verb)
         signature = served.loaded.signatures.get(name) if isinstance(name, str) else None
@@ -119,12 +125,13 @@ class Rest:
         served = self._versions.current
         parts = infer.route(method, path, self._versions.name)
         if parts.what == "server":
-            return 200, infer.SERVER
+            return 200, wire.encode(infer.SERVER)
         if parts.what in ("live", "ready"):
-            return (200 if parts.what == "live" or served else 503), {parts.what: parts.what == "live" or bool(served)}
+            fine = parts.what == "live" or served is not None
+            return 200 if fine else 503, wire.encode({parts.what: fine})
         with self._versions.using(parts.version) as served:
             if parts.what == "model":
-                return 200, infer.metadata(self._versions.name, served.loaded)
+                return 200, wire.encode(infer.metadata(self._versions.name, served.loaded))
             asked = infer.request(wire.parse(body), served.loaded.signatures)
             answer = await served.batchers[asked.signature].ask(asked.arrays)
             return 200, infer.reply(self._versions.name, served.loaded.version, asked, answer)
@@ -162,10 +169,3 @@ def _example(features: Mapping[str, tuple[str, list[Any]]]) -> bytes:
     for name, (kind, values) in features.items():
         getattr(example.features.feature[name], kind).value.extend(values)
     return bytes(example.SerializeToString())
-
-
-def _reason(error: Any) -> str:
-    """What TensorFlow found wrong with an image, without the places in the graph around it."""
-    from app.data.images import reason
-
-    return reason(error)

@@ -40,6 +40,7 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_DRAIN,
+        http="h11",  # which bounds headers; the faster httptools does not
         h11_max_incomplete_event_size=limits.headers,
         limit_concurrency=512,
     )
@@ -69,7 +70,8 @@ async def _announce(versions: Versions, listener: socket.socket, server: Any, sa
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named, not left to the system: asyncio sends small replies without delay only where the socket says it is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

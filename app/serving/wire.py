@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 
 _CUT = 256  # characters of a value that an error quotes
 _ELEMENTS = 4_000_000  # of a request: what JSON makes of them takes sixty times the memory
@@ -56,9 +57,19 @@ def parse(body: bytes) -> dict[str, Any]:
     if body.count(b",") > _ELEMENTS:
         raise BadRequest(f"JSON Parse error: more than {_ELEMENTS:,} elements")
     try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:  # or NaN, or something after it
+        value = _lenient(body)
+    if not isinstance(value, dict):
+        raise BadRequest(f"JSON Value: {quoted(value)} Is not object")
+    return value
+
+
+def _lenient(body: bytes) -> Any:
+    try:
         text = body.decode()
         start = len(text) - len(text.lstrip(" \t\r\n"))
-        value, _ = json.JSONDecoder().raw_decode(text, start)
+        return json.JSONDecoder().raw_decode(text, start)[0]
     except UnicodeDecodeError as error:
         raise BadRequest(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from error
     except json.JSONDecodeError as error:
@@ -69,9 +80,6 @@ def parse(body: bytes) -> dict[str, Any]:
         raise BadRequest("JSON Parse error: nested too deeply") from error
     except ValueError as error:  # a number of thousands of digits
         raise BadRequest(f"JSON Parse error: {str(error)[:100]}") from error
-    if not isinstance(value, dict):
-        raise BadRequest(f"JSON Value: {quoted(value)} Is not object")
-    return value
 
 
 def predict(value: Mapping[str, Any], signatures: Mapping[str, Mapping[str, Field]]) -> Predict:
@@ -232,23 +240,38 @@ def from_base64(text: Any) -> bytes:
         raise BadRequest("Unable to base64 decode") from error
 
 
-def reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> dict[str, Any]:
+def reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
     """A predict reply: `predictions`, an object or value a row, or `outputs`, an array each."""
     found = {name: plain(name, array) for name, array in outputs.items()}
-    if len(found) == 1:
-        return {"predictions" if rows else "outputs": next(iter(found.values()))}
-    if not rows:
-        return {"outputs": found}
-    return {"predictions": [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]}
+    value: Any = next(iter(found.values())) if len(found) == 1 else found
+    if rows and len(found) > 1:
+        value = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    return encode({"predictions" if rows else "outputs": value}, finite=all_finite(outputs))
 
 
 def plain(name: str, array: np.ndarray) -> Any:
-    """An output as JSON has it."""
-    if array.dtype.kind in "OS":
-        return _texts(array.tolist(), encoded=name.endswith("_bytes"))
-    if array.dtype == np.float32:  # the shortest decimal that is this float32, not the float64 nearest to it
-        return array.astype(str).astype(np.float64).tolist()
-    return array.tolist()
+    """An output as `encode` takes it."""
+    return _texts(array.tolist(), encoded=name.endswith("_bytes")) if array.dtype.kind in "OS" else array
+
+
+def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether there is neither infinity nor NaN, which JSON proper does not know."""
+    return all(np.isfinite(array).all() for array in outputs.values() if array.dtype.kind == "f")
+
+
+def encode(value: Any, *, finite: bool = True) -> bytes:
+    """JSON of plain values and arrays; float32 as the shortest decimal that is this float32.
+
+    orjson takes a fifteenth of the time of Python's own, but writes null for what is not finite.
+    """
+    if finite:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_listed)
+    return json.dumps(value, ensure_ascii=False, default=_listed).encode()
+
+
+def _listed(array: Any) -> Any:
+    """An array, or one number of it, as lists."""
+    return np.asarray(array).astype(str).astype(np.float64).tolist() if array.dtype == np.float32 else array.tolist()
 
 
 def _texts(value: Any, *, encoded: bool) -> Any:
