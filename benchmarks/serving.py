@@ -90,7 +90,7 @@ def started(model: Path, folder: Path, mlserver: str | None) -> Iterator[dict[st
     with tempfile.TemporaryDirectory() as beside:
         if mlserver:
             settings(Path(beside), folder, ports["mlserver"])
-            commands["mlserver"] = [mlserver, "-m", "mlserver", "start", beside]
+            commands["mlserver"] = [str(Path(mlserver).with_name("mlserver")), "start", beside]
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         running = [
             subprocess.Popen(

@@ -12,7 +12,8 @@ FORBIDDEN = {
     "app/data": {"callbacks", "models", "app.training", "app.evaluation", "app.export", "app.tuning"},
     "app/training": {"app.doctor", "app.tuning"},
     "app/evaluation": {"callbacks", "app.training", "app.export", "app.tuning"},
-    "app/export": {"callbacks", "app.training", "app.tuning"},
+    "app/export": {"callbacks", "app.training", "app.tuning", "app.serving"},
+    "app/serving": {"callbacks", "models", "app.training", "app.tuning", "app.evaluation"},
     "app/tuning/report": {"callbacks", "models", "app.training", "keras_tuner", "tensorflow", "keras"},
 }
 LIGHT = [
@@ -20,6 +21,8 @@ LIGHT = [
     *(str(path.relative_to(ROOT)) for room in ("commands", "settings") for path in (ROOT / "app" / room).glob("*.py")),
     "app/evaluation/cost_tables.py",
     *(f"app/tuning/{name}.py" for name in ("folder", "plan", "ranges", "records", "selection", "space")),
+    "app/serving/limits.py",
+    "app/export/variants.py",
     "app/units.py",
     "app/config.py",
     "app/errors.py",

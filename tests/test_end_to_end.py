@@ -2,15 +2,19 @@
 
 import json
 import re
-import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from app import storage
+from app.errors import StorageError
 from tests.corpus import image_folder
-from tests.program import epochal, outcome, start, stop_when
+from tests.program import epochal, outcome, start
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ def test_evaluate_gives_the_runs_own_figures(trained: Path) -> None:
     assert figures == {key: result[key] for key in figures}
 
 
+@pytest.mark.slow
 def test_predict_and_export_agree_on_files(trained: Path) -> None:
     import tensorflow as tf
 
@@ -71,12 +76,36 @@ def test_predict_and_export_agree_on_files(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_an_export_that_is_killed_leaves_no_version(trained: Path) -> None:
-    versions = trained / "saved_models/killed"
-    process = start(["export", "r", "--name", "killed"], trained)
-    stop_when(process, lambda: versions.is_dir() and any(versions.iterdir()), signal.SIGKILL)
-    assert [path.name for path in versions.iterdir() if not path.name.startswith(".")] == []
-    assert epochal(["export", "r", "--name", "killed"], trained).stdout == "saved_models/killed/1\n"
-    assert [path.name for path in versions.iterdir()] == ["1"]
+    versions, random, ended = trained / "saved_models/killed", np.random.default_rng(0), Event()
+    watching = ThreadPoolExecutor(1).submit(incomplete, versions, ended)
+    began = time.monotonic()
+    assert epochal(["export", "r", "--name", "killed"], trained).returncode == 0
+    whole = time.monotonic() - began
+    for moment in random.uniform(0, whole, 20):
+        process = start(["export", "r", "--name", "killed"], trained)
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+    done = epochal(["export", "r", "--name", "killed"], trained)
+    ended.set()
+    assert watching.result() == []
+    assert done.returncode == 0, done.stderr
+    left = sorted(path.name for path in versions.iterdir())
+    assert [name for name in left if not name.isdecimal()] == []
+    assert sorted(map(int, left)) == list(range(1, len(left) + 1))
+
+
+def incomplete(versions: Path, ended: Event) -> list[str]:
+    """What ModelServer, which loads any folder with a number for its name, would have found broken."""
+    wrong = []
+    while not ended.is_set():
+        for path in versions.glob("[0-9]*"):
+            try:
+                storage.verify(path)
+            except StorageError as error:
+                wrong.append(str(error))
+        time.sleep(0.001)
+    return wrong
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from app.export.export import export
 from app.export.source import Source, read_source
 from app.export.variants import PRECISIONS, Variant, installed, variant
 from app.runs import Run
+from app.serving.loaded import check_ours
 from app.training import train as training
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -186,7 +188,7 @@ def test_an_export_that_differs_is_not_published(run: Run, monkeypatch: pytest.M
     assert list((tmp_path / "m").iterdir()) == []
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
 def test_half_the_bits_half_the_bytes(precision: str, written: Any, exported: Path) -> None:
     folder, expected = written("saved_model", precision)
     size = (folder / "variables/variables.data-00000-of-00001").stat().st_size
@@ -231,6 +233,17 @@ def test_the_comparison_marks_the_smallest(run: Run) -> None:
     assert len(lines) == len(installed()) + 2
     assert sum(line.startswith("* ") for line in lines[1:-1]) == 1
     assert [line.split()[-6] for line in lines[1:3]] == [f"{run.read_json('result.json')['test_accuracy']:.4f}"] * 2
+
+
+def test_only_what_epochal_made_is_trusted(exported: Path, tmp_path: Path) -> None:
+    check_ours(exported)
+    copy = Path(shutil.copytree(exported, tmp_path / "1"))
+    (copy / "saved_model.pb").write_bytes(b"another program")
+    with pytest.raises(StorageError, match=r"saved_model.pb is damaged"):
+        check_ours(copy)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="a SavedModel is a program: give --trust to run it"):
+        check_ours(copy)
 
 
 # options

@@ -116,6 +116,7 @@ def test_gzip_is_taken_and_bombs_are_not(server: Server) -> None:
         assert (status, message in reply["error"]) == (400, True)
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for(model: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("correct horse\nsecond line")
     with started(model, "--trust", "--token-file", tmp_path / "secret") as server:
@@ -126,13 +127,16 @@ def test_a_token_is_asked_for(model: Path, tmp_path: Path) -> None:
         assert server.ask("GET", "/card")[0] == 401
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_others_needs_trust(model: Path) -> None:
     done = epochal(["serve", model, "--port", 0], model.parent)
     assert done.returncode == 2
     assert "a SavedModel is a program: give --trust to run it" in done.stderr.splitlines()[-1]
 
 
-def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
+@pytest.mark.parametrize("swaps", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_versions_are_swapped_while_requests_come(swaps: int, tmp_path: Path) -> None:
+    versions = range(VERSION + 1, VERSION + 1 + swaps)
     folder = tmp_path / NAME
     save(folder)
     found: list[tuple[int, object]] = []
@@ -160,7 +164,9 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
             thread.join()
         assert server.ask("POST", PREDICT, ONE)[0] == 200
     assert {status for status, _ in found} == {200}
-    assert {json.dumps(reply) for _, reply in found} == {json.dumps({"predictions": [v + 2.0]}) for v in (0.5, 8, 9)}
+    assert {json.dumps(reply) for _, reply in found} == {
+        json.dumps({"predictions": [v + 2.0]}) for v in (0.5, *versions)
+    }
 
 
 def client(server: Server, found: list[tuple[int, object]], ended: Event) -> None:

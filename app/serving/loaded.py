@@ -1,7 +1,8 @@
 """One version of a model in memory: what its signatures take and give, and the calls themselves."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,15 @@ def _tensor(spec: Any) -> dict[str, Any]:
 
 def _warm_up(loaded: Loaded, file: Path) -> None:
     """Lets a version answer what was recorded for it: the first call of a signature takes a hundred times as long."""
+    if file.exists():
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: loaded.signatures[one[0]](one[1]), _recorded(file)))
+
+
+def _recorded(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The signature and inputs of every request in a warm-up file."""
     from tensorflow_serving.apis import prediction_log_pb2
 
-    if not file.exists():
-        return
     for record in tf.data.TFRecordDataset(str(file)).take(_MOST_RECORDS).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
         if log.WhichOneof("log_type") == "predict_log":
@@ -125,4 +131,4 @@ def _warm_up(loaded: Loaded, file: Path) -> None:
             request = log.classify_log.request
             examples = [one.SerializeToString() for one in request.input.example_list.examples]
             arrays = {"inputs": np.array(examples, dtype=object)}
-        loaded.signatures[request.model_spec.signature_name](arrays)
+        yield request.model_spec.signature_name, arrays
