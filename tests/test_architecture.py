@@ -21,7 +21,7 @@ LIGHT = [
     *(str(path.relative_to(ROOT)) for room in ("commands", "settings") for path in (ROOT / "app" / room).glob("*.py")),
     "app/evaluation/cost_tables.py",
     *(f"app/tuning/{name}.py" for name in ("folder", "plan", "ranges", "records", "selection", "space")),
-    "app/serving/limits.py",
+    *(f"app/serving/{name}.py" for name in ("folder", "limits")),
     "app/export/variants.py",
     "app/units.py",
     "app/config.py",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.commands.common import Parser, load_tensorflow, say
 from app.errors import UsageError
+from app.serving.folder import found
 
 _DESCRIPTION = """Answer requests for saved_models/NAME over HTTP, in TensorFlow Serving's wire format.
 
@@ -30,6 +31,10 @@ def run(words: list[str], verbosity: int) -> int:
     asked = parser.parse_args(words)
     _check(asked.port)
     token = None if asked.token_file is None else _token(asked.token_file)
+    if not found(asked.folder):
+        raise UsageError(
+            f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); epochal export makes one"
+        )
     if asked.host not in _LOCAL:
         say(f"{asked.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside")
     say(f"epochal serve: {asked.folder}; loading TensorFlow ...")
@@ -45,9 +50,7 @@ def run(words: list[str], verbosity: int) -> int:
 def _check(port: int) -> None:
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port}: expected 0 to 65535 (0: any that is free)")
-    missing = [
-        name for name in ("fastapi", "uvicorn", "orjson", "prometheus_client") if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"epochal serve needs {missing[0]}: pip install 'epochal[serve]'")
 

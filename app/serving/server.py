@@ -11,7 +11,7 @@ import uvicorn
 from app.errors import UsageError
 from app.serving.app import make_app
 from app.serving.limits import Limits
-from app.serving.versions import Versions, found
+from app.serving.versions import Versions
 
 _DRAIN = 10  # seconds in which requests that are being answered may end
 
@@ -20,13 +20,9 @@ def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool
     """Answers requests for the model in a folder until SIGTERM or Ctrl-C, then ends what is being answered.
 
     Raises:
-        UsageError: the port is taken, or there is no version.
+        UsageError: the port is taken, or the newest version is not this program's and not trusted.
         StorageError: no version could be loaded.
     """
-    if not found(folder):
-        raise UsageError(
-            f"{folder}: no version there (folders like 1, 2 with a saved_model.pb); epochal export makes one"
-        )
     listener = _bound(*address)
     versions = Versions(folder, trust=trust, say=say)
     asyncio.run(_run(versions, listener, limits, say))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.errors import EpochalError
 from app.serving.batching import Batcher
+from app.serving.folder import found
 from app.serving.loaded import Loaded, load
 
 _LOOK = 1.0  # seconds between looks at the folder, as TensorFlow Serving
@@ -137,15 +138,6 @@ class Versions:
         if served is not None and served.users:
             served.idle.clear()
             await asyncio.wait_for(served.idle.wait(), seconds)
-
-
-def found(folder: Path) -> list[int]:
-    """The versions in a model's folder: numbered, and complete."""
-    try:
-        names = [path.name for path in folder.iterdir() if (path / "saved_model.pb").is_file()]
-    except OSError:  # the folder is gone: what is loaded goes on
-        return []
-    return [int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name]
 
 
 def _changed(folder: Path) -> float:
