@@ -95,6 +95,14 @@ def test_an_export_that_is_killed_leaves_no_version(trained: Path) -> None:
     assert sorted(map(int, left)) == list(range(1, len(left) + 1))
 
 
+@pytest.mark.slow
+def test_an_export_to_a_full_disk_leaves_nothing(trained: Path) -> None:
+    done = epochal(["export", "r", "--name", "full"], trained, largest_file=50_000)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert list((trained / "saved_models").glob("full/*")) == []
+
+
 def incomplete(versions: Path, ended: Event) -> list[str]:
     """What ModelServer, which loads any folder with a number for its name, would have found broken."""
     wrong = []

@@ -168,6 +168,7 @@ def test_the_card_tells_what_the_model_is(exported: Path, run: Run) -> None:
     card = json.loads((exported / "assets/card.json").read_text())
     result = run.read_json("result.json")
     assert (card["made_by"], card["accuracy"], card["count"]) == ("epochal", result["test_accuracy"], IMAGES)
+    assert card["exported"]["accuracy"] == result["test_accuracy"]
     assert card["input"]["image_size"] == 8
     assert card["trained"]["configuration"]["learning_rate"] == 0.05
     assert len(card["data_sha256"]) == 64

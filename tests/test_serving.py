@@ -187,6 +187,28 @@ def wait_for(server: Server, version: int, state: str = "AVAILABLE") -> list[dic
     raise AssertionError(f"version {version} never came to {state}: {states}")
 
 
+@pytest.mark.slow
+def test_fifty_clients_that_never_finish_keep_nobody_waiting(server: Server) -> None:
+    host, port = server.place.split(":")
+    before = latency(server)
+    idle = [socket.create_connection((host, int(port))) for _ in range(50)]
+    for connection in idle:
+        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
+    assert latency(server) < 2 * before + 0.01
+    for connection in idle:
+        connection.close()
+
+
+def latency(server: Server) -> float:
+    """The 99th percentile of the seconds that a request takes."""
+    taken = []
+    for _ in range(200):
+        began = time.perf_counter()
+        assert server.ask("POST", PREDICT, ONE)[0] == 200
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[-3]
+
+
 def test_sigterm_ends_what_is_being_answered(model: Path) -> None:
     with started(model, "--trust") as server:
         host, port = server.place.split(":")

@@ -14,6 +14,7 @@ from app.config import is_name
 from app.errors import StorageError, UsageError
 from app.export import proof
 from app.export.evidence import Evidence
+from app.export.saved_model import CARD
 from app.export.source import Source, read_source
 from app.export.variants import Variant
 from app.runs import Run
@@ -40,6 +41,7 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
             raise StorageError(
                 f"export of {run.folder} differs from the run at {verdict['first_difference']}; not published"
             )
+        _note(folder, verdict)
         for line in _told(verdict, source, expected.exact):
             say(line)
 
@@ -70,6 +72,13 @@ def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: 
         raise StorageError(f"the exported model cannot be loaded and asked: {last[:150]}; not published")
     verdict: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return verdict
+
+
+def _note(folder: Path, verdict: dict[str, Any]) -> None:
+    """Adds to the card how the exported model itself did on the test images; the rest of the card is the run's."""
+    (card,) = folder.rglob(CARD)
+    found = {name: verdict[name] for name in ("images", "accuracy", "largest_difference")}
+    card.write_text(json.dumps({**json.loads(card.read_text("utf-8")), "exported": found}, indent=2) + "\n", "utf-8")
 
 
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
