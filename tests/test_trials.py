@@ -1,6 +1,7 @@
 """Runs as a sweep makes them: in a given folder, over one of several splits, ended early, judged by validation."""
 
 import gc
+import json
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
@@ -208,6 +209,16 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(tmp_path: Path) ->
     assert not stopped.finished
     training.train_at(stopped, COURSE, test=False)
     assert outcome(stopped.folder) == outcome(whole.folder)
+
+
+def test_a_run_of_a_version_that_knew_fewer_settings_goes_on(tmp_path: Path) -> None:
+    now, run = {"config": COURSE.to_dict(), "data": {}}, Run(tmp_path)
+    before = json.loads(json.dumps(now))
+    del before["config"]["schedule"]["least"], before["config"]["nan_policy"]
+    training._check_identity(before, now, run)
+    before["config"]["schedule"]["shape"] = "steps"
+    with pytest.raises(UsageError, match=r"config.yaml was changed \(schedule\)"):
+        training._check_identity(before, now, run)
 
 
 @pytest.mark.parametrize(

@@ -249,13 +249,23 @@ def _check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
 
 def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
     """Refuses to go on with other data or another configuration than the checkpoint's."""
-    differing = [key for key, value in stored["config"].items() if own["config"].get(key) != value]
+    before = _completed(stored["config"], Config().to_dict())
+    differing = [key for key, value in before.items() if own["config"].get(key) != value]
     if differing:
         raise UsageError(
             f"{run.folder}/config.yaml was changed ({', '.join(differing)}); change it back or start a new run"
         )
     if stored["data"] != own["data"]:
         raise UsageError(f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run")
+
+
+def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of an earlier version with the defaults of settings that it did not know."""
+    known = {
+        key: _completed(value, defaults.get(key) or {}) if isinstance(value, dict) else value
+        for key, value in stored.items()
+    }
+    return {**defaults, **known}
 
 
 def _check_origin(origin: Origin | None, run: Run) -> None:
