@@ -176,6 +176,7 @@ def test_the_card_tells_what_the_model_is(exported: Path, run: Run) -> None:
     assert (exported / "assets/labels.txt").read_text().split() == [str(i) for i in range(10)]
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_is_not_published(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write = saved_model.write
 

@@ -1,6 +1,7 @@
 """Where time goes: exact with a clock that the test moves, and true with one that runs by itself."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_warns_of_a_layer_that_takes_long(tmp_path: Path, layer: float, warned: 
     fit(classifier(lambda: time.sleep(layer)), data, Timing(tmp_path / "timing.json", warn=lines.append))
     assert len(lines) == warned
     for line in lines:
-        assert line.startswith("an iteration takes 6")
+        assert re.match(r"an iteration takes [6-9]\d\d ms", line)  # 600 and what a busy machine adds
         assert "more than 500 ms: compute-bound (the step " in line
 
 
