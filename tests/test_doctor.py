@@ -443,6 +443,7 @@ def test_samples_are_of_as_many_classes_as_can_be() -> None:
     assert sorted(spread(labels, 1000, seed=0)) == list(range(111))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["doctor", "--model", "lenet300", "--augment.flip", "true", "-v"]) == 0

@@ -47,6 +47,7 @@ def test_a_run_leaves_what_the_readme_says(trained: Path) -> None:
     assert result["test_accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_runs_own_figures(trained: Path) -> None:
     done = epochal(["evaluate", "r", "--json"], trained)
     assert done.returncode == 0, done.stderr

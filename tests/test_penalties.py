@@ -161,6 +161,7 @@ def test_a_pattern_without_a_match_is_refused(optim: Optim) -> None:
         stepped(small(), SGD(RATE), optim)
 
 
+@pytest.mark.slow
 def test_patterns_are_checked_before_data_is_read() -> None:
     with pytest.raises(
         UsageError, match=r"optim.rates: '\^steam' matches no weight of resnet8; they are called stem_conv"
