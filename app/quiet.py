@@ -1,6 +1,7 @@
 """Keeps what TensorFlow's C++ writes to the process's stderr, past Python, from the user."""
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ def import_tensorflow(*, verbose: bool) -> None:
         importlib.import_module("keras")
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings are for those who write graphs
     with quietly():
         importlib.import_module("keras")
 
