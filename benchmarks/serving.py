@@ -167,7 +167,7 @@ def wait_for(folder: Path, place: str) -> None:
 
 def golden(folder: Path) -> list[str]:
     """Base64 of the export's golden images."""
-    request = json.loads((folder / "assets.extra/golden.json").read_text())["request"]
+    request = json.loads((folder / "assets.extra/golden.json").read_text())
     return [one["b64"] for one in request["instances"]]
 
 

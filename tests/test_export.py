@@ -138,8 +138,8 @@ def test_a_bad_request_is_an_error_with_its_reason(name: str, signatures: Any) -
 
 def test_the_golden_request_is_answered_as_expected(exported: Path, signatures: Any) -> None:
     golden = json.loads((exported / "assets.extra/golden.json").read_text())
-    pictures = [base64.b64decode(one["b64"]) for one in golden["request"]["instances"]]
-    answer = signatures[golden["request"]["signature_name"]](image_bytes=tf.constant(pictures))
+    pictures = [base64.b64decode(one["b64"]) for one in golden["instances"]]
+    answer = signatures[golden["signature_name"]](image_bytes=tf.constant(pictures))
     assert [label.decode() for label in answer["label"].numpy()] == [one["label"] for one in golden["expected"]]
     expected = [one["probabilities"] for one in golden["expected"]]
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)

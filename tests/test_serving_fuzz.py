@@ -62,7 +62,7 @@ def descriptors(process: Any) -> int:
 
 def test_half_of_all_requests_malformed(server: Server, exported: Path) -> None:
     golden = json.loads((exported / "1/assets.extra/golden.json").read_text())
-    rows = list(zip(golden["request"]["instances"], golden["expected"], strict=True))
+    rows = list(zip(golden["instances"], golden["expected"], strict=True))
     wrong = malformed(PREDICT, [base64.b64decode(row["b64"]) for row, _ in rows])
     assert len(wrong) == 30
 
@@ -97,3 +97,11 @@ def test_half_of_all_requests_malformed(server: Server, exported: Path) -> None:
     assert not [line for line in server.said if "Traceback" in line], "".join(server.said)[-2000:]
     _, measures = server.ask("GET", "/metrics")
     assert b'status="5' not in measures
+
+
+def test_the_golden_file_is_a_request(server: Server, exported: Path) -> None:
+    content = (exported / "1/assets.extra/golden.json").read_bytes()
+    status, reply = server.ask("POST", PREDICT, content)
+    assert status == 200
+    expected = [one["label"] for one in json.loads(content)["expected"]]
+    assert [one["label"] for one in reply["predictions"]] == expected

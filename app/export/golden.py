@@ -19,8 +19,8 @@ _SAMPLES = 8
 def write(folder: Path, name: str, evidence: Evidence) -> None:
     """Adds golden.json and the warm-up file to a SavedModel.
 
-    `golden.json` holds a `request`, as the predict API takes it, with eight test images, and the run's `label` and
-    `probabilities` for each as `expected`.
+    `golden.json` is a request, as the predict API takes it, with eight test images; besides, where servers do not look,
+    it has the run's `label` and `probabilities` for each as `expected`.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
     pictures = [tf.io.encode_png(image).numpy() for image in evidence.images[:_SAMPLES]]
@@ -34,7 +34,7 @@ def _golden(pictures: list[bytes], evidence: Evidence) -> dict[str, Any]:
     instances = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
     chances = evidence.probabilities[: len(pictures)]
     expected = [{"label": evidence.classes[int(row.argmax())], "probabilities": row.tolist()} for row in chances]
-    return {"request": {"signature_name": "serving_bytes", "instances": instances}, "expected": expected}
+    return {"signature_name": "serving_bytes", "instances": instances, "expected": expected}
 
 
 def _warm_up(name: str, picture: bytes, images: np.ndarray) -> list[Any]:
