@@ -259,7 +259,7 @@ def test_a_precision_that_a_format_lacks_is_named() -> None:
 @pytest.mark.parametrize("kind", ["litert", "onnx"])
 def test_a_missing_package_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=rf"--format {kind} needs \w+: pip install 'epochal\[{kind}\]'"):
+    with pytest.raises(UsageError, match=rf"--format {kind} needs \w+: pip install -e '.\[{kind}\]'"):
         variant(kind, None)
     assert {one.format for one in installed()} == {"saved_model"}
 

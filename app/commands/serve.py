@@ -52,7 +52,7 @@ def _check(port: int) -> None:
         raise UsageError(f"--port {port}: expected 0 to 65535 (0: any that is free)")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"epochal serve needs {missing[0]}: pip install 'epochal[serve]'")
+        raise UsageError(f"epochal serve needs {missing[0]}: pip install -e '.[serve]'")
 
 
 def _token(file: Path) -> str:

@@ -37,7 +37,7 @@ class Variant:
         """Raises UsageError, naming the extra, where this format's package is missing."""
         missing = [package for package in _NEEDED.get(self.format, ()) if importlib.util.find_spec(package) is None]
         if missing:
-            raise UsageError(f"--format {self.format} needs {missing[0]}: pip install 'epochal[{self.format}]'")
+            raise UsageError(f"--format {self.format} needs {missing[0]}: pip install -e '.[{self.format}]'")
 
 
 def variant(format: str | None, precision: str | None) -> Variant:
