@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from app.evaluation.metrics import probabilities
+from app.evaluation.metrics import evaluate_logits, probabilities
 
 BINS = 15
 _RANGE = math.log(20.0)  # of the temperature's logarithm, both ways
@@ -23,10 +23,7 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
 
     def loss(logarithm: float) -> float:
-        scaled = logits.astype(np.float64) / math.exp(logarithm)
-        shifted = scaled - scaled.max(axis=1, keepdims=True)
-        picked = np.take_along_axis(shifted, labels[:, None].astype(np.int64), 1)[:, 0]
-        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - picked))
+        return evaluate_logits(logits / math.exp(logarithm), labels).loss
 
     return math.exp(float(minimize_scalar(loss, bounds=(-_RANGE, _RANGE), method="bounded").x))
 

@@ -12,7 +12,7 @@ from app.data.dataset import Dataset, Split
 from app.errors import StorageError
 from app.evaluation.calibration import calibration_error, temperature
 from app.evaluation.conclude import evaluate_split
-from app.evaluation.metrics import probabilities
+from app.evaluation.metrics import evaluate_logits, probabilities
 from app.export.servable import Servable
 from app.runs import Run, judged_on
 from app.trained import Trained
@@ -37,43 +37,46 @@ class Evidence:
         np.savez(path, **arrays, classes=np.array(self.classes))
 
 
-def calibration(run: Run, trained: Trained, dataset: Dataset) -> dict[str, Any]:
+def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The run's logits for every validation and test image."""
+    size = trained.preprocessing.image_size
+    splits = {"validation": dataset.validation, "test": dataset.test}
+    return {name: evaluate_split(trained.model, split, size)[0] for name, split in splits.items()}
+
+
+def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> dict[str, Any]:
     """The temperature, fitted on validation, and what it does to the calibration error of the split that judges.
 
     1 where every image was trained on: what a model knows by heart says nothing of its confidence.
-
-    Raises:
-        StorageError: when the weights and data of today do not give the figures that the run has.
     """
-    size = trained.preprocessing.image_size
     judged, found = judged_on(run.read_json("result.json")), 1.0
-    splits = {"validation": dataset.validation, "test": dataset.test}
+    labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
     held_out = _apart(dataset.validation, dataset.train)
-    logits = {name: evaluate_split(trained.model, splits[name], size)[0] for name in {judged, "validation"}}
     if held_out:
-        found = temperature(logits["validation"], dataset.validation.labels)
-    errors = [calibration_error(logits[judged] / t, splits[judged].labels) for t in (1.0, found)]
+        found = temperature(logits["validation"], labels["validation"])
+    errors = [calibration_error(logits[judged] / t, labels[judged]) for t in (1.0, found)]
     names = ("temperature", "fitted_on", "judged_on", "error_before", "error_after")
     return dict(zip(names, (found, "validation" if held_out else None, judged, *errors), strict=True))
 
 
-def evidence(run: Run, trained: Trained, dataset: Dataset, own: Servable) -> Evidence:
+def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> Evidence:
     """The run's answers for its test images, which must give the figures that the run has.
 
     Args:
+        logits: the run's, for the test images.
         own: the run's model as it was trained, with the temperature.
 
     Raises:
         StorageError: when they do not.
     """
-    logits, test = evaluate_split(trained.model, dataset.test, trained.preprocessing.image_size)
+    test = evaluate_logits(logits, dataset.test.labels)
     stored = run.read_json("result.json")
     if judged_on(stored) == "test" and (test.count, test.accuracy) != (stored["test_count"], stored["test_accuracy"]):
         raise StorageError(
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
             f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
         )
-    each = math.prod((trained.preprocessing.stored_size,) * 2) * trained.preprocessing.channels
+    each = math.prod((own.preprocessing.stored_size,) * 2) * own.preprocessing.channels
     count = max(1, min(len(dataset.test), _MOST // each))
     images = images_of(dataset.test, count)
     return Evidence(
@@ -81,7 +84,7 @@ def evidence(run: Run, trained: Trained, dataset: Dataset, own: Servable) -> Evi
         labels=dataset.test.labels[:count],
         probabilities=probabilities(logits[:count] / own.temperature).astype(np.float32),
         features=_answers(own, images)["features"],
-        classes=trained.preprocessing.classes,
+        classes=own.preprocessing.classes,
     )
 
 

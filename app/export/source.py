@@ -11,7 +11,7 @@ from app.data.dataset import Dataset
 from app.data.load import load
 from app.export import golden, litert, onnx, saved_model
 from app.export.card import card
-from app.export.evidence import Evidence, answered, calibration, evidence, images_of
+from app.export.evidence import Evidence, answered, calibration, evidence, images_of, logits_of
 from app.export.servable import HALVES, Servable, for_inference, in_precision, with_features
 from app.export.variants import OWN, Variant
 from app.runs import Run
@@ -90,11 +90,12 @@ def read_source(run: Run) -> Source:
     """
     trained = load_trained(run)
     dataset = load(trained.config)
-    found = calibration(run, trained, dataset)
+    logits = logits_of(trained, dataset)
+    found = calibration(run, dataset, logits)
     own = Servable(
         model=with_features(trained.model),
         preprocessing=trained.preprocessing,
         temperature=found["temperature"],
         card=card(run, trained, dataset, found),
     )
-    return Source(run, trained, dataset, own, evidence(run, trained, dataset, own))
+    return Source(run, trained, dataset, own, evidence(run, dataset, logits["test"], own))
