@@ -132,13 +132,6 @@ class Versions:
         for version in sorted(v for v, one in self.states.items() if one.state == "END")[:-_FORGOTTEN]:
             del self.states[version]
 
-    async def drain(self, seconds: float) -> None:
-        """Waits until nobody uses the version that answers, at most so long."""
-        served = self.current
-        if served is not None and served.users:
-            served.idle.clear()
-            await asyncio.wait_for(served.idle.wait(), seconds)
-
 
 def _changed(folder: Path) -> float:
     try:
