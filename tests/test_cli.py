@@ -229,6 +229,16 @@ def test_help_is_quick_and_names_the_exit_codes() -> None:
     assert all(code in done.stdout for code in ("130", "143", "storage"))
 
 
+def test_keras_is_imported_without_what_it_is_not_asked_for() -> None:
+    program = (
+        "import sys; from app.quiet import import_tensorflow; import_tensorflow(verbose=False);"
+        "print([name for name in ('jax', 'matplotlib', 'sklearn') if name in sys.modules]);"
+        "import matplotlib.pyplot, sklearn"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("begun", "expected"),
     [
