@@ -79,6 +79,15 @@ def test_one_bad_image_is_not_the_others_end() -> None:
     assert [answers[i]["y"].tolist() for i in (0, 2)] == [[2.0], [2.0, 2.0]]
 
 
+def test_an_output_that_is_no_row_an_image_is_everybodys_own() -> None:
+    class Meaning(Doubling):
+        def __call__(self, arrays: dict[str, np.ndarray]) -> Answer:
+            return {**super().__call__(arrays), "mean": arrays["x"].mean()}
+
+    answers = together(Meaning(), [np.ones(3), 4 * np.ones(2)])
+    assert [float(answer["mean"]) for answer in answers] == [1, 4]
+
+
 def test_a_queue_that_is_full_refuses_at_once() -> None:
     answers = together(Doubling(wait=0.01), [np.ones(4)] * 5, largest=4, queue=12)
     refused = [isinstance(answer, QueueFull) for answer in answers]

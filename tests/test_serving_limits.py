@@ -45,6 +45,11 @@ def test_a_body_too_large_is_refused_told_or_not(headers: dict[str, str]) -> Non
     assert (status, error) == (413, "a body of more than 10 bytes")
 
 
+def test_more_requests_than_can_be_answered_are_told_so() -> None:
+    refused = passed(Limits(requests=0), HEADERS)
+    assert refused == (503, "0 requests are being answered; try again later")
+
+
 def test_headers_too_large_are_refused() -> None:
     assert passed(Limits(headers=100), HEADERS | {"x": "y" * 90})[0] == 431
 

@@ -112,10 +112,13 @@ class Batcher:
         joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in names}
         began = time.perf_counter()
         answer: Any = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, joined)
-        self._seen(sum(one.count for one in chosen), time.perf_counter() - began)
+        count = sum(one.count for one in chosen)
+        self._seen(count, time.perf_counter() - began)
+        if len(chosen) > 1 and any(rows.shape[:1] != (count,) for rows in answer.values()):
+            raise ValueError("an output that is no row an image cannot be shared out")
         start = 0
         for one in chosen:
-            part = {name: rows[start : start + one.count] for name, rows in answer.items()}
+            part = answer if len(chosen) == 1 else {n: rows[start : start + one.count] for n, rows in answer.items()}
             start += one.count
             if not one.answer.done():
                 one.answer.set_result(part)

@@ -16,8 +16,10 @@ _OPEN = ("/", "/healthz", "/readyz")  # what tells nothing of the model; the pag
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """In bytes; `token` is what a request's Authorization must bear, `local` whether its Host must be this machine."""
+    """In bytes; `requests` are answered at a time, `token` is what Authorization must bear, `local` whether Host must
+    be this machine."""
 
+    requests: int = 512
     body: int = 16 * 2**20
     inflated: int = 100 * 2**20
     headers: int = 32 * 2**10
@@ -37,14 +39,23 @@ class Guard:
     """ASGI middleware that refuses a request in JSON, or hands it on with its body whole."""
 
     def __init__(self, app: Any, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+        self._app, self._limits, self._active = app, limits, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._active += 1
         try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if self._active > self._limits.requests:
+                raise Refused(503, f"{self._limits.requests} requests are being answered; try again later")
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             self._check(scope, headers)
             body = _inflated(await self._body(headers, receive), headers, self._limits.inflated)
@@ -114,5 +125,6 @@ def _once(body: bytes, receive: Receive) -> Receive:
 
 async def _refuse(refused: Refused, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers += [(b"retry-after", b"1")] if refused.status == 503 else []
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": str(refused)}).encode()})

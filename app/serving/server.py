@@ -38,7 +38,7 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         timeout_graceful_shutdown=_DRAIN,
         http="h11",  # which bounds headers; the faster httptools does not
         h11_max_incomplete_event_size=limits.headers,
-        limit_concurrency=512,
+        limit_concurrency=2 * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
     )
     server = uvicorn.Server(config)
     first = asyncio.create_task(_announce(versions, listener, server, say))
