@@ -14,6 +14,7 @@ FOLDER = "assets.extra"
 WARM_UP = "tf_serving_warmup_requests"
 GOLDEN = "golden.json"
 _SAMPLES = 8
+_WARMERS = 2  # images of a warm-up request: the second takes the loop over files another way, which is slow at first
 
 
 def write(folder: Path, name: str, evidence: Evidence) -> None:
@@ -26,7 +27,7 @@ def write(folder: Path, name: str, evidence: Evidence) -> None:
     pictures = [tf.io.encode_png(image).numpy() for image in evidence.images[:_SAMPLES]]
     (folder / FOLDER / GOLDEN).write_text(json.dumps(_golden(pictures, evidence)) + "\n", encoding="utf-8")
     with tf.io.TFRecordWriter(str(folder / FOLDER / WARM_UP)) as writer:
-        for log in _warm_up(name, pictures[0], evidence.images[:1]):
+        for log in _warm_up(name, pictures[:_WARMERS], evidence.images[:_WARMERS]):
             writer.write(log.SerializeToString())
 
 
@@ -37,7 +38,7 @@ def _golden(pictures: list[bytes], evidence: Evidence) -> dict[str, Any]:
     return {"signature_name": "serving_bytes", "instances": instances, "expected": expected}
 
 
-def _warm_up(name: str, picture: bytes, images: np.ndarray) -> list[Any]:
+def _warm_up(name: str, pictures: list[bytes], images: np.ndarray) -> list[Any]:
     from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_log_pb2
 
     def predicted(signature: str, key: str, value: Any) -> Any:
@@ -48,13 +49,14 @@ def _warm_up(name: str, picture: bytes, images: np.ndarray) -> list[Any]:
 
     classify = classification_pb2.ClassificationRequest()
     classify.model_spec.name, classify.model_spec.signature_name = name, "classify"
-    example = classify.input.example_list.examples.add()
-    example.features.feature["image_bytes"].bytes_list.value.append(picture)
+    for picture in pictures:
+        example = classify.input.example_list.examples.add()
+        example.features.feature["image_bytes"].bytes_list.value.append(picture)
     return [
         predicted("serving_default", "image", images),
         predicted("serving_float", "image", images.astype(np.float32)),
-        predicted("serving_bytes", "image_bytes", [picture]),
-        predicted("preprocess", "image_bytes", [picture]),
+        predicted("serving_bytes", "image_bytes", pictures),
+        predicted("preprocess", "image_bytes", pictures),
         predicted("features", "image", images),
         prediction_log_pb2.PredictionLog(classify_log=prediction_log_pb2.ClassifyLog(request=classify)),
     ]
