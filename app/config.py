@@ -116,6 +116,12 @@ class Config:
             f"a multiple of the {self.devices} devices",
             self.batch_size,
         )
+        check(
+            self.optim.micro_batches <= self.batch_size // self.devices,
+            "optim.micro_batches",
+            f"at most the {self.batch_size // self.devices} images that a device gets of a batch",
+            self.optim.micro_batches,
+        )
         last, in_steps = max(self.schedule.milestones or [0]), self.schedule.unit == "steps"
         check(in_steps or last < self.epochs, "schedule.milestones", f"below the {self.epochs} epochs", last)
         check(

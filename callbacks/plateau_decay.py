@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from callbacks.parts.monitor import direction, improves
-from callbacks.parts.rate import learning_rate, set_learning_rate
+from callbacks.parts.rate import learning_rate, lowered, set_learning_rate
 
 
 class PlateauDecay(keras.callbacks.Callback):
@@ -20,8 +20,9 @@ class PlateauDecay(keras.callbacks.Callback):
         factor: what the rate is multiplied by, above 0 and below 1.
         patience: epochs without improvement before that, at least 1.
         cooldown: epochs after a drop in which nothing is counted.
-        least: the rate below which it never falls.
+        least: the rate that it does not fall below.
         min_delta: what an improvement has to exceed.
+        after: steps of the optimizer in which nothing is counted, as those of a warm-up.
 
     Raises:
         ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
@@ -36,6 +37,7 @@ class PlateauDecay(keras.callbacks.Callback):
         cooldown: int = 0,
         least: float = 0.0,
         min_delta: float = 0.0,
+        after: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -43,7 +45,7 @@ class PlateauDecay(keras.callbacks.Callback):
         if patience < 1 or cooldown < 0:
             raise ValueError(f"patience must be at least 1 epoch and cooldown 0, got {patience} and {cooldown}.")
         self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
-        self.least, self.min_delta = least, min_delta
+        self.least, self.min_delta, self.after = least, min_delta, after
         self._sign = direction(monitor)
         self._reset()
 
@@ -67,10 +69,11 @@ class PlateauDecay(keras.callbacks.Callback):
         better = improves(logs[self.monitor], self.best, sign=self._sign, min_delta=self.min_delta)
         if better:
             self.best = float(logs[self.monitor])
-        self.wait = 0 if better or self.cooling else self.wait + 1
+        early = int(self.model.optimizer.iterations) < self.after
+        self.wait = 0 if better or early or self.cooling else self.wait + 1
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:
-            set_learning_rate(self.model, max(self.least, rate * self.factor), "PlateauDecay")
+            set_learning_rate(self.model, lowered(rate, self.factor, self.least), "PlateauDecay")
             self.wait, self.cooling = 0, self.cooldown
 
     def get_state(self) -> dict[str, float]:

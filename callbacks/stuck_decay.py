@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import learning_rate, set_learning_rate
+from callbacks.parts.rate import learning_rate, lowered, set_learning_rate
 from callbacks.parts.windows import Windows
 
 
@@ -23,7 +23,8 @@ class StuckDecay(keras.callbacks.Callback):
         patience: windows without that before the rate falls.
         factor: what the rate is multiplied by, above 0 and below 1.
         cooldown: windows after a drop that are not judged.
-        least: the rate below which it never falls.
+        least: the rate that it does not fall below.
+        after: steps of the optimizer in which nothing is judged, as those of a warm-up.
 
     Raises:
         ValueError: arguments out of range, or an optimizer with its own schedule.
@@ -38,6 +39,7 @@ class StuckDecay(keras.callbacks.Callback):
         factor: float = 0.1,
         cooldown: int = 1,
         least: float = 0.0,
+        after: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -46,7 +48,7 @@ class StuckDecay(keras.callbacks.Callback):
             counts = f"{window}, {patience} and {cooldown}"
             raise ValueError(f"window and patience must be at least 1 and cooldown 0, got {counts}.")
         self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
-        self.cooldown, self.least = cooldown, least
+        self.cooldown, self.least, self.after = cooldown, least, after
         self._windows = Windows(["loss"])
         self._reset()
 
@@ -83,9 +85,10 @@ class StuckDecay(keras.callbacks.Callback):
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)
-        self.stuck = 0 if moved or self.cooling else self.stuck + 1
+        early = int(self.model.optimizer.iterations) < self.after
+        self.stuck = 0 if moved or early or self.cooling else self.stuck + 1
         self.cooling, self.before = max(0, self.cooling - 1), now
         if self.stuck >= self.patience:
-            rate = max(self.least, learning_rate(self.model) * self.factor)
+            rate = lowered(learning_rate(self.model), self.factor, self.least)
             set_learning_rate(self.model, rate, "StuckDecay")
             self.stuck, self.cooling = 0, self.cooldown

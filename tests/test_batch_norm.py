@@ -56,6 +56,16 @@ def test_outputs_gradients_and_statistics_equal_the_stock_layers(shape, training
         assert_close(weight, wanted)
 
 
+@pytest.mark.parametrize("channels", [3, 16])
+def test_a_share_of_no_images_moves_nothing(channels):
+    fused, _ = pair(channels)
+    before = fused.get_weights()
+    found = gradients_of(fused, np.zeros((0, 4, 4, channels), np.float32), np.zeros((0, 4, 4, channels)), training=True)
+    for weight, wanted in zip(fused.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+    assert all(not np.any(gradient) for gradient in found)
+
+
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("training", [False, True])
 def test_narrow_types_round_only_the_result(dtype, training):

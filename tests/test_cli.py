@@ -79,6 +79,10 @@ MISTAKES = {
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
     "unknown policy": (["train", "--nan-policy", "retry"], "stop, rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
+    "more parts than images": (
+        ["train", "--batch-size", "8", "--optim.micro-batches", "16"],
+        "optim.micro_batches must be at most the 8 images that a device gets of a batch, got 16",
+    ),
     "both schedules": (["train", "--schedule.every", "2", "--schedule.milestones", "[1]"], "not both"),
     "path as a name": (["train", "--name", "../x"], "letters, digits"),
     "uneven devices": (["train", "--devices", "3"], "multiple of the 3 devices"),

@@ -61,6 +61,17 @@ def test_it_never_falls_below_the_least():
     assert min(rates) == pytest.approx(0.05)
 
 
+def test_a_rate_below_the_least_is_not_raised():
+    assert set(stream(StuckDecay(10, patience=1, cooldown=0, least=2.0), np.ones(200))) == {1.0}
+    assert set(epochs(PlateauDecay(patience=1, least=2.0), np.ones(9))) == {1.0}
+
+
+def test_nothing_is_judged_before_the_warm_up_is_over():
+    early = {1.0}
+    assert set(stream(StuckDecay(10, patience=1, after=1), np.ones(200))) == early
+    assert set(epochs(PlateauDecay(patience=1, after=1), np.ones(9))) == early  # the optimizer of both took no step
+
+
 def epochs(callback, values, begin=0, state=None, rate=1.0):
     """Feeds a monitored value an epoch; returns the rate that each epoch was trained with."""
     callback.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(rate)))

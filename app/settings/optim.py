@@ -41,7 +41,7 @@ class Optim:
         weight_decay: pulls kernels, and nothing else, towards 0
         decay: coupled (weight_decay * w joins the gradient) or decoupled (w loses rate * weight_decay * w, as in AdamW)
         l1: l1 * sign(w) joins the gradient of kernels
-        l1_proximal: instead, every update ends with a soft threshold of rate * l1, which makes weights exactly 0
+        l1_proximal: instead, every update ends with a soft threshold of rate * l1 / (1 - momentum): exact zeros
         decays: a regular expression on paths such as stem_conv/kernel: the weights that decay (null: kernels)
         rates: factors on the rate by regular expression on paths, as '{"^stem": 0.1}'
         rate_growth: factor on the rate for each layer below the topmost one: below 1, lower layers learn slower

@@ -9,6 +9,11 @@ def learning_rate(model: Any) -> float:
     return float(rate.numpy() if hasattr(rate, "numpy") else rate)
 
 
+def lowered(rate: float, factor: float, least: float) -> float:
+    """The rate times a factor below 1, but not below `least`; one that is below already, by other hands, stays."""
+    return min(rate, max(least, rate * factor))
+
+
 def set_learning_rate(model: Any, rate: float, who: str) -> None:
     """Gives `model`'s optimizer another rate.
 

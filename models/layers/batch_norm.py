@@ -35,7 +35,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         y, mean, variance = _normalised(inputs, scale, offset, self.epsilon)
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
         # the kernel's variance is the unbiased estimate, Keras (like the paper in training) keeps the biased one
-        self._move(mean, variance * (tf.maximum(count - 1, 1) / count))
+        self._move(mean, variance * (tf.maximum(count - 1, 1) / count), some=count > 0)
         return y
 
     def _fits(self, inputs: Any, mask: Any) -> bool:
@@ -45,9 +45,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         narrow = self.compute_dtype in _NARROW and self.variable_dtype == "float32"
         return known and narrow and keras.backend.backend() == "tensorflow"
 
-    def _move(self, mean: Any, variance: Any) -> None:
+    def _move(self, mean: Any, variance: Any, *, some: Any) -> None:
+        """Moves the statistics; those of no images, a device's share where few are left, are not numbers."""
+        import tensorflow as tf
+
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+            moved = moving * self.momentum + batch * (1 - self.momentum)
+            moving.assign(tf.where(some, moved, tf.convert_to_tensor(moving)))
 
 
 def _normalised(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:

@@ -10,7 +10,8 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     """Makes the optimizer use each weight's factor and threshold.
 
     The factor multiplies the rate, and with it the update and decoupled decay: Adam does not feel a factor on the
-    gradient.
+    gradient. The threshold is rate * l1 / (1 - momentum), with which SGD comes to rest at the lasso's answer; under
+    optimizers that scale the gradient it does not feel the scale, as decoupled decay does not.
 
     Raises:
         UsageError: when a regular expression matches no weight.
@@ -20,14 +21,14 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     if not shrunk and set(factors) == {1.0}:
         return
     thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in model.trainable_weights]
-    plain = optimizer.update_step
+    plain, gain = optimizer.update_step, _gain(optimizer)
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = optimizer._get_variable_index(variable)
         rate = learning_rate * factors[index]
         plain(gradient, variable, rate)
         if thresholds[index]:
-            variable.assign(soft_threshold(variable, rate * thresholds[index]))
+            variable.assign(soft_threshold(variable, rate * gain * thresholds[index]))
 
     optimizer.update_step = update_step
     plain_decay = optimizer._apply_weight_decay
@@ -40,6 +41,12 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
         optimizer.weight_decay = whole
 
     optimizer._apply_weight_decay = apply_weight_decay
+
+
+def _gain(optimizer: Any) -> float:
+    """How much further than rate times gradient the weights go in the end, for the momentum."""
+    averaging = getattr(optimizer, "form", None) == "averaging"
+    return 1.0 if averaging else 1 / (1 - getattr(optimizer, "momentum", 0.0))
 
 
 def rate_factors(model: Any, optim: Optim) -> list[float]:
