@@ -56,13 +56,14 @@ class GradientFlow(keras.callbacks.Callback):
         self.batch, self.norms, self.every = batch, norms, every
         self._records = Records(log)
         self._updates: dict[str, float] = {}
+        self._measured = -1  # the optimizer's count when they were
         self._before: dict[str, np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the lines that come again, and measures a model that has not been trained yet."""
         require_tensorflow("GradientFlow", "leave it out")
         self._gradients = BatchGradients(self.model, self.batch, training=True, penalties=False)
-        self._updates, self._before = {}, None
+        self._updates, self._measured, self._before = {}, -1, None
         self._records.begin(self._iteration())
         if self._iteration() == 0:
             self._write(0)
@@ -77,6 +78,7 @@ class GradientFlow(keras.callbacks.Callback):
         """Measures what that step has changed."""
         if self._before is not None:
             after, before, self._before = self._weights(), self._before, None
+            self._measured = self._iteration()
             self._updates = {
                 layer: norm([after[path] - before[path] for path in paths]) / length
                 for layer, paths in by_layer(before).items()
@@ -89,12 +91,16 @@ class GradientFlow(keras.callbacks.Callback):
             self._write(epoch + 1)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the update ratios of the epoch's last step."""
-        return {"updates": dict(self._updates)}
+        """Returns the update ratios, where the latest step was an epoch's last."""
+        return {"updates": self._current()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
-        self._updates = dict(state["updates"])
+        self._updates, self._measured = dict(state["updates"]), self._iteration()
+
+    def _current(self) -> dict[str, float]:
+        """The update ratios of the latest step, none where an epoch ended early and that was not its last."""
+        return dict(self._updates) if self._measured == self._iteration() else {}
 
     def _iteration(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
@@ -105,8 +111,9 @@ class GradientFlow(keras.callbacks.Callback):
     def _write(self, epoch: int) -> None:
         gradients = {path: value.numpy() for path, value in self._gradients().items()}
         layers = judged(gradients, self._weights(), rate=learning_rate(self.model))
+        updates = self._current()
         for row in layers:
-            row["update"] = self._updates.get(row["layer"])
+            row["update"] = updates.get(row["layer"])
         latest = np.zeros(0) if self.norms is None else self.norms()
         clip = float(np.percentile(latest, 95, method="inverted_cdf")) if len(latest) >= 10 else None
         self._records.write({"iteration": self._iteration(), "epoch": epoch, "clip": clip, "layers": layers})

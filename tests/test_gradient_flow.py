@@ -44,6 +44,17 @@ def untrained(model: keras.Model, path: Path) -> list[dict[str, Any]]:
     return lines(path)[0]["layers"]
 
 
+def test_an_epoch_that_ends_early_has_no_update_of_an_earlier_one(tmp_path: Path) -> None:
+    class Early(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.epochs_left = getattr(self, "epochs_left", 4) - 1
+            self.model.stop_training = not self.epochs_left  # after the first step of the second epoch
+
+    fit(network(5), GradientFlow(tmp_path / "flow.jsonl", batch=(X, Y)), Early())
+    _, whole, early = lines(tmp_path / "flow.jsonl")
+    assert [row["update"] is None for row in (*whole["layers"], *early["layers"])] == [False, False, True, True]
+
+
 def by_hand(weights: list[np.ndarray]) -> list[np.ndarray]:
     """The gradient of the mean cross-entropy of tanh(x W + b) V + c."""
     first, bias, second, _ = (weight.astype(np.float64) for weight in weights)

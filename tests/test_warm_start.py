@@ -228,6 +228,15 @@ def test_a_warm_up_is_no_jump(source) -> None:
     assert len(origin.lines(replace(given, schedule=Schedule()), 100)) == 2
 
 
+@pytest.mark.usefixtures("low")
+@pytest.mark.parametrize(("rate", "warned"), [(2e-6, "will change little"), (0.001, None), (0.03, "jumps from 1e-06")])
+def test_after_a_schedule_that_came_to_its_end_the_last_rate_is_none_to_go_on_at(rate, warned, source) -> None:
+    given = config(init_from=str(source.folder), learning_rate=rate)
+    _, origin = started(given)
+    lines = replace(origin, learning_rate=1e-6, peak_rate=0.1).lines(given, 100)[1:]
+    assert [warned in line for line in lines] == ([True] if warned else [])
+
+
 @pytest.mark.slow
 @pytest.mark.tfds
 @pytest.mark.skipif(not Path(os.environ.get("TFDS_DATA_DIR", "")).joinpath("mnist").exists(), reason="no MNIST")

@@ -15,6 +15,7 @@ from app.errors import TrainingFailed, UsageError
 from app.training.observers import clipping, hold_frozen
 from app.training.setup import Setup, set_up, start
 from app.training.trial import undone
+from callbacks import GradientClipping
 
 PASSES = 300  # over the batches to overfit, at most
 STEPS = 2000  # on a rung of the ladder, at most
@@ -41,7 +42,7 @@ def overfit(config: Config, batches: int) -> tuple[int, Learned]:
         UsageError: as training does, or for more batches than there are.
         TrainingFailed: when the images were not memorised.
     """
-    setup = _prepared(config)
+    setup, _ = _prepared(config)
     if batches > setup.batches.steps:
         raise UsageError(f"--overfit-batches: the training images make {setup.batches.steps} batches, got {batches}")
     split = _drawn(setup, batches * config.batch_size)
@@ -80,12 +81,14 @@ def ladder(config: Config) -> Iterator[Rung]:
     Raises:
         UsageError: as training does.
     """
-    setup = _prepared(config)
+    setup, clip = _prepared(config)
     images, labels = images_of(setup, setup.dataset.validation)
     bound = above_chance(np.bincount(labels).max() / len(labels), len(labels))
+    unused = clip.get_state()
     with undone(setup) as put_back:
         for count in rungs(len(setup.dataset.train)):
             put_back()
+            clip.set_state(unused)
             split = _drawn(setup, count)
             learned = _fitted(setup, split, STEPS)
             yield Rung(
@@ -103,8 +106,8 @@ def rungs(images: int) -> list[int]:
     return [rung for rung in (*FIRST_RUNGS, *powers) if rung <= images]
 
 
-def _prepared(config: Config) -> Setup:
-    """A set-up for learning by heart, its train function made; gradients are clipped as configured."""
+def _prepared(config: Config) -> tuple[Setup, GradientClipping]:
+    """A set-up for learning by heart, its train function made, and what clips its gradients as configured."""
     setup = set_up(unregularized(config))
     start(setup)
     for layer in setup.model.layers:
@@ -114,7 +117,7 @@ def _prepared(config: Config) -> Setup:
     clip = clipping(config.optim)
     clip.set_model(setup.model)
     clip.on_train_begin()  # makes the train function
-    return setup
+    return setup, clip
 
 
 def _drawn(setup: Setup, count: int) -> Split:

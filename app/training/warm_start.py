@@ -18,15 +18,17 @@ from app.training.schedules import shape_of
 
 _HEAD = "logits/"  # how the paths begin of those weights that have something for every class
 _JUMP = 3.0  # times the last rate: beyond it, what was learned is at risk
+_ENDED = 0.01  # of its peak: a last rate below it is the end of a schedule, at which little is learned
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where first weights came from: the run, the SHA-256 of its weights, its last rate, and the classes it knew."""
+    """Where first weights came from: the run, the SHA-256 of its weights, its last and highest rates, its classes."""
 
     run: str
     weights: str
     learning_rate: float
+    peak_rate: float
     known_classes: tuple[str, ...]
     fresh_classes: tuple[str, ...]
 
@@ -41,12 +43,21 @@ class Origin:
         told = (
             f"; the logits of {', '.join(self.fresh_classes[:5])}{', ...' * (fresh > 5)} start fresh" if fresh else ""
         )
-        first, last = config.peak_rate * shape_of(config, steps)(0), self.learning_rate
-        warning = (
-            f"warning: the learning rate jumps from {last:g}, the last one there, to {first:g}: what was learned may "
-            "be lost; leave --learning-rate out to go on at the last one, or add --schedule.warm-up"
-        )
-        return [f"starting from {self.run}: {head}{told}", *([warning] if first > _JUMP * last else [])]
+        return [f"starting from {self.run}: {head}{told}", *self._warnings(config, steps)]
+
+    def _warnings(self, config: Config, steps: int) -> list[str]:
+        first, last, low = config.peak_rate * shape_of(config, steps)(0), self.learning_rate, _ENDED * self.peak_rate
+        if config.peak_rate < low:
+            return [
+                f"warning: a learning rate of {config.peak_rate:g} will change little: {self.run} was trained at up to "
+                f"{self.peak_rate:g} and ended at {last:g}; give --learning-rate, a tenth of the highest to begin with"
+            ]
+        if first > _JUMP * max(last, low):
+            return [
+                f"warning: the learning rate jumps from {last:g}, the last one there, to {first:g}: what was learned "
+                "may be lost; leave --learning-rate out to go on at the last one, or add --schedule.warm-up"
+            ]
+        return []
 
 
 def standardised_like(run: Run, dataset: Dataset) -> Dataset:
@@ -73,7 +84,8 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
     """
     run = Run(Path(config.init_from or ""))
     arrays, digest = best_weights(run)
-    _check_options(config, read_config_file(run.folder / "config.yaml"), run)
+    source = read_config_file(run.folder / "config.yaml")
+    _check_options(config, source, run)
     before = Preprocessing.from_dict(run.read_json("data.json")).classes
     pairs = _paired(model, arrays, run)
     known = [name for name in classes if name in before]
@@ -88,6 +100,7 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
         run=str(run.folder),
         weights=digest,
         learning_rate=run.last_rate(),
+        peak_rate=source.peak_rate,
         known_classes=tuple(known),
         fresh_classes=tuple(name for name in classes if name not in before),
     )

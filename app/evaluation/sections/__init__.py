@@ -23,6 +23,3 @@ FINDERS: tuple[_Finder, ...] = (losses, schedule, gradient_flow, activations, hi
 def sections_of(folder: Path) -> list[Section]:
     """All sections that the files of a run allow."""
     return [section for find in FINDERS if (section := find(folder)) is not None]
-
-
-__all__ = ["FINDERS", "Section", "sections_of"]

@@ -14,7 +14,10 @@ from app.training.optimizers.sgd import SGD
 
 _OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain)
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
-_RESERVED = {"learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"}
+_RESERVED = {
+    *("learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"),
+    *("use_ema", "ema_momentum", "ema_overwrite_frequency"),
+}
 _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
 
