@@ -22,7 +22,6 @@ class PlateauDecay(keras.callbacks.Callback):
         cooldown: epochs after a drop in which nothing is counted.
         least: the rate that it does not fall below.
         min_delta: what an improvement has to exceed.
-        after: steps of the optimizer in which nothing is counted, as those of a warm-up.
 
     Raises:
         ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
@@ -37,7 +36,6 @@ class PlateauDecay(keras.callbacks.Callback):
         cooldown: int = 0,
         least: float = 0.0,
         min_delta: float = 0.0,
-        after: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -45,7 +43,8 @@ class PlateauDecay(keras.callbacks.Callback):
         if patience < 1 or cooldown < 0:
             raise ValueError(f"patience must be at least 1 epoch and cooldown 0, got {patience} and {cooldown}.")
         self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
-        self.least, self.min_delta, self.after = least, min_delta, after
+        self.least, self.min_delta = least, min_delta
+        self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
         self._sign = direction(monitor)
         self._reset()
 
@@ -69,7 +68,7 @@ class PlateauDecay(keras.callbacks.Callback):
         better = improves(logs[self.monitor], self.best, sign=self._sign, min_delta=self.min_delta)
         if better:
             self.best = float(logs[self.monitor])
-        early = int(self.model.optimizer.iterations) < self.after
+        early = int(self.model.optimizer.iterations) < self.begin
         self.wait = 0 if better or early or self.cooling else self.wait + 1
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:

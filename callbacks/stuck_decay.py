@@ -24,7 +24,6 @@ class StuckDecay(keras.callbacks.Callback):
         factor: what the rate is multiplied by, above 0 and below 1.
         cooldown: windows after a drop that are not judged.
         least: the rate that it does not fall below.
-        after: steps of the optimizer in which nothing is judged, as those of a warm-up.
 
     Raises:
         ValueError: arguments out of range, or an optimizer with its own schedule.
@@ -39,7 +38,6 @@ class StuckDecay(keras.callbacks.Callback):
         factor: float = 0.1,
         cooldown: int = 1,
         least: float = 0.0,
-        after: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -48,7 +46,8 @@ class StuckDecay(keras.callbacks.Callback):
             counts = f"{window}, {patience} and {cooldown}"
             raise ValueError(f"window and patience must be at least 1 and cooldown 0, got {counts}.")
         self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
-        self.cooldown, self.least, self.after = cooldown, least, after
+        self.cooldown, self.least = cooldown, least
+        self.begin = 0  # steps of the optimizer in which nothing is judged: those of a warm-up by another callback
         self._windows = Windows(["loss"])
         self._reset()
 
@@ -85,7 +84,7 @@ class StuckDecay(keras.callbacks.Callback):
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)
-        early = int(self.model.optimizer.iterations) < self.after
+        early = int(self.model.optimizer.iterations) < self.begin
         self.stuck = 0 if moved or early or self.cooling else self.stuck + 1
         self.cooling, self.before = max(0, self.cooling - 1), now
         if self.stuck >= self.patience:

@@ -81,8 +81,13 @@ def test_only_this_machine_is_answered(server: Server) -> None:
 
 
 DEEP = b'{"instances": ' + b"[" * 100_000
+CLOSED = b'{"instances": ' + b"[" * 500 + b"1" + b"]" * 500 + b"}"
 HARD = {
     "deep": (DEEP, "nested too deeply"),
+    "deep and closed": (CLOSED, "nested too deeply"),
+    "a large number": (b'{"instances": [1' + b"0" * 400 + b"]}", "expecting numbers that fit type: float"),
+    "half a character": (b'{"signature_name": "\\ud800", "instances": [1]}', "Invalid encoding"),
+    "a long name": (b'{"signature_name": "' + b"x" * 5000 + b'", "instances": [1]}', "Serving signature name"),
     "long number": (b'{"instances": [' + b"9" * 5000 + b"]}", "JSON Parse error"),
     "beyond 64 bits": (
         b'{"signature_name": "wholes", "instances": [99999999999999999999]}',

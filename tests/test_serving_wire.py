@@ -70,10 +70,11 @@ def test_metadata_describes_every_signature(place: str) -> None:
     found: dict[str, Any] = json.loads(body)
     assert found["model_spec"] == {"name": NAME, "signature_name": "", "version": str(VERSION)}
     definition = found["metadata"]["signature_def"]["signature_def"]["square"]
-    tensor = definition["inputs"]["m"]
-    assert tensor["dtype"] == "DT_FLOAT"
-    assert [one["size"] for one in tensor["tensor_shape"]["dim"]] == ["-1", "2", "2"]
-    assert definition["method_name"] == "tensorflow/serving/predict"
+    dimensions = [{"size": size, "name": ""} for size in ("-1", "2", "2")]
+    shape = {"dim": dimensions, "unknown_rank": False}
+    assert definition["inputs"] == {"m": {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": "square_m:0"}}
+    assert definition["outputs"]["t"]["name"].startswith(("StatefulPartitionedCall", "PartitionedCall"))
+    assert (definition["method_name"], definition["defaults"]) == ("tensorflow/serving/predict", {})
 
 
 def test_open_inference_is_answered(place: str) -> None:
@@ -84,6 +85,11 @@ def test_open_inference_is_answered(place: str) -> None:
     assert asked(place, Pair("GET", "/v2/health/ready"))[0] == 200
     _, body = asked(place, Pair("GET", f"/v2/models/{NAME}"))
     assert json.loads(body)["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1]}]
+
+
+@pytest.mark.parametrize(("path", "status"), [("other", 404), (f"{NAME}/versions/9/ready", 503)])
+def test_open_inference_knows_what_is_not_there(path: str, status: int, place: str) -> None:
+    assert asked(place, Pair("GET", f"/v2/models/{path}"))[0] == status
 
 
 INFER = {
@@ -98,6 +104,22 @@ INFER = {
     "text": (
         {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": ["a"]}]},
         "input x: expecting numbers of datatype FP32",
+    ),
+    "a number for truth": (
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [True]}]},
+        "input x: expecting numbers of datatype FP32",
+    ),
+    "a number that does not fit": (
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [10**400]}]},
+        "input x: expecting numbers that fit FP32",
+    ),
+    "a signature that is no name": (
+        {"inputs": [{"name": "x"}], "parameters": {"signature_name": []}},
+        "unknown signature",
+    ),
+    "outputs that are none": (
+        {"outputs": 5, "inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]},
+        "expecting 'outputs' to be a list",
     ),
     "none": (
         {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0], "data": []}]},

@@ -67,9 +67,9 @@ def test_a_rate_below_the_least_is_not_raised():
 
 
 def test_nothing_is_judged_before_the_warm_up_is_over():
-    early = {1.0}
-    assert set(stream(StuckDecay(10, patience=1, after=1), np.ones(200))) == early
-    assert set(epochs(PlateauDecay(patience=1, after=1), np.ones(9))) == early  # the optimizer of both took no step
+    stuck, plateau = StuckDecay(10, patience=1), PlateauDecay(patience=1)
+    stuck.begin = plateau.begin = 1  # the optimizer of both takes no step
+    assert set(stream(stuck, np.ones(200))) == set(epochs(plateau, np.ones(9))) == {1.0}
 
 
 def epochs(callback, values, begin=0, state=None, rate=1.0):

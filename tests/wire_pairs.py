@@ -71,6 +71,7 @@ def _named(signature: str, **more: Any) -> dict[str, Any]:
 
 _HI = base64.b64encode(b"\xff\x00hi").decode()
 _FIRST = "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: "
+_SECOND = _FIRST.replace("0", "1", 1)
 _AVAILABLE = {"version": str(VERSION), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 
 PAIRS = {
@@ -117,6 +118,14 @@ PAIRS = {
         _PREDICT,
         _named("text", instances=[{"s": {"b64": _HI}}]),
         reply={"predictions": [{"length": 4, "echo_bytes": {"b64": _HI}}]},
+    ),
+    "base64 without its end, on two lines": Pair(
+        "POST",
+        _PREDICT,
+        _named("text", instances=[{"b64": "aMO\np"}, {"b64": "aA"}]),
+        reply={
+            "predictions": [{"length": 3, "echo_bytes": {"b64": "aMOp"}}, {"length": 1, "echo_bytes": {"b64": "aA=="}}]
+        },
     ),
     "text": Pair(
         "POST",
@@ -165,27 +174,98 @@ PAIRS = {
         _PREDICT,
         _named("wholes", instances=[1.0]),
         400,
-        error=f"{_FIRST}JSON Value: 1.0 Type: Number is not of expected type: int",
+        error=f"{_FIRST}JSON Value: 1.0 Type: Number is not of expected type: int64",
     ),
     "truth for a number": Pair(
-        "POST", _PREDICT, {"instances": [True]}, 400, error="Failed to process element: 0 of 'instances' list."
+        "POST",
+        _PREDICT,
+        {"instances": [True]},
+        400,
+        error=f"{_FIRST}JSON Value: true Type: True is not of expected type: float",
     ),
     "ragged": Pair(
         "POST",
         _PREDICT,
         _named("square", instances=[[1, 2, 3, 4], [1, 2, 3]]),
         400,
-        error="Expecting tensor size: 4 but got: 3",
+        error=f"{_SECOND}Expecting tensor size: 4 but got: 3",
     ),
-    "another shape": Pair(
-        "POST", _PREDICT, _named("square", instances=[[1, 2]]), 400, error="Expecting shape [?,2,2] but got: [1,2]"
+    "rows of two shapes": Pair(
+        "POST",
+        _PREDICT,
+        _named("square", instances=[[[1, 2], [3, 4]], [1, 2, 3, 4]]),
+        400,
+        error=f"{_SECOND}Expecting shape [2,2] but got: [4]",
+    ),
+    "a row that is no tensor": Pair(
+        "POST",
+        _PREDICT,
+        _named("square", instances=[[[1, 2], [3]]]),
+        400,
+        error=f"{_FIRST}Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    "a list among numbers": Pair(
+        "POST",
+        _PREDICT,
+        _named("square", instances=[[[1, 2], [3, [4]]]]),
+        400,
+        error=f"{_FIRST}Encountered list at unexpected level: 2 expected < 2",
+    ),
+    "a number among lists": Pair(
+        "POST",
+        _PREDICT,
+        _named("square", instances=[[[1, 2], 3]]),
+        400,
+        error=f"{_FIRST}JSON Value: 3 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+    ),
+    "ragged columns": Pair(
+        "POST",
+        _PREDICT,
+        _named("square", inputs=[[1, 2], [3]]),
+        400,
+        error="Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    "an unknown input": Pair(
+        "POST",
+        _PREDICT,
+        {"instances": [{"z": 1}]},
+        400,
+        error="Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not "
+        "have named input: z",
+    ),
+    "a missing input": Pair(
+        "POST",
+        _PREDICT,
+        _named("sum", instances=[{"x": 1.0}]),
+        400,
+        error="Failed to process element: 0 of 'instances' list. JSON object: {\"x\":1.0} keys must be equal to: n,x",
+    ),
+    "a wrong type by name": Pair(
+        "POST",
+        _PREDICT,
+        _named("sum", instances=[{"x": 1.0, "n": 1}, {"x": 1.0, "n": None}]),
+        400,
+        error="Failed to process element: 1 key: n of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: null "
+        "Type: Null is not of expected type: int64",
+    ),
+    "a value among objects": Pair(
+        "POST", _PREDICT, {"instances": [{"x": 1.0}, 2]}, 400, error="Expecting object but got list at item 1 of input"
+    ),
+    "an object among values": Pair(
+        "POST", _PREDICT, {"instances": [1, {"x": 2}]}, 400, error="Expecting value/list but got object at item 1 of"
+    ),
+    "values for two inputs": Pair(
+        "POST", _PREDICT, _named("sum", instances=[1]), 400, error="instances is a plain list, but expecting list of"
+    ),
+    "a column for two inputs": Pair(
+        "POST", _PREDICT, _named("sum", inputs=[1]), 400, error="inputs is a plain value/list, but expecting an object"
     ),
     "a signature that is no name": Pair(
         "POST",
         _PREDICT,
         {"signature_name": 5, "instances": [1]},
         400,
-        error='JSON Value: {"signature_name":5,"instances":[1]} \'signature_name\' key must be a string value.',
+        error='JSON Value: {"signature_name":5,"instances":[1]} not formatted correctly. \'signature_name\' key must be',
     ),
     "an unknown signature": Pair(
         "POST",
@@ -198,7 +278,14 @@ PAIRS = {
         "POST", _PREDICT, _named("sum", inputs={"x": [1.0]}), 400, error="Missing named input: n in 'inputs' object."
     ),
     "bad base64": Pair(
-        "POST", _PREDICT, _named("text", instances=[{"b64": "?"}]), 400, error="Unable to base64 decode"
+        "POST", _PREDICT, _named("text", instances=[{"b64": "?"}]), 400, error=f"{_FIRST}Unable to base64 decode"
+    ),
+    "a number for base64": Pair(
+        "POST",
+        _PREDICT,
+        _named("text", inputs={"s": [{"b64": 5}]}),
+        400,
+        error='JSON Value: {"b64":5} not formatted correctly for base64 data',
     ),
     "an unknown model": Pair(
         "POST", "/v1/models/foo:predict", {"instances": [1]}, 404, error="Servable not found for request: Latest(foo)"
@@ -274,7 +361,20 @@ PAIRS = {
     "another path": Pair("GET", "/v1/foo", status=400, error="Malformed request: GET /v1/foo"),
     "another method": Pair("GET", _PREDICT, status=400, error=f"Malformed request: GET {_PREDICT}"),
 }
-STRICTER = {  # where that server wraps around
+STRICTER = {  # where that server wraps around, or leaves it to the model
+    "another shape": Pair(
+        "POST", _PREDICT, _named("square", instances=[[1, 2]]), 400, error="Expecting shape [?,2,2] but got: [1,2]"
+    ),
+    "beyond 64 bits and below 0": Pair(
+        "POST",
+        _PREDICT,
+        _named("wholes", instances=[2**63, -1]),
+        400,
+        error="expecting integers from -92233720368547",
+    ),
+    "a number beyond float32": Pair(
+        "POST", _PREDICT, {"instances": [1e39]}, 400, error="expecting numbers that fit type: float"
+    ),
     "a byte too large": Pair(
         "POST", _PREDICT, _named("bytes", instances=[256]), 400, error="expecting integers from 0 to 255"
     ),

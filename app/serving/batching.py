@@ -27,9 +27,13 @@ class _Waiting:
 
     def fits(self, other: "_Waiting") -> bool:
         """Whether both can be one batch: the same inputs, of the same shape but for their number."""
-        return self.arrays.keys() == other.arrays.keys() and all(
-            array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items()
-        )
+        known = self.rows and other.rows and self.arrays.keys() == other.arrays.keys()
+        return known and all(array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items())
+
+    @property
+    def rows(self) -> bool:
+        """Whether every array has a row for each of `count` images: nothing else can be joined."""
+        return self.count > 0 and all(array.shape[:1] == (self.count,) for array in self.arrays.values())
 
 
 class Batcher:
@@ -65,7 +69,7 @@ class Batcher:
             QueueFull: when too many wait.
             Exception: whatever `answer` raises for this request alone.
         """
-        count = len(next(iter(arrays.values())))
+        count = max((len(array) for array in arrays.values() if array.ndim), default=1)
         if sum(one.count for one in self._waiting) + count > self._queue and self._waiting:
             raise QueueFull(f"{self._queue} images are waiting")
         mine = _Waiting(arrays, count, asyncio.get_running_loop().create_future())
@@ -76,15 +80,19 @@ class Batcher:
 
     async def _run(self) -> None:
         while self._waiting:
-            chosen = self._next()
-            try:
-                await self._serve(chosen)
-            except Exception as error:
-                if len(chosen) == 1:
-                    _fail(chosen[0], error)
-                    continue
-                for one in chosen:  # one bad image must not be the others' end
-                    await self._alone(one)
+            await self._served(self._next())
+
+    async def _served(self, chosen: Sequence[_Waiting]) -> None:
+        """Answers all of them; one bad image must not be the others' end, so half of them are asked with it."""
+        try:
+            await self._serve(chosen)
+        except Exception as error:
+            if len(chosen) == 1:
+                _fail(chosen[0], error)
+                return
+            half = len(chosen) // 2
+            await self._served(chosen[:half])
+            await self._served(chosen[half:])
 
     def _next(self) -> list[_Waiting]:
         """The oldest request, and those that can go with it; who no longer waits for an answer is let go."""
@@ -99,17 +107,12 @@ class Batcher:
         self._waiting = [one for one in self._waiting if one not in chosen]
         return chosen
 
-    async def _alone(self, one: _Waiting) -> None:
-        try:
-            await self._serve([one])
-        except Exception as error:
-            _fail(one, error)
-
     async def _serve(self, chosen: Sequence[_Waiting]) -> None:
         if not chosen:
             return
-        names = chosen[0].arrays
-        joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in names}
+        joined = chosen[0].arrays
+        if len(chosen) > 1:
+            joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in joined}
         began = time.perf_counter()
         answer: Any = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, joined)
         count = sum(one.count for one in chosen)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from app.serving.wire import BadRequest, all_finite, bytes_of, encode, is_bytes, plain, quoted
+from app.serving.complaints import BadRequest, is_bytes, quoted
+from app.serving.wire import all_finite, bytes_of, encode, plain
 
 
 def examples(value: Mapping[str, Any], verb: str) -> list[dict[str, tuple[str, list[Any]]]]:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
-from app.serving.wire import BadRequest, Field, all_finite, encode, from_base64, quoted
+from app.serving.complaints import BadRequest, from_base64, leaves, quoted
+from app.serving.wire import Field, all_finite, encode
 
 SERVER = {"name": "epochal", "version": "2", "extensions": []}
 _KINDS = {
@@ -43,14 +45,15 @@ def route(method: str, path: str, model: str) -> Route:
     """What a path asks for.
 
     Raises:
-        BadRequest: it is none of the protocol's, or of another model.
+        BadRequest: it is none of the protocol's.
+        LookupError: it is of another model.
     """
     match = _PATH.fullmatch(path)
     what = None if match is None else match["health"] or match["what"] or ("model" if match["name"] else "server")
     if match is None or what is None or (what == "infer") != (method == "POST") or method not in ("GET", "POST"):
         raise BadRequest(f"Malformed request: {method} {path}")
-    if match["name"] not in (None, model):
-        raise BadRequest(f"unknown model {match['name']}; this server has {model}")
+    if match["name"] is not None and unquote(match["name"]) != model:
+        raise LookupError(f"unknown model {unquote(match['name'])[:64]}; this server has {model}")
     return Route(what, int(match["version"]) if match["version"] else None)
 
 
@@ -69,7 +72,10 @@ def request(value: Mapping[str, Any], signatures: Mapping[str, Any]) -> Infer:
     if set(given) != set(fields):
         raise BadRequest(f"expecting the inputs {', '.join(sorted(fields))}, got {', '.join(sorted(given))}")
     arrays = {name: _array(given[name], one) for name, one in fields.items()}
-    wanted = [str(one.get("name")) for one in value.get("outputs") or [] if isinstance(one, dict)]
+    outputs = value.get("outputs") or []
+    if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
+        raise BadRequest("expecting 'outputs' to be a list of objects with name")
+    wanted = [str(one.get("name")) for one in outputs]
     unknown = [name for name in wanted if name not in signatures[signature].outputs]
     if unknown:
         raise BadRequest(f"unknown output {unknown[0]}; there are: {', '.join(signatures[signature].outputs)}")
@@ -81,13 +87,15 @@ def _chosen(value: Mapping[str, Any], given: Mapping[str, Any], signatures: Mapp
     parameters = value.get("parameters")
     named = parameters.get("signature_name") if isinstance(parameters, dict) else None
     if named is not None:
-        if named not in signatures:
+        if not isinstance(named, str) or named not in signatures:
             raise BadRequest(f"unknown signature {quoted(named)}; there are: {', '.join(signatures)}")
         return str(named)
     types = {name: one.get("datatype") for name, one in given.items()}
     for name, signature in signatures.items():
         if types == {key: _KINDS.get(one.dtype) for key, one in signature.inputs.items()}:
             return str(name)
+    if "serving_default" not in signatures:
+        raise BadRequest(f"expecting parameters.signature_name, one of: {', '.join(signatures)}")
     return "serving_default"
 
 
@@ -122,14 +130,17 @@ def _typed(flat: list[Any], dtype: str, name: str) -> np.ndarray:
         if not all(isinstance(one, str) for one in flat):
             raise BadRequest(f"input {name}: expecting base64 texts for BYTES")
         return np.array([from_base64(one) for one in flat], dtype=object)
-    kinds: set[type] = {int, float} if np.dtype(dtype).kind == "f" else {int}
-    if not {*map(type, flat)} <= kinds:
-        raise BadRequest(f"input {name}: expecting numbers of datatype {_KINDS[dtype]}")
-    if kinds == {int}:
+    if not {*map(type, flat)} <= set(leaves(dtype)):
+        what = "true or false" if dtype == "bool" else "numbers"
+        raise BadRequest(f"input {name}: expecting {what} of datatype {_KINDS[dtype]}")
+    if np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
         if flat and not limits.min <= min(flat) <= max(flat) <= limits.max:
             raise BadRequest(f"input {name}: expecting integers from {limits.min} to {limits.max}")
-    return np.array(flat, dtype)
+    try:
+        return np.array(flat, dtype)
+    except OverflowError as error:
+        raise BadRequest(f"input {name}: expecting numbers that fit {_KINDS[dtype]}") from error
 
 
 def reply(model: str, version: int, asked: Infer, answer: Mapping[str, np.ndarray]) -> bytes:
@@ -155,7 +166,7 @@ def _data(array: np.ndarray) -> Any:
 
 def metadata(model: str, loaded: Any) -> dict[str, Any]:
     """The model metadata reply: the inputs and outputs of its default signature."""
-    signature = loaded.signatures["serving_default"]
+    signature = loaded.signatures.get("serving_default") or next(iter(loaded.signatures.values()))
     return {
         "name": model,
         "versions": [str(loaded.version)],

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from app import storage
 from app.errors import StorageError, UsageError
@@ -21,12 +23,11 @@ _DTYPES = {tf.string: "object"}
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature's inputs and outputs by name, its function, and TensorFlow's own description of it."""
+    """A signature's inputs and outputs by name, and its function."""
 
     inputs: dict[str, Field]
     outputs: dict[str, Field]
     function: Any
-    tensors: dict[str, Any]
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs for `[n, ...]` inputs by name."""
@@ -36,10 +37,11 @@ class Signature:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A version that can answer."""
+    """A version that can answer; `definitions` are its signatures as the file has them, for the metadata API."""
 
     version: int
     signatures: dict[str, Signature]
+    definitions: dict[str, Any]
     labels: tuple[str, ...]
     card: dict[str, Any]
     _model: Any  # whose variables the functions need
@@ -56,7 +58,9 @@ def load(folder: Path, *, trust: bool) -> Loaded:
         check_ours(folder)
     try:
         return _loaded(folder)
-    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged or foreign file may raise anything, which must not end who looks for versions
         raise StorageError(f"{folder}: cannot be served: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -66,7 +70,7 @@ def _loaded(folder: Path) -> Loaded:
     assets = folder / "assets"
     labels = (assets / "labels.txt").read_text("utf-8").splitlines() if (assets / "labels.txt").exists() else []
     card = json.loads((assets / "card.json").read_bytes()) if (assets / "card.json").exists() else {}
-    found = Loaded(int(folder.name), signatures, tuple(labels), card, model)
+    found = Loaded(int(folder.name), signatures, _definitions(folder), tuple(labels), card, model)
     _warm_up(found, folder / _WARM_UP)
     return found
 
@@ -88,13 +92,7 @@ def _dtype(field: Field) -> Any:
 
 
 def _signature(function: Any) -> Signature:
-    _, inputs = function.structured_input_signature
-    outputs = function.structured_outputs
-    tensors = {
-        "inputs": {name: _tensor(spec) for name, spec in inputs.items()},
-        "outputs": {name: _tensor(spec) for name, spec in outputs.items()},
-    }
-    return Signature(_fields(inputs), _fields(outputs), function, tensors)
+    return Signature(_fields(function.structured_input_signature[1]), _fields(function.structured_outputs), function)
 
 
 def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
@@ -104,11 +102,11 @@ def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
     }
 
 
-def _tensor(spec: Any) -> dict[str, Any]:
-    """A tensor as the metadata API shows it."""
-    sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape.as_list()]
-    kind = f"DT_{spec.dtype.name.upper()}" if spec.dtype != tf.float32 else "DT_FLOAT"
-    return {"dtype": kind, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": f"{spec.name}:0"}
+def _definitions(folder: Path) -> dict[str, Any]:
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    (graph,) = (one for one in saved.meta_graphs if "serve" in one.meta_info_def.tags)
+    shown = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return {name: MessageToDict(one, **shown) for name, one in graph.signature_def.items()}
 
 
 def _warm_up(loaded: Loaded, file: Path) -> None:

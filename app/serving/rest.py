@@ -13,6 +13,7 @@ import tensorflow as tf
 from app.data.images import reason
 from app.serving import classify, infer, wire
 from app.serving.batching import QueueFull
+from app.serving.complaints import BadRequest
 from app.serving.loaded import Signature
 from app.serving.versions import NotFound, Served, State, Versions
 
@@ -22,6 +23,14 @@ _MODEL = re.compile(
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?",
     re.IGNORECASE,
 )
+_LONGEST = 900  # characters of an error
+_STATUS = {  # of what TensorFlow may say of a request, as TensorFlow Serving answers it; all else is our fault
+    tf.errors.INVALID_ARGUMENT: 400,
+    tf.errors.FAILED_PRECONDITION: 400,
+    tf.errors.OUT_OF_RANGE: 400,
+    tf.errors.RESOURCE_EXHAUSTED: 429,
+    tf.errors.UNIMPLEMENTED: 501,
+}
 Reply = tuple[int, bytes]
 
 
@@ -42,15 +51,15 @@ class Rest:
             return await asyncio.wait_for(self._answered(method, path, body), self._seconds)
         except Exception as error:
             status, text = self._wrong(error)
-            return status, wire.encode({"error": text})
+            return status, wire.encode({"error": text[:_LONGEST]})
 
     def _wrong(self, error: Exception) -> tuple[int, str]:
         """The status and words for what went wrong with one request, which must not be the server's end."""
-        if isinstance(error, wire.BadRequest):
+        if isinstance(error, BadRequest):
             return 400, str(error)
-        if isinstance(error, tf.errors.InvalidArgumentError):
-            return 400, reason(error)
-        if isinstance(error, NotFound):
+        if isinstance(error, tf.errors.OpError) and error.error_code in _STATUS:
+            return _STATUS[error.error_code], reason(error)
+        if type(error) in (NotFound, LookupError):
             return 404, str(error)
         if isinstance(error, QueueFull):
             return 503, f"{error}; try again later"
@@ -65,8 +74,8 @@ class Rest:
         match = _MODEL.fullmatch(path)
         if match is None or (method == "POST") != bool(match["verb"]) or method not in ("GET", "POST"):
             if path.rstrip("/").lower() == "/v1/models" and method == "GET":
-                raise wire.BadRequest("Missing model name in request.")
-            raise wire.BadRequest(f"Malformed request: {method} {path}")
+                raise BadRequest("Missing model name in request.")
+            raise BadRequest(f"Malformed request: {method} {path}")
         name, version = unquote(match["name"]), _version(match["version"])
         if match["metadata"]:
             return 200, wire.encode(self._metadata(name, version, match["label"]))
@@ -87,7 +96,7 @@ class Rest:
                 + (f"Latest({name})" if version is None else f"Specific({name}, {version})")
             )
         if label is not None:
-            raise wire.BadRequest(f"Unrecognized servable version label: {unquote(label)}")
+            raise BadRequest(f"Unrecognized servable version label: {unquote(label)}")
 
     async def _predict(self, served: Served, value: Mapping[str, Any]) -> bytes:
         signatures = served.loaded.signatures
@@ -100,7 +109,7 @@ class Rest:
         examples = classify.examples(value, verb)
         signature = served.loaded.signatures.get(name) if isinstance(name, str) else None
         if signature is None:
-            raise wire.BadRequest(f"No signature was found with the name: {name}")
+            raise BadRequest(f"No signature was found with the name: {name}")
         _check_classifies(signature, verb)
         records = np.array([_example(one) for one in examples], dtype=object)
         return classify.results(await served.batchers[name].ask({"inputs": records}), verb)
@@ -117,9 +126,9 @@ class Rest:
     def _metadata(self, name: str, version: int | None, label: str | None) -> dict[str, Any]:
         self._check(name, version, label)
         with self._versions.using(version) as served:
-            signatures = {key: _definition(one) for key, one in served.loaded.signatures.items()}
+            definitions = served.loaded.definitions
             spec = {"name": name, "signature_name": "", "version": str(served.loaded.version)}
-        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": signatures}}}
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": definitions}}}
 
     async def _open_inference(self, method: str, path: str, body: bytes) -> Reply:
         served = self._versions.current
@@ -127,7 +136,8 @@ class Rest:
         if parts.what == "server":
             return 200, wire.encode(infer.SERVER)
         if parts.what in ("live", "ready"):
-            fine = parts.what == "live" or served is not None
+            there = served is not None and parts.version in (None, served.loaded.version)
+            fine = parts.what == "live" or there
             return 200 if fine else 503, wire.encode({parts.what: fine})
         with self._versions.using(parts.version) as served:
             if parts.what == "model":
@@ -141,7 +151,7 @@ def _version(text: str | None) -> int | None:
     if text is None:
         return None
     if len(text) > 19 or int(text) > _MOST_VERSION:
-        raise wire.BadRequest(f"Failed to convert version: {text[:64]} to numeric.")
+        raise BadRequest(f"Failed to convert version: {text[:64]} to numeric.")
     return int(text)
 
 
@@ -150,14 +160,10 @@ def _told(version: int, state: State) -> dict[str, Any]:
     return {"version": str(version), "state": state.state, "status": status}
 
 
-def _definition(signature: Signature) -> dict[str, Any]:
-    return {**signature.tensors, "method_name": "tensorflow/serving/predict", "defaults": {}}
-
-
 def _check_classifies(signature: Signature, verb: str) -> None:
     outputs = {"classify": {"classes", "scores"}, "regress": {"outputs"}}[verb]
     if set(signature.inputs) != {"inputs"} or not set(signature.outputs) <= outputs:
-        raise wire.BadRequest(
+        raise BadRequest(
             f"Expected a signature for {verb}: one input, inputs, and the outputs {' and '.join(sorted(outputs))}; got "
             f"{', '.join(signature.inputs)} and {', '.join(signature.outputs)}"
         )

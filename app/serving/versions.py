@@ -52,7 +52,7 @@ class Versions:
     def __init__(
         self, folder: Path, *, trust: bool, say: Callable[[str], None], batcher: Callable[..., Batcher] = Batcher
     ) -> None:
-        self.folder, self.name = folder, folder.name
+        self.folder, self.name = folder, folder.resolve().name
         self.states: dict[int, State] = {}
         self.current: Served | None = None
         self.failure: EpochalError | None = None  # why the last version that was tried cannot be served
@@ -108,7 +108,7 @@ class Versions:
         except EpochalError as error:
             self.failure = error
             self._failed[version] = changed
-            self.states[version] = State("END", "FAILED_PRECONDITION", str(error))
+            self.states[version] = State("END", "FAILED_PRECONDITION", "it cannot be loaded; the server's log says why")
             self._say(f"version {version} cannot be served: {error}")
             return False
         self._swap(loaded)
@@ -135,6 +135,6 @@ class Versions:
 
 def _changed(folder: Path) -> float:
     try:
-        return max(path.stat().st_mtime for path in (folder, folder / "saved_model.pb"))
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:
         return 0.0

@@ -5,8 +5,8 @@ in one place: integers outside their type's range are refused instead of wrapped
 """
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +14,23 @@ from typing import Any
 import numpy as np
 import orjson
 
-_CUT = 256  # characters of a value that an error quotes
+from app.serving.complaints import (
+    BadRequest,
+    about_column,
+    about_rows,
+    from_base64,
+    is_bytes,
+    leaves,
+    not_of_type,
+    quoted,
+)
+
 _ELEMENTS = 4_000_000  # of a request: what JSON makes of them takes sixty times the memory
-_WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_TYPES = {
-    str: "String",
-    bool: "Bool",
-    int: "Number",
-    float: "Number",
-    list: "Array",
-    dict: "Object",
-    type(None): "Null",
-}
-
-
-class BadRequest(ValueError):
-    """What the client sent cannot be answered; the text is the reply's."""
+_DEEPEST = 64
+_STEP = np.zeros(256, np.int8)  # what a byte adds to the depth
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def parse(body: bytes) -> dict[str, Any]:
     """
     if body.count(b",") > _ELEMENTS:
         raise BadRequest(f"JSON Parse error: more than {_ELEMENTS:,} elements")
+    if _depth(body) > _DEEPEST and _depth(_TEXT.sub(b"", body)) > _DEEPEST:  # brackets in texts count for nothing
+        raise BadRequest(f"JSON Parse error: nested too deeply: more than {_DEEPEST} levels")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:  # or NaN, or something after it
@@ -66,19 +69,25 @@ def parse(body: bytes) -> dict[str, Any]:
     return value
 
 
+def _depth(body: bytes) -> int:
+    return int(np.cumsum(_STEP[np.frombuffer(body, np.uint8)], dtype=np.int32).max(initial=0))
+
+
 def _lenient(body: bytes) -> Any:
     try:
         text = body.decode()
         start = len(text) - len(text.lstrip(" \t\r\n"))
-        return json.JSONDecoder().raw_decode(text, start)[0]
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from error
+        value = json.JSONDecoder().raw_decode(text, start)[0]
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written
+        return value
+    except UnicodeError as error:
+        place = f" at offset: {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise BadRequest(f"JSON Parse error: Invalid encoding in string.{place}") from error
     except json.JSONDecodeError as error:
         empty = not body.strip()
         detail = "The document is empty" if empty else f"Invalid value. at offset: {error.pos}"
         raise BadRequest(f"JSON Parse error: {detail}") from error
-    except RecursionError as error:
-        raise BadRequest("JSON Parse error: nested too deeply") from error
     except ValueError as error:  # a number of thousands of digits
         raise BadRequest(f"JSON Parse error: {str(error)[:100]}") from error
 
@@ -91,7 +100,8 @@ def predict(value: Mapping[str, Any], signatures: Mapping[str, Mapping[str, Fiel
     """
     name = value.get("signature_name", "serving_default")
     if not isinstance(name, str):
-        raise BadRequest(f"JSON Value: {quoted(value)} 'signature_name' key must be a string value.")
+        text = f"JSON Value: {quoted(value)} not formatted correctly."
+        raise BadRequest(f"{text} 'signature_name' key must be a string value.")
     if name not in signatures:
         raise BadRequest(f'Serving signature name: "{name}" not found in signature def')
     if "instances" in value and "inputs" in value:
@@ -112,16 +122,32 @@ def _rows(value: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, np
         raise BadRequest(f"JSON Value: {quoted(value)} Expecting 'instances' to be an list/array")
     if not rows:
         raise BadRequest(f"JSON Value: {quoted(value)} No values in 'instances' array")
-    named = isinstance(rows[0], dict) and not is_bytes(rows[0])
-    if not named:
-        if len(fields) != 1:
-            raise BadRequest(f"Expecting each instance to be an object with the keys: {', '.join(sorted(fields))}")
+    if not isinstance(rows[0], dict) and len(fields) > 1:
+        raise BadRequest(_SEVERAL.format("instances is a plain list", "list of objects"))
+    if not isinstance(rows[0], dict) or is_bytes(rows[0]):
+        for i, row in enumerate(rows):
+            if isinstance(row, dict) and not is_bytes(row):
+                raise BadRequest(f"Expecting value/list but got object at item {i} of input list")
         return {name: _array(rows, field, rows=True) for name, field in fields.items()}
     for i, row in enumerate(rows):
-        if not isinstance(row, dict) or set(row) != set(fields):
-            keys = ", ".join(sorted(fields))
-            raise BadRequest(f"Failed to process element: {i} of 'instances' list. Error: expecting the keys: {keys}")
-    return {name: _array([row[name] for row in rows], field, rows=True) for name, field in fields.items()}
+        _check_keys(i, row, set(fields))
+    return {name: _array([row[name] for row in rows], field, rows=True, key=name) for name, field in fields.items()}
+
+
+_SEVERAL = "{}, but expecting {} as multiple input tensors required as per tensorinfo_map"
+
+
+def _check_keys(i: int, row: Any, wanted: set[str]) -> None:
+    if not isinstance(row, dict) or is_bytes(row):
+        raise BadRequest(f"Expecting object but got list at item {i} of input list")
+    where = f"Failed to process element: {i}"
+    for name in row:
+        if name not in wanted:
+            text = f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {name}"
+            raise BadRequest(f"{where} key: {name} of 'instances' list. {text}")
+    if set(row) != wanted:
+        keys = ",".join(sorted(wanted))
+        raise BadRequest(f"{where} of 'instances' list. JSON object: {quoted(row)} keys must be equal to: {keys}")
 
 
 def _columns(given: Any, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
@@ -131,13 +157,18 @@ def _columns(given: Any, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
                 raise BadRequest(f"Missing named input: {name} in 'inputs' object.")
         return {name: _array(given[name], field, rows=False) for name, field in fields.items()}
     if len(fields) != 1:
-        raise BadRequest(f"Missing named input: {min(fields)} in 'inputs' object.")
+        raise BadRequest(_SEVERAL.format("inputs is a plain value/list", "an object"))
     return {name: _array(given, field, rows=False) for name, field in fields.items()}
 
 
-def _array(values: Any, field: Field, *, rows: bool) -> np.ndarray:
+def _array(values: Any, field: Field, *, rows: bool, key: str | None = None) -> np.ndarray:
     """The tensor that nested lists are; of bytes, the strings or base64 objects in them."""
-    found = _strings(values) if field.dtype == "object" else _numbers(values, field.dtype, rows)
+    try:
+        found = _strings(values) if field.dtype == "object" else _numbers(values, field.dtype)
+    except (ValueError, OverflowError) as error:
+        raise (about_rows(values, field.dtype, key) if rows else about_column(values, field.dtype)) from error
+    if np.dtype(field.dtype).kind in "iu":
+        found = _in_range(found, field.dtype)
     _check_shape(found.shape, field.shape)
     return found
 
@@ -145,65 +176,37 @@ def _array(values: Any, field: Field, *, rows: bool) -> np.ndarray:
 def _strings(values: Any) -> np.ndarray:
     found = np.array(bytes_of(values), dtype=object)
     if any(isinstance(one, list) for one in found.reshape(-1)):
-        raise BadRequest(_ragged(values))
+        raise ValueError("lists of unequal lengths")
     return found
 
 
-def _numbers(values: Any, dtype: str, rows: bool) -> np.ndarray:
-    _check_leaves(values, dtype, rows)
-    try:
-        found = np.array(values)
-    except ValueError as error:
-        raise BadRequest(_ragged(values)) from error
-    wanted = np.dtype(dtype)
-    if wanted.kind in "iu":
-        limits = np.iinfo(wanted)
-        if found.size and (found.dtype == object or found.min() < limits.min or found.max() > limits.max):
-            raise BadRequest(f"expecting integers from {limits.min} to {limits.max} for type: {dtype}")
-    return found.astype(wanted)
+def _numbers(values: Any, dtype: str) -> np.ndarray:
+    """Integers as they come, all else as the type; ValueError or OverflowError where that cannot be."""
+    if not _all_of(values, set(leaves(dtype))):
+        raise ValueError("a value of another type")
+    found = np.array(values)
+    if np.dtype(dtype).kind in "iu":
+        return found
+    with np.errstate(over="ignore"):
+        made = found.astype(dtype)
+    if made.dtype.kind == "f" and (np.isinf(made) & np.isfinite(found)).any():
+        raise OverflowError("a number beyond the type's")
+    return made
 
 
-def _check_leaves(values: Any, dtype: str, rows: bool) -> None:
-    """Raises BadRequest for the first value of another type; integers are numbers, 1.0 is no integer."""
-    kinds: tuple[type, ...] = {"b": (bool,), "i": (int,), "u": (int,)}.get(np.dtype(dtype).kind, (int, float))
-    for i, value in enumerate(values) if rows else [(None, values)]:
-        wrong = _first_wrong(value, kinds)
-        if wrong is not _FINE:
-            known = {bool: "bool", int: "int", float: "float"}[kinds[-1]]
-            what = f"JSON Value: {quoted(wrong)} Type: {_TYPES[type(wrong)]} is not of expected type: {known}"
-            where = (
-                "" if i is None else f"Failed to process element: {i} of 'instances' list. Error: INVALID_ARGUMENT: "
-            )
-            raise BadRequest(where + what)
+def _in_range(found: np.ndarray, dtype: str) -> np.ndarray:
+    """Integers as their type; what NumPy makes decimals or objects of is beyond 64 bits."""
+    limits = np.iinfo(dtype)
+    if found.size and (found.dtype.kind not in "iu" or found.min() < limits.min or found.max() > limits.max):
+        raise BadRequest(f"expecting integers from {limits.min} to {limits.max} for type: {dtype}")
+    return found.astype(dtype)
 
 
-_FINE = object()
-
-
-def _first_wrong(value: Any, kinds: tuple[type, ...]) -> Any:
-    """The first leaf that is of no such type (True is no integer); `_FINE` where there is none."""
+def _all_of(value: Any, kinds: set[type]) -> bool:
+    """Whether every leaf is of these types (True is no integer)."""
     if type(value) is not list:
-        return _FINE if type(value) in kinds else value
-    if {*map(type, value)} <= set(kinds):
-        return _FINE
-    return next((wrong for one in value if (wrong := _first_wrong(one, kinds)) is not _FINE), _FINE)
-
-
-def _ragged(values: Any) -> str:
-    """What is wrong with lists of unequal lengths."""
-    lengths = [len(one) if isinstance(one, list) else 0 for one in values]
-    other = next((n for n in lengths if n != lengths[0]), None)
-    if other is not None:
-        return f"Expecting tensor size: {lengths[0]} but got: {other}"
-    return next((_ragged(one) for one in values if isinstance(one, list) and not _is_even(one)), "Ragged tensor")
-
-
-def _is_even(values: list[Any]) -> bool:
-    try:
-        np.array(values)
-    except ValueError:
-        return False
-    return True
+        return type(value) in kinds
+    return {*map(type, value)} <= kinds or all(_all_of(one, kinds) for one in value)
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
@@ -211,11 +214,6 @@ def _check_shape(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> None
     if not fits:
         said = ",".join("?" if size is None else str(size) for size in wanted)
         raise BadRequest(f"Expecting shape [{said}] but got: [{','.join(map(str, shape))}]")
-
-
-def is_bytes(value: Any) -> bool:
-    """Whether a value stands for bytes."""
-    return isinstance(value, dict) and set(value) == {"b64"}
 
 
 def bytes_of(value: Any) -> Any:
@@ -226,19 +224,7 @@ def bytes_of(value: Any) -> Any:
         return value.encode()
     if is_bytes(value):
         return from_base64(value["b64"])
-    raise BadRequest(f"JSON Value: {quoted(value)} Type: {_TYPES[type(value)]} is not of expected type: string")
-
-
-def from_base64(text: Any) -> bytes:
-    """The bytes that a base64 text stands for.
-
-    Raises:
-        BadRequest: when it is none.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise BadRequest("Unable to base64 decode") from error
+    raise BadRequest(not_of_type(value, "object"))
 
 
 def reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
@@ -279,13 +265,3 @@ def _texts(value: Any, *, encoded: bool) -> Any:
     if isinstance(value, list):
         return [_texts(one, encoded=encoded) for one in value]
     return {"b64": base64.b64encode(value).decode()} if encoded else value.decode("utf-8", "replace")
-
-
-def quoted(value: Any) -> str:
-    """The beginning of a value, as an error shows it; no more of it is written out."""
-    text = ""
-    for part in _WRITTEN.iterencode(value):
-        text += part[:_CUT]
-        if len(text) >= _CUT:
-            break
-    return text[:_CUT]

@@ -88,8 +88,11 @@ def rate_callbacks(config: Config, steps: int, share: Callable[[], float] | None
     options = {key: getattr(schedule, key) for key in ("factor", "patience", "window", "gain", "cooldown", "least")}
     given = {key: value for key, value in options.items() if value is not None}
     if schedule.shape == "plateau":
-        return [*rising, callbacks.PlateauDecay("val_loss", after=warm_up, **{"patience": 5, **given})]
-    return [*rising, callbacks.StuckDecay(after=warm_up, **given)]
+        falling: Any = callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})
+    else:
+        falling = callbacks.StuckDecay(**given)
+    falling.begin = warm_up
+    return [*rising, falling]
 
 
 def arithmetic(config: Config) -> str:
