@@ -30,7 +30,7 @@ class TrainingFailed(EpochalError):
 
 
 class RunInUse(EpochalError):
-    """Another process holds the run's lock."""
+    """Another process holds the lock of a run, or of a folder of exports."""
 
     exit_code = 6
 

@@ -3,6 +3,7 @@
 Order that survives power loss: write, fsync the file, rename, fsync the folder that names it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import StorageError, UsageError
+from app.errors import RunInUse, StorageError, UsageError
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # of a published folder; raised when its meaning changes
@@ -101,6 +102,29 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         sync_folder(folder.parent)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes a folder and holds it for this process; one that stays empty is removed.
+
+    Raises:
+        RunInUse: another process holds it.
+        StorageError: it cannot be made.
+    """
+    with _reported(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunInUse(f"{folder}: another process writes a version there; wait for it, or give --name") from error
+        yield
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def verify(folder: Path) -> dict[str, Any]:

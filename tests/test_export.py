@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from app import storage
 from app.commands import export as command
 from app.config import Augment, Config
-from app.errors import StorageError, UsageError
+from app.errors import RunInUse, StorageError, UsageError
 from app.export import proof, saved_model
 from app.export.compare import compare
 from app.export.export import export
@@ -187,7 +188,20 @@ def test_an_export_that_differs_is_not_published(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(saved_model, "write", spoiled)
     with pytest.raises(StorageError, match=r"export of \S+ differs from the run at image \d+ through serving_default"):
         export(run, "m", Variant(), print, tmp_path)
-    assert list((tmp_path / "m").iterdir()) == []
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_precision_that_ruins_it_is_not_published(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    verdict = {"first_difference": None, "accuracy": 0.1}
+    monkeypatch.setattr("app.export.export.asked", lambda *_: verdict)
+    with pytest.raises(StorageError, match=r"as saved_model bfloat16 the test accuracy is 0.1000, the run's own 0.\d+"):
+        export(run, "m", Variant(precision="bfloat16"), print, tmp_path)
+    assert not (tmp_path / "m").exists()
+
+
+def test_two_exports_of_a_name_do_not_meet(run: Run, tmp_path: Path) -> None:
+    with storage.alone(tmp_path / "m"), pytest.raises(RunInUse, match="another process writes a version there"):
+        export(run, "m", Variant(), print, tmp_path)
 
 
 @pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])

@@ -2,11 +2,15 @@
 
 import asyncio
 import gzip
+import io
 import json
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from app.serving import pixels
+from app.serving.complaints import BadRequest
 from app.serving.limits import Guard, Limits
 
 HEADERS = {"host": "localhost:8501"}
@@ -48,6 +52,40 @@ def test_a_body_too_large_is_refused_told_or_not(headers: dict[str, str]) -> Non
 def test_more_requests_than_can_be_answered_are_told_so() -> None:
     refused = passed(Limits(requests=0), HEADERS)
     assert refused == (503, "0 requests are being answered; try again later")
+
+
+def test_health_is_told_even_then() -> None:
+    assert passed(Limits(requests=0), HEADERS, path="/healthz")[0] == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    told: list[int] = []
+
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    scope = {"type": "http", "path": "/x", "raw_path": b"/x", "headers": [(b"host", b"localhost")]}
+    guard = Guard(None, Limits(seconds=0.01), told=lambda path, status, seconds: told.append(status))
+    asyncio.run(guard(scope, never, send))
+    assert told == [408, 408, 0]
+
+
+def picture(side: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("1", (side, side)).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_pictures_are_refused_by_what_their_headers_claim() -> None:
+    large = picture(5000)
+    pixels.check([large, large, b"no picture" * 1000])
+    with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
+        pixels.check([large] * 3)
+    with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
+        pixels.check([picture(20_000)])
 
 
 def test_headers_too_large_are_refused() -> None:

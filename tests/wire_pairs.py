@@ -265,7 +265,7 @@ PAIRS = {
         _PREDICT,
         {"signature_name": 5, "instances": [1]},
         400,
-        error='JSON Value: {"signature_name":5,"instances":[1]} not formatted correctly. \'signature_name\' key must be',
+        error='JSON Value: {"signature_name":5,"instances":[1]} not formatted correctly. \'signature_name\' key',
     ),
     "an unknown signature": Pair(
         "POST",

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from app import storage
 from app.config import is_name
 from app.errors import StorageError, UsageError
@@ -18,6 +20,8 @@ from app.export.saved_model import CARD
 from app.export.source import Source, read_source
 from app.export.variants import Variant
 from app.runs import Run
+
+_LOST = 0.05  # of test accuracy: a precision that costs more is a mistake
 
 
 def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], None], root: Path | None = None) -> Path:
@@ -32,26 +36,34 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
         raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
     source = read_source(run)
     folder = (root or variant.root) / name
-    target = folder / str(_next_version(folder))
 
     def fill(folder: Path) -> None:
-        expected = source.write(folder, variant, name)
+        try:
+            expected = source.write(folder, variant, name)
+        except tf.errors.OpError as error:  # TensorFlow's writers do not raise OSError
+            raise StorageError(f"{folder}: {error.message[-150:]}; free space, then run again") from error
         verdict = asked(folder, expected.evidence, expected.tolerance)
         if verdict["first_difference"]:
             raise StorageError(
                 f"export of {run.folder} differs from the run at {verdict['first_difference']}; not published"
             )
+        if verdict["accuracy"] < source.accuracy - _LOST:
+            raise StorageError(
+                f"as {variant.format} {variant.precision} the test accuracy is {verdict['accuracy']:.4f}, the run's own "
+                f"{source.accuracy:.4f}; not published: give another --precision"
+            )
         _note(folder, verdict)
         for line in _told(verdict, source, expected.exact):
             say(line)
 
-    storage.publish(target, fill)
+    with storage.alone(folder):
+        target = folder / str(_next_version(folder))
+        storage.publish(target, fill)
     return target
 
 
 def _next_version(folder: Path) -> int:
-    if folder.is_dir():
-        storage.sweep(folder)
+    storage.sweep(folder)
     taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
     return max(taken, default=0) + 1
 
@@ -65,7 +77,7 @@ def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: 
     with tempfile.TemporaryDirectory() as beside:
         file = Path(beside) / "evidence.npz"
         evidence.save(file)
-        command = [sys.executable, "-I", str(Path(proof.__file__)), str(folder), str(file), str(tolerance), timed]
+        command = [sys.executable, "-EP", str(Path(proof.__file__)), str(folder), str(file), str(tolerance), timed]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -13,6 +13,7 @@ from app.export.servable import Servable
 
 LABELS, CARD = "labels.txt", "card.json"
 TOP = 5
+_DECODED = 4  # files at a time: each may take a gigabyte
 
 
 def write(servable: Servable, folder: Path) -> None:
@@ -81,6 +82,7 @@ class _Served(tf.Module):
         return tf.map_fn(
             lambda encoded: images.fit(images.decode(encoded, channels), size),
             _some(tf.ensure_shape(image_bytes, [None])),
+            parallel_iterations=_DECODED,
             fn_output_signature=tf.TensorSpec((size, size, channels), tf.uint8),
         )
 

@@ -40,7 +40,7 @@ def make_app(versions: Versions, limits: Limits, seconds: float = 30.0) -> Any:
         wire = scope["type"] == "http" and scope["path"].lower().startswith(("/v1", "/v2"))
         await (formats if wire else pages)(scope, receive, send)
 
-    return Guard(chosen, limits)
+    return Guard(chosen, limits, told=measures.answered)
 
 
 def _formats(rest: Rest, measures: Measures) -> Any:

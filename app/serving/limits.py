@@ -1,7 +1,9 @@
 """What a request may cost before it is looked at: its headers, its body, who may send it. ASGI, no framework."""
 
+import asyncio
 import hmac
 import json
+import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ _OPEN = ("/", "/healthz", "/readyz")  # what tells nothing of the model; the pag
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """In bytes; `requests` are answered at a time, `token` is what Authorization must bear, `local` whether Host must
-    be this machine."""
+    """In bytes; `requests` are answered at once, a body has so many `seconds` to arrive, `token` is what Authorization
+    must bear, `local` whether Host must be this machine."""
 
     requests: int = 512
+    seconds: float = 30.0
     body: int = 16 * 2**20
     inflated: int = 100 * 2**20
     headers: int = 32 * 2**10
@@ -36,10 +39,18 @@ class Refused(Exception):
 
 
 class Guard:
-    """ASGI middleware that refuses a request in JSON, or hands it on with its body whole."""
+    """ASGI middleware that refuses a request in JSON, or hands it on with its body whole.
 
-    def __init__(self, app: Any, limits: Limits) -> None:
-        self._app, self._limits, self._active = app, limits, 0
+    Args:
+        app: what answers.
+        limits: of a request.
+        told: of every refusal: the path, the status and the seconds it took.
+    """
+
+    def __init__(
+        self, app: Any, limits: Limits, told: Callable[[str, int, float], None] = lambda path, status, seconds: None
+    ) -> None:
+        self._app, self._limits, self._told, self._active = app, limits, told, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -53,13 +64,15 @@ class Guard:
             self._active -= 1
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
         try:
-            if self._active > self._limits.requests:
+            if self._active > self._limits.requests and scope["path"] not in _OPEN:
                 raise Refused(503, f"{self._limits.requests} requests are being answered; try again later")
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             self._check(scope, headers)
-            body = _inflated(await self._body(headers, receive), headers, self._limits.inflated)
+            body = _inflated(await self._timely(headers, receive), headers, self._limits.inflated)
         except Refused as refused:
+            self._told(scope["path"], refused.status, time.perf_counter() - began)
             await _refuse(refused, send)
             return
         await self._app(scope, _once(body, receive), send)
@@ -75,6 +88,13 @@ class Guard:
         wanted = None if limits.token is None or scope["path"] in _OPEN else f"Bearer {limits.token}".encode()
         if wanted is not None and not hmac.compare_digest(given, wanted):
             raise Refused(401, "expecting the header Authorization: Bearer TOKEN")
+
+    async def _timely(self, headers: dict[str, str], receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                return await self._body(headers, receive)
+        except TimeoutError as error:
+            raise Refused(408, f"the body did not arrive within {self._limits.seconds:g} seconds") from error
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         most, length = self._limits.body, headers.get("content-length", "0")

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.data.images import reason
-from app.serving import classify, infer, wire
+from app.serving import classify, infer, pixels, wire
 from app.serving.batching import QueueFull
 from app.serving.complaints import BadRequest
 from app.serving.loaded import Signature
@@ -101,6 +101,7 @@ class Rest:
     async def _predict(self, served: Served, value: Mapping[str, Any]) -> bytes:
         signatures = served.loaded.signatures
         asked = wire.predict(value, {name: one.inputs for name, one in signatures.items()})
+        pixels.check(_files(asked.arrays))
         answer = await served.batchers[asked.signature].ask(asked.arrays)
         return wire.reply(answer, rows=asked.rows)
 
@@ -111,6 +112,8 @@ class Rest:
         if signature is None:
             raise BadRequest(f"No signature was found with the name: {name}")
         _check_classifies(signature, verb)
+        features = [feature for one in examples for feature in one.values()]
+        pixels.check(value for kind, values in features if kind == "bytes_list" for value in values)
         records = np.array([_example(one) for one in examples], dtype=object)
         return classify.results(await served.batchers[name].ask({"inputs": records}), verb)
 
@@ -143,8 +146,16 @@ class Rest:
             if parts.what == "model":
                 return 200, wire.encode(infer.metadata(self._versions.name, served.loaded))
             asked = infer.request(wire.parse(body), served.loaded.signatures)
+            pixels.check(_files(asked.arrays))
             answer = await served.batchers[asked.signature].ask(asked.arrays)
             return 200, infer.reply(self._versions.name, served.loaded.version, asked, answer)
+
+
+def _files(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """What stands in the inputs that are bytes."""
+    for array in arrays.values():
+        if array.dtype == object:
+            yield from array.reshape(-1)
 
 
 def _version(text: str | None) -> int | None:
