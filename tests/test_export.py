@@ -246,7 +246,7 @@ def test_int8_quantises_convolutions_too(written: Any) -> None:
 @pytest.mark.slow
 def test_the_comparison_marks_the_smallest(run: Run) -> None:
     lines = compare(run, print).splitlines()
-    assert len(lines) == len(installed()) + 2
+    assert len(lines) == len(installed()) + 1  # its own precision is float32, which is not exported twice
     assert sum(line.startswith("* ") for line in lines[1:-1]) == 1
     assert [line.split()[-6] for line in lines[1:3]] == [f"{run.read_json('result.json')['test_accuracy']:.4f}"] * 2
 

@@ -49,8 +49,8 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
             )
         if verdict["accuracy"] < source.accuracy - _LOST:
             raise StorageError(
-                f"as {variant.format} {variant.precision} the test accuracy is {verdict['accuracy']:.4f}, the run's own "
-                f"{source.accuracy:.4f}; not published: give another --precision"
+                f"as {variant.format} {variant.precision} the test accuracy is {verdict['accuracy']:.4f}, the run's "
+                f"own {source.accuracy:.4f}; not published: give another --precision"
             )
         _note(folder, verdict)
         for line in _told(verdict, source, expected.exact):
