@@ -1,4 +1,4 @@
-"""Thirty ways to get a request wrong. Each makes the bytes that go over the wire, from a source of random numbers."""
+"""Ways to get a request wrong. Each makes the bytes that go over the wire, from a source of random numbers."""
 
 import base64
 import json
@@ -37,12 +37,19 @@ def malformed(path: str, files: list[bytes]) -> dict[str, Callable[[Random], byt
         content[random.randrange(8)] ^= 1 << random.randrange(8)
         return bytes(content)
 
+    infer = path.replace("/v1/", "/v2/").replace(":predict", "/infer")
     whole = json.dumps({"instances": [[[[1]]]]}).encode()
     return {
         "noise": lambda random: post(random.randbytes(random.randrange(1, 2000))),
         "no body": lambda random: post(b""),
         "cut JSON": lambda random: post(whole[: random.randrange(1, len(whole) - 2)]),
         "deep": lambda random: post(b'{"instances": ' + b"[" * random.randrange(100, 50_000)),
+        "deep and closed": lambda random: post(nested(random.randrange(65, 2000))),
+        "half a character": lambda random: post(
+            b'{"signature_name": "\\ud8%02x", "instances": [1]}' % random.randrange(256)
+        ),
+        "a long number": lambda random: post(b'{"instances": [[[[1%s]]]]}' % (b"0" * random.randrange(20, 5000))),
+        "infer": lambda random: http("POST", infer, json.dumps(random.choice(INFERS)).encode()),
         "no object": lambda random: post([random.random()]),
         "no key": lambda random: post({"x": random.random()}),
         "both keys": lambda random: post({"instances": [1], "inputs": [1]}),
@@ -72,6 +79,24 @@ def malformed(path: str, files: list[bytes]) -> dict[str, Callable[[Random], byt
         "length": lambda random: http("POST", path, whole, Content_Length=random.choice(["-1", "x", "10" * 9])),
         "gzip": lambda random: http("POST", path, random.randbytes(50), Content_Encoding="gzip"),
     }
+
+
+_X = {"name": "image", "shape": [1, 1, 1, 1], "datatype": "UINT8", "data": [1]}
+INFERS: list[Any] = [
+    *({}, {"inputs": 5}, {"inputs": [5]}, {"inputs": [{"name": []}]}, {"inputs": [{**_X, "name": "z"}]}),
+    *(
+        {"inputs": [{**_X, "data": [256]}]},
+        {"inputs": [{**_X, "data": [True]}]},
+        {"inputs": [{**_X, "shape": [2**40]}]},
+    ),
+    *({"inputs": [_X], "outputs": 5}, {"inputs": [_X], "outputs": [{"name": "z"}]}),
+    *({"inputs": [_X], "parameters": {"signature_name": name}} for name in ([], {}, 5, "z")),
+]
+
+
+def nested(levels: int) -> bytes:
+    """Lists in lists, all of them closed."""
+    return b'{"instances": ' + b"[" * levels + b"1" + b"]" * levels + b"}"
 
 
 def bomb(side: int) -> bytes:

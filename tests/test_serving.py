@@ -1,5 +1,6 @@
 """`epochal serve`, the real process: limits, lifecycle, versions that come and go, requests that are malformed."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from app.commands.serve import run as serve
 from app.errors import UsageError
+from app.serving import versions
 from tests.program import epochal
 from tests.servers import Server, started
 from tests.wire_pairs import NAME, VERSION, save
@@ -141,7 +143,7 @@ def test_a_saved_model_of_others_needs_trust(model: Path) -> None:
 
 @pytest.mark.slow
 def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
-    versions = range(VERSION + 1, VERSION + 21)
+    numbers = range(VERSION + 1, VERSION + 21)
     folder = tmp_path / NAME
     save(folder)
     found: list[tuple[int, object]] = []
@@ -150,14 +152,14 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
         clients = [Thread(target=client, args=(server, found, ended)) for _ in range(3)]
         for thread in clients:
             thread.start()
-        for version in versions:
+        for version in numbers:
             publish(tmp_path, folder, version)
             wait_for(server, version)
-        broken = versions[-1] + 1
+        broken = numbers[-1] + 1
         (folder / str(broken)).mkdir()
         (folder / str(broken) / "saved_model.pb").write_bytes(b"no model")
         states = {one["version"]: one["state"] for one in wait_for(server, broken, "END")}
-        assert states.pop(str(versions[-1])) == "AVAILABLE"
+        assert states.pop(str(numbers[-1])) == "AVAILABLE"
         assert set(states.values()) == {"END"}
         shutil.rmtree(folder)
         time.sleep(1.5)
@@ -167,13 +169,13 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
         assert server.ask("POST", PREDICT, ONE)[0] == 200
     assert {status for status, _ in found} == {200}
     assert {json.dumps(reply) for _, reply in found} == {
-        json.dumps({"predictions": [v + 2.0]}) for v in (0.5, *versions)
+        json.dumps({"predictions": [v * x + 2.0 for x in (1, 2, 3)]}) for v in (0.5, *numbers)
     }
 
 
 def client(server: Server, found: list[tuple[int, object]], ended: Event) -> None:
     while not ended.is_set():
-        found.append(server.ask("POST", PREDICT, ONE))
+        found.append(server.ask("POST", PREDICT, {"instances": [1.0, 2.0, 3.0]}))
 
 
 def publish(beside: Path, folder: Path, version: int) -> None:
@@ -232,6 +234,21 @@ def test_a_signal_lets_end_what_is_being_answered(number: int, code: int, model:
                 found += (part := connection.recv(65536))
                 assert part, found
         assert server.process.wait(20) == code
+
+
+def test_a_version_that_fails_in_an_unknown_way_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def odd(folder: Path, *, trust: bool) -> None:
+        raise AttributeError("odd")
+
+    monkeypatch.setattr(versions, "load", odd)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/saved_model.pb").touch()
+    said: list[str] = []
+    watched = versions.Versions(tmp_path, trust=True, say=said.append)
+    asyncio.run(watched.look())
+    assert (watched.states[1].state, watched.current) == ("END", None)
+    assert str(tmp_path) not in watched.states[1].message
+    assert "odd" in said[0]
 
 
 # before it starts

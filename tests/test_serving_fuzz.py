@@ -24,6 +24,7 @@ from tests.servers import Server, started
 
 pytest.importorskip("fastapi")
 pytestmark = pytest.mark.slow
+PLAIN = ("headers", "length", "odd path", "method")  # which HTTP's own layer, or no path of the wire, may answer
 COUNT, CLIENTS, SEED = 5000, 4, 0
 PREDICT = "/v1/models/digits:predict"
 
@@ -73,10 +74,10 @@ def rows(exported: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
     return list(zip(golden["instances"], golden["expected"], strict=True))
 
 
-def ask_rightly(server: Server, rows: list[tuple[dict[str, str], dict[str, Any]]], number: int) -> float:
-    """Seconds that a valid request takes, whose answer is looked at."""
+def ask_rightly(server: Server, rows: list[tuple[dict[str, str], dict[str, Any]]], number: int, most: int = 4) -> float:
+    """Seconds that a valid request of up to `most` images takes, whose answer is looked at."""
     random = Random(f"{SEED} {number}")
-    chosen = [random.choice(rows) for _ in range(random.randrange(1, 5))]
+    chosen = [random.choice(rows) for _ in range(random.randint(1, most))]
     began = time.perf_counter()
     value = {"signature_name": "serving_bytes", "instances": [row for row, _ in chosen]}
     status, reply = server.ask("POST", PREDICT, value)
@@ -95,10 +96,10 @@ def ask_wrongly(server: Server, wrong: dict[str, Any], number: int) -> None:
     fine = 400 <= status < 500 or (name == "broken picture" and status == 200)  # a bit may make another picture
     assert fine, (name, number, status, body[:200])
     assert len(body) <= 1024 or status == 200, (name, number)
-    if body.startswith(b"{") and status != 200:
+    if status >= 400 and name not in PLAIN:
         text = json.loads(body)["error"]
         assert "Traceback" not in text, (name, number)
-        assert "/site-packages/" not in text, (name, number)
+        assert not re.search(r"/(site-packages|saved_models|tmp)/", text), (name, number)
 
 
 def percentile_99(seconds: list[float]) -> float:
@@ -107,7 +108,7 @@ def percentile_99(seconds: list[float]) -> float:
 
 def test_half_of_all_requests_malformed(server: Server, rows: list[Any]) -> None:
     wrong = malformed(PREDICT, [base64.b64decode(row["b64"]) for row, _ in rows])
-    assert len(wrong) == 30
+    assert len(wrong) >= 30
 
     def one(number: int) -> float:
         if Random(number).random() < 0.5:
@@ -132,8 +133,8 @@ def test_half_of_all_requests_malformed(server: Server, rows: list[Any]) -> None
 
 def test_the_first_requests_are_no_slower(exported: Path, rows: list[Any]) -> None:
     with started(exported) as server:
-        first, steady = ([ask_rightly(server, rows, n) for n in range(count)] for count in (200, 1000))
-    print(f"99th percentile of the first 200 {percentile_99(first):.4f} s, then {percentile_99(steady):.4f} s")
+        first, steady = ([ask_rightly(server, rows, n, most=1) for n in range(count)] for count in (500, 500))
+    print(f"99th percentile of the first 500 {percentile_99(first):.4f} s, then {percentile_99(steady):.4f} s")
     assert percentile_99(first) <= 1.5 * percentile_99(steady)
 
 

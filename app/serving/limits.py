@@ -144,7 +144,9 @@ def _once(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(refused: Refused, send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    body = json.dumps({"error": str(refused)}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")]
     headers += [(b"retry-after", b"1")] if refused.status == 503 else []
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"error": str(refused)}).encode()})
+    await send({"type": "http.response.body", "body": body})

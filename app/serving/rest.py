@@ -23,6 +23,7 @@ _MODEL = re.compile(
     r"(?::(?P<verb>predict|classify|regress)|/(?P<metadata>metadata))?",
     re.IGNORECASE,
 )
+_LARGE = 2**20  # bytes of a body
 _LONGEST = 900  # characters of an error
 _STATUS = {  # of what TensorFlow may say of a request, as TensorFlow Serving answers it; all else is our fault
     tf.errors.INVALID_ARGUMENT: 400,
@@ -81,7 +82,7 @@ class Rest:
             return 200, wire.encode(self._metadata(name, version, match["label"]))
         if not match["verb"]:
             return 200, wire.encode(self._status(name, version))
-        value = wire.parse(body)
+        value = await _parsed(body)
         self._check(name, version, match["label"])
         with self._versions.using(version) as served:
             if match["verb"].lower() == "predict":
@@ -145,10 +146,15 @@ class Rest:
         with self._versions.using(parts.version) as served:
             if parts.what == "model":
                 return 200, wire.encode(infer.metadata(self._versions.name, served.loaded))
-            asked = infer.request(wire.parse(body), served.loaded.signatures)
+            asked = infer.request(await _parsed(body), served.loaded.signatures)
             pixels.check(_files(asked.arrays))
             answer = await served.batchers[asked.signature].ask(asked.arrays)
             return 200, infer.reply(self._versions.name, served.loaded.version, asked, answer)
+
+
+async def _parsed(body: bytes) -> dict[str, Any]:
+    """The request; a large one is taken apart beside the others, which a second on it would keep waiting."""
+    return wire.parse(body) if len(body) < _LARGE else await asyncio.to_thread(wire.parse, body)
 
 
 def _files(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes]:

@@ -57,11 +57,10 @@ async def _announce(versions: Versions, listener: socket.socket, server: Any, sa
     if versions.current is not None:
         host, port = listener.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        say(f"{where}/ is a page to try it with; for programs:")
-        say(
-            f"  curl {where}/v1/models/{versions.name}:predict -d @{versions.folder}/"
-            f"{versions.current.loaded.version}/assets.extra/golden.json"
-        )
+        say(f"{where}/ is a page to try it with; for programs: {where}/v1/models/{versions.name}")
+        golden = versions.folder / str(versions.current.loaded.version) / "assets.extra/golden.json"
+        if golden.exists():
+            say(f"  curl {where}/v1/models/{versions.name}:predict -d @{golden}")
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import EpochalError
+from app.errors import EpochalError, StorageError
 from app.serving.batching import Batcher
 from app.serving.folder import found
 from app.serving.loaded import Loaded, load
@@ -105,21 +105,20 @@ class Versions:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 self._loads, lambda: load(folder, trust=self._trust)
             )
-        except EpochalError as error:
-            self.failure = error
+            served = Served(loaded, {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()})
+        except Exception as error:  # whatever it is, the watch goes on
+            self.failure = error if isinstance(error, EpochalError) else StorageError(f"{folder}: {error}")
             self._failed[version] = changed
             self.states[version] = State("END", "FAILED_PRECONDITION", "it cannot be loaded; the server's log says why")
             self._say(f"version {version} cannot be served: {error}")
             return False
-        self._swap(loaded)
+        self._swap(served)
         return True
 
-    def _swap(self, loaded: Loaded) -> None:
-        before = self.current
-        queues = {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()}
-        self.current = Served(loaded, queues)
-        self.states[loaded.version] = State("AVAILABLE")
-        self._say(f"version {loaded.version} is ready")
+    def _swap(self, served: Served) -> None:
+        before, self.current, version = self.current, served, served.loaded.version
+        self.states[version] = State("AVAILABLE")
+        self._say(f"version {version} is ready")
         if before is not None:
             self.states[before.loaded.version] = State("UNLOADING")
             self._ending = asyncio.create_task(self._let_go(before))
