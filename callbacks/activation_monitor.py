@@ -17,7 +17,8 @@ class ActivationMonitor(keras.callbacks.Callback):
     A line is written after epochs, from `batch` (its `data` is "batch"), and one when training ends, from all of
     `validation` ("validation"). Stand it behind `EarlyStopping`, so that the last line is of the weights that are kept.
     Found are activations in nested models too, as layers of their own and as the `activation` of another layer. Of each
-    layer, over all values at all positions of all images, in inference mode:
+    layer, over all values at all positions of all images, in inference mode (on JAX not of recurrent layers, whose
+    steps have no values outside of their loop):
 
         mean, spread: mean and standard deviation;
         saturated: of ReLUs the share of values that are 0 (of ReLU6 also 6), of others (sigmoid, tanh, LeCun's scaled

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from callbacks.parts.backend import traced
+
 SATURATED = 0.01  # of a non-linearity whose slope is below
 _HALF = 0.01  # of the interval over which slopes are taken
 _RELUS = {"relu": math.inf, "relu6": 6.0}  # what they are cut off at
@@ -97,7 +99,8 @@ def _entry(layers: dict[str, Seen], layer: Any, seen: Seen) -> Callable[[], Seen
 
 def _watch(function: Callable[..., Any], entry: Callable[[], Seen], inputs: Any, *others: Any, **options: Any) -> Any:
     outputs = function(inputs, *others, **options)
-    entry().add(inputs, outputs)
+    if not traced(outputs):
+        entry().add(inputs, outputs)
     return outputs
 
 
