@@ -5,6 +5,7 @@
 Server and bare call have one core, the clients, closed loops in a process of their own, the other. Images are the
 export's golden ones, as PNG files in base64, to `serving_bytes`. Every round measures, one after the other:
 
+- start: seconds from the command to `/readyz`, on both cores;
 - bare: `signature(batch)` with 64 files at a time in a process without a server, in images/s, and its time for one;
 - saturated: 8 clients with requests of 64 images each, the server's images/s over the bare one's;
 - alone: one client with one image, the median time over the bare call's, in ms;
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,11 +47,29 @@ def main() -> None:
         {"bare": bare, "load": load, "plain": plain}[asked.part](asked.folder, asked.more)
         return
     folder = asked.folder / str(max(int(path.name) for path in asked.folder.iterdir() if path.name.isdigit()))
+    starts = [{"start, s": cold(asked.folder)} for _ in range(asked.rounds)]
     with started(asked.folder, folder, asked.mlserver) as places:
-        rounds = [one_round(folder, places) for _ in range(asked.rounds)]
+        rounds = [start | one_round(folder, places) for start in starts]
     for name in rounds[0]:
         values = sorted(one[name] for one in rounds)
         print(f"{name:28s} {statistics.median(values):10.2f}   ({values[0]:.2f} to {values[-1]:.2f})")
+
+
+def cold(model: Path) -> float:
+    """Seconds until a server that is started now is ready."""
+    port, began = free_port(), time.perf_counter()
+    command = ["epochal", "serve", str(model), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    ready = False
+    while not ready:
+        try:
+            ready = urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").status == 200
+        except OSError:  # nobody listens yet, or not ready: 503
+            time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    process.terminate()
+    process.wait()
+    return seconds
 
 
 def one_round(folder: Path, places: dict[str, str]) -> dict[str, float]:

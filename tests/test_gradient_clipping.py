@@ -219,3 +219,17 @@ def test_gradients_that_are_none_stay_none():
         model.optimizer.apply([None, tf.constant([4.0])], model.trainable_variables)
     np.testing.assert_array_equal(model.get_weights()[0], np.zeros((3, 1)))
     np.testing.assert_allclose(model.get_weights()[1], [-1.0])
+
+
+def test_at_a_cliff_only_the_clipped_survives():
+    """Row B16: a linear recurrent unit over forty steps, whose gradient grows as the fortieth power of its weight."""
+    x, y = np.ones((8, 40, 1), "float32"), np.full((8, 1), 0.5, "float32")
+    losses = {}
+    for name, watching in {"clipped": [GradientClipping(0.1)], "not": []}.items():
+        model = keras.Sequential([keras.Input((40, 1)), keras.layers.SimpleRNN(1, activation="linear", use_bias=False)])
+        model.set_weights([np.array([[0.1]]), np.array([[1.3]])])
+        model.compile(keras.optimizers.SGD(0.05), "mse")
+        losses[name] = model.fit(x, y, batch_size=8, epochs=300, verbose=0, callbacks=watching).history["loss"]
+    assert losses["clipped"][0] > 1e6
+    assert losses["clipped"][-1] < 0.01
+    assert not np.isfinite(losses["not"][-1])

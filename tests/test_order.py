@@ -3,12 +3,14 @@
 import time
 from itertools import pairwise
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from sklearn.datasets import load_digits
 
 from app.data.augment import Augmentation
 from app.data.dataset import Cached, Split
@@ -110,3 +112,20 @@ def test_batches_follow_the_order_of_their_epoch(order: str, start: int) -> None
         expected = ordered(order, labels, 1, epoch)[4 * start :]
         assert np.array_equal(np.concatenate([images[:, 0, 0, 0] for images, _ in seen]), expected)
         assert np.array_equal(np.concatenate([given for _, given in seen]), labels[expected])
+
+
+def test_classes_one_after_the_other_train_worse_than_interleaved() -> None:
+    """Row A6, with a perceptron that sees the digits once."""
+    images, labels = load_digits(return_X_y=True)
+    orders = {"sorted": np.argsort(labels, kind="stable"), "interleaved": ordered("interleaved", labels, 0, 0)}
+    accuracy = {}
+    for name, order in orders.items():
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
+        model = keras.Sequential(layers)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+        model.fit(images[order] / 16, labels[order], batch_size=16, shuffle=False, verbose=0)
+        accuracy[name] = model.evaluate(images / 16, labels, verbose=0)[1]
+    assert accuracy["interleaved"] > 0.75
+    assert accuracy["sorted"] < accuracy["interleaved"] - 0.2

@@ -10,9 +10,12 @@ import tensorflow as tf
 
 import models
 from app.config import Config, Optim
+from app.doctor.learning import accuracy_of
+from app.doctor.samples import images_of
 from app.errors import UsageError
+from app.training.observers import _add_energy
 from app.training.optimizers.adam import Adam
-from app.training.optimizers.penalties import decayed, penalize, soft_threshold
+from app.training.optimizers.penalties import decay, decayed, penalize, soft_threshold
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.optimizers.sgd import SGD
 from app.training.setup import set_up
@@ -104,6 +107,34 @@ def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
             layer.kernel.trainable = False
     penalize(model, SGD(RATE), Optim(weight_decay=0.5, l1=0.5))
     assert not model.losses
+
+
+def test_energy_is_the_loss_with_the_penalties() -> None:
+    model, logs = small(), {"loss": 1.0}
+    decay(model, 0.5, l1=0.25)
+    _add_energy(model, 0, logs)
+    kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
+    expected = sum(0.25 * (kernel**2).sum() + 0.25 * np.abs(kernel).sum() for kernel in kernels)
+    assert logs["energy"] - 1 == pytest.approx(expected, rel=1e-5)
+    bare = {"loss": 1.0}
+    _add_energy(small(), 0, bare)
+    assert "energy" not in bare
+
+
+@pytest.mark.slow
+def test_l1_has_more_weights_near_zero_than_l2_at_equal_accuracy() -> None:
+    """Row B14, with LeNet-300-100 on the digits."""
+    near, accuracy = {}, {}
+    for name, optim in {"l1": Optim(weight_decay=0.0, l1=3e-4), "l2": Optim(weight_decay=3e-3)}.items():
+        setup = set_up(Config(model="lenet300", epochs=20, learning_rate=0.05, optim=optim))
+        images, labels = images_of(setup, setup.dataset.train)
+        setup.model.fit(images, labels, batch_size=64, epochs=20, verbose=0)
+        kernels = np.concatenate([w.numpy().ravel() for w in decayed(setup.model)])
+        near[name] = (np.abs(kernels) < 1e-3).mean()
+        accuracy[name] = accuracy_of(setup.model, *images_of(setup, setup.dataset.validation))
+    print(near, accuracy)
+    assert near["l1"] > 3 * near["l2"]
+    assert accuracy["l1"] == pytest.approx(accuracy["l2"], abs=0.02)
 
 
 def test_the_soft_threshold_makes_exact_zeros() -> None:

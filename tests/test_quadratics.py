@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from app.training.curvature import largest_curvature, suggest_rate
 from app.training.optimizers.sgd import SGD
+from callbacks import schedules
 
 
 def steps_to(curvatures: list[float], optimizer: Any, start: tuple[float, ...] = (10.0, 1.0)) -> float:
@@ -149,3 +150,52 @@ def test_a_loss_that_bends_down_has_no_best_rate() -> None:
     assert curvature == pytest.approx(-2)
     with pytest.raises(ValueError, match="curvature above 0, got -2"):
         suggest_rate(curvature)
+
+
+# schedules and momentum where the gradient is nearly nothing, or mostly noise
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "share"),
+    [
+        (SGD(1.0, momentum=0.9), 0.1),
+        (SGD(1.0, momentum=0.9, form="velocity"), 0.1),
+        (SGD(1.0, momentum=0.9, form="averaging"), 1.0),
+    ],
+    ids=["heavy ball", "velocity", "averaging"],
+)
+def test_momentum_crosses_a_plateau_in_a_share_of_the_steps(optimizer: Any, share: float) -> None:
+    """Row B3: all but the averaging form, which gains nothing from a constant slope."""
+    weight, slope, width = keras.Variable([0.0], dtype="float64"), tf.constant([-1e-3], tf.float64), 0.5
+    optimizer.build([weight])
+    steps = 0
+    while float(weight.value[0]) < width:
+        optimizer.apply([slope], [weight])
+        steps += 1
+    plain = width / 1e-3
+    assert steps == pytest.approx(share * plain + 9, abs=2)  # momentum is 1 / (1 - 0.9) - 1 steps late at first
+
+
+def noisy_descent(shape: Any, steps: int) -> np.ndarray:
+    """The mean square distance from the minimum of w^2 / 2, of 4,000 walks whose gradients have noise of spread 1."""
+    random, weights, apart = np.random.default_rng(0), np.full(4000, 3.0), np.empty(steps)
+    for step in range(steps):
+        weights -= shape(step) * (weights + random.normal(size=len(weights)))
+        apart[step] = (weights**2).mean()
+    return apart
+
+
+def test_a_rate_of_c_over_c_plus_t_goes_on_where_a_constant_one_has_its_floor() -> None:
+    """Row B20: the error falls as 1 / t; at a constant rate r it ends at r / (2 - r)."""
+    falling = noisy_descent(lambda step: schedules.inverse(step, 2.0), 4000)
+    constant = noisy_descent(lambda step: 0.2, 4000)
+    assert falling[399] / falling[3999] == pytest.approx(10, rel=0.15)
+    assert constant[3999] == pytest.approx(0.2 / 1.8, rel=0.1)
+    assert falling[3999] < constant[3999] / 50
+
+
+def test_the_loss_falls_right_after_a_step_of_the_rate() -> None:
+    """Row B18: the ball of noise around the minimum shrinks with the rate."""
+    apart = noisy_descent(lambda step: 0.4 * schedules.stepped(step, [300], 0.1), 400)
+    assert apart[299] == pytest.approx(0.4 / 1.6, rel=0.1)
+    assert apart[340] < apart[299] / 5

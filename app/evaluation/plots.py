@@ -43,13 +43,14 @@ PANELS = (
     _Panel("Accuracy", "accuracy (%)", ("accuracy", "val_accuracy"), scale=100, may_be_log=False),
     _Panel("Learning rate", "learning rate", ("learning_rate",), from_zero=True),
     _Panel("Gradient norm", "global norm", ("gradient_norm",), from_zero=True),
+    _Panel("Energy: training loss and penalties", "energy (nats)", ("energy",)),
 )
 
 
 def curves_png(path: Path, history: Sequence[Row], best_epoch: int | None = None) -> None:
     """Writes all curves of `history` (one row an epoch) as one PNG; a dashed line marks `best_epoch`.
 
-    Rows hold epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, gradient_norm. What is missing,
+    Rows hold epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, gradient_norm, energy. What is missing,
     None, empty or not finite leaves a gap; a curve without any value leaves no panel. Epochs that are not
     numbered count from 1.
     """

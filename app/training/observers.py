@@ -1,5 +1,6 @@
 """The callbacks of a run that watch and steer, ahead of those that keep and save."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -37,7 +38,14 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
+        keras.callbacks.LambdaCallback(on_epoch_end=partial(_add_energy, setup.model)),
     ]
+
+
+def _add_energy(model: Any, epoch: int, logs: dict[str, Any]) -> None:
+    """Logs the loss with the penalties of the weights as they are now, where there are any (row B24)."""
+    if penalties := model.losses:
+        logs["energy"] = float(logs["loss"]) + sum(float(penalty) for penalty in penalties)
 
 
 def activations(setup: Setup, run: Run) -> Any:
