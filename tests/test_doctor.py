@@ -407,6 +407,12 @@ def test_memory_that_is_not_there() -> None:
     assert cost.judged_memory(2**40, "unknown", None).level == "ok"
 
 
+def test_memory_is_asked_of_the_system(sound: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert level("memory", sound) == "ok"
+    monkeypatch.setattr(cost, "available_memory", lambda: 2**10)
+    assert level("memory", sound) == "warning"
+
+
 def test_memory_grows_with_the_batch(sound: Setup) -> None:
     texts = [cost.memory(replace(sound, config=replace(sound.config, batch_size=size))).text for size in (32, 3200)]
     # of one image: the input of three dense layers, two ReLUs and the flattened image, in float32
