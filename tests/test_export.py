@@ -262,6 +262,21 @@ def test_only_what_epochal_made_is_trusted(exported: Path, tmp_path: Path) -> No
         check_ours(copy)
 
 
+def test_an_operation_that_reaches_outside_needs_trust(exported: Path, tmp_path: Path) -> None:
+    def disguised(folder: Path) -> None:
+        reader = tf.Module()
+        reader.read = tf.function(
+            lambda path: {"content": tf.io.read_file(path[0])}, input_signature=[tf.TensorSpec([None], tf.string)]
+        )
+        tf.saved_model.save(reader, str(folder), {"serving_default": reader.read})
+        (folder / "assets").mkdir(exist_ok=True)
+        shutil.copy(exported / "assets/card.json", folder / "assets")
+
+    storage.publish(tmp_path / "1", disguised)
+    with pytest.raises(UsageError, match="has ReadFile, which no export of epochal has: give --trust to run it"):
+        check_ours(tmp_path / "1")
+
+
 # options
 
 

@@ -96,7 +96,9 @@ def _note(folder: Path, verdict: dict[str, Any]) -> None:
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
     """What the user should know of an export."""
     ways, calibration = ", ".join(verdict["ways"]), source.own.card["calibration"]
-    lines = [f"asked in a fresh process: {verdict['images']:,} test images through {ways}"]
+    asked, whole = verdict["images"], len(source.dataset.test)
+    images = f"{asked:,}" if asked == whole else f"the first {asked:,} of {whole:,}"
+    lines = [f"asked in a fresh process: {images} test images through {ways}"]
     if exact:
         lines[0] += f"; every label equal, probabilities within {verdict['largest_difference']:.1e}"
     else:

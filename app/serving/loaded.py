@@ -19,6 +19,12 @@ from app.serving.wire import Field
 _WARM_UP = Path("assets.extra/tf_serving_warmup_requests")
 _MOST_RECORDS = 1000  # as TensorFlow Serving
 _DTYPES = {tf.string: "object"}
+_REACHING = {  # files, Python, the process's output, the network; a second fence, with gaps
+    *("ReadFile", "WriteFile", "MatchingFiles", "TextLineDataset", "TFRecordDataset", "FixedLengthRecordDatasetV2"),
+    *("TextLineReaderV2", "TFRecordReaderV2", "WholeFileReaderV2", "FixedLengthRecordReaderV2", "SnapshotDatasetV2"),
+    *("PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2", "Print", "CreateSummaryFileWriter", "RpcCall"),
+    *("SaveDatasetV2", "LoadDataset", "DebugIdentityV2", "LoadAndRemapMatrix", "DataServiceDatasetV4"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,7 @@ def load(folder: Path, *, trust: bool) -> Loaded:
         check_ours(folder)
     try:
         return _loaded(folder)
-    except (
-        Exception
-    ) as error:  # a damaged or foreign file may raise anything, which must not end who looks for versions
+    except Exception as error:  # loading a damaged or foreign file may raise anything
         raise StorageError(f"{folder}: cannot be served: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -79,12 +83,26 @@ def check_ours(folder: Path) -> None:
     """A SavedModel is a program: refuses one whose manifest is not of this program, or does not match.
 
     Raises:
-        UsageError: there is no manifest, or no card of ours.
+        UsageError: there is no manifest, no card of ours, or an operation that reaches outside of the model.
         StorageError: a file is not what the manifest says.
     """
     if not (folder / storage.MANIFEST).exists() or not (folder / "assets/card.json").exists():
         raise UsageError(f"{folder}: not exported by epochal; a SavedModel is a program: give --trust to run it")
     storage.verify(folder)
+    if reaching := sorted(_operations(_saved(folder)) & _REACHING):
+        raise UsageError(f"{folder}: has {', '.join(reaching)}, which no export of epochal has: give --trust to run it")
+
+
+def _operations(graph: Any) -> set[str]:
+    """The names of a graph's operations, those in its functions included."""
+    functions = [function.node_def for function in graph.graph_def.library.function]
+    return {node.op for nodes in (graph.graph_def.node, *functions) for node in nodes}
+
+
+def _saved(folder: Path) -> Any:
+    """The graph for serving, as the file has it."""
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    return next(one for one in saved.meta_graphs if "serve" in one.meta_info_def.tags)
 
 
 def _dtype(field: Field) -> Any:
@@ -103,10 +121,8 @@ def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
 
 
 def _definitions(folder: Path) -> dict[str, Any]:
-    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    (graph,) = (one for one in saved.meta_graphs if "serve" in one.meta_info_def.tags)
     shown = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
-    return {name: MessageToDict(one, **shown) for name, one in graph.signature_def.items()}
+    return {name: MessageToDict(one, **shown) for name, one in _saved(folder).signature_def.items()}
 
 
 def _warm_up(loaded: Loaded, file: Path) -> None:
