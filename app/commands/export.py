@@ -1,5 +1,7 @@
 """`epochal export`: a model that can be served, with its proof."""
 
+import json
+
 from app import runs
 from app.commands.common import Parser, load_tensorflow, say
 from app.errors import UsageError
@@ -23,6 +25,7 @@ def run(words: list[str], verbosity: int) -> int:
     several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
     parser.add_argument("--precision", choices=several, help="default: the run's own, elsewhere float32")
     parser.add_argument("--compare", action="store_true", help="accuracy, size and latency of every variant")
+    parser.add_argument("--json", action="store_true", help="print the folder and the card, or the comparison, as JSON")
     asked = parser.parse_args(words)
     if asked.compare and (asked.name or asked.format or asked.precision):
         raise UsageError("--compare exports every variant and keeps none; drop --name, --format and --precision")
@@ -31,11 +34,13 @@ def run(words: list[str], verbosity: int) -> int:
     say(f"epochal export: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if asked.compare:
-        from app.export.compare import compare
+        from app.export.compare import compare, table
 
-        print(compare(run, say))
+        rows = compare(run, say)
+        print(json.dumps(rows) if asked.json else table(rows))
         return 0
-    from app.export.export import export
+    from app.export.export import card_of, export
 
-    print(export(run, asked.name, chosen, say))
+    folder = export(run, asked.name, chosen, say)
+    print(json.dumps({"folder": str(folder), **card_of(folder)}) if asked.json else folder)
     return 0

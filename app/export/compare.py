@@ -14,8 +14,8 @@ _NEAR = 0.005  # of the best accuracy, within which the smallest is marked
 _BATCHES = ("1", "32")
 
 
-def compare(run: Run, say: Callable[[str], None]) -> str:
-    """Exports each variant into a folder that is thrown away; returns a table.
+def compare(run: Run, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Exports each variant into a folder that is thrown away; returns what was found of each.
 
     Accuracy is that of the whole test split, asked in a fresh process; latency, in milliseconds, is the median and
     95th percentile of the first signature on all cores that this process may use, one call after the other.
@@ -28,7 +28,12 @@ def compare(run: Run, say: Callable[[str], None]) -> str:
         rows.append(_measured(source, variant))
     near = [row for row in rows if row["accuracy"] >= max(row["accuracy"] for row in rows) - _NEAR]
     smallest = min(near, key=lambda row: row["bytes"])
-    lines = [_line(row, "*" if row is smallest else "") for row in rows]
+    return [{**row, "smallest": row is smallest} for row in rows]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """What `compare` found, a line a variant."""
+    lines = [_line(row) for row in rows]
     head = f"{'':2}{'format':12} {'precision':10} {'accuracy':>9} {'MB':>8} {'ms, 1 image':>18} {'ms, 32 images':>18}"
     return "\n".join([head, *lines, f"* the smallest within {100 * _NEAR:g} points of the best accuracy"])
 
@@ -39,13 +44,11 @@ def _measured(source: Source, variant: Variant) -> dict[str, Any]:
         expected = source.write(folder, variant, source.run.folder.name)
         verdict = asked(folder, expected.evidence, timed=",".join(_BATCHES))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"variant": variant, "bytes": size, **verdict}
+    found = {key: verdict[key] for key in ("accuracy", "milliseconds")}
+    return {"format": variant.format, "precision": variant.precision, "bytes": size, **found}
 
 
-def _line(row: dict[str, Any], mark: str) -> str:
+def _line(row: dict[str, Any]) -> str:
     taken = [f"{row['milliseconds'][size][0]:9.2f} {row['milliseconds'][size][1]:8.2f}" for size in _BATCHES]
-    variant = row["variant"]
-    return (
-        f"{mark:2}{variant.format:12} {variant.precision:10} {row['accuracy']:9.4f} {row['bytes'] / 1e6:8.2f} "
-        f"{taken[0]} {taken[1]}"
-    )
+    named = f"{'*' if row['smallest'] else '':2}{row['format']:12} {row['precision']:10}"
+    return f"{named} {row['accuracy']:9.4f} {row['bytes'] / 1e6:8.2f} {taken[0]} {taken[1]}"

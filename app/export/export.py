@@ -88,9 +88,16 @@ def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: 
 
 def _note(folder: Path, verdict: dict[str, Any]) -> None:
     """Adds to the card how the exported model itself did on the test images; the rest of the card is the run's."""
-    (card,) = folder.rglob(CARD)
     found = {name: verdict[name] for name in ("images", "accuracy", "largest_difference")}
-    card.write_text(json.dumps({**json.loads(card.read_text("utf-8")), "exported": found}, indent=2) + "\n", "utf-8")
+    (file,) = folder.rglob(CARD)
+    file.write_text(json.dumps({**card_of(folder), "exported": found}, indent=2) + "\n", "utf-8")
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    """The card of an export of any format."""
+    (file,) = folder.rglob(CARD)
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
 
 
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
