@@ -68,7 +68,7 @@ class PlateauDecay(keras.callbacks.Callback):
         better = improves(logs[self.monitor], self.best, sign=self._sign, min_delta=self.min_delta)
         if better:
             self.best = float(logs[self.monitor])
-        early = int(self.model.optimizer.iterations) < self.begin
+        early = int(self.model.optimizer.iterations.numpy()) < self.begin
         self.wait = 0 if better or early or self.cooling else self.wait + 1
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:

@@ -84,7 +84,7 @@ class StuckDecay(keras.callbacks.Callback):
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)
-        early = int(self.model.optimizer.iterations) < self.begin
+        early = int(self.model.optimizer.iterations.numpy()) < self.begin
         self.stuck = 0 if moved or early or self.cooling else self.stuck + 1
         self.cooling, self.before = max(0, self.cooling - 1), now
         if self.stuck >= self.patience:

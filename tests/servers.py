@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.program import start
 
-_URL = re.compile(r"http://(\S+?)/ is a page")
+_URL = re.compile(r"http://([^/\s]+)/\S* is a page")
 
 
 @dataclass

@@ -117,6 +117,7 @@ def test_images_of_any_size_are_fitted_alike(signatures: Any) -> None:
     np.testing.assert_allclose(*(answer["probabilities"] for answer in answers), atol=1e-6)
 
 
+MIXED = np.stack([np.full((8, 8, 1), level, np.float32) for level in (128, 0.5)])
 BAD: dict[str, tuple[str, str, Any, str]] = {
     "empty": ("serving_default", "image", np.zeros((0, 8, 8, 1), np.uint8), "expected an image, got none"),
     "no files": ("serving_bytes", "image_bytes", tf.constant([], tf.string), "expected an image, got none"),
@@ -124,7 +125,10 @@ BAD: dict[str, tuple[str, str, Any, str]] = {
     "colours": ("serving_default", "image", np.zeros((1, 8, 8, 3), np.uint8), "not compatible with expected shape"),
     "one image": ("serving_default", "image", np.zeros((8, 8, 1), np.uint8), "not compatible with expected shape"),
     "fractions": ("serving_float", "image", np.full((1, 8, 8, 1), 0.5, np.float32), "fractions of 1: multiply by 255"),
-    "infinity": ("serving_float", "image", np.full((1, 8, 8, 1), np.inf, np.float32), "not finite"),
+    "a fraction of 1 beside levels": ("serving_float", "image", MIXED, "fractions of 1: multiply by 255"),
+    "infinity": ("serving_float", "image", np.full((1, 8, 8, 1), np.inf, np.float32), "got some that are none"),
+    "not a number": ("serving_float", "image", np.full((1, 8, 8, 1), np.nan, np.float32), "got some that are none"),
+    "a level too high": ("serving_float", "image", np.full((1, 8, 8, 1), 256, np.float32), "got some that are none"),
     "no picture": ("serving_bytes", "image_bytes", tf.constant(["hello"]), "expected one of JPEG"),
     "no feature": ("classify", "inputs", tf.constant([tf.train.Example().SerializeToString()]), "image_bytes"),
 }

@@ -15,6 +15,7 @@ import pytest
 from app.commands.serve import run as serve
 from app.errors import UsageError
 from app.serving import versions
+from app.serving.loaded import Loaded
 from tests.program import epochal
 from tests.servers import Server, started
 from tests.wire_pairs import NAME, VERSION, save
@@ -132,6 +133,7 @@ def test_a_token_is_asked_for(model: Path, tmp_path: Path) -> None:
             assert server.ask("POST", PREDICT, ONE, headers)[0] == 401
         assert server.ask("POST", PREDICT, ONE, {"Authorization": "Bearer correct horse"})[0] == 200
         assert server.ask("GET", "/card")[0] == 401
+        assert any("/#token=TOKEN is a page" in line for line in server.said)
 
 
 @pytest.mark.slow
@@ -251,6 +253,63 @@ def test_a_version_that_fails_in_an_unknown_way_is_told_of(monkeypatch: pytest.M
     assert "odd" in said[0]
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two versions that are complete to the eye."""
+    for number in (1, 2):
+        (tmp_path / "m" / str(number)).mkdir(parents=True)
+        (tmp_path / "m" / str(number) / "saved_model.pb").touch()
+    return tmp_path / "m"
+
+
+@pytest.fixture
+def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> versions.Versions:
+    """Looks at them, loading nothing."""
+    monkeypatch.setattr(versions, "load", lambda one, trust: Loaded(int(one.name), {}, {}, (), {}, None))
+    return versions.Versions(folder, trust=True, say=print)
+
+
+async def seen(watched: versions.Versions) -> int:
+    """The version that answers after a look, its predecessor let go."""
+    await watched.look()
+    await asyncio.sleep(0)
+    return watched.current.loaded.version
+
+
+def test_who_asks_too_early_is_told_so(watched: versions.Versions) -> None:
+    with pytest.raises(versions.NotReady, match="m is being loaded; try again later"), watched.using():
+        pass
+
+
+def test_where_the_newest_is_deleted_the_one_before_takes_over(watched: versions.Versions, folder: Path) -> None:
+    async def story() -> list[int]:
+        found = [await seen(watched)]
+        shutil.rmtree(folder / "2")
+        found.append(await seen(watched))
+        shutil.rmtree(folder / "1")
+        return [*found, await seen(watched)]
+
+    assert asyncio.run(story()) == [2, 1, 1]
+    assert {number: one.state for number, one in watched.states.items()} == {1: "AVAILABLE", 2: "END"}
+
+
+def test_another_model_under_the_same_number_is_loaded(watched: versions.Versions, folder: Path) -> None:
+    async def story() -> list[object]:
+        found = []
+        for again in (False, False, True):
+            if again:
+                shutil.rmtree(folder / "2")
+                (folder / "2").mkdir()
+                (folder / "2/saved_model.pb").touch()
+            await seen(watched)
+            found.append(watched.current)
+        return found
+
+    first, same, other = asyncio.run(story())
+    assert (first is same, first is other) == (True, False)
+    assert watched.states[2].state == "AVAILABLE"
+
+
 # before it starts
 
 
@@ -259,6 +318,15 @@ def test_no_version_is_said(tmp_path: Path) -> None:
     for folder in (tmp_path / "m", tmp_path / "none"):
         with pytest.raises(UsageError, match="no version there"):
             serve([str(folder)], 0)
+
+
+@pytest.mark.parametrize("given", ["saved_models/m/1", "m"])
+def test_what_was_meant_is_said(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("saved_models/m/1").mkdir(parents=True)
+    Path("saved_models/m/1/saved_model.pb").touch()
+    with pytest.raises(UsageError, match=r"no version there .* did you mean saved_models/m\?"):
+        serve([given], 0)
 
 
 def test_a_port_in_use_is_said(server: Server, model: Path) -> None:

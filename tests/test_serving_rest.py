@@ -59,6 +59,12 @@ def test_what_tensorflow_refuses_is_the_clients_fault() -> None:
     assert answered(error) == (400, "expected an image, got none")
 
 
+def test_an_error_of_tensorflows_that_is_no_text_is_the_clients_fault() -> None:
+    error = UnicodeDecodeError("utf-8", b"\x89PNG", 0, 1, "invalid start byte")
+    status, text = answered(error)
+    assert (status, "cannot take this input apart" in text) == (400, True)
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), tf.errors.InternalError(None, None, "/secret/path"), MemoryError()])
 def test_a_fault_of_ours_is_500_without_its_words(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert answered(error) == (500, f"internal error: {type(error).__name__}")

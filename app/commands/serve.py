@@ -32,9 +32,9 @@ def run(words: list[str], verbosity: int) -> int:
     _check(asked.port)
     token = None if asked.token_file is None else _token(asked.token_file)
     if not found(asked.folder):
-        raise UsageError(
-            f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); epochal export makes one"
-        )
+        meant = [path for path in (asked.folder.parent, Path("saved_models") / asked.folder.name) if found(path)]
+        hint = f"did you mean {meant[0]}?" if meant else "epochal export makes one"
+        raise UsageError(f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}")
     if asked.host not in _LOCAL:
         say(f"{asked.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside")
     say(f"epochal serve: {asked.folder}; loading TensorFlow ...")

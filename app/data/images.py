@@ -71,6 +71,7 @@ def reason(error: tf.errors.OpError) -> str:
     lines = error.message.splitlines()
     node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
     text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
+    text = re.sub(r"\W*Condition x .*", "", text)  # which only says again what was asserted
     return re.sub(r"\[([^\[\]]*)\]", r"\1", text)  # an assertion's values each stand in brackets
 
 

@@ -34,7 +34,8 @@ def compare(run: Run, say: Callable[[str], None]) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """What `compare` found, a line a variant."""
     lines = [_line(row) for row in rows]
-    head = f"{'':2}{'format':12} {'precision':10} {'accuracy':>9} {'MB':>8} {'ms, 1 image':>18} {'ms, 32 images':>18}"
+    taken = f"{'ms: 1 im.':>9} {'95 %':>8} {'32 im.':>9} {'95 %':>8}"
+    head = f"{'':2}{'format':12} {'precision':10} {'accuracy':>9} {'MB':>8} {taken}"
     return "\n".join([head, *lines, f"* the smallest within {100 * _NEAR:g} points of the best accuracy"])
 
 

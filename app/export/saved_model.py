@@ -108,11 +108,15 @@ def _some(values: tf.Tensor) -> tf.Tensor:
 
 
 def _levels(image: tf.Tensor) -> tf.Tensor:
-    """Levels 0 to 255 as uint8; refused where they seem to be fractions of 1, which would all be black."""
-    fractions = tf.reduce_any(image != tf.round(image)) & (tf.reduce_max(image) <= 1)
+    """Levels 0 to 255 as uint8; an image of what seem to be fractions of 1, which would all be black, is refused."""
+    pixels, levels = [1, 2, 3], tf.round(image)
+    fractions = tf.reduce_any(image != levels, pixels) & (tf.reduce_max(image, pixels) <= 1)
+    fits = tf.reduce_all((levels >= 0) & (levels <= 255))
     checks = [
-        tf.debugging.assert_all_finite(image, "expected levels 0 to 255, got some that are not finite"),
-        tf.debugging.Assert(~fractions, ["expected levels 0 to 255, got fractions of 1: multiply by 255"]),
+        tf.debugging.Assert(fits, ["expected levels 0 to 255, got some that are none"]),
+        tf.debugging.Assert(
+            ~tf.reduce_any(fractions), ["expected levels 0 to 255, got fractions of 1: multiply by 255"]
+        ),
     ]
     with tf.control_dependencies(checks):
-        return tf.saturate_cast(tf.round(image), tf.uint8)
+        return tf.saturate_cast(levels, tf.uint8)

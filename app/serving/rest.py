@@ -15,7 +15,7 @@ from app.serving import classify, infer, pixels, wire
 from app.serving.batching import QueueFull
 from app.serving.complaints import BadRequest
 from app.serving.loaded import Signature
-from app.serving.versions import NotFound, Served, State, Versions
+from app.serving.versions import NotFound, NotReady, Served, State, Versions
 
 _MOST_VERSION = 2**63 - 1
 _MODEL = re.compile(
@@ -64,6 +64,10 @@ class Rest:
             return 404, str(error)
         if isinstance(error, QueueFull):
             return 503, f"{error}; try again later"
+        if isinstance(error, NotReady):
+            return 503, str(error)
+        if isinstance(error, UnicodeDecodeError):  # TensorFlow's own error, which quotes bytes that are no text
+            return 400, "the model cannot take this input apart; see /metadata for what each signature takes"
         if isinstance(error, TimeoutError):
             return 504, f"not answered within {self._seconds:g} seconds"
         traceback.print_exception(error)
@@ -182,7 +186,7 @@ def _check_classifies(signature: Signature, verb: str) -> None:
     if set(signature.inputs) != {"inputs"} or not set(signature.outputs) <= outputs:
         raise BadRequest(
             f"Expected a signature for {verb}: one input, inputs, and the outputs {' and '.join(sorted(outputs))}; got "
-            f"{', '.join(signature.inputs)} and {', '.join(signature.outputs)}"
+            f"{', '.join(signature.inputs)} and {', '.join(signature.outputs)}; give another signature_name"
         )
 
 

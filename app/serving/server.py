@@ -1,6 +1,7 @@
 """`epochal serve` as a story: a port, a folder of versions, an application, until somebody says stop."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -41,14 +42,16 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         limit_concurrency=2 * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
     )
     server = uvicorn.Server(config)
-    first = asyncio.create_task(_announce(versions, listener, server, say))
+    first = asyncio.create_task(_announce(versions, listener, server, say, "TOKEN" if limits.token else None))
     await server.serve(sockets=[listener])
     await first
     if versions.current is None and versions.failure is not None:
         raise versions.failure
 
 
-async def _announce(versions: Versions, listener: socket.socket, server: Any, say: Callable[[str], None]) -> None:
+async def _announce(
+    versions: Versions, listener: socket.socket, server: Any, say: Callable[[str], None], token: str | None
+) -> None:
     """Tells where the server is once it is ready; ends it when there is nothing it could answer with."""
     while not server.should_exit and versions.current is None:
         await asyncio.sleep(0.02)
@@ -56,11 +59,14 @@ async def _announce(versions: Versions, listener: socket.socket, server: Any, sa
             server.should_exit = True
     if versions.current is not None:
         host, port = listener.getsockname()[:2]
+        host = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104 told, not bound
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        say(f"{where}/ is a page to try it with; for programs: {where}/v1/models/{versions.name}")
+        page = f"/#token={token}" if token else "/"
+        say(f"{where}{page} is a page to try it with; for programs: {where}/v1/models/{versions.name}")
         golden = versions.folder / str(versions.current.loaded.version) / "assets.extra/golden.json"
         if golden.exists():
-            say(f"  curl {where}/v1/models/{versions.name}:predict -d @{golden}")
+            header = f"-H 'Authorization: Bearer {token}' " if token else ""
+            say(f"  curl {header}{where}/v1/models/{versions.name}:predict -d @{golden}")
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -73,5 +79,6 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.listen(256)
     except OSError as error:
         listener.close()
-        raise UsageError(f"--port {port}: cannot listen at {host}: {error.strerror}; give another --port") from error
+        other = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
+        raise UsageError(f"--port {port}: cannot listen at {host}: {error.strerror}; give another {other}") from error
     return listener

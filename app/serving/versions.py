@@ -20,6 +20,10 @@ class NotFound(LookupError):
     """No such version answers."""
 
 
+class NotReady(Exception):
+    """The first version is still being loaded."""
+
+
 @dataclass
 class State:
     """Where a version stands, in TensorFlow Serving's words."""
@@ -61,18 +65,21 @@ class Versions:
         self._calls = ThreadPoolExecutor(1, "call")  # one batch at a time: TensorFlow has threads of its own
         self._loads = ThreadPoolExecutor(1, "load")
         self._failed: dict[int, float] = {}
+        self._since = 0.0  # when the version that answers was changed last
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[Served]:
         """The version that answers, which is not let go meanwhile.
 
         Raises:
-            NotFound: nothing is loaded, or not this version.
+            NotFound: not this version.
+            NotReady: none yet.
         """
         served = self.current
-        if served is None or version not in (None, served.loaded.version):
-            wanted = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
-            raise NotFound(f"Servable not found for request: {wanted}")
+        if served is None:
+            raise NotReady(f"{self.name} is being loaded; try again later")
+        if version not in (None, served.loaded.version):
+            raise NotFound(f"Servable not found for request: Specific({self.name}, {version})")
         served.users += 1
         try:
             yield served
@@ -88,9 +95,13 @@ class Versions:
             await asyncio.sleep(_LOOK)
 
     async def look(self) -> None:
-        """Loads the newest version there is, unless it answers already; a broken one leaves that where it is."""
-        for version in sorted(found(self.folder), reverse=True):
-            if self.current is not None and version <= self.current.loaded.version:
+        """Loads the newest version there is, unless it answers already; a broken one leaves that where it is.
+
+        Where the one that answers was deleted, the newest of the others takes over; where all were, it stays.
+        """
+        there, now = sorted(found(self.folder), reverse=True), self.current and self.current.loaded.version
+        for version in there:
+            if now in there and (version < now or (version == now and self._since == _changed(self.folder / str(now)))):
                 return
             if await self._try(version):
                 return
@@ -109,25 +120,29 @@ class Versions:
         except Exception as error:  # whatever it is, the watch goes on
             self.failure = error if isinstance(error, EpochalError) else StorageError(f"{folder}: {error}")
             self._failed[version] = changed
-            self.states[version] = State("END", "FAILED_PRECONDITION", "it cannot be loaded; the server's log says why")
+            answers = self.current is not None and self.current.loaded.version == version  # as it was before
+            reason = str(error).replace(str(folder), f"version {version}")
+            self.states[version] = State("AVAILABLE" if answers else "END", "FAILED_PRECONDITION", reason)
             self._say(f"version {version} cannot be served: {error}")
             return False
+        self._since = changed
         self._swap(served)
         return True
 
     def _swap(self, served: Served) -> None:
-        before, self.current, version = self.current, served, served.loaded.version
-        self.states[version] = State("AVAILABLE")
-        self._say(f"version {version} is ready")
+        before, self.current = self.current, served
         if before is not None:
             self.states[before.loaded.version] = State("UNLOADING")
             self._ending = asyncio.create_task(self._let_go(before))
+        self.states[served.loaded.version] = State("AVAILABLE")
+        self._say(f"version {served.loaded.version} is ready")
 
     async def _let_go(self, served: Served) -> None:
         while served.users:
             served.idle.clear()
             await served.idle.wait()
-        self.states[served.loaded.version] = State("END")
+        if self.current is None or self.current.loaded.version != served.loaded.version:
+            self.states[served.loaded.version] = State("END")
         for version in sorted(v for v, one in self.states.items() if one.state == "END")[:-_FORGOTTEN]:
             del self.states[version]
 

@@ -103,7 +103,9 @@ def predict(value: Mapping[str, Any], signatures: Mapping[str, Mapping[str, Fiel
         text = f"JSON Value: {quoted(value)} not formatted correctly."
         raise BadRequest(f"{text} 'signature_name' key must be a string value.")
     if name not in signatures:
-        raise BadRequest(f'Serving signature name: "{name}" not found in signature def')
+        raise BadRequest(
+            f'Serving signature name: "{name[:64]}" not found in signature def; there are: {", ".join(signatures)}'
+        )
     if "instances" in value and "inputs" in value:
         raise BadRequest(
             f"JSON Value: {quoted(value)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys "

@@ -106,9 +106,7 @@ def _watch(function: Callable[..., Any], entry: Callable[[], Seen], inputs: Any,
 
 def _for_function(function: Any) -> Seen:
     name = getattr(function, "__name__", type(function).__name__)
-    if name in _RELUS:
-        return Seen(top=_RELUS[name])
-    return Seen(function=None if name in _UNLIKE else function)
+    return Seen(top=_RELUS[name]) if name in _RELUS else Seen(function=None if name in _UNLIKE else function)
 
 
 def _for_layer(layer: Any) -> Seen | None:
