@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -69,8 +69,10 @@ class Run:
         return (self.folder / "result.json").exists()
 
     def check_finished(self) -> None:
-        """Raises UsageError when there are no final weights yet."""
+        """Raises UsageError when there are no final weights yet, RunInUse while they are being made."""
         if not self.finished:
+            with suppress(OSError), self.locked():  # a folder that cannot be written to is nobody's just now
+                pass
             raise UsageError(f"{self.folder} has not finished training; run: epochal train --resume {self.folder}")
 
     def last_rate(self) -> float:

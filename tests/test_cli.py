@@ -13,7 +13,7 @@ from app import runs
 from app.arguments import train_arguments
 from app.cli import main
 from app.config import Config
-from app.errors import UsageError
+from app.errors import RunInUse, UsageError
 from tests.corpus import malformed_folders
 from tests.program import epochal
 
@@ -280,6 +280,15 @@ def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
         done = epochal(["train", "--resume", "runs/x"], tmp_path)
     assert done.returncode == 6
     assert "in use by process" in done.stderr
+
+
+def test_a_run_that_goes_on_is_not_called_unfinished() -> None:
+    run = runs.claim("x")
+    run.write_config(Config())
+    with run.locked(), pytest.raises(RunInUse, match="in use by process"):
+        run.check_finished()
+    with pytest.raises(UsageError, match="has not finished training; run: epochal train --resume"):
+        run.check_finished()
 
 
 def test_a_changed_configuration_is_refused_by_name() -> None:
