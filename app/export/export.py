@@ -21,6 +21,11 @@ from app.export.source import Source, read_source
 from app.export.variants import Variant
 from app.runs import Run
 
+_UNWRITTEN = (  # what TensorFlow's writers make of a full disk, a file too large, a forbidden one: no OSError
+    tf.errors.ResourceExhaustedError,
+    tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError,
+)
 _LOST = 0.05  # of test accuracy: a precision that costs more is a mistake
 
 
@@ -40,8 +45,8 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
     def fill(folder: Path) -> None:
         try:
             expected = source.write(folder, variant, name)
-        except tf.errors.OpError as error:  # TensorFlow's writers do not raise OSError
-            raise StorageError(f"{folder}: {error.message[-150:]}; free space, then run again") from error
+        except _UNWRITTEN as error:
+            raise StorageError(f"cannot write {folder}: {error.message[-150:]}; free space, then run again") from error
         verdict = asked(folder, expected.evidence, expected.tolerance)
         if verdict["first_difference"]:
             raise StorageError(

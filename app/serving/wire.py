@@ -1,7 +1,7 @@
 """TensorFlow Serving's JSON: requests to arrays, arrays to replies, and its words for what is wrong. No TensorFlow.
 
 The source is that server's own code (`util/json_tensor.cc`): where its documentation differs, the code counts. Stricter
-in one place: integers outside their type's range are refused instead of wrapped.
+in two places: integers outside their type's range are refused instead of wrapped, and shapes must be the signature's.
 """
 
 import base64
@@ -30,6 +30,7 @@ _DEEPEST = 64
 _STEP = np.zeros(256, np.int8)  # what a byte adds to the depth
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SEVERAL = "{}, but expecting {} as multiple input tensors required as per tensorinfo_map"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -134,9 +135,6 @@ def _rows(value: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, np
     for i, row in enumerate(rows):
         _check_keys(i, row, set(fields))
     return {name: _array([row[name] for row in rows], field, rows=True, key=name) for name, field in fields.items()}
-
-
-_SEVERAL = "{}, but expecting {} as multiple input tensors required as per tensorinfo_map"
 
 
 def _check_keys(i: int, row: Any, wanted: set[str]) -> None:
