@@ -1,6 +1,6 @@
 """What an export must reproduce: the run's own answers for its test images, computed here from its weights."""
 
-import math
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from app.export.servable import Servable
 from app.runs import Run, judged_on
 from app.trained import Trained
 
-_MOST = 2**30  # bytes of test images that are taken along
 _BLOCK = 256  # images
 
 
@@ -31,10 +30,10 @@ class Evidence:
     features: np.ndarray
     classes: tuple[str, ...]
 
-    def save(self, path: Path) -> None:
-        """Writes an npz file for `proof.py`."""
-        arrays = {name: getattr(self, name) for name in ("images", "labels", "probabilities", "features")}
-        np.savez(path, **arrays, classes=np.array(self.classes))
+    def save(self, folder: Path) -> None:
+        """Writes a npy file an array for `proof.py`, which maps them: they may be larger than memory."""
+        for name in ("images", "labels", "probabilities", "features", "classes"):
+            np.save(folder / f"{name}.npy", np.asarray(getattr(self, name)))
 
 
 def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -76,23 +75,25 @@ def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> E
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
             f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
         )
-    each = math.prod((own.preprocessing.stored_size,) * 2) * own.preprocessing.channels
-    count = max(1, min(len(dataset.test), _MOST // each))
-    images = images_of(dataset.test, count)
+    images = images_of(dataset.test)
     return Evidence(
         images=images,
-        labels=dataset.test.labels[:count],
-        probabilities=probabilities(logits[:count] / own.temperature).astype(np.float32),
+        labels=dataset.test.labels,
+        probabilities=probabilities(logits / own.temperature).astype(np.float32),
         features=_answers(own, images)["features"],
         classes=own.preprocessing.classes,
     )
 
 
-def images_of(split: Split, count: int) -> np.ndarray:
-    """The first images of a split as stored."""
+def images_of(split: Split) -> np.ndarray:
+    """The images of a split as stored, mapped from a file that goes with the array: they may be larger than memory."""
     read = tf.function(split.images.reader())
-    blocks = [read(tf.constant(split.indices[i : min(i + _BLOCK, count)])).numpy() for i in range(0, count, _BLOCK)]
-    return np.concatenate(blocks)
+    with tempfile.TemporaryFile() as file:
+        for start in range(0, len(split), _BLOCK):
+            block = read(tf.constant(split.indices[start : start + _BLOCK])).numpy()
+            file.write(block.tobytes())
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=(len(split), *block.shape[1:]))
 
 
 def answered(known: Evidence, servable: Servable) -> Evidence:

@@ -80,9 +80,8 @@ def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: 
         StorageError: when the model cannot be loaded and asked there.
     """
     with tempfile.TemporaryDirectory() as beside:
-        file = Path(beside) / "evidence.npz"
-        evidence.save(file)
-        command = [sys.executable, "-EP", str(Path(proof.__file__)), str(folder), str(file), str(tolerance), timed]
+        evidence.save(Path(beside))
+        command = [sys.executable, "-EP", str(Path(proof.__file__)), str(folder), beside, str(tolerance), timed]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -108,9 +107,7 @@ def card_of(folder: Path) -> dict[str, Any]:
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
     """What the user should know of an export."""
     ways, calibration = ", ".join(verdict["ways"]), source.own.card["calibration"]
-    asked, whole = verdict["images"], len(source.dataset.test)
-    images = f"{asked:,}" if asked == whole else f"the first {asked:,} of {whole:,}"
-    lines = [f"asked in a fresh process: {images} test images through {ways}"]
+    lines = [f"asked in a fresh process: {verdict['images']:,} test images through {ways}"]
     if exact:
         lines[0] += f"; every label equal, probabilities within {verdict['largest_difference']:.1e}"
     else:

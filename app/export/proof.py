@@ -27,14 +27,13 @@ def main(folder: str, evidence: str, tolerance: str, timed: str = "") -> None:
 
     Args:
         folder: the exported model.
-        evidence: npz with images, labels, probabilities, features, classes.
+        evidence: folder with images, labels, probabilities, features and classes, a npy file each.
         tolerance: of a probability, and of a feature relative to the largest.
         timed: batch sizes, comma-separated, to time the first way in with, which alone is asked then.
     """
     ways = opened(Path(folder))
     ways = dict([next(iter(ways.items()))]) if timed else ways
-    with np.load(evidence, allow_pickle=False) as archive:
-        known = {name: archive[name] for name in archive.files}
+    known = {file.stem: np.load(file, mmap_mode="r") for file in Path(evidence).glob("*.npy")}
     verdict: dict[str, Any] = {"images": len(known["images"]), "ways": list(ways), "first_difference": None}
     worst, hits = 0.0, 0
     for name, ask in ways.items():

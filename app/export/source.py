@@ -78,7 +78,7 @@ class Source:
     def _typical(self) -> np.ndarray:
         """Training images, from all over the split."""
         chosen = np.linspace(0, len(self.dataset.train) - 1, _CALIBRATION).astype(int)
-        return images_of(self.dataset.train.subset(np.unique(chosen)), _CALIBRATION)
+        return images_of(self.dataset.train.subset(np.unique(chosen)))
 
 
 def read_source(run: Run) -> Source:
