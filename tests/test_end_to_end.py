@@ -170,11 +170,22 @@ def test_a_served_image_without_channels_is_an_error_not_the_end(trained: Path) 
 
 
 @pytest.mark.slow
-def test_a_broken_image_is_named_with_its_reason(trained: Path) -> None:
+def test_a_broken_image_is_named_with_its_reason_and_the_others_are_answered(trained: Path) -> None:
     (trained / "broken.png").write_bytes(b"no image")
-    done = epochal(["predict", "r", "broken.png"], trained)
+    Image.new("L", (16, 16)).save(trained / "whole.png")
+    done = epochal(["predict", "r", "whole.png", "broken.png", "whole.png", "--json"], trained)
     assert done.returncode == 2
     assert re.search(r"error: broken.png: not a readable image \(.*expected one of JPEG", done.stderr)
+    assert "error: 1 of 3 files could not be read as images; leave them out" in done.stderr
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == ["whole.png"] * 2
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_there_is_named_before_any_answer(trained: Path) -> None:
+    done = epochal(["predict", "r", "labels.png", "absent.png"], trained)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error: labels.png: No such file or directory; give image files" in done.stderr
 
 
 @pytest.mark.slow

@@ -18,6 +18,6 @@ def run(words: list[str], verbosity: int) -> int:
     load_tensorflow(verbosity)
     from app.evaluation.files import predict_files
 
-    for prediction in predict_files(run, asked.images):
-        print(prediction.json() if asked.json else prediction.line())
+    for prediction in predict_files(run, asked.images, refused=lambda why: say(f"error: {why}")):
+        print(prediction.json() if asked.json else prediction.line(), flush=True)
     return 0

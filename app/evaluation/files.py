@@ -1,7 +1,7 @@
 """Predictions for image files, preprocessed as in training."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,36 +37,56 @@ class Prediction:
         return json.dumps({**values, "probabilities": dict(self.ranked)})
 
 
-def predict_files(run: Run, paths: list[Path]) -> Iterator[Prediction]:
-    """Predictions in the order of the files; every file is read before the first is predicted.
+def predict_files(run: Run, paths: list[Path], refused: Callable[[str], None]) -> Iterator[Prediction]:
+    """Predictions in the order of the files, each as soon as its batch is answered.
+
+    Args:
+        refused: is told of each file that is no readable image; the others are predicted all the same.
 
     Raises:
-        UsageError: naming the first file that is missing or no image.
+        UsageError: before the first answer, naming a file that is not there; after the last, when any was refused.
     """
-    encoded = [_read(path) for path in paths]
-    trained = load_trained(run)
+    for path in paths:
+        _check_there(path)
+    trained, bad = load_trained(run), 0
     for start in range(0, len(paths), _BATCH):
-        chosen = slice(start, start + _BATCH)
-        batch = tf.stack(
-            [_prepared(trained, data, path) for data, path in zip(encoded[chosen], paths[chosen], strict=True)]
-        )
-        logits, _ = predict_logits(trained.model, [(batch, tf.zeros(len(batch), tf.int32))])
-        for path, row in zip(paths[chosen], probabilities(logits), strict=True):
-            ranked = sorted(zip(trained.preprocessing.classes, row.tolist(), strict=True), key=lambda pair: -pair[1])
-            yield Prediction(path=path, ranked=ranked)
+        read: list[tuple[Path, tf.Tensor]] = []
+        for path in paths[start : start + _BATCH]:
+            try:
+                read.append((path, _prepared(trained, path)))
+            except _Unreadable as error:
+                bad += 1
+                refused(str(error))
+        yield from _predictions(trained, read)
+    if bad:
+        raise UsageError(f"{bad} of {len(paths)} files could not be read as images; leave them out")
 
 
-def _read(path: Path) -> bytes:
+class _Unreadable(Exception):
+    """Why a file is no image."""
+
+
+def _predictions(trained: Trained, read: list[tuple[Path, tf.Tensor]]) -> Iterator[Prediction]:
+    if not read:
+        return
+    paths, prepared = zip(*read, strict=True)
+    logits, _ = predict_logits(trained.model, [(tf.stack(prepared), tf.zeros(len(prepared), tf.int32))])
+    for path, row in zip(paths, probabilities(logits), strict=True):
+        ranked = sorted(zip(trained.preprocessing.classes, row.tolist(), strict=True), key=lambda pair: -pair[1])
+        yield Prediction(path=path, ranked=ranked)
+
+
+def _check_there(path: Path) -> None:
     try:
-        return path.read_bytes()
+        path.open("rb").close()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; give image files") from error
 
 
-def _prepared(trained: Trained, encoded: bytes, path: Path) -> tf.Tensor:
+def _prepared(trained: Trained, path: Path) -> tf.Tensor:
     preprocessing = trained.preprocessing
     try:
-        image = images.decode(tf.constant(encoded), preprocessing.channels)
+        image = images.decode(tf.constant(path.read_bytes()), preprocessing.channels)
     except tf.errors.OpError as error:
-        raise UsageError(f"{path}: not a readable image ({images.reason(error)}); leave it out") from error
+        raise _Unreadable(f"{path}: not a readable image ({images.reason(error)})") from error
     return centre_crop(images.fit(image, preprocessing.stored_size), preprocessing.image_size)
