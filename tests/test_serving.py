@@ -1,6 +1,6 @@
 """`epochal serve`, the real process: limits, lifecycle, versions that come and go, requests that are malformed."""
 
-import asyncio
+import http.client
 import json
 import shutil
 import signal
@@ -14,8 +14,6 @@ import pytest
 
 from app.commands.serve import run as serve
 from app.errors import UsageError
-from app.serving import versions
-from app.serving.loaded import Loaded
 from tests.program import epochal
 from tests.servers import Server, started
 from tests.wire_pairs import NAME, VERSION, save
@@ -238,76 +236,39 @@ def test_a_signal_lets_end_what_is_being_answered(number: int, code: int, model:
         assert server.process.wait(20) == code
 
 
-def test_a_version_that_fails_in_an_unknown_way_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def odd(folder: Path, *, trust: bool) -> None:
-        raise AttributeError("odd")
-
-    monkeypatch.setattr(versions, "load", odd)
-    (tmp_path / "1").mkdir()
-    (tmp_path / "1/saved_model.pb").touch()
-    said: list[str] = []
-    watched = versions.Versions(tmp_path, trust=True, say=said.append)
-    asyncio.run(watched.look())
-    assert (watched.states[1].state, watched.current) == ("END", None)
-    assert str(tmp_path) not in watched.states[1].message
-    assert "odd" in said[0]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two versions that are complete to the eye."""
-    for number in (1, 2):
-        (tmp_path / "m" / str(number)).mkdir(parents=True)
-        (tmp_path / "m" / str(number) / "saved_model.pb").touch()
-    return tmp_path / "m"
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [True, False], ids=["kept connections", "new connections"])
+def test_a_signal_drops_no_request(kept: bool, model: Path) -> None:
+    ends: list[str] = []
+    with started(model, "--trust") as server:
+        clients = [Thread(target=lambda: ends.append(asks_until_refused(server.place, kept))) for _ in range(16)]
+        for thread in clients:
+            thread.start()
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        for thread in clients:
+            thread.join()
+    assert ends == ["200 until refused"] * 16
 
 
-@pytest.fixture
-def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> versions.Versions:
-    """Looks at them, loading nothing."""
-    monkeypatch.setattr(versions, "load", lambda one, trust: Loaded(int(one.name), {}, {}, (), {}, None))
-    return versions.Versions(folder, trust=True, say=print)
-
-
-async def seen(watched: versions.Versions) -> int:
-    """The version that answers after a look, its predecessor let go."""
-    await watched.look()
-    await asyncio.sleep(0)
-    return watched.current.loaded.version
-
-
-def test_who_asks_too_early_is_told_so(watched: versions.Versions) -> None:
-    with pytest.raises(versions.NotReady, match="m is being loaded; try again later"), watched.using():
-        pass
-
-
-def test_where_the_newest_is_deleted_the_one_before_takes_over(watched: versions.Versions, folder: Path) -> None:
-    async def story() -> list[int]:
-        found = [await seen(watched)]
-        shutil.rmtree(folder / "2")
-        found.append(await seen(watched))
-        shutil.rmtree(folder / "1")
-        return [*found, await seen(watched)]
-
-    assert asyncio.run(story()) == [2, 1, 1]
-    assert {number: one.state for number, one in watched.states.items()} == {1: "AVAILABLE", 2: "END"}
-
-
-def test_another_model_under_the_same_number_is_loaded(watched: versions.Versions, folder: Path) -> None:
-    async def story() -> list[object]:
-        found = []
-        for again in (False, False, True):
-            if again:
-                shutil.rmtree(folder / "2")
-                (folder / "2").mkdir()
-                (folder / "2/saved_model.pb").touch()
-            await seen(watched)
-            found.append(watched.current)
-        return found
-
-    first, same, other = asyncio.run(story())
-    assert (first is same, first is other) == (True, False)
-    assert watched.states[2].state == "AVAILABLE"
+def asks_until_refused(place: str, kept: bool) -> str:
+    """How it ends for a client that asks without a pause and leaves a connection when it is told to."""
+    while True:
+        connection = http.client.HTTPConnection(place, timeout=20)
+        try:
+            connection.connect()
+        except OSError:
+            return "200 until refused"
+        last = False
+        while not last:
+            try:
+                connection.request("POST", PREDICT, json.dumps(ONE))
+                reply = connection.getresponse()
+                assert (reply.status, bool(reply.read())) == (200, True)
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                return repr(error)
+            last = not kept or reply.headers.get("Connection") == "close"
+        connection.close()
 
 
 # before it starts
@@ -333,6 +294,12 @@ def test_a_port_in_use_is_said(server: Server, model: Path) -> None:
     port = server.place.split(":")[1]
     with pytest.raises(UsageError, match=rf"--port {port}: cannot listen at 127.0.0.1: Address already in use"):
         serve([str(model), "--port", port, "--trust"], 0)
+
+
+def test_a_place_open_to_others_is_warned_of(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="Cannot assign requested address; give another --host"):
+        serve([str(model), "--host", "192.0.2.1", "--trust"], 0)  # of no machine: RFC 5737
+    assert "192.0.2.1 is open to the network, without encryption or password" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["-1", "99999"])

@@ -23,8 +23,8 @@ _POLICY = (
 )
 
 
-def make_app(versions: Versions, limits: Limits, seconds: float = 30.0) -> Any:
-    """The ASGI application that answers for one model; it looks for new versions while it runs.
+def make_app(versions: Versions, limits: Limits, seconds: float = 30.0) -> Guard:
+    """The ASGI application that answers for one model, behind its guard; it looks for new versions while it runs.
 
     Args:
         versions: of the model.

@@ -7,12 +7,14 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_CLOSE = (b"connection", b"close")
 _OPEN = ("/", "/healthz", "/readyz")  # what tells nothing of the model; the page takes the token after #token=
 
 
@@ -45,7 +47,11 @@ class Guard:
         app: what answers.
         limits: of a request.
         told: of every refusal: the path, the status and the seconds it took.
+
+    Once it is `leaving`, each reply ends its connection.
     """
+
+    leaving = False
 
     def __init__(
         self, app: Any, limits: Limits, told: Callable[[str, int, float], None] = lambda path, status, seconds: None
@@ -59,9 +65,14 @@ class Guard:
             return
         self._active += 1
         try:
-            await self._answer(scope, receive, send)
+            await self._answer(scope, receive, partial(self._last, send))
         finally:
             self._active -= 1
+
+    async def _last(self, send: Send, message: MutableMapping[str, Any]) -> None:
+        if self.leaving and message["type"] == "http.response.start":
+            message["headers"] = [pair for pair in message["headers"] if pair[0] != b"connection"] + [_CLOSE]
+        await send(message)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -146,7 +157,7 @@ def _once(body: bytes, receive: Receive) -> Receive:
 async def _refuse(refused: Refused, send: Send) -> None:
     body = json.dumps({"error": str(refused)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(b"connection", b"close")]
+    headers += [_CLOSE]
     headers += [(b"retry-after", b"1")] if refused.status == 503 else []
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import uvicorn
 
 from app.errors import UsageError
 from app.serving.app import make_app
-from app.serving.limits import Limits
+from app.serving.limits import Guard, Limits
 from app.serving.versions import Versions
 
 _DRAIN = 10  # seconds in which requests that are being answered may end
+_LINGER = 1.0  # seconds in which a connection that was kept open may still ask
 
 
 def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool, say: Callable[[str], None]) -> None:
@@ -30,8 +32,9 @@ def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool
 
 
 async def _run(versions: Versions, listener: socket.socket, limits: Limits, say: Callable[[str], None]) -> None:
+    app = make_app(versions, limits)
     config = uvicorn.Config(
-        make_app(versions, limits),
+        app,
         log_level="error",
         access_log=False,
         server_header=False,
@@ -41,12 +44,44 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         h11_max_incomplete_event_size=limits.headers,
         limit_concurrency=2 * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, app)
     first = asyncio.create_task(_announce(versions, listener, server, say, "TOKEN" if limits.token else None))
     await server.serve(sockets=[listener])
     await first
     if versions.current is None and versions.failure is not None:
         raise versions.failure
+
+
+class _Server(uvicorn.Server):
+    """Drops no request when it ends: uvicorn alone resets who is about to be accepted and who keeps a connection."""
+
+    def __init__(self, config: uvicorn.Config, guard: Guard) -> None:
+        super().__init__(config)
+        self._guard = guard
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes in who has called, listens no more, answers each once more, then lets uvicorn end the rest."""
+        loop, last = asyncio.get_running_loop(), [one for listener in sockets or [] for one in _waiting(listener)]
+        for server in self.servers:
+            server.close()
+        self._guard.leaving = True
+        for connection in last:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        end = loop.time() + _LINGER
+        await asyncio.sleep(0.1)  # what was taken in is not yet among the connections
+        while self.server_state.connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> Any:
+        made: Any = self.config.http_protocol_class
+        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    with suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
 
 
 async def _announce(
