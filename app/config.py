@@ -122,14 +122,10 @@ class Config:
             f"at most the {self.batch_size // self.devices} images that a device gets of a batch",
             self.optim.micro_batches,
         )
-        last, in_steps = max(self.schedule.milestones or [0]), self.schedule.unit == "steps"
-        check(in_steps or last < self.epochs, "schedule.milestones", f"below the {self.epochs} epochs", last)
-        check(
-            in_steps or (self.schedule.warm_up or 0) < self.epochs,
-            "schedule.warm_up",
-            f"below the {self.epochs} epochs",
-            self.schedule.warm_up,
-        )
+        schedule, in_steps = self.schedule, self.schedule.unit == "steps"
+        places = {"milestones": max(schedule.milestones or [0]), "every": schedule.every, "warm_up": schedule.warm_up}
+        for key, place in places.items():
+            check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below the {self.epochs} epochs", place)
         after, patience = self.stopping.after, self.stopping.patience
         check(after is None or after <= self.epochs, "stopping.after", f"at most the {self.epochs} epochs", after)
         check(after is None or self.budget is None, "stopping.after", "null with a budget", after)

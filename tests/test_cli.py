@@ -35,8 +35,9 @@ MISTAKES = {
     "budget too small": (["train", "--budget", "1s", "--model", "softmax"], "too little for one epoch"),
     "a milestone past the end, in steps": (
         ["train", "--model", "softmax", "--schedule.unit", "steps", "--schedule.milestones", "[10, 50000000]"],
-        "a milestone or the warm-up lies past the end of the",
+        "a milestone, every or the warm-up lies past the end of the",
     ),
+    "an interval past the end": (["train", "--epochs", "5", "--schedule.every", "5"], "schedule.every must be below"),
     "the least rate of a cosine": (
         ["train", "--schedule.shape", "cosine", "--schedule.least", "0.1"],
         "schedule.shape with schedule.least must be plateau or stuck",

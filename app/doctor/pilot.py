@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import models
 from app.config import Config, Schedule
@@ -80,12 +81,14 @@ def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
     in_steps = share * PART
     share = in_steps if schedule.unit == "steps" else share
     shares = {"every": share, "window": in_steps} | ({"patience": share} if schedule.shape == "plateau" else {})
-    whole = {
+    whole: dict[str, Any] = {
         key: max(1, round(value * by)) for key, by in shares.items() if (value := getattr(schedule, key)) is not None
     }
     parts = {key: value * share for key in ("warm_up", "offset") if (value := getattr(schedule, key)) is not None}
-    milestones = schedule.milestones
+    milestones, in_epochs = schedule.milestones, schedule.unit != "steps"
     if milestones is not None:
         shorter = sorted({max(1, round(milestone * share)) for milestone in milestones})
-        milestones = [one for one in shorter if schedule.unit == "steps" or one < epochs]
+        milestones = [one for one in shorter if not in_epochs or one < epochs]
+    if in_epochs and (whole.get("every") or 0) >= epochs:  # there is no end of an epoch left at which it could fall
+        whole["every"] = epochs - 1 or None
     return replace(schedule, milestones=milestones, **whole, **parts)

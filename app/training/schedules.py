@@ -30,8 +30,8 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     if schedule.shape == "one_cycle":
         return partial(schedules.one_cycle, steps=total)
     warm_up = _warm_up(config, steps)
-    if max(warm_up, *(schedule.milestones or [0])) >= total:
-        raise UsageError(f"schedule: a milestone or the warm-up lies past the end of the {total:,} steps")
+    if max(warm_up, schedule.every or 0, *(schedule.milestones or [0])) >= total:
+        raise UsageError(f"schedule: a milestone, every or the warm-up lies past the end of the {total:,} steps")
     plain = _plain(config, steps, warm_up)
     return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
 
