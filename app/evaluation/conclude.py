@@ -1,7 +1,7 @@
 """What stands at the end of a run: the reported figures, computed once over every image, and the pages about them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from app.evaluation.plots import confusion_png, curves_png
 from app.evaluation.predict import predict_logits
 from app.evaluation.report import Report, hardest, write_report
 from app.evaluation.sections import sections_of
+from app.evaluation.sections.feature_reuse import FILE
 from app.runs import Run, dump
+from models.feature_reuse import feature_reuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ def conclude(run: Run, model: Any, dataset: Dataset, training: Training, *, test
     evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
     result = _result(model, training, evaluations)
     if test:
+        if blocks := feature_reuse(model):
+            run.write_json(FILE, [asdict(block) for block in blocks])
         _write_pages(run, dataset, training, evaluations["test"], result)
     run.write_json("result.json", result)
     return result

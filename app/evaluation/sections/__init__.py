@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.evaluation.sections.activations import activations
+from app.evaluation.sections.feature_reuse import feature_reuse
 from app.evaluation.sections.gradient_flow import gradient_flow
 from app.evaluation.sections.histograms import histograms
 from app.evaluation.sections.losses import losses
@@ -16,7 +17,7 @@ from app.evaluation.sections.timing import timing
 __all__ = ["FINDERS", "Section", "sections_of"]
 
 _Finder = Callable[[Path], Section | None]
-FINDERS: tuple[_Finder, ...] = (losses, schedule, gradient_flow, activations, histograms, timing)
+FINDERS: tuple[_Finder, ...] = (losses, schedule, gradient_flow, activations, histograms, feature_reuse, timing)
 """Each reads a run's folder, and returns None where what it needs was not recorded."""
 
 

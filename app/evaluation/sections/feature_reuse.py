@@ -1,0 +1,62 @@
+"""What the layers of dense blocks use of what earlier layers made, from `feature_reuse.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.evaluation.canvas import BLUE, svg
+from app.evaluation.sections.section import Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FILE = "feature_reuse.json"
+
+
+def feature_reuse(folder: Path) -> Section | None:
+    """A heat-map for each dense block, or None where the model has none."""
+    if not (folder / FILE).exists():
+        return None
+    blocks = json.loads((folder / FILE).read_text("utf-8"))
+    means = [np.array(block["means"], float) for block in blocks]
+    figures = [
+        svg((3.3, 2.9), partial(_draw, means=found, title=f"Dense block {number}"), f"Dense block {number}")
+        for number, found in enumerate(means, start=1)
+    ]
+    text = (
+        "The mean absolute weight with which each layer of a dense block (across; the last one is what follows the "
+        "block) takes in what each earlier one made (upwards; 0 is the block's input): the more, the bluer, of each "
+        f"layer's largest. {_finding(means)}"
+    )
+    return Section(title="Reuse of features", text=text, figures=tuple(figures))
+
+
+def _finding(blocks: Sequence[np.ndarray]) -> str:
+    """How much less the older half of its sources counts for a layer than the newer half."""
+    rows = [row[~np.isnan(row)] for block in blocks for row in block]
+    ratio = float(np.median([row[: len(row) // 2].mean() / row[len(row) // 2 :].mean() for row in rows]))
+    return f"For the median layer the older half of its sources counts {ratio:.2f} times as much as the newer half."
+
+
+def _draw(axes: Axes, means: Any, title: str) -> None:
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+    from matplotlib.ticker import MaxNLocator
+
+    clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 0.9)])
+    targets, sources = means.shape
+    shown = (means / np.nanmax(means, axis=1, keepdims=True)).T
+    sides = (1.5, targets + 1.5, -0.5, sources - 0.5)
+    axes.imshow(shown, cmap=clear, vmin=0, vmax=1, aspect="auto", origin="lower", extent=sides, interpolation="none")
+    axes.set_xlim(sides[:2])
+    axes.set_ylim(sides[2:])
+    axes.set_title(title, fontsize=9.5)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("source")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=8))
