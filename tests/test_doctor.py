@@ -402,8 +402,10 @@ def test_labels_that_need_no_images(sound: Setup) -> None:
 
 
 def test_memory_that_is_not_there() -> None:
-    assert cost.judged_memory(2**31, "much", 2**30).level == "warning"
-    assert cost.judged_memory(2**29, "little", 2**30).level == "ok"
+    much = cost.judged_memory(2**31, "much", 2**30, most=64)
+    assert (much.level, "lower --batch-size to 64" in much.text) == ("warning", True)
+    little = cost.judged_memory(2**29, "little", 2**30, most=256)
+    assert (little.level, "enough for some 256 at a time" in little.text) == ("ok", True)
     assert cost.judged_memory(2**40, "unknown", None).level == "ok"
 
 
@@ -411,6 +413,11 @@ def test_memory_is_asked_of_the_system(sound: Setup, monkeypatch: pytest.MonkeyP
     assert level("memory", sound) == "ok"
     monkeypatch.setattr(cost, "available_memory", lambda: 2**10)
     assert level("memory", sound) == "warning"
+
+
+@pytest.mark.parametrize(("each", "most"), [(1.0, 512), (2.0, 256), (1.1, 512), (744.0, 1), (745.0, None), (0.0, None)])
+def test_the_largest_batch_is_a_power_of_two_that_fits(each: float, most: int | None) -> None:
+    assert cost.largest_batch(24, each, 1024) == most  # 768 - 24 bytes may be used
 
 
 def test_memory_grows_with_the_batch(sound: Setup) -> None:
