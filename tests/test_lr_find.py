@@ -94,6 +94,11 @@ def test_the_command_sweeps_labels_suggests_and_draws(
         float, re.search(r"largest curvature .* (\S+): .* at (\S+) and bears (\S+)\n", told).groups()
     )
     assert (fastest, limit) == pytest.approx((1 / curvature, 2 / curvature), rel=0.1)
+    ratio, batch, equal = map(
+        float,
+        re.search(r"noise before training: (\S+) times .* batch of (\S+), equal to it in one of (\S+);", told).groups(),
+    )
+    assert ratio**2 * batch == pytest.approx(equal, rel=0.1)
     head, *rows, last = out.splitlines()
     assert head.split()[:3] == ["rate", "final", "loss"]
     labels = [row.split(maxsplit=2)[2] for row in rows]

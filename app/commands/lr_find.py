@@ -1,5 +1,6 @@
 """`epochal lr-find`: short trainings at a range of learning rates, labelled, and the one to begin with."""
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,20 +43,32 @@ def answer(config: Config, steps: int, plot: Path | None) -> str:
     from app.training.curvature import suggest_rate
     from app.training.rate_sweep import suggested, sweep
 
-    courses, curvature = sweep(config, steps)
+    courses, begun = sweep(config, steps)
     rate = suggested(courses)
     if plot:
         _draw(plot, courses, rate)
         say(f"drawn in {plot}")
-    if curvature > 0:
-        fastest = suggest_rate(curvature)
+    if begun.curvature > 0:
+        fastest = suggest_rate(begun.curvature)
         say(
-            f"largest curvature before training {curvature:.3g}: plain gradient descent is fastest along it at "
+            f"largest curvature before training {begun.curvature:.3g}: plain gradient descent is fastest along it at "
             f"{fastest:.2g} and bears {2 * fastest:.2g}"
         )
+    if begun.noise:
+        say(_noise(begun.noise.scale, config.batch_size))
     if config.optimizer == "sgd":
         say("steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it")
     return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])
+
+
+def _noise(scale: float, batch: int) -> str:
+    """What the noise of gradients says about the batch."""
+    if math.isinf(scale):
+        return f"gradient noise before training: it hides the gradient of {batch:,} images; larger batches would help"
+    return (
+        f"gradient noise before training: {math.sqrt(scale / batch):.2g} times the gradient's length in a batch of "
+        f"{batch:,}, equal to it in one of {max(1, scale):,.0f}; it grows as training goes on"
+    )
 
 
 def _table(courses: Sequence["Course"]) -> list[str]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,11 +11,13 @@ from app.config import Config
 from app.errors import TrainingFailed
 from app.rates import final, labels_of
 from app.training.curvature import largest_curvature
+from app.training.gradient_noise import Noise, gradient_noise
 from app.training.observers import clipping, hold_frozen
 from app.training.setup import Setup, set_up, start
 from app.training.trial import steps_of, undone
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
+_BATCHES = 16  # whose gradients are compared
 _HOPELESS = 4.0  # times the loss at the start: nothing is learned any more
 
 
@@ -35,11 +36,21 @@ class Course:
         return final(self.losses)
 
 
-def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Before any step: the largest curvature of a training batch's loss, and how noisy gradients are.
+
+    NaN and None on several devices.
+    """
+
+    curvature: float = math.nan
+    noise: Noise | None = None
+
+
+def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
     """Trains so many steps at each rate of `RATES`, all from the same weights on the same batches; stores nothing.
 
-    Returns the courses, and the largest curvature of the loss of a training batch before any step (NaN
-    on several devices).
+    Returns the courses, and what is known before any step.
 
     Raises:
         UsageError: as training does.
@@ -50,7 +61,7 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
     hold_frozen(setup)
     clip = clipping(config.optim)
     with undone(setup) as put_back:
-        curvature = _curvature(setup)
+        begun = _start(setup)
         clip.set_model(setup.model)
         clip.on_train_begin()  # makes the train function
         unused, courses = clip.get_state(), []
@@ -58,21 +69,33 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], float]:
             put_back()
             clip.set_state(unused)
             courses.append(Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps))))
-    return labelled(courses), curvature
+    return labelled(courses), begun
 
 
-def _curvature(setup: Setup) -> float:
-    """The largest curvature on the first training batch, NaN on several devices; batch norm's averages move."""
-    model = setup.model
+def _start(setup: Setup) -> Start:
+    """On the first training batches; batch norm's averages move."""
     if setup.strategy is not None:
-        return math.nan
+        return Start()
+    model, size = setup.model, setup.config.batch_size
     setup.batches.position.set(0)
-    images, labels, *_ = next(iter(setup.batches.dataset()))
+    batches = list(setup.batches.dataset().take(_BATCHES))
 
-    def loss() -> Any:
+    def loss(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(model.criterion(labels, model(images, training=True)))
 
-    return largest_curvature(loss, model.trainable_weights, iterations=20, tolerance=0.02)
+    @tf.function
+    def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            value = loss(images, labels)
+        found = tape.gradient(value, model.trainable_weights, unconnected_gradients="zero")
+        return tf.concat([tf.reshape(tf.cast(one, tf.float32), [-1]) for one in found], 0)
+
+    images, labels, *_ = batches[0]
+    curvature = largest_curvature(lambda: loss(images, labels), model.trainable_weights, iterations=20, tolerance=0.02)
+    whole = [(images, labels) for images, labels, *_ in batches if len(labels) == size]
+    if len(whole) < 2:
+        return Start(curvature=curvature)
+    return Start(curvature=curvature, noise=gradient_noise((gradient(*batch).numpy() for batch in whole), size))
 
 
 def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
