@@ -37,13 +37,15 @@ class BatchGradients:
     def _sum_over_replicas(self) -> dict[str, tf.Tensor]:
         # Keras divides the loss by the number of replicas, each of which gets the whole batch here.
         strategy = self._model.distribute_strategy
-        return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
+        # Out here: each replica is traced in a thread of its own, and would put back what another had taken off.
+        with _regularizers(self._model, self._penalties):
+            return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
 
     def _loss_gradients(self) -> dict[str, tf.Tensor]:
         model, training = self._model, self._training
         x, y = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in self._batch)
         scale = model.optimizer.scale_loss(tf.ones(()))  # else float16 gradients underflow
-        with tf.GradientTape() as tape, _regularizers(model, self._penalties):
+        with tf.GradientTape() as tape:
             loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=training), training=training) * scale
         gradients = tape.gradient(loss, model.trainable_variables)
         pairs = zip(model.trainable_variables, gradients, strict=True)
