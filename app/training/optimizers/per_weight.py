@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import tensorflow as tf
+
 from app.config import Optim
 from app.training.optimizers.penalties import decayed, matching, soft_threshold
 
@@ -20,27 +22,21 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     shrunk = {id(weight) for weight in decayed(model, optim.decays)} if optim.l1_proximal else set()
     if not shrunk and set(factors) == {1.0}:
         return
-    thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in model.trainable_weights]
+    weights = list(model.trainable_weights)  # as the optimizer counts them, whatever is frozen later
+    thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in weights]
     plain, gain = optimizer.update_step, _gain(optimizer)
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = optimizer._get_variable_index(variable)
         rate = learning_rate * factors[index]
+        if optimizer.weight_decay and optimizer._use_weight_decay(weights[index]):
+            variable.assign_sub(variable * tf.cast(rate * optimizer.weight_decay, variable.dtype))
         plain(gradient, variable, rate)
         if thresholds[index]:
             variable.assign(soft_threshold(variable, rate * gain * thresholds[index]))
 
     optimizer.update_step = update_step
-    plain_decay = optimizer._apply_weight_decay
-
-    def apply_weight_decay(variables: Any) -> None:
-        whole = optimizer.weight_decay
-        for variable in variables if whole else []:
-            optimizer.weight_decay = whole * factors[optimizer._get_variable_index(variable)]
-            plain_decay([variable])
-        optimizer.weight_decay = whole
-
-    optimizer._apply_weight_decay = apply_weight_decay
+    optimizer._apply_weight_decay = lambda variables: None  # done above: it knows no factors
 
 
 def _gain(optimizer: Any) -> float:
