@@ -78,9 +78,11 @@ def written(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_it_says_what_was_proven(told: list[str], exported: Path) -> None:
     assert exported.name == "1"
-    assert told[0].startswith(f"asked in a fresh process: {IMAGES} test images through serving_default, serving_float")
-    assert "every label equal, probabilities within " in told[0]
-    assert "fitted on validation: calibration error in test 0." in told[1]
+    begun = ["computing the run's own answers ...", "writing the saved_model ..."]
+    assert told[:3] == [*begun, f"asking it in a fresh process, {IMAGES} test images each way in ..."]
+    assert told[3].startswith(f"asked: {IMAGES} test images through serving_default, serving_float")
+    assert "every label equal, probabilities within " in told[3]
+    assert "fitted on validation: calibration error in test 0." in told[4]
 
 
 def test_batch_norm_is_folded(exported: Path, run: Run) -> None:

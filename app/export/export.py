@@ -39,14 +39,17 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
     name = name or run.folder.name + variant.suffix
     if not is_name(name):
         raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
+    say("computing the run's own answers ...")
     source = read_source(run)
     folder = (root or variant.root) / name
 
     def fill(folder: Path) -> None:
+        say(f"writing the {variant.format} ...")
         try:
             expected = source.write(folder, variant, name)
         except _UNWRITTEN as error:
             raise StorageError(f"cannot write {folder}: {error.message[-150:]}; free space, then run again") from error
+        say(f"asking it in a fresh process, {len(expected.evidence.images):,} test images each way in ...")
         verdict = asked(folder, expected.evidence, expected.tolerance)
         if verdict["first_difference"]:
             raise StorageError(
@@ -107,7 +110,7 @@ def card_of(folder: Path) -> dict[str, Any]:
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
     """What the user should know of an export."""
     ways, calibration = ", ".join(verdict["ways"]), source.own.card["calibration"]
-    lines = [f"asked in a fresh process: {verdict['images']:,} test images through {ways}"]
+    lines = [f"asked: {verdict['images']:,} test images through {ways}"]
     if exact:
         lines[0] += f"; every label equal, probabilities within {verdict['largest_difference']:.1e}"
     else:
