@@ -73,7 +73,7 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
 
 
 def _start(setup: Setup) -> Start:
-    """On the first training batches; batch norm's averages move."""
+    """Of what a step minimises, on the first training batches; batch norm's averages move."""
     if setup.strategy is not None:
         return Start()
     model, size = setup.model, setup.config.batch_size
@@ -81,7 +81,7 @@ def _start(setup: Setup) -> Start:
     batches = list(setup.batches.dataset().take(_BATCHES))
 
     def loss(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(model.criterion(labels, model(images, training=True)))
+        return model.compute_loss(y=labels, y_pred=model(images, training=True))
 
     @tf.function
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
