@@ -71,9 +71,10 @@ def test_a_body_too_large_is_413_before_it_is_sent(server: Server) -> None:
     assert b"HTTP/1.1 413" in raw(server, head.encode())
 
 
-def test_headers_too_large_are_refused(server: Server) -> None:
-    head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 40_000}\r\nConnection: close\r\n\r\n"
-    assert raw(server, head.encode()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
+@pytest.mark.parametrize("size", [40_000, 100_000])
+def test_headers_too_large_are_refused(size: int, server: Server) -> None:
+    head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: {'y' * size}\r\n\r\n"
+    assert raw(server, head.encode()).startswith(b"HTTP/1.1 431")
 
 
 def test_only_this_machine_is_answered(server: Server) -> None:

@@ -41,7 +41,7 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_DRAIN,
         http="h11",  # which bounds headers; the faster httptools does not
-        h11_max_incomplete_event_size=limits.headers,
+        h11_max_incomplete_event_size=4 * limits.headers,  # up to there the guard says in JSON what is wrong
         limit_concurrency=2 * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
     )
     server = _Server(config, app)
