@@ -51,3 +51,12 @@ def test_the_report_draws_each_block(tmp_path: Path) -> None:
     assert [text for text in texts(section) if text.startswith("Dense")] == ["Dense block 1", "Dense block 2"]
     assert section is not None
     assert "counts 0.38 times as much" in section.text  # between 1/4 and 1/2
+
+
+def test_weights_that_are_all_zeros_are_shown_without_a_warning(tmp_path: Path) -> None:
+    block = Reuse(sources=["a", "b"], targets=["c", "d"], means=[[0.0, 0.0], [0.0, 0.0]])
+    (tmp_path / FILE).write_text(json.dumps([asdict(block)]))
+    section = section_of(tmp_path)
+    assert section is not None
+    assert "counts 0.00 times as much" in section.text
+    assert "nan" not in section.figures[0]

@@ -64,7 +64,7 @@ def answer(config: Config, steps: int, plot: Path | None) -> str:
 def _noise(scale: float, batch: int) -> str:
     """What the noise of gradients says about the batch."""
     if math.isinf(scale):
-        return f"gradient noise before training: it hides the gradient of {batch:,} images; larger batches would help"
+        return f"gradient noise before training: it hides the gradient of batches of {batch:,}; larger ones would help"
     return (
         f"gradient noise before training: {math.sqrt(scale / batch):.2g} times the gradient's length in a batch of "
         f"{batch:,}, equal to it in one of {max(1, scale):,.0f}; it grows as training goes on"

@@ -23,7 +23,7 @@ _TIMED = 9  # steps
 _SECONDS = 8.0  # or so long
 _CHECKPOINTS = 4  # two kept, the best weights, and one that is being written
 _REST = 2**25  # bytes of histograms, plots and tables, about
-_USABLE = 0.75  # of free memory: a step's peak was 1.07 to 1.25 times what it keeps (ResNet-20, MobileNetV2, DenseNet)
+_USABLE = 0.75  # of free memory, for what is counted: peaks were 1.07 to 1.25 times that (three kinds of networks)
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -72,9 +72,9 @@ def judged_memory(needed: int, told: str, available: int | None, most: int | Non
     """Whether so many bytes can be had; None where this system does not say."""
     if available is None:
         return ok(told)
-    if needed > available:
+    if needed > _USABLE * available:
         lower = "take a smaller network" if most is None else f"lower --batch-size to {most:,}, or give micro-batches"
-        return warning(f"{told}: more than the {size(available)} that are free; {lower}")
+        return warning(f"{told}: too much for the {size(available)} that are free; {lower}")
     enough = "" if most is None else f", enough for some {most:,} at a time"
     return ok(f"{told}; {size(available)} are free{enough}")
 

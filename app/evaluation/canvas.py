@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 # Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008), and the
@@ -64,6 +65,13 @@ def style() -> Iterator[None]:
         # A class name in a script that the font lacks: a PNG shows boxes, an SVG the name.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield
+
+
+def clear_blue(least: float = 0.0, most: float = 1.0) -> Colormap:
+    """From as good as clear to blue, by opacity: the same picture sits on a light and on a dark page."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    return LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), least), (*to_rgb(BLUE), most)])
 
 
 def new_figure(width: float, height: float) -> Figure:

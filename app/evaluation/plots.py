@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app import storage
-from app.evaluation.canvas import BLUE, INK, SOFT, VERMILLION, new_figure, png, printable, style, svg
+from app.evaluation.canvas import BLUE, INK, SOFT, VERMILLION, clear_blue, new_figure, png, printable, style, svg
 from app.evaluation.metrics import Evaluation, check_classes
 
 if TYPE_CHECKING:
@@ -179,13 +179,11 @@ def _upright(classes: Sequence[str]) -> bool:
 
 
 def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
+    from matplotlib.colors import PowerNorm
     from matplotlib.ticker import PercentFormatter
 
-    # From clear to blue instead of from white: the same picture sits on a light and on a dark page.
-    clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 1.0)])
     shares = evaluation.confusion / np.maximum(evaluation.class_counts, 1)[:, None]
-    image = axes.imshow(shares, cmap=clear, norm=PowerNorm(0.35, 0, 1), interpolation="none")
+    image = axes.imshow(shares, cmap=clear_blue(), norm=PowerNorm(0.35, 0, 1), interpolation="none")
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, aspect=28, pad=0.02, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1])
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label("share of the true class")

@@ -53,7 +53,7 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
 
 
 class _Server(uvicorn.Server):
-    """Drops no request when it ends: uvicorn alone resets who is about to be accepted and who keeps a connection."""
+    """Drops no accepted request when it ends: uvicorn alone resets who is about to be, and who keeps a connection."""
 
     def __init__(self, config: uvicorn.Config, guard: Guard) -> None:
         super().__init__(config)

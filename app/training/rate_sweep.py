@@ -78,7 +78,7 @@ def _start(setup: Setup) -> Start:
         return Start()
     model, size = setup.model, setup.config.batch_size
     setup.batches.position.set(0)
-    batches = list(setup.batches.dataset().take(_BATCHES))
+    batches = setup.batches.dataset().take(_BATCHES)
 
     def loss(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return model.compute_loss(y=labels, y_pred=model(images, training=True))
@@ -90,12 +90,12 @@ def _start(setup: Setup) -> Start:
         found = tape.gradient(value, model.trainable_weights, unconnected_gradients="zero")
         return tf.concat([tf.reshape(tf.cast(one, tf.float32), [-1]) for one in found], 0)
 
-    images, labels, *_ = batches[0]
+    images, labels, *_ = next(iter(batches))
     curvature = largest_curvature(lambda: loss(images, labels), model.trainable_weights, iterations=20, tolerance=0.02)
-    whole = [(images, labels) for images, labels, *_ in batches if len(labels) == size]
-    if len(whole) < 2:
+    if len(setup.dataset.train) < 2 * size:
         return Start(curvature=curvature)
-    return Start(curvature=curvature, noise=gradient_noise((gradient(*batch).numpy() for batch in whole), size))
+    whole = (gradient(images, labels).numpy() for images, labels, *_ in batches if len(labels) == size)
+    return Start(curvature=curvature, noise=gradient_noise(whole, size))
 
 
 def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:

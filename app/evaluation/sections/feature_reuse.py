@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, svg
+from app.evaluation.canvas import clear_blue, svg
 from app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FILE = "feature_reuse.json"
+_LEAST = 1e-12  # a mean below it is none: that of a layer whose weights decayed to zeros
 
 
 def feature_reuse(folder: Path) -> Section | None:
@@ -40,19 +41,19 @@ def feature_reuse(folder: Path) -> Section | None:
 def _finding(blocks: Sequence[np.ndarray]) -> str:
     """How much less the older half of its sources counts for a layer than the newer half."""
     rows = [row[~np.isnan(row)] for block in blocks for row in block]
-    ratio = float(np.median([row[: len(row) // 2].mean() / row[len(row) // 2 :].mean() for row in rows]))
+    halves = [(row[: len(row) // 2].mean(), row[len(row) // 2 :].mean()) for row in rows]
+    ratio = float(np.median([older / max(newer, _LEAST) for older, newer in halves]))
     return f"For the median layer the older half of its sources counts {ratio:.2f} times as much as the newer half."
 
 
 def _draw(axes: Axes, means: Any, title: str) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
     from matplotlib.ticker import MaxNLocator
 
-    clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 0.9)])
     targets, sources = means.shape
-    shown = (means / np.nanmax(means, axis=1, keepdims=True)).T
+    shown = (means / np.maximum(np.nanmax(means, axis=1, keepdims=True), _LEAST)).T
     sides = (1.5, targets + 1.5, -0.5, sources - 0.5)
-    axes.imshow(shown, cmap=clear, vmin=0, vmax=1, aspect="auto", origin="lower", extent=sides, interpolation="none")
+    blues = clear_blue(most=0.9)
+    axes.imshow(shown, cmap=blues, vmin=0, vmax=1, aspect="auto", origin="lower", extent=sides, interpolation="none")
     axes.set_xlim(sides[:2])
     axes.set_ylim(sides[2:])
     axes.set_title(title, fontsize=9.5)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, SOFT, svg
+from app.evaluation.canvas import SOFT, clear_blue, svg
 from app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
@@ -96,17 +96,15 @@ def _quantiles(buckets: np.ndarray, shares: list[float]) -> np.ndarray:
 
 
 def _draw(axes: Axes, history: History, title: str) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
     from matplotlib.ticker import MaxNLocator
 
     epochs = sorted(history)
     epochs = epochs[:: -(-len(epochs) // _COLUMNS)]
     edges, shares, percentiles = spread({epoch: history[epoch] for epoch in epochs})
     half = (epochs[-1] - epochs[0]) / max(1, len(epochs) - 1) / 2 or 0.5
-    # From clear to blue, as in the confusion matrix: the same picture sits on a light and on a dark page.
-    clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), 0.9)])
     sides = (epochs[0] + 1 - half, epochs[-1] + 1 + half, edges[0], edges[-1])
-    axes.imshow(np.sqrt(shares), cmap=clear, aspect="auto", origin="lower", extent=sides, interpolation="none")
+    blues = clear_blue(most=0.9)
+    axes.imshow(np.sqrt(shares), cmap=blues, aspect="auto", origin="lower", extent=sides, interpolation="none")
     for values, width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
         axes.plot([epoch + 1 for epoch in epochs], values, color=SOFT, linewidth=width)
     axes.set_xlim(sides[:2])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, printable, svg
+from app.evaluation.canvas import clear_blue, printable, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,16 +69,16 @@ def _draw(
     words: tuple[str, str],
     logarithmic: bool,
 ) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgb
+    from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-    # From almost clear to blue: the same picture sits on a light and on a dark page, and a gap stays a gap.
-    clear = LinearSegmentedColormap.from_list("clear-blue", [(*to_rgb(BLUE), 0.06), (*to_rgb(BLUE), 1.0)])
     low, high = np.nanmin(values), np.nanmax(values)
     scale: Normalize = Normalize(0, 1)
     if logarithmic:  # at least a decade: rounding is no pattern
         scale = LogNorm(min(low, high / 10), high)
-    image = axes.imshow(values, cmap=clear, norm=scale, aspect="auto", origin="lower", interpolation="none")
+    image = axes.imshow(
+        values, cmap=clear_blue(least=0.06), norm=scale, aspect="auto", origin="lower", interpolation="none"
+    )
     bar = axes.figure.colorbar(image, ax=axes, aspect=28, pad=0.02)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
