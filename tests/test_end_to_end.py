@@ -185,7 +185,7 @@ def test_a_file_that_is_not_there_is_named_before_any_answer(trained: Path) -> N
     done = epochal(["predict", "r", "labels.png", "absent.png"], trained)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "error: labels.png: No such file or directory; give image files" in done.stderr
+    assert "error: labels.png: does not exist; give image files" in done.stderr
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """An export of a real run: its signatures, what travels with it, what is refused, other formats and precisions."""
 
 import base64
+import errno
 import importlib.util
 import json
+import os
+import re
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,6 +185,16 @@ def test_the_card_tells_what_the_model_is(exported: Path, run: Run) -> None:
     assert len(card["data_sha256"]) == 64
     assert str(run.folder.parent) not in json.dumps(card)
     assert (exported / "assets/labels.txt").read_text().split() == [str(i) for i in range(10)]
+
+
+def test_a_full_temporary_folder_is_named(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    place = re.escape(tempfile.gettempdir())
+    with pytest.raises(StorageError, match=rf"test images to {place}: No space left on device; .* set TMPDIR"):
+        source.evidence.save(Path("beside"))
 
 
 @pytest.mark.slow

@@ -41,13 +41,14 @@ def predict_files(run: Run, paths: list[Path], refused: Callable[[str], None]) -
     """Predictions in the order of the files, each as soon as its batch is answered.
 
     Args:
-        refused: is told of each file that is no readable image; the others are predicted all the same.
+        refused: is told of each file that cannot be read, or is no image; the others are predicted all the same.
 
     Raises:
         UsageError: before the first answer, naming a file that is not there; after the last, when any was refused.
     """
     for path in paths:
-        _check_there(path)
+        if not path.exists() or path.is_dir():
+            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'does not exist'}; give image files")
     trained, bad = load_trained(run), 0
     for start in range(0, len(paths), _BATCH):
         read: list[tuple[Path, tf.Tensor]] = []
@@ -76,17 +77,12 @@ def _predictions(trained: Trained, read: list[tuple[Path, tf.Tensor]]) -> Iterat
         yield Prediction(path=path, ranked=ranked)
 
 
-def _check_there(path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give image files") from error
-
-
 def _prepared(trained: Trained, path: Path) -> tf.Tensor:
     preprocessing = trained.preprocessing
     try:
         image = images.decode(tf.constant(path.read_bytes()), preprocessing.channels)
+    except OSError as error:
+        raise _Unreadable(f"{path}: {error.strerror}") from error
     except tf.errors.OpError as error:
         raise _Unreadable(f"{path}: not a readable image ({images.reason(error)})") from error
     return centre_crop(images.fit(image, preprocessing.stored_size), preprocessing.image_size)

@@ -1,6 +1,8 @@
 """What an export must reproduce: the run's own answers for its test images, computed here from its weights."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,14 @@ class Evidence:
     classes: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
-        """Writes a npy file an array for `proof.py`, which maps them: they may be larger than memory."""
-        for name in ("images", "labels", "probabilities", "features", "classes"):
-            np.save(folder / f"{name}.npy", np.asarray(getattr(self, name)))
+        """Writes a npy file an array for `proof.py`, which maps them: they may be larger than memory.
+
+        Raises:
+            StorageError: when the disk is full.
+        """
+        with _temporary():
+            for name in ("images", "labels", "probabilities", "features", "classes"):
+                np.save(folder / f"{name}.npy", np.asarray(getattr(self, name)))
 
 
 def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -86,14 +93,30 @@ def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> E
 
 
 def images_of(split: Split) -> np.ndarray:
-    """The images of a split as stored, mapped from a file that goes with the array: they may be larger than memory."""
+    """The images of a split as stored, mapped from a file that goes with the array: they may be larger than memory.
+
+    Raises:
+        StorageError: when the disk is full.
+    """
     read = tf.function(split.images.reader())
-    with tempfile.TemporaryFile() as file:
+    with _temporary(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
             block = read(tf.constant(split.indices[start : start + _BLOCK])).numpy()
             file.write(block.tobytes())
         file.flush()
         return np.memmap(file, np.uint8, "r", shape=(len(split), *block.shape[1:]))
+
+
+@contextmanager
+def _temporary() -> Iterator[None]:
+    """Says where what is written within lies: not in the folder that the user knows of."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"cannot write the test images to {tempfile.gettempdir()}: {reason}; free space there, or set TMPDIR"
+        ) from error
 
 
 def answered(known: Evidence, servable: Servable) -> Evidence:
