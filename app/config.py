@@ -42,7 +42,7 @@ class Config:
             schedule's proportions then (null: none)
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)
-        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain or the name of another Keras optimizer
+        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain, diagonalnewton or the name of another in Keras
         seed: decides weights, order, augmentation and splits
         image_size: side of the square images in pixels (null: the data set's own)
         devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.config import Augment, Config, Emphasis, Objective, Optim
 from app.data.pipeline import evaluation_batches
-from app.training.observers import clipping
+from app.training.observers import by_epoch, clipping
 from app.training.setup import set_up
 from app.training.steps import Callbacks
 
@@ -44,6 +44,14 @@ CASES = {
         optimizer="adaptivegain",
         optim=Optim(options={}, clip_variable=0.1, l1=1e-3, l1_proximal=True, rate_growth=0.5),
     ),
+    "curvatures": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=1e-3,
+        optimizer="diagonalnewton",
+        optim=Optim(options={"momentum": 0.9}, frozen="hidden1", unfreeze_every=5),
+    ),
     "running": Config(
         model="mlp",
         epochs=10,
@@ -68,7 +76,7 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     moves = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch))
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, clipping(config.optim)],
+        [moves, *losses, *by_epoch(setup), clipping(config.optim)],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

@@ -56,6 +56,34 @@ def test_outputs_gradients_and_statistics_equal_the_stock_layers(shape, training
         assert_close(weight, wanted)
 
 
+def by_formula(x, epsilon=1e-3):
+    """The whole formula, which `tf.nn.moments` shortens: it holds the mean still, right for one derivative only."""
+    mean = tf.reduce_mean(x, [0, 1, 2])
+    return (x - mean) / tf.sqrt(tf.reduce_mean(tf.square(x), [0, 1, 2]) - tf.square(mean) + epsilon)
+
+
+def second_derivative(normalise, x):
+    """The Hessian of a loss after the normalisation, times a direction; curvature rates are made of such products."""
+    x, direction, upstream = (
+        tf.constant(values, x.dtype) for values in (x, normal(*x.shape, seed=1), normal(*x.shape))
+    )
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = tf.reduce_sum(upstream * tf.tanh(normalise(x)))
+        slope = tf.reduce_sum(inner.gradient(loss, x) * direction)
+    return outer.gradient(slope, x)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_second_derivatives_are_those_of_the_formula(channels):
+    layer = FusedBatchNormalization(epsilon=1e-3, center=False, scale=False)
+    x = 3 + 2 * normal(2, 3, 2, channels)
+    found = second_derivative(lambda x: layer(x, training=True), x)
+    assert_close(found, second_derivative(by_formula, x.astype("float64")), 1e-4)
+
+
 @pytest.mark.parametrize("channels", [3, 16])
 def test_a_share_of_no_images_moves_nothing(channels):
     fused, _ = pair(channels)

@@ -12,6 +12,7 @@ from app.errors import UsageError
 from app.training.optimizers import make_optimizer
 from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
+from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.optimizers.scaled import Adagrad, RMSprop
 from app.training.optimizers.sgd import SGD
 
@@ -46,13 +47,13 @@ def optimized(optimizer: Any, rates: list[float] = CONSTANT, slope: Any = gradie
     return weight.numpy()
 
 
-def heavy_ball(a: float = 0.9, nesterov: bool = False) -> Rule:
-    """Polyak 1964; the lectures' w(t+1) = w(t) - r g + a (w(t) - w(t-1))."""
+def heavy_ball(a: float = 0.9, nesterov: bool = False, damping: float = 0.0) -> Rule:
+    """Polyak 1964; the lectures' w(t+1) = w(t) - r g + a (w(t) - w(t-1)); damped where curvatures are 1."""
     moved, m = 0.0, 0.0
     while True:
         g, r = yield moved
-        m = a * m - r * g
-        moved = a * m - r * g if nesterov else m
+        m = a * m - r * g / (1 + damping)
+        moved = a * m - r * g / (1 + damping) if nesterov else m
 
 
 def velocity(a: float = 0.9, nesterov: bool = False) -> Rule:
@@ -134,6 +135,10 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
     "rmsprop, inside": (lambda: RMSprop(epsilon=EPSILON), lambda: rmsprop(True)),
     "rmsprop, outside": (lambda: RMSprop(epsilon=EPSILON, epsilon_mode="outside"), lambda: rmsprop(False)),
     "adaptive gain": (lambda: AdaptiveGain(), gain),
+    "diagonal Newton": (
+        lambda: DiagonalNewton(momentum=0.9, damping=0.25),
+        lambda: heavy_ball(damping=0.25),
+    ),
 } | {
     f"adam, {mode}, {'corrected' if correction else 'uncorrected'}, v from {v:g}": (
         lambda mode=mode, correction=correction, v=v: Adam(
@@ -246,6 +251,7 @@ REFUSED = {
     "mode of adagrad": (Adagrad, {"epsilon_mode": "keras"}),
     "outside with momentum": (RMSprop, {"epsilon_mode": "outside", "momentum": 0.9}),
     "up below 1": (AdaptiveGain, {"up": 0.9}),
+    "damping below 0": (DiagonalNewton, {"damping": -0.1}),
     "limits beside 1": (AdaptiveGain, {"limits": (2.0, 3.0)}),
 }
 

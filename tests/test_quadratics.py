@@ -1,5 +1,6 @@
 """Gradient descent where its course is known to the step, and the curvature that says so beforehand."""
 
+import itertools
 import math
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from app.training.curvature import largest_curvature, suggest_rate
+from app.training.curvature import diagonal_part, largest_curvature, suggest_rate
+from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.optimizers.sgd import SGD
 from callbacks import schedules
 
@@ -102,6 +104,40 @@ def test_power_iteration_finds_the_largest_eigenvalue() -> None:
         lambda: tf.tensordot(weight, tf.linalg.matvec(matrix, weight), 1) / 2, [weight], iterations=500, tolerance=1e-9
     )
     assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-5)
+
+
+def test_the_diagonal_of_the_hessian_is_the_mean_over_signs() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(5, 5))
+    matrix += matrix.T
+    weight = tf.Variable(random.normal(size=5))
+
+    def loss() -> tf.Tensor:
+        return tf.tensordot(weight, tf.linalg.matvec(matrix, weight), 1) / 2
+
+    every = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))  # signs: the mean over them all is no estimate
+    found = [diagonal_part(loss, [weight], [tf.constant(signs)])[0] for signs in every]
+    np.testing.assert_allclose(np.mean(found, axis=0), np.diag(matrix), atol=1e-12)
+
+
+def test_where_weights_do_not_interact_any_signs_give_the_diagonal() -> None:
+    weight = tf.Variable([3.0, -2.0])
+    (found,) = diagonal_part(lambda: weight[0] ** 2 / 2 - 50 * weight[1] ** 2, [weight], [tf.constant([1.0, -1.0])])
+    np.testing.assert_allclose(found, [1, -100])
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.02])
+def test_rates_by_curvature_let_all_weights_converge_at_the_same_speed(damping: float) -> None:
+    """Row B5: both coordinates of diag(1, 100) decay alike within 10 %, where one rate needs 807 steps (above)."""
+    optimizer, weight = DiagonalNewton(0.5, damping=damping), keras.Variable([1.0, 1.0], dtype="float64")
+    optimizer.build([weight])
+    bend = np.array([1.0, 100.0])
+    optimizer.take([weight], [bend])
+    optimizer.apply([tf.constant(bend * weight.numpy())], [weight])
+    flat, steep = -np.log(weight.numpy())
+    assert flat == pytest.approx(steep, rel=0.1)
+    if not damping:
+        np.testing.assert_allclose(weight.numpy(), 0.5)
 
 
 def test_the_limit_of_a_network_is_where_its_curvature_says() -> None:

@@ -12,7 +12,7 @@ from app.doctor.learning import Learned, above_chance, accuracy_of, learn
 from app.doctor.samples import images_of, plain_batches
 from app.doctor.twin import drops
 from app.errors import TrainingFailed, UsageError
-from app.training.observers import clipping, hold_frozen
+from app.training.observers import as_in_first_epoch, clipping
 from app.training.setup import Setup, set_up, start
 from app.training.trial import undone
 from callbacks import GradientClipping
@@ -113,7 +113,7 @@ def _prepared(config: Config) -> tuple[Setup, GradientClipping]:
     for layer in setup.model.layers:
         if drops(layer):
             layer.rate = 0.0
-    hold_frozen(setup)
+    as_in_first_epoch(setup)
     clip = clipping(config.optim)
     clip.set_model(setup.model)
     clip.on_train_begin()  # makes the train function

@@ -10,12 +10,16 @@ import tensorflow as tf
 import callbacks
 from app.config import Optim
 from app.data.augment import centre_crop
+from app.data.dataset import Split
 from app.data.pipeline import evaluation_batches
 from app.runs import Run
+from app.training.curvature_rates import CurvatureRates
+from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup
 
 _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an epoch
+_CURVATURE_BATCHES = 8  # of so many images
 
 
 def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
@@ -26,7 +30,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
-        *freezing(config.optim),
+        *by_epoch(setup),
         clipper,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
@@ -60,8 +64,13 @@ def _probe(setup: Setup) -> tuple[Any, Any]:
     """The first training images, no more than a step takes, as they are without augmentation, and their labels."""
     split = setup.dataset.train
     first = split.subset(np.arange(min(_PROBED_IMAGES, setup.config.batch_size, len(split))))
-    images = first.images.reader()(tf.constant(first.indices))
-    return centre_crop(images, setup.dataset.preprocessing.image_size), tf.constant(first.labels)
+    return _stored(setup, first), tf.constant(first.labels)
+
+
+def _stored(setup: Setup, part: Split) -> tf.Tensor:
+    """Its images as they are without augmentation."""
+    images = part.images.reader()(tf.constant(part.indices))
+    return centre_crop(images, setup.dataset.preprocessing.image_size)
 
 
 def freezing(optim: Optim) -> list[Any]:
@@ -69,12 +78,28 @@ def freezing(optim: Optim) -> list[Any]:
     return [] if optim.frozen is None else [callbacks.Freezing(optim.frozen, every=optim.unfreeze_every)]
 
 
-def hold_frozen(setup: Setup) -> None:
-    """Freezes what the first epoch would, for steps outside of `fit`; before the train function is made."""
-    for frozen in freezing(setup.config.optim):
-        frozen.set_model(setup.model)
-        frozen.on_train_begin()
-        frozen.on_epoch_begin(0)
+def by_epoch(setup: Setup) -> list[Any]:
+    """What decides before each epoch how its steps move the weights, where that was asked for."""
+    return [*freezing(setup.config.optim), *_curvature_rates(setup)]
+
+
+def as_in_first_epoch(setup: Setup) -> None:
+    """Prepares steps outside of `fit` as the first epoch would; before the train function is made."""
+    for callback in by_epoch(setup):
+        callback.set_model(setup.model)
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+
+
+def _curvature_rates(setup: Setup) -> list[Any]:
+    if not isinstance(setup.model.optimizer, DiagonalNewton):
+        return []
+    split = setup.dataset.train
+    size = min(_PROBED_IMAGES, setup.config.batch_size, len(split))
+    size -= size % setup.config.devices
+    random = np.random.default_rng(setup.config.seed)
+    drawn = [split.subset(random.choice(len(split), size, replace=False)) for _ in range(_CURVATURE_BATCHES)]
+    return [CurvatureRates([_stored(setup, part) for part in drawn], [part.labels for part in drawn])]
 
 
 def clipping(optim: Optim) -> Any:

@@ -12,7 +12,7 @@ from app.errors import TrainingFailed
 from app.rates import final, labels_of
 from app.training.curvature import largest_curvature
 from app.training.gradient_noise import Noise, gradient_noise
-from app.training.observers import clipping, hold_frozen
+from app.training.observers import as_in_first_epoch, clipping
 from app.training.setup import Setup, set_up, start
 from app.training.trial import steps_of, undone
 
@@ -58,7 +58,7 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
     """
     setup = set_up(config)
     start(setup)
-    hold_frozen(setup)
+    as_in_first_epoch(setup)
     clip = clipping(config.optim)
     with undone(setup) as put_back:
         begun = _start(setup)

@@ -42,9 +42,9 @@ class Classifier(keras.Model):
         for part in range(self.micro_batches):
             # One part after the other: together they would need the memory that this is to save.
             with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
-                piece = [_piece(values, part, self.micro_batches) for values in data]
+                pieces = [piece(values, part, self.micro_batches) for values in data]
             with part_of_batch(part, *_rows(data[1], part, self.micro_batches)):  # the masks are those of the whole
-                gradients = self._gradients(piece, samples, replicas * self.micro_batches)
+                gradients = self._gradients(pieces, samples, replicas * self.micro_batches)
             total = [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
         self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
@@ -122,8 +122,8 @@ class Callbacks(keras.callbacks.CallbackList):
             super().on_train_batch_end(batch, logs)
 
 
-def _piece(values: tf.Tensor, part: int, parts: int) -> tf.Tensor:
-    """One of so many consecutive parts along the first axis, as equal as can be."""
+def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
+    """Returns one of so many consecutive parts along the first axis, as equal as can be."""
     count = tf.shape(values)[0]
     return values if parts == 1 else values[count * part // parts : count * (part + 1) // parts]
 

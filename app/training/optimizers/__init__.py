@@ -9,10 +9,11 @@ from app.config import Config
 from app.errors import UsageError, suggestion
 from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
+from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.optimizers.scaled import Adagrad, RMSprop
 from app.training.optimizers.sgd import SGD
 
-_OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain)
+_OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, DiagonalNewton)
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
 _RESERVED = {
     *("learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"),
@@ -46,6 +47,8 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     name = config.optimizer.lower()
     if name not in known:
         raise UsageError(f"optimizer: unknown {name!r}{suggestion(name, list(known))}; there are {', '.join(known)}")
+    if known[name] is DiagonalNewton and config.precision == "mixed_float16":
+        raise UsageError("precision: diagonalnewton's curvatures leave float16's range; take mixed_bfloat16 or float32")
     options = _DEFAULTS.get(name, {}) if config.optim.options is None else config.optim.options
     if wrong := sorted(_RESERVED & set(options)):
         raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
