@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layers import convolution
 from models.layers.convolution import Convolution
 
 SMALL = [  # input, options: the output has at most sixteen pixels
@@ -18,8 +19,12 @@ SMALL = [  # input, options: the output has at most sixteen pixels
 OTHERS = [
     ((5, 4, 3), {"padding": "same"}),
     ((4, 4, 3), {"padding": "same", "strides": 2}),
-    ((4, 4, 4), {"padding": "same", "groups": 2}),
     ((4, 4, 3), {"padding": "same", "dilation_rate": 2}),
+]
+GROUPS = [
+    ((4, 4, 4), {"padding": "same", "groups": 2}),
+    ((5, 4, 6), {"padding": "same", "groups": 6, "strides": 2, "use_bias": False}),
+    ((5, 6, 3), {"padding": "valid", "groups": 3, "activation": "tanh"}),
 ]
 
 
@@ -60,11 +65,35 @@ def kernels(layer, shape, *, training):
     return {operation.type for operation in graph.get_operations()}
 
 
-@pytest.mark.parametrize(("shape", "options"), SMALL + OTHERS, ids=str)
+@pytest.mark.parametrize(("shape", "options"), SMALL + OTHERS + GROUPS, ids=str)
 def test_numbers_are_those_of_keras(shape, options):
     x = tf.constant(np.random.default_rng(1).normal(size=(3, *shape)).astype(np.float32))
     for ours, theirs in zip(*(traced(layer, x) for layer in pair(shape, options)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("shape", "options"), GROUPS, ids=str)
+def test_groups_that_have_no_gradient_go_one_by_one(shape, options, monkeypatch):
+    monkeypatch.setattr(convolution, "_differentiates_groups", lambda dtype: False)
+    assert "Split" in kernels(pair(shape, options)[0], shape, training=True)
+    test_numbers_are_those_of_keras(shape, options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_groups_are_differentiated_in_every_dtype(dtype):
+    layer = Convolution(8, 3, groups=4, padding="same", dtype=dtype)
+    with tf.GradientTape() as tape:
+        y = layer(tf.ones([2, 5, 5, 8], dtype), training=True)
+    assert tape.gradient(y, layer.kernel.value).dtype == dtype
+
+
+@pytest.mark.parametrize(("shape", "options"), GROUPS, ids=str)
+def test_groups_are_not_compiled_by_xla(shape, options):
+    """As Keras has it done, on CPUs hundreds of times slower: its graph only calls what XLA is to compile."""
+    layer, _ = pair(shape, options)
+    found = kernels(layer, shape, training=True)
+    assert "Conv2DBackpropFilter" in found
+    assert not any("PartitionedCall" in kind for kind in found)
 
 
 @pytest.mark.parametrize(("shape", "options"), SMALL, ids=str)

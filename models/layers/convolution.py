@@ -1,5 +1,6 @@
-"""Convolution whose filter gradient on small maps is nine matrix products."""
+"""Convolution that trains faster than Keras' own: with groups, and where maps are small."""
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -13,7 +14,10 @@ _OTHERWISE = 16  # likewise, in other dtypes
 
 @keras.saving.register_keras_serializable(package="epochal")
 class Convolution(keras.layers.Conv2D):
-    """Keras' `Conv2D` (same arguments, weights and numbers), faster to train where maps are small, on CPUs.
+    """Keras' `Conv2D` (same arguments, weights and numbers), faster to train on CPUs.
+
+    With groups, Keras has XLA compile the convolution, whose gradient then takes hundreds of times longer than
+    TensorFlow's own (8 x 32 x 32 x 128, 32 groups, one core, float32: 3,470 ms forward and backward against 6 ms).
 
     The gradient of a 3x3 filter is, for each of its nine places, the product of the shifted input and the gradient of
     the output. For small outputs TensorFlow's own kernel is slower than that (128 images, 512 to 512 channels, one
@@ -22,17 +26,22 @@ class Convolution(keras.layers.Conv2D):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the convolved input in the compute dtype."""
-        if not (training and self._small(inputs)):
+        if keras.backend.backend() != "tensorflow" or self.data_format != "channels_last":
             return super().call(inputs)
-        outputs = _by_products(inputs, self.kernel, self.strides[0], self.padding.upper())
+        if self.groups > 1 and self.dilation_rate == (1, 1):
+            outputs = _in_groups(inputs, self.kernel, self.strides, self.padding.upper())
+        elif training and self._small(inputs):
+            outputs = _by_products(inputs, self.kernel, self.strides[0], self.padding.upper())
+        else:
+            return super().call(inputs)
         if self.use_bias:
             outputs = outputs + ops.convert_to_tensor(self.bias)
         return outputs if self.activation is None else self.activation(outputs)
 
     def _small(self, inputs: Any) -> bool:
-        plain = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1) and self.groups == 1
+        plain = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1)
         even = self.strides[0] == self.strides[1] and (self.padding == "valid" or self.strides[0] == 1)
-        if not (plain and even) or keras.backend.backend() != "tensorflow" or self.data_format != "channels_last":
+        if not (plain and even):
             return False
         _, height, width, _ = self.compute_output_shape(inputs.shape)
         if None in (height, width) or height * width > _PIXELS.get(self.compute_dtype, _OTHERWISE):
@@ -40,6 +49,33 @@ class Convolution(keras.layers.Conv2D):
         import tensorflow as tf
 
         return not tf.config.list_logical_devices("GPU")
+
+
+def _in_groups(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+    """The convolution of each group of channels with its share of the filters."""
+    import tensorflow as tf
+
+    x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
+    if _differentiates_groups(x.dtype):
+        return tf.nn.conv2d(x, kernel, strides, padding)
+    groups = x.shape[-1] // kernel.shape[-2]
+    parts = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
+    return tf.concat([tf.nn.conv2d(*part, strides, padding) for part in parts], -1)
+
+
+@cache
+def _differentiates_groups(dtype: Any) -> bool:
+    """Whether TensorFlow's kernels do: those of oneDNN and CUDA, which have no float64 or may be off."""
+    import tensorflow as tf
+
+    one = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    with tf.init_scope():
+        upstream, kernel = tf.ones([1, 3, 3, 4], dtype), tf.ones([3, 3, 2, 4], dtype)
+        try:
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=[1, 3, 3, 4], filter=kernel, out_backprop=upstream, **one)
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.layers.convolution import Convolution
+
 
 class _WeightNorm:
     """Replaces a layer's kernel by `gain * kernel / norm(kernel)`, one gain and one norm an output channel.
@@ -50,11 +52,11 @@ class _WeightNorm:
     def kernel(self, weight: Any) -> None:  # Keras' depthwise layer makes its kernel under this name
         self._kernel = weight
 
-    def call(self, inputs: Any) -> Any:
-        """Returns what the stock layer would, with the normalised kernel."""
+    def call(self, inputs: Any, **options: Any) -> Any:
+        """Returns what the layer without normalization would, with the normalised kernel."""
         if self.initializing:
             self._initialize_from(inputs)
-        return super().call(inputs)  # type: ignore[misc]
+        return super().call(inputs, **options)  # type: ignore[misc]
 
     def _initialize_from(self, inputs: Any) -> None:
         activation, self.activation = self.activation, None
@@ -90,8 +92,8 @@ class WeightNormDense(_WeightNorm, keras.layers.Dense):
 
 
 @keras.saving.register_keras_serializable(package="epochal")
-class WeightNormConv2D(_WeightNorm, keras.layers.Conv2D):
-    """`Conv2D` under weight normalization."""
+class WeightNormConv2D(_WeightNorm, Convolution):  # type: ignore[misc]
+    """`Convolution` under weight normalization."""
 
     unit_axes = (0, 1, 2)
 
