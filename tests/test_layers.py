@@ -12,6 +12,7 @@ from models.blocks import Style
 from models.layers.batch_norm import FusedBatchNormalization
 from models.layers.convolution import Convolution
 from models.layers.dropout import PerSampleDropout
+from models.layers.in_turn import SumInTurn
 from models.layers.local_response import LocalResponseNormalization
 from models.layers.maxout import Maxout
 from models.layers.normprop import StandardizedReLU
@@ -43,6 +44,7 @@ LAYERS = [
     StandardizedReLU(),
     Maxout(3),
     LocalResponseNormalization(3, bias=1.0, alpha=0.5, beta=0.6),
+    SumInTurn([keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, size)]) for size in (1, 1)]),
     layers.Activation(scaled_tanh, name="scaled_tanh"),
 ]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
