@@ -163,7 +163,15 @@ def test_layers_without_a_name_of_their_own_belong_to_the_next_one() -> None:
 def test_runs_are_drawn(runs: int, tmp_path: Path) -> None:
     figures = {"params": 1, "test_accuracy_low": 0.1, "test_accuracy_high": 0.9, "image_size": 8, "model": "softmax"}
     placed = [
-        Placed(run=f"runs/$a${i}", dataset=data, multiply_adds=10**i, test_accuracy=0.5, front=i == 1, **figures)
+        Placed(
+            run=f"runs/$a${i}",
+            dataset=data,
+            cheaper_by="operations" if i % 2 else "architecture",
+            multiply_adds=10**i,
+            test_accuracy=0.5,
+            front=i == 1,
+            **figures,
+        )
         for data in ("digits", "mnist")
         for i in range(1, runs + 1)
     ]

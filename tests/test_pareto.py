@@ -62,6 +62,18 @@ def test_runs_are_placed_by_cost_at_their_own_images() -> None:
     assert [run.front for run in placed] == [True, False, True]
 
 
+def test_narrow_numbers_make_operations_cheaper_not_fewer() -> None:
+    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+        finished(precision, "softmax", 0.5, precision=precision)
+    placed = place(["float32", "mixed_bfloat16", "mixed_float16"]).placed
+    assert {Path(run.run).name: run.cheaper_by for run in placed} == {
+        "float32": "architecture",
+        "mixed_bfloat16": "operations",
+        "mixed_float16": "operations",
+    }
+    assert len({run.multiply_adds for run in placed}) == 1
+
+
 def test_each_data_set_has_its_own_front() -> None:
     finished("a", "softmax", 0.9, dataset="mnist")
     finished("b", "softmax", 0.1, size=16)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST = 25  # bars
 VISIBLE = 0.005  # of the whole: what rounds to a percent
 NAMED = 6  # up to so many runs each has its name beside it, else those of the front
+MARKERS = {"architecture": "o", "operations": "s"}  # by what a run is cheaper
 MARGIN = 1.6  # factor between the cheapest or dearest run and the edge
 
 
@@ -141,8 +142,8 @@ def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
         low, accuracy, high = (100 * x for x in (run.test_accuracy_low, run.test_accuracy, run.test_accuracy_high))
         colour = BLUE if run.front else SOFT
         face = BLUE if run.front else "none"
-        around = [[accuracy - low], [high - accuracy]]
-        axes.errorbar(run.multiply_adds, accuracy, around, fmt="o", color=colour, markerfacecolor=face, elinewidth=0.8)
+        point, around = (run.multiply_adds, accuracy), [[accuracy - low], [high - accuracy]]
+        axes.errorbar(*point, around, fmt=MARKERS[run.cheaper_by], color=colour, markerfacecolor=face, elinewidth=0.8)
     best = [run for run in runs if run.front]
     steps = [(run.multiply_adds, 100 * run.test_accuracy) for run in best]
     axes.step(*zip(*steps, (max(costs) * MARGIN, steps[-1][1]), strict=True), where="post", color=BLUE, linewidth=1)
@@ -155,16 +156,20 @@ def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
     axes.set_xlabel("multiply-adds for one image")
     axes.set_ylabel("test accuracy (%)")
     axes.grid(visible=True)
+    for way in sorted(ways) if len(ways := {run.cheaper_by for run in runs}) > 1 else []:
+        axes.plot([], [], MARKERS[way], color=SOFT, markerfacecolor="none", label=f"cheaper by {way}")
+        axes.legend(loc="lower right")
 
 
 def _name(axes: Axes, run: Placed, *, right: bool) -> None:
-    """The run's name above its point, towards the middle of the plot."""
+    """The run's name beside its point, towards the middle of the plot: above it on the left, below it on the right."""
     axes.annotate(
         printable(Path(run.run).name),
         (run.multiply_adds, 100 * run.test_accuracy),
-        (6 if right else -6, 4),
+        (6 if right else -6, 4 if right else -4),
         textcoords="offset points",
         ha="left" if right else "right",
+        va="bottom" if right else "top",
         fontsize=8,
         color=INK,
     )

@@ -79,7 +79,18 @@ def menu_table(blocks: Sequence[Block], pixels: int) -> str:
 
 def pareto_table(placed: Iterable[Placed]) -> str:
     """Finished runs by data set and cost; a star where no other run on the data set is cheaper and as accurate."""
-    head = ("", "run", "data set", "model", "size", "multiply-adds", "parameters", "test accuracy", "95 % interval")
+    head = (
+        "",
+        "run",
+        "data set",
+        "model",
+        "size",
+        "cheaper by",
+        "multiply-adds",
+        "parameters",
+        "test accuracy",
+        "95 % interval",
+    )
     cells = [
         (
             "*" if run.front else "",
@@ -87,6 +98,7 @@ def pareto_table(placed: Iterable[Placed]) -> str:
             run.dataset,
             run.model,
             str(run.image_size),
+            run.cheaper_by,
             f"{run.multiply_adds:,}",
             f"{run.params:,}",
             f"{run.test_accuracy:.4f}",
@@ -94,7 +106,7 @@ def pareto_table(placed: Iterable[Placed]) -> str:
         )
         for run in placed
     ]
-    return _columns([head, *cells], "<<<<>>>><")
+    return _columns([head, *cells], "<<<<><>>><")
 
 
 def times(shape: Sequence[int]) -> str:

@@ -24,6 +24,7 @@ class Placed:
     dataset: str
     model: str
     image_size: int
+    cheaper_by: str  # "architecture" or, where it computes in less than 32 bits, "operations": they cost less each
     multiply_adds: int  # for one image
     params: int  # trainable
     test_accuracy: float
@@ -100,6 +101,7 @@ def _placed(run: Run, costs: dict[Any, int]) -> Placed:
             dataset=config.dataset,
             model=_model(config),
             image_size=preprocessing.image_size,
+            cheaper_by="architecture" if config.precision == "float32" else "operations",
             multiply_adds=_cost(config, preprocessing, costs),
             **{key: result[key] for key in ("params", "test_accuracy", "test_accuracy_low", "test_accuracy_high")},
         )
