@@ -1,7 +1,9 @@
 """Emphasis on hard images: probabilities, draws, unbiased weights, trimming, and a state that resumes to the bit."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from app.config import Augment, Config, Data, Emphasis, Optim
-from app.data.emphasis import HardExamples, capped, drawn, probabilities, trimmed
+from app.data.emphasis import HardExamples, capped, drawn, probabilities, suspected, trimmed
 from app.data.order import permutation
+from app.training.observers import emphasis
 from app.training.setup import Setup, set_up
 from app.training.steps import Callbacks
 from tests.program import epochal, outcome, saved, signal, start, stop_when
@@ -24,9 +27,9 @@ LOSSES = st.integers(2, 60).flatmap(lambda count: arrays(np.float64, count, elem
 SAMPLER = Emphasis(by="sampler", start=1)
 
 
-def learned(emphasis: Emphasis, losses: np.ndarray, order: str = "shuffled") -> HardExamples:
+def learned(settings: Emphasis, losses: np.ndarray, order: str = "shuffled") -> HardExamples:
     """After an epoch with these losses."""
-    config = Config(emphasis=emphasis, data=Data(order=order))
+    config = Config(emphasis=settings, data=Data(order=order))
     hard = HardExamples(config, np.zeros(len(losses), np.int32))
     hard.learn(np.arange(len(losses)), losses)
     return hard
@@ -115,12 +118,16 @@ def test_without_any_losses_images_are_alike() -> None:
     assert (weights == 1).all()
 
 
-def fitted(setup: Setup) -> Setup:
-    """Trained with its sample losses and nothing else, as `fit` moves through the epochs."""
+def fitted(setup: Setup, warnings: list[str] | None = None) -> Setup:
+    """Trained with what finds the losses and nothing else, as `fit` moves through the epochs."""
     moves = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch))
-    watching = [moves, *([setup.model.sample_losses] if setup.model.sample_losses else [])]
+    told: list[str] = [] if warnings is None else warnings
     everyone = Callbacks(
-        watching, add_history=True, model=setup.model, epochs=setup.config.epochs, steps=setup.batches.steps
+        [moves, *emphasis(setup, told.append)],
+        add_history=True,
+        model=setup.model,
+        epochs=setup.config.epochs,
+        steps=setup.batches.steps,
     )
     setup.model.fit(setup.batches.dataset(), epochs=setup.config.epochs, callbacks=everyone, shuffle=False, verbose=0)
     return setup
@@ -164,16 +171,43 @@ def test_two_fits_with_one_instance_are_alike() -> None:
     assert not np.isnan(first).any()
 
 
-def test_trimming_finds_planted_labels() -> None:
-    emphasis = Emphasis(by="weights", start=3, trim=0.1)
-    setup = set_up(
-        replace(MLP, model="softmax", epochs=6, batch_size=64, emphasis=emphasis, augment=Augment(pad_crop=0))
-    )
+def with_wrong_labels(share: float, **options: Any) -> tuple[Setup, np.ndarray]:
+    """A set-up that emphasises, and the images whose labels are wrong."""
+    plain = replace(MLP, model="softmax", epochs=6, batch_size=64, augment=Augment(pad_crop=0))
+    setup = set_up(replace(plain, emphasis=Emphasis(by="weights", start=3, **options)))
     labels = setup.dataset.train.labels
-    planted = np.random.default_rng(0).choice(len(labels), len(labels) // 10, replace=False)
+    planted = np.random.default_rng(0).choice(len(labels), int(share * len(labels)), replace=False)
     labels[planted] = (labels[planted] + 1 + np.arange(len(planted)) % 9) % 10
+    return setup, planted
+
+
+def test_trimming_finds_planted_labels() -> None:
+    setup, planted = with_wrong_labels(0.1, trim=0.1)
     out = trimmed(averages(fitted(setup)), 0.1)
     assert len(set(out) & set(planted)) / len(planted) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("share", "options", "warnings"), [(0.0, {}, 0), (0.2, {}, 1), (0.2, {"trim": 0.3}, 0)], ids=str
+)
+def test_wrong_labels_are_suspected_once_unless_they_are_trimmed(share: float, options: dict, warnings: int) -> None:
+    told: list[str] = []
+    fitted(with_wrong_labels(share, **options)[0], told)
+    assert len(told) == warnings
+    for line in told:
+        found = re.match(r"(\d+)% of the training images .* wrong labels\? .* --emphasis.trim 0.(\d+)$", line)
+        assert found is not None
+        assert int(found[1]) == int(found[2]) == pytest.approx(100 * share, abs=5)
+
+
+@given(share=st.floats(0, 0.5), classes=st.integers(2, 100))
+def test_images_are_suspected_where_a_half_is_learned_and_a_tenth_worse_than_a_guess(
+    share: float, classes: int
+) -> None:
+    guess, wrong = np.log(classes), int(share * 201)
+    losses = np.array([1.01 * guess] * wrong + [0.3 * guess] * (201 - wrong))
+    assert suspected(losses, classes) == (wrong / 201 if wrong / 201 >= 0.1 else 0)
+    assert suspected(2 * losses, classes) == 0
 
 
 @pytest.mark.slow

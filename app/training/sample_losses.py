@@ -30,6 +30,11 @@ class SampleLosses(keras.callbacks.Callback):
             with tf.device(device):
                 self._parts.append(tf.Variable(tf.zeros([len(hard.losses)]), trainable=False))
 
+    @property
+    def averages(self) -> np.ndarray:
+        """The moving average of each image's loss, float64 `[N]`, NaN of one that never came."""
+        return self._hard.losses
+
     def record(self, positions: tf.Tensor, losses: tf.Tensor) -> None:
         """In a training step: the losses `[n]` at positions `[n]`, int32, of this replica's part of a batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -57,9 +57,7 @@ class Classifier(keras.Model):
             logits = self(images, training=True)
             losses = self.criterion(labels, logits)
             loss = tf.reduce_sum(self._weighed(losses, labels, *emphasis[:1])) / tf.cast(samples, losses.dtype)
-            penalties = [tf.cast(penalty, loss.dtype) for penalty in self.losses]
-            loss += tf.add_n(penalties or [tf.zeros((), loss.dtype)]) / shares
-            loss = self.optimizer.scale_loss(loss)
+            loss = self.optimizer.scale_loss(self._penalized(loss, shares))
         self._observe(losses, labels, logits)
         if self.sample_losses is not None:
             self.sample_losses.record(emphasis[1], losses)
@@ -77,9 +75,12 @@ class Classifier(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
         """What a step minimises, for a batch that is on every replica: callbacks differentiate it."""
-        losses = self._weighed(self.criterion(y, y_pred), y)
-        penalties = [tf.cast(penalty, losses.dtype) for penalty in self.losses]
-        return tf.add_n([tf.reduce_mean(losses), *penalties]) / self.distribute_strategy.num_replicas_in_sync
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return self._penalized(tf.reduce_mean(self._weighed(self.criterion(y, y_pred), y)) / replicas, replicas)
+
+    def _penalized(self, loss: tf.Tensor, shares: int) -> tf.Tensor:
+        """The loss with one of so many shares of the penalties of weights."""
+        return loss + tf.add_n([tf.zeros((), loss.dtype), *[tf.cast(one, loss.dtype) for one in self.losses]]) / shares
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""

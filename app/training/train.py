@@ -167,7 +167,7 @@ def _fitted(
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
         watching = [
             callbacks.Timing(run.folder / "timing.json", warn=partial(_warn, run)),
-            *observers(rollback.slowed_setup(setup, back), run, budget),
+            *observers(rollback.slowed_setup(setup, back), run, budget, partial(_warn, run)),
             early,
             activations(setup, run),
             history,
