@@ -7,7 +7,8 @@ from app.data.order import generator, ordered, permutation
 from app.settings import Emphasis
 
 _MEMORY = 0.5  # of the moving average: what an epoch's loss leaves of the average before
-_SUSPECT = 0.1  # share of images worse than a guess, when a half is far better: more than hard ones among right labels
+_SUSPECT = 0.1  # share of images worse than a guess
+_GAP = 1.2  # times as many as are a little better than one: hard images thin out with their loss, wrong ones gather
 _LEAST = 0.01  # of the mean loss: below, images are equally easy, and none is forgotten
 
 
@@ -53,13 +54,12 @@ class HardExamples:
 def suspected(losses: np.ndarray, classes: int) -> float:
     """The share of images whose labels may be wrong, 0 where nothing speaks for it, from cross-entropies `[N]`.
 
-    These stay above ln(classes), the loss of a guess, while a half of all is below a third of that. With right labels
-    less than 8 % did (LeNet on MNIST after two epochs, ResNet-8 on CIFAR-10 at any time), with a tenth wrong 11 %, with
-    a fifth 20 %.
+    These are above ln(classes), the loss of a guess, and more than those from three quarters of it on. With a fifth of
+    the labels wrong that came after two epochs of MNIST (LeNet-5) and six of CIFAR-10 (ResNet-8), with all right never.
     """
     guess = np.log(classes)
-    share = float(np.mean(losses > guess))
-    return share if share >= _SUSPECT and np.nanmedian(losses) < guess / 3 else 0.0
+    above, below = float(np.mean(losses > guess)), float(np.mean((losses > 0.75 * guess) & (losses <= guess)))
+    return above if above >= _SUSPECT and above >= _GAP * below else 0.0
 
 
 def probabilities(losses: np.ndarray, emphasis: Emphasis) -> np.ndarray:

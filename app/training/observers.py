@@ -57,21 +57,20 @@ def emphasis(setup: Setup, warn: Callable[[str], None]) -> list[Any]:
     """What finds the images' losses, and warns once where they look like those of wrong labels (row A7)."""
     losses, settings = setup.model.sample_losses, setup.config.emphasis
     told: list[float] = []
-    if losses is None:
-        return []
+    if losses is None or settings.trim or setup.config.objective.loss != "cross_entropy":
+        return [losses] if losses else []
 
     def look(epoch: int, logs: Any) -> None:
         classes = len(setup.dataset.preprocessing.classes)
         share = 0.0 if told or epoch + 1 < settings.start else suspected(losses.averages, classes)
-        if share > settings.trim:
+        if share:
             told.append(share)
             warn(
-                f"{share:.0%} of the training images stay worse than a guess while half are far better: wrong labels? "
+                f"{share:.0%} of the training images stay worse than a guess, apart from the others: wrong labels? "
                 f"emphasis trains on these most; look at them, or leave them out with --emphasis.trim {share:.2f}"
             )
 
-    judged = setup.config.objective.loss == "cross_entropy"
-    return [losses, *([keras.callbacks.LambdaCallback(on_epoch_end=look)] if judged else [])]
+    return [losses, keras.callbacks.LambdaCallback(on_epoch_end=look)]
 
 
 def _add_energy(model: Any, epoch: int, logs: dict[str, Any]) -> None:
