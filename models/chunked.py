@@ -1,6 +1,5 @@
 """Inverted residuals a few channels at a time: the wide tensor between their thin ends is never whole in memory."""
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from models.layers.in_turn import SumInTurn
+from models.rewriting import readers, rewritten
 
 _BY_CHANNEL = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ZeroPadding2D)
 
@@ -28,33 +28,20 @@ def chunk_expansions(model: keras.Model, chunks: int) -> keras.Model:
     if chunks < 2:
         raise ValueError(f"chunks must be at least 2, got {chunks}.")
     plain = keras.Model(model.input, model.output, name=model.name)
-    blocks = {block[-1].name: block for block in _blocks(plain)}
-    gone = {layer.name for block in blocks.values() for layer in block[:-1]}
-
-    def clone(layer: Any) -> Any:
-        if layer.name in blocks:
-            return SumInTurn(list(_terms(blocks[layer.name], chunks)), name=layer.name)
-        return type(layer).from_config(layer.get_config())
-
-    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        return inputs[0] if layer.name in gone else layer(*inputs, **options)
-
-    copy = keras.models.clone_model(plain, clone_function=clone, call_function=call)
-    for layer in (layer for layer in copy.layers if layer.weights and layer.name not in blocks):
-        layer.set_weights(plain.get_layer(layer.name).get_weights())
-    return copy
+    blocks = list(_blocks(plain))
+    instead = {block[-1].name: SumInTurn(list(_terms(block, chunks)), name=block[-1].name) for block in blocks}
+    return rewritten(plain, instead=instead, gone={layer.name for block in blocks for layer in block[:-1]})
 
 
 def _blocks(model: keras.Model) -> Iterator[list[Any]]:
     """The layers of each inverted residual, from the convolution that widens to the one that narrows."""
     makers = {id(layer.output): layer for layer in model.layers}
-    readers = Counter(id(tensor) for layer in model.layers[1:] for tensor in keras.tree.flatten(layer.input))
-    readers.update(id(tensor) for tensor in model.outputs)
+    count = readers(model)
 
     def above(layer: Any) -> list[Any]:
         """Back to the next layer with weights, as long as nobody else reads what is between."""
         found: list[Any] = []
-        while readers[id(layer.input)] == 1:
+        while count[id(layer.input)] == 1:
             layer = makers[id(layer.input)]
             found.insert(0, layer)
             if not isinstance(layer, _BY_CHANNEL):

@@ -1,6 +1,5 @@
 """Batch norm at inference is an affine map of each channel: it can be a part of the convolution before it."""
 
-from collections import Counter
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from models.layers.convolution import Convolution
+from models.rewriting import inputs_of, readers, rewritten
 
 _KERNELS = {  # which weight the channels' scale multiplies, and how it must be shaped for that
     layers.Conv2D: ("kernel", (1, 1, 1, -1)),
@@ -27,35 +27,23 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     plain = keras.Model(model.input, model.output, name=model.name)
     folded = _pairs(plain)
-    gone = {norm.name for norm in folded.values()}
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        return type(layer).from_config({**config, "use_bias": True} if layer.name in folded else config)
-
-    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        return inputs[0] if layer.name in gone else layer(*inputs, **options)
-
-    copy = keras.models.clone_model(plain, clone_function=clone, call_function=call)
-    for layer in (layer for layer in copy.layers if layer.weights):
-        source = plain.get_layer(layer.name)
-        weights = _folded(source, folded[layer.name]) if layer.name in folded else source.get_weights()
-        layer.set_weights(weights)
+    takers = {name: plain.get_layer(name) for name in folded}
+    instead = {
+        name: type(layer).from_config({**layer.get_config(), "use_bias": True}) for name, layer in takers.items()
+    }
+    copy = rewritten(plain, instead=instead, gone={norm.name for norm in folded.values()})
+    for name, layer in takers.items():
+        copy.get_layer(name).set_weights(_folded(layer, folded[name]))
     return copy
 
 
 def _pairs(model: keras.Model) -> dict[str, Any]:
     """Of every layer that a batch norm is folded into, by name, that batch norm."""
-    readers = Counter(id(tensor) for layer in model.layers for tensor in _inputs(layer))
-    readers.update(id(tensor) for tensor in model.outputs)
-    makers = {id(layer.output): layer for layer in model.layers if len(_inputs(layer)) == 1}
+    count = readers(model)
+    makers = {id(layer.output): layer for layer in model.layers if len(inputs_of(layer)) == 1}
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    pairs = [(makers.get(id(norm.input)), norm) for norm in norms if readers[id(norm.input)] == 1]
+    pairs = [(makers.get(id(norm.input)), norm) for norm in norms if count[id(norm.input)] == 1]
     return {maker.name: norm for maker, norm in pairs if maker is not None and _takes(maker, norm)}
-
-
-def _inputs(layer: Any) -> list[Any]:
-    return keras.tree.flatten(layer.input) if not isinstance(layer, layers.InputLayer) else []
 
 
 def _takes(maker: Any, norm: Any) -> bool:
