@@ -8,7 +8,7 @@ import keras
 import callbacks
 from app.config import Config
 from app.runs import ROOT, check_writable, default_name
-from app.training.observers import freezing
+from app.training.observers import by_epoch
 from app.training.setup import set_up, start, summary
 from app.training.steps import Callbacks
 
@@ -26,7 +26,7 @@ def dry_run(config: Config) -> None:
     model, steps = setup.model, setup.batches.steps
     clock = _Clock()
     fitted = Callbacks(
-        [*freezing(config.optim), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
+        [*by_epoch(setup), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
     )
     model.fit(
         setup.batches.dataset(setup.strategy),
