@@ -31,7 +31,7 @@ class Config:
         dataset: digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class
         data_dir: where prepared TFDS data lies (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
         model: a name that `epochal models` lists
-        norm: batch, layer, weight, normprop or none (null: the model's own)
+        norm: batch, layer, weight, weight_mean, normprop or none (null: the model's own)
         activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
         weights: a weights file of keras.applications to start from, for the models that come from there
         init_from: a finished run, by its folder or its name under runs/, from whose weights to start (and nothing else:

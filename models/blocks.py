@@ -12,11 +12,12 @@ from models.layers.batch_norm import FusedBatchNormalization
 from models.layers.convolution import Convolution
 from models.layers.dropout import PerSampleDropout
 from models.layers.maxout import Maxout
+from models.layers.mean_only import MeanOnlyBatchNormalization
 from models.layers.normprop import GAIN, StandardizedReLU
 from models.layers.scaled_tanh import scaled_tanh
 from models.layers.weight_norm import WeightNormConv2D, WeightNormDense, WeightNormDepthwiseConv2D
 
-NORMS = ("batch", "layer", "weight", "normprop", "none")
+NORMS = ("batch", "layer", "weight", "weight_mean", "normprop", "none")
 PIECES = 2  # of a maxout unit
 
 
@@ -26,7 +27,8 @@ class Style:
 
     Args:
         norm: "batch" (Ioffe and Szegedy 2015), "layer" (all features of a sample together, Ba et al. 2016), "weight"
-            (Salimans and Kingma 2016), "normprop" (Arpit et al. 2016; with "relu" only) or "none".
+            (Salimans and Kingma 2016), "weight_mean" (its section 4: with mean-only batch norm), "normprop" (Arpit et
+            al. 2016; with "relu" only) or "none".
         activation: "prelu" (a slope a channel, from 0.25), "leaky_relu" (slope 0.01), "scaled_tanh" (LeCun), "maxout"
             (two pieces) or the name of a Keras activation.
         bias: whether convolutions have one even where a normalisation behind them makes it idle.
@@ -48,7 +50,7 @@ class Style:
     @property
     def reparametrized(self) -> bool:
         """Whether weights, not activations, are normalised."""
-        return self.norm in ("weight", "normprop")
+        return self.norm in ("weight", "weight_mean", "normprop")
 
     def conv(
         self, x: keras.KerasTensor, filters: int, kernel: int | tuple[int, int] = 3, *, stride: int = 1, **options: Any
@@ -82,6 +84,8 @@ class Style:
             return batch_norm(x, name=f"{name}_bn")
         if self.norm == "layer":
             return layers.GroupNormalization(groups=1, epsilon=1e-5, name=f"{name}_ln")(x)
+        if self.norm == "weight_mean":
+            return MeanOnlyBatchNormalization(synchronized=synchronized(), name=f"{name}_mean")(x)
         return x
 
     def activate(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
@@ -118,7 +122,7 @@ class Style:
 
     @property
     def _bias(self) -> bool:
-        return self.bias or self.norm not in ("batch", "layer")  # these shift by themselves
+        return self.bias or self.norm not in ("batch", "layer", "weight_mean")  # these shift by themselves
 
     @property
     def _gain(self) -> dict[str, float]:

@@ -52,6 +52,7 @@ CASES = {
         optimizer="diagonalnewton",
         optim=Optim(options={"momentum": 0.9}, frozen="hidden1", unfreeze_every=5),
     ),
+    "mean only": Config(model="resnet8", norm="weight_mean", epochs=1, batch_size=56, learning_rate=0.01),
     "running": Config(
         model="mlp",
         epochs=10,

@@ -33,6 +33,7 @@ WEIGHTS = {
     "batch": ["kernel", "gamma", "beta", "moving_mean", "moving_variance"],
     "layer": ["kernel", "gamma", "beta"],
     "weight": ["kernel", "bias", "gain"],
+    "weight_mean": ["kernel", "gain", "beta", "moving_mean"],
     "normprop": ["kernel", "bias", "gain"],
     "none": ["kernel", "bias"],
 }
@@ -80,7 +81,7 @@ def parts_of_plain(activation):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": "group"}, r"norm must be one of batch, layer, weight, normprop, none, got 'group'"),
+        ({"norm": "group"}, r"norm must be one of batch, layer, weight, weight_mean, normprop, none, got 'group'"),
         ({"activation": "rellu"}, r"relu, leaky_relu, prelu, scaled_tanh, maxout or .* Keras activation, got 'rellu'"),
         ({"activation": None}, r"got None"),
         ({"norm": "normprop", "activation": "tanh"}, r"norm 'normprop' needs the activation relu, got 'tanh'"),
@@ -211,7 +212,7 @@ def test_an_addition_elsewhere_adds(norm):
     np.testing.assert_allclose(model(normal(2, 3)), factor * normal(2, 3), rtol=1e-6)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "normprop"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "weight_mean", "normprop"])
 def test_twenty_rectified_convolutions_carry_a_signal(norm):
     keras.utils.set_random_seed(0)
     style = Style(norm=norm)
@@ -222,7 +223,7 @@ def test_twenty_rectified_convolutions_carry_a_signal(norm):
         return x
 
     model, x = as_model(stack, (6, 6, 32)), normal(16, 6, 6, 32)
-    if norm == "weight":
+    if norm.startswith("weight"):
         initialize_from(model, x)
     outputs = [layer.output for layer in model.layers if layer.name.endswith("_relu")]
     deviations = [np.std(y) for y in keras.Model(model.input, outputs)(x, training=True)]

@@ -347,6 +347,6 @@ def test_a_recurrent_network_has_as_many_parameters_at_any_height():
     assert costs[1].multiply_adds - 1280 == 4 * (costs[0].multiply_adds - 1280)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "normprop", "none"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "weight_mean", "normprop", "none"])
 def test_a_normalisation_changes_no_multiply_adds(norm):
     assert multiply_adds(skeleton("resnet8", options={"norm": norm})) == multiply_adds(skeleton("resnet8"))

@@ -15,6 +15,7 @@ from models.layers.dropout import PerSampleDropout
 from models.layers.in_turn import SumInTurn
 from models.layers.local_response import LocalResponseNormalization
 from models.layers.maxout import Maxout
+from models.layers.mean_only import MeanOnlyBatchNormalization
 from models.layers.normprop import StandardizedReLU
 from models.layers.scaled_tanh import scaled_tanh
 from models.layers.shortcut import Shortcut, subsampled
@@ -41,6 +42,7 @@ LAYERS = [
     WeightNormDense(4, gain=1.5),
     WeightNormConv2D(6, 3, groups=3, padding="same", gain=1.5),
     WeightNormDepthwiseConv2D(3, 2, gain=1.5),
+    MeanOnlyBatchNormalization(momentum=0.8),
     StandardizedReLU(),
     Maxout(3),
     LocalResponseNormalization(3, bias=1.0, alpha=0.5, beta=0.6),

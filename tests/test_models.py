@@ -148,7 +148,7 @@ def test_small_models_learn_32_random_labels_by_heart(name):
 # a norm and an activation of choice
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "normprop", "none"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "weight_mean", "normprop", "none"])
 @pytest.mark.parametrize("name", STYLED)
 def test_every_norm_trains(name, norm):
     activation = {"activation": "relu"} if norm == "normprop" else {}
@@ -160,7 +160,7 @@ def test_every_norm_trains(name, norm):
     kinds = {type(layer).__name__ for layer in model.layers}
     assert ("FusedBatchNormalization" in kinds) == (norm == "batch")
     assert ("GroupNormalization" in kinds) == (norm == "layer")
-    assert any(kind.startswith("WeightNorm") for kind in kinds) == (norm in ("weight", "normprop"))
+    assert any(kind.startswith("WeightNorm") for kind in kinds) == (norm in ("weight", "weight_mean", "normprop"))
 
 
 @pytest.mark.parametrize("activation", ["prelu", "leaky_relu", "tanh", "scaled_tanh", "sigmoid", "elu", "gelu"])
@@ -177,7 +177,11 @@ def test_every_activation_trains(name, activation):
     [
         ("vgg16", {"norm": "batch"}, "vgg16 has no options, got norm 'batch'; leave it out or take another model"),
         ("softmax", {"activation": "tanh"}, "softmax has no options, got activation 'tanh'"),
-        ("resnet8", {"norm": "group"}, "norm must be one of batch, layer, weight, normprop, none, got 'group'"),
+        (
+            "resnet8",
+            {"norm": "group"},
+            "norm must be one of batch, layer, weight, weight_mean, normprop, none, got 'group'",
+        ),
         ("resnet8", {"activation": "rleu"}, "activation must be relu, .* or the name of a Keras .*, got 'rleu'"),
         ("resnet8", {"activation": "maxout"}, "'maxout' halves the channels"),
         ("lenet5", {"norm": "normprop"}, "'normprop' needs the activation relu, got 'tanh'"),

@@ -10,8 +10,9 @@ from scipy import integrate, stats
 
 from models.blocks import Style
 from models.layers.local_response import LocalResponseNormalization
+from models.layers.mean_only import MeanOnlyBatchNormalization
 from models.layers.normprop import DEVIATION, GAIN, MEAN, StandardizedReLU
-from tests.tensors import as_model, normal, randomized
+from tests.tensors import as_model, gradients_of, normal, precision, randomized
 
 # layer normalization
 
@@ -126,3 +127,39 @@ def test_local_response_equals_tensorflows_with_the_papers_constants():
 def test_local_response_refuses_windows_without_a_middle(size):
     with pytest.raises(ValueError, match=f"odd and at least 1, got {size}"):
         LocalResponseNormalization(size)
+
+
+# mean-only batch norm
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5, 3, 2, 4)])
+def test_mean_only_batch_norm_centres_and_shifts(shape):
+    layer, x = MeanOnlyBatchNormalization(momentum=0.8), 3 + 2 * normal(*shape)
+    layer.build(shape)
+    layer.beta.assign(normal(4, seed=1))
+    axes = tuple(range(len(shape) - 1))
+    np.testing.assert_allclose(layer(x), x + layer.beta, rtol=1e-6)
+    np.testing.assert_allclose(layer(x, training=True), x - x.mean(axes) + layer.beta, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.2 * x.mean(axes), rtol=1e-5)
+    np.testing.assert_allclose(layer(x), x - 0.2 * x.mean(axes) + layer.beta, rtol=1e-5, atol=1e-5)
+    layer.trainable = False
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))
+
+
+def test_the_gradient_of_mean_only_batch_norm_is_centred():
+    """The paper's equation after (6): the mean of the gradient is taken from it."""
+    layer, x, upstream = MeanOnlyBatchNormalization(), normal(5, 3, 2, 4), normal(5, 3, 2, 4, seed=1)
+    layer.build(x.shape)
+    found, beta = gradients_of(layer, x, upstream, training=True)
+    np.testing.assert_allclose(found, upstream - upstream.mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(beta, upstream.sum((0, 1, 2)), rtol=1e-5)
+
+
+@precision("mixed_bfloat16")
+def test_mean_only_batch_norm_computes_its_mean_in_float32():
+    layer = MeanOnlyBatchNormalization()
+    x = tf.cast(1000 + normal(64, 4), "bfloat16")
+    y = layer(x, training=True)
+    assert y.dtype == "bfloat16"
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    assert np.abs(np.asarray(y, np.float32).mean(0)).max() < 0.01 * np.asarray(y, np.float32).std()

@@ -27,6 +27,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
         pytest.param("parts", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("gains", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("curvatures", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
+        pytest.param("mean only", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         ("running", "float64", 1e-12, (2,)),
         pytest.param("running", "float64", 1e-12, (4,), marks=pytest.mark.slow),
         pytest.param("resnet8 gently", "float32", 1e-5, (2, 4), marks=pytest.mark.slow),

@@ -43,7 +43,7 @@ def test_gradient_passes_a_silent_preactivated_block_whatever_its_sign(bottlenec
     assert_identity(silenced(model, "block_c_conv" if bottleneck else "block_b_conv"), normal(2, 6, 6, 4))
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "none"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "weight_mean", "none"])
 @pytest.mark.parametrize(("bottleneck", "last"), [(False, "b"), (True, "c")])
 def test_a_preactivated_stage_adds_its_branches_to_its_input(norm, bottleneck, last):
     residual = Residual(style=Style(norm=norm), preactivated=True, bottleneck=bottleneck)

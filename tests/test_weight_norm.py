@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from models.blocks import Style
+from models.layers.mean_only import MeanOnlyBatchNormalization
 from models.layers.weight_norm import WeightNormConv2D, WeightNormDense, WeightNormDepthwiseConv2D, initialize_from
 from tests.tensors import as_model, gradients_of, normal, precision
 
@@ -75,10 +76,13 @@ def test_gains_start_where_they_are_told(kind):
 
 
 @every_kind
-def test_it_refuses_to_do_without_bias(kind):
+def test_without_bias_it_starts_from_data_with_its_gain_alone(kind):
     ours, _, sizes, _ = KINDS[kind]
-    with pytest.raises(ValueError, match=r"use_bias must be true .* got False"):
-        ours(use_bias=False, **sizes)
+    model = as_model(ours(use_bias=False, **sizes), X.shape[1:])
+    initialize_from(model, X)
+    values = np.asarray(model(X)).reshape(-1, model.output.shape[-1])
+    assert [weight.name for weight in model.weights] == ["kernel", "gain"]
+    np.testing.assert_allclose(values.std(0), 1, rtol=1e-4)
 
 
 @every_kind
@@ -131,6 +135,17 @@ def test_initialisation_standardises_every_layer_on_that_batch(activation):
     for layer, direction in zip([layer for layer in model.layers if layer.weights], directions, strict=True):
         np.testing.assert_array_equal(layer.direction, direction)
     assert np.abs(before_activation(model, 2 * x)[0].std(0) - 1).min() > 0.5  # it happens once
+
+
+def test_with_mean_only_batch_norm_the_moving_mean_starts_from_data_too():
+    model, x = network(Style(norm="weight_mean")), 5 + 3 * normal(64, 6, 6, 3)
+    initialize_from(model, x)
+    centred = [layer.output for layer in model.layers if isinstance(layer, MeanOnlyBatchNormalization)]
+    assert len(centred) == 4  # the depthwise convolution stands alone
+    for y in keras.Model(model.input, centred)(x):
+        values = np.asarray(y).reshape(-1, y.shape[-1])
+        np.testing.assert_allclose(values.mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(values.std(0), 1, atol=1e-4)
 
 
 @precision("mixed_bfloat16")

@@ -115,7 +115,7 @@ def start(setup: Setup) -> Origin | None:
                 weights.load(setup.model, Path(config.weights))
             except ValueError as error:
                 raise UsageError(f"weights: {error}") from error
-        if config.norm == "weight":
+        if config.norm in ("weight", "weight_mean"):
             initialize_from(setup.model, _some_images(setup))
     return None
 

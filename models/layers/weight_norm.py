@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from models.layers.convolution import Convolution
+from models.layers.mean_only import MeanOnlyBatchNormalization
 
 
 class _WeightNorm:
@@ -13,8 +14,6 @@ class _WeightNorm:
 
     Args:
         gain: what each gain starts at: sqrt(2) keeps the variance under a ReLU, 1 without one.
-
-    The bias must be used, for `initialize_from` sets it.
     """
 
     unit_axes: tuple[int, ...]  # of the kernel, over which the norm of one output channel is taken
@@ -22,8 +21,6 @@ class _WeightNorm:
 
     def __init__(self, *args: Any, gain: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not getattr(self, "use_bias", True):
-            raise ValueError("use_bias must be true under weight normalization, got False.")
         self.initial_gain = gain
         self.initializing = False
 
@@ -65,10 +62,10 @@ class _WeightNorm:
         finally:
             self.activation = activation
         axes = tuple(range(len(outputs.shape) - 1))
-        mean = ops.mean(outputs, axes) - self.bias  # type: ignore[attr-defined]
         deviation = ops.maximum(ops.std(outputs, axes), 1e-6)  # a channel that never varies stays finite
         self.gain.assign(self.gain / ops.reshape(deviation, self.gain.shape))
-        self.bias.assign(-mean / deviation)  # type: ignore[attr-defined]
+        if self.use_bias:  # type: ignore[attr-defined]
+            self.bias.assign((self.bias - ops.mean(outputs, axes)) / deviation)  # type: ignore[attr-defined]
 
     def save_own_variables(self, store: Any) -> None:
         """Stores every weight; the stock layers' own form leaves out the gain and stores the normalised kernel."""
@@ -108,9 +105,11 @@ class WeightNormDepthwiseConv2D(_WeightNorm, keras.layers.DepthwiseConv2D):
 def initialize_from(model: keras.Model, images: Any) -> None:
     """Sets every gain and bias so that, on these images, each channel before its non-linearity has mean 0, variance 1.
 
-    Section 3 of the paper. One eager pass in inference mode; a model without weight normalization stays as it is.
+    Section 3 of the paper; in place of a bias, the moving mean of mean-only batch norm. One eager pass in inference
+    mode; a model without weight normalization stays as it is.
     """
-    normalised = [layer for layer in model._flatten_layers() if isinstance(layer, _WeightNorm)]
+    kinds = (_WeightNorm, MeanOnlyBatchNormalization)
+    normalised = [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
     for layer in normalised:
         layer.initializing = True
     try:

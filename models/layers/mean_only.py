@@ -1,0 +1,55 @@
+"""Mean-only batch normalization (Salimans and Kingma 2016, arXiv 1602.07868, section 4)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="epochal")
+class MeanOnlyBatchNormalization(keras.layers.Layer):
+    """`x - mean + beta`, a mean for each channel of the last axis; the spread is left to weight normalization.
+
+    The mean is that of the batch in training, of which a share of `1 - momentum` enters `moving_mean`, and
+    `moving_mean` at inference or when the layer is not trainable. Computed in float32 (float64) whatever the precision.
+
+    Args:
+        momentum: of the moving mean.
+        synchronized: whether replicas share their mean.
+    """
+
+    def __init__(self, *, momentum: float = 0.9, synchronized: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum, self.synchronized = momentum, synchronized
+        self.initializing = False
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the shift and the moving mean."""
+        channels = (input_shape[-1],)
+        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        self.moving_mean = self.add_weight(
+            name="moving_mean", shape=channels, initializer="zeros", trainable=False, autocast=False
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns the centred and shifted input in the compute dtype."""
+        x = ops.cast(inputs, self.variable_dtype)
+        if self.initializing:
+            self.moving_mean.assign(self._mean(x))
+        mean = self.moving_mean
+        if training and self.trainable:
+            mean = self._mean(x)
+            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
+        return ops.cast(x - mean + ops.cast(self.beta, x.dtype), self.compute_dtype)
+
+    def _mean(self, x: Any) -> Any:
+        return ops.moments(x, list(range(len(x.shape) - 1)), synchronized=self.synchronized)[0]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the constructor takes."""
+        config: dict[str, Any] = super().get_config()
+        return {**config, "momentum": self.momentum, "synchronized": self.synchronized}
