@@ -20,7 +20,7 @@ from app.training.checkpoints import newest
 from app.training.evidence import Evidence
 from app.training.replay import Examination, parts, replay
 from app.training.setup import set_up
-from app.training.steps import _piece
+from app.training.steps import piece
 from tests import planted
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -196,5 +196,5 @@ def test_parts_are_those_of_the_training_step(count: int, devices: int, micro_ba
     found = parts(count, devices, micro_batches)
     assert sorted(place for part in found for place in part) == list(range(count))
     for number, part in enumerate(found):
-        expected = [place for share in shares for place in _piece(np.array(share, np.int32), number, micro_batches)]
+        expected = [place for share in shares for place in piece(np.array(share, np.int32), number, micro_batches)]
         assert part.tolist() == [int(place) for place in expected]

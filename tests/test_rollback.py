@@ -40,7 +40,7 @@ CONFIG = Config(
 NOTHING = ("dataset", "batches", "model", "strategy")
 
 
-def steering(setup: Any, run: Run, budget: Any) -> list[Any]:
+def steering(setup: Any, *others: Any) -> list[Any]:
     """Only what steers training: no pictures."""
     return [*rate_callbacks(setup.config, setup.batches.steps), callbacks.NanGuard(keep_state=True)]
 
