@@ -1,12 +1,14 @@
 """One contract for every model of the zoo."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import models
-from models.complexity import trainable_params
+from models.complexity import multiply_adds, trainable_params
 from tests.zoo import LARGE, PARAMS, build, images, names, shapes
 
 every_model = pytest.mark.parametrize("name", names())
@@ -132,6 +134,22 @@ def test_saved_model_answers_like_the_model(name, tmp_path):
         batch = images(shapes(name)[0], count)
         expected = model(batch)
         np.testing.assert_allclose(served.serve(batch), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", names(["lenet5", "resnet8", "mobilenet_025"]))
+def test_no_operation_is_hundreds_of_times_too_slow(name):
+    """Forward and backward, against a bound that leaves much to slow machines: Keras' grouped convolutions broke it."""
+    side = max(32, models.ZOO[name].min_size)
+    model, batch = build(name, (side, side, 3)), images((side, side, 3))
+    seconds = []
+    for _ in range(3):  # the first one prepares
+        began = time.monotonic()
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(batch, training=True) ** 2)
+        tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        seconds.append(time.monotonic() - began)
+    calls = 0.5 + 0.01 * len(model.layers)
+    assert min(seconds) < calls + 3 * len(batch) * multiply_adds(model) / 10e9 + model.count_params() / 1e8
 
 
 @pytest.mark.parametrize("name", ["lenet5", pytest.param("resnet8", marks=pytest.mark.slow), *BY_HEART])
