@@ -1,6 +1,7 @@
 """Predictions for image files, preprocessed as in training."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ def predict_files(run: Run, paths: list[Path], refused: Callable[[str], None]) -
         UsageError: before the first answer, naming a file that is not there; after the last, when any was refused.
     """
     for path in paths:
-        if not path.exists() or path.is_dir():
-            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'does not exist'}; give image files")
+        if os.path.isdir(path) or not os.path.exists(path):  # unlike a Path's own, no name is too long for these
+            raise UsageError(f"{path}: {'is a folder' if os.path.isdir(path) else 'does not exist'}; give image files")
     trained, bad = load_trained(run), 0
     for start in range(0, len(paths), _BATCH):
         read: list[tuple[Path, tf.Tensor]] = []
