@@ -114,6 +114,7 @@ class TrainArguments:
     overfit_batches: int | None
     sample_ladder: bool
     pilot: bool
+    export: bool
 
     @property
     def modes(self) -> list[str]:
@@ -135,6 +136,9 @@ def train_parser() -> Any:
     own.add_argument("--config", type=str | None, help="YAML file with any of the keys below")
     own.add_argument(
         "--resume", nargs="?", const="", help="continue a run that was stopped: the newest, or this folder"
+    )
+    own.add_argument(
+        "--export", action="store_true", help="then write saved_models/NAME/VERSION/ as epochal export does"
     )
     own.add_argument("--print_config", action="store_true", help="print the resolved configuration and stop")
     own.add_argument("--dry_run", action="store_true", help="check everything, run two steps, write nothing")
@@ -162,7 +166,7 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
     config, own = _parsed(parser, arguments)
     if own.resume is not None:
         given = {token[2:].split("=")[0] for token in arguments if token.startswith("--")}
-        if unused := sorted(given - {"resume"}):
+        if unused := sorted(given - {"resume", "export"}):
             raise UsageError(f"--resume continues a run with its own configuration; drop --{', --'.join(unused)}")
     layers: list[str] = []
     if own.recipe:
@@ -174,11 +178,14 @@ def train_arguments(arguments: list[str]) -> TrainArguments:
         config, _ = _parsed(parser, layers + arguments)
     if config.init_from is not None:
         config, _ = _parsed(parser, _inherited(config.init_from) + layers + arguments)
-    asked = TrainArguments(config=config, print_config=print_config, **{key: getattr(own, key) for key in _MODES})
+    chosen = {key: getattr(own, key) for key in (*_MODES, "export")}
+    asked = TrainArguments(config=config, print_config=print_config, **chosen)
     if asked.overfit_batches is not None and asked.overfit_batches < 1:
         raise UsageError(f"--overfit-batches: expected 1 or more, got {asked.overfit_batches}")
     if len(asked.modes) > 1:
         raise UsageError(f"{' and '.join(asked.modes)} exclude each other; give one of them")
+    if asked.export and not {*asked.modes} <= {"--resume", "--pilot"}:
+        raise UsageError(f"{asked.modes[0]} stores nothing that --export could write; drop one of both")
     if asked.pilot and config.init_from is not None:
         raise UsageError(
             f"--pilot trains a smaller network, which {config.init_from} has no weights for; drop one of both"
@@ -205,8 +212,8 @@ def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace
     made = train_arguments(rest)
     if made.resume is not None:
         raise UsageError("--resume goes on with a run's own schedule; give its configuration, --config RUN/config.yaml")
-    if made.modes:
-        raise UsageError(f"{made.modes[0]} is for epochal train; drop it")
+    if unused := [*made.modes, *(["--export"] if made.export else [])]:
+        raise UsageError(f"{unused[0]} is for epochal train; drop it")
     return asked, made.config
 
 

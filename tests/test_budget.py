@@ -137,3 +137,12 @@ def test_a_command_ends_within_its_budget_also_after_kill_9(tmp_path):
     done = epochal(["train", "--resume", "torn"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert first + time.monotonic() - began == pytest.approx(40, abs=0.08 * 40 + 2)  # what was not yet saved is lost
+
+
+@pytest.mark.slow
+def test_an_export_is_within_the_budget_too(tmp_path):
+    began = time.monotonic()
+    done = epochal(["train", "--budget", "60s", "--model", "resnet8", "--export"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began == pytest.approx(60, rel=0.08)
+    assert (tmp_path / done.stdout.splitlines()[-1] / "saved_model.pb").exists()

@@ -109,6 +109,8 @@ MISTAKES = {
     "a mode and a dry run": (["train", "--overfit-batches", "2", "--dry-run"], "exclude each other"),
     "resume with a mode": (["train", "--resume", "x", "--pilot"], "drop --pilot"),
     "a mode of another command": (["lr-plan", "--pilot"], "--pilot is for epochal train"),
+    "an export of nothing": (["train", "--export", "--dry-run"], "--dry-run stores nothing that --export could write"),
+    "an export of a plan": (["lr-plan", "--export"], "--export is for epochal train"),
     "stray word": (["train", "digits"], "unrecognized"),
     "unknown data set": (["train", "--dataset", "cifar01"], "did you mean cifar10"),
     "not prepared": (["train", "--dataset", "mnist", "--data-dir", "nowhere"], "tfds build mnist"),
@@ -293,11 +295,11 @@ def test_a_run_that_goes_on_is_not_called_unfinished() -> None:
 
 
 def test_a_changed_configuration_is_refused_by_name() -> None:
-    from app.training.train import _check_identity
+    from app.training.same_run import check_identity
 
     stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
     with pytest.raises(UsageError, match="seed"):
-        _check_identity(stored, {"config": {"epochs": 1, "seed": 1}, "data": "a"}, runs.Run(Path("x")))
+        check_identity(stored, {"config": {"epochs": 1, "seed": 1}, "data": "a"}, runs.Run(Path("x")))
 
 
 def test_models_as_json(capsys) -> None:

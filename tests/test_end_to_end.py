@@ -213,3 +213,12 @@ def test_a_loss_that_explodes_is_exit_code_5(trained: Path) -> None:
     assert "not finite at step" in done.stderr.splitlines()[-1]
     assert not (trained / "runs/nan/checkpoints/best").exists()
     assert "failed: loss is not finite" in (trained / "runs/nan/log.txt").read_text()
+
+
+def test_training_ends_with_an_export_that_can_be_served(trained: Path) -> None:
+    done = epochal(["train", "--resume", "r", "--export"], trained)
+    assert done.returncode == 0, done.stderr
+    summary, folder = done.stdout.splitlines()
+    assert summary.startswith("test accuracy 1.0000")
+    storage.verify(trained / folder)
+    assert f"epochal serve {Path(folder).parent}" in done.stderr

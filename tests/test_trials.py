@@ -26,6 +26,7 @@ from app.export.export import export
 from app.export.variants import Variant
 from app.runs import Run
 from app.training import train as training
+from app.training.same_run import check_identity
 from app.training.setup import Setup, set_up, summary
 from app.tuning.worker import forget
 from tests.program import StopAt, outcome
@@ -215,10 +216,10 @@ def test_a_run_of_a_version_that_knew_fewer_settings_goes_on(tmp_path: Path) -> 
     now, run = {"config": COURSE.to_dict(), "data": {}}, Run(tmp_path)
     before = json.loads(json.dumps(now))
     del before["config"]["schedule"]["least"], before["config"]["nan_policy"]
-    training._check_identity(before, now, run)
+    check_identity(before, now, run)
     before["config"]["schedule"]["shape"] = "steps"
     with pytest.raises(UsageError, match=r"config.yaml was changed \(schedule\)"):
-        training._check_identity(before, now, run)
+        check_identity(before, now, run)
 
 
 @pytest.mark.parametrize(

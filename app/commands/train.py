@@ -19,7 +19,7 @@ def run(words: list[str], verbosity: int) -> int:
         print(runs.dump(asked.config.to_dict()), end="")
         return 0
     if asked.resume is not None:
-        return _resume(asked.resume, verbosity)
+        return _resume(asked.resume, verbosity, export=asked.export)
     config = asked.config
     say(f"epochal train: {config.model} on {config.dataset}, {config.extent}; loading TensorFlow ...")
     config = check_data(config)
@@ -35,15 +35,18 @@ def run(words: list[str], verbosity: int) -> int:
     elif asked.sample_ladder:
         preflight.ladder(config)
     else:
-        _finish(train.train(preflight.pilot(config) if asked.pilot else config, BEGAN))
+        config = preflight.pilot(config) if asked.pilot else config
+        _finish(train.train(config, BEGAN, export=asked.export), export=asked.export)
     return 0
 
 
-def _resume(where: str, verbosity: int) -> int:
+def _resume(where: str, verbosity: int, *, export: bool) -> int:
     run = runs.find(where) if where else runs.newest()
     if run.finished:
         say(f"{run.folder} has already finished; nothing to do")
-        _finish(run)
+        if export:
+            load_tensorflow(verbosity)
+        _finish(run, export=export)
         return 0
     with run.locked():
         config = arguments.read_config_file(run.folder / "config.yaml")
@@ -51,13 +54,13 @@ def _resume(where: str, verbosity: int) -> int:
         load_tensorflow(verbosity)
         from app.training import train
 
-        train.resume(run, config, BEGAN)
-    _finish(run)
+        train.resume(run, config, BEGAN, export=export)
+    _finish(run, export=export)
     return 0
 
 
-def _finish(run: Any) -> None:
-    """The summary: figures on stdout, what to do next on stderr."""
+def _finish(run: Any, *, export: bool) -> None:
+    """The summary, and the folder of an export, on stdout; what to do next on stderr."""
     result = run.read_json("result.json")
     split = runs.judged_on(result)
     accuracy, low, high = (result[f"{split}_accuracy{end}"] for end in ("", "_low", "_high"))
@@ -66,9 +69,19 @@ def _finish(run: Any) -> None:
         f"{result[f'{split}_count']:,} images), {split} loss {result[f'{split}_loss']:.4f}, "
         f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
     )
-    say(f"""
-everything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/
-next:
+    say(f"\neverything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/")
+    then = f"epochal serve {_exported(run).parent}" if export else f"epochal export {run.folder}"
+    say(f"""next:
   epochal evaluate {run.folder}
   epochal predict {run.folder} IMAGE ...
-  epochal export {run.folder}""")
+  {then}""")
+
+
+def _exported(run: Any) -> Any:
+    """The run's folder under saved_models/, which is printed, too."""
+    from app.export.export import export
+    from app.export.variants import variant
+
+    folder = export(run, None, variant(None, None), say)
+    print(folder)
+    return folder

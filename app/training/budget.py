@@ -8,6 +8,7 @@ from typing import Any
 import callbacks
 from app.config import Config
 from app.errors import UsageError
+from app.trained import build_model
 from app.training.setup import Setup
 from app.training.trial import step_seconds, undone
 
@@ -15,6 +16,9 @@ _MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
 _LEAST = 3.0  # seconds that pages take, at least
 _PAGES = 0.5  # of what loading and tracing took: so long take pictures, the report and the end of the process
+_ASKED = 7  # times an export answers the test images: twice in this process, then through each way in
+_EXPORT = 8.0, 10.7  # seconds it takes besides, and in times of building the model (benchmarks/budget.py tests them)
+_FILES = 7e-4, 8e-8  # and for each test image, and each byte of one, which it is asked about as a PNG file, too
 
 
 def refuse_hopeless(config: Config, began: float) -> None:
@@ -27,11 +31,11 @@ def refuse_hopeless(config: Config, began: float) -> None:
         )
 
 
-def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
+def budget_for(setup: Setup, began: float, *, fresh: bool, export: bool = False) -> Any:
     """The callback that ends training in time, or None where epochs decide; `began` is the command's start.
 
     Before a fresh run it trains some steps to know what an epoch takes, and undoes them; a run that goes on has that in
-    its checkpoint.
+    its checkpoint. With `export` it keeps time for one.
 
     Raises:
         UsageError: when not even one epoch fits.
@@ -43,16 +47,18 @@ def budget_for(setup: Setup, began: float, *, fresh: bool) -> Any:
     step = _seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps
-    pages = min(max(_LEAST, _PAGES * spent), 20.0)
+    fixed = min(max(_LEAST, _PAGES * spent), 20.0) + (_export_seconds(setup) if export else 0.0)
+    passes = (1 + (_ASKED if export else 0)) * len(dataset.test) / len(dataset.validation)
 
     def after(validation: float) -> float:
-        return pages + validation * (2 + len(dataset.test) / len(dataset.validation))
+        return fixed + validation * (2 + passes)
 
     needed = spent + epoch + after(validation)
     if fresh and needed > seconds:
         raise UsageError(
             f"budget: {setup.config.budget} is too little for one epoch: {spent:.0f} s until now, about {epoch:.0f} s "
-            f"for it and {after(validation):.0f} s of evaluation; give at least {math.ceil(1.1 * needed)}s"
+            f"for it and {after(validation):.0f} s of evaluation{' and export' if export else ''}; "
+            f"give at least {math.ceil(1.1 * needed)}s"
         )
     return callbacks.Budget(seconds, after=after, validation=validation, spent=spent)
 
@@ -61,3 +67,11 @@ def _seconds_a_step(setup: Setup) -> float:
     """The mean over some steps."""
     with undone(setup):
         return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))
+
+
+def _export_seconds(setup: Setup) -> float:
+    """What an export takes but for answering: a fresh process, graphs for every way in, test images as PNG files."""
+    began, known = time.monotonic(), setup.dataset.preprocessing
+    build_model(setup.config, known)
+    building, size = time.monotonic() - began, known.stored_size**2 * known.channels
+    return _EXPORT[0] + _EXPORT[1] * building + len(setup.dataset.test) * (_FILES[0] + _FILES[1] * size)

@@ -24,6 +24,7 @@ from app.training.budget import budget_for, refuse_hopeless
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import activations, observers
+from app.training.same_run import check_end, check_identity, check_origin
 from app.training.setup import Setup, set_up, start, summary
 from app.training.steps import Callbacks
 from app.training.warm_start import Origin
@@ -31,10 +32,10 @@ from app.training.warm_start import Origin
 _ENOUGH = 1_000_000  # epochs, where a budget ends training
 
 
-def train(config: Config, began: float | None = None) -> Run:
+def train(config: Config, began: float | None = None, *, export: bool = False) -> Run:
     """Trains what `config` describes in a new run folder.
 
-    A budget counts from `began` on (`time.monotonic`; None is now).
+    A budget counts from `began` on (`time.monotonic`; None is now), and keeps time for an export if there will be one.
 
     Raises:
         UsageError: bad data or configuration; nothing is written then.
@@ -42,7 +43,7 @@ def train(config: Config, began: float | None = None) -> Run:
         KeyboardInterrupt: a signal, after the state was saved.
     """
     began = time.monotonic() if began is None else began
-    setup, origin, budget = _ready(config, began)
+    setup, origin, budget = _ready(config, began, export=export)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
@@ -74,11 +75,11 @@ def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
     return result
 
 
-def _ready(config: Config, began: float) -> tuple[Setup, Origin | None, Any]:
+def _ready(config: Config, began: float, *, export: bool = False) -> tuple[Setup, Origin | None, Any]:
     """All that may still be refused: the setup with its first weights, and the budget's callback."""
     refuse_hopeless(config, began)
     setup = set_up(config)
-    return setup, start(setup), budget_for(setup, began, fresh=True)
+    return setup, start(setup), budget_for(setup, began, fresh=True, export=export)
 
 
 def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: bool) -> None:
@@ -93,8 +94,10 @@ def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: 
     _train(setup, run, None, budget, test=test)
 
 
-def resume(run: Run, config: Config, began: float | None = None, *, test: bool | None = None) -> None:
-    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began` as in `train`.
+def resume(
+    run: Run, config: Config, began: float | None = None, *, test: bool | None = None, export: bool = False
+) -> None:
+    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began`, `export` as in `train`.
 
     Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test` says whether to
     evaluate the test split, that is as it was when the run began.
@@ -107,13 +110,13 @@ def resume(run: Run, config: Config, began: float | None = None, *, test: bool |
     setup = set_up(config, run)
     checkpoint = newest(run.checkpoints, say)
     if checkpoint is not None:
-        _check_identity(checkpoint.identity, setup.identity(), run)
-        _check_end(checkpoint, config, run)
+        check_identity(checkpoint.identity, setup.identity(), run)
+        check_end(checkpoint, config, run)
         done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.last_epoch
         share = f", {done:.0%} done" if config.budget is None else ""
         say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}{share}")
     else:
-        _check_origin(start(setup), run)
+        check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     run.log("resumed" if checkpoint else "started again")
     if test is None:
@@ -121,7 +124,7 @@ def resume(run: Run, config: Config, began: float | None = None, *, test: bool |
     else:
         run.write_json("data.json", _data_card(setup, test))
         run.write_config(config)
-    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False), test=test)
+    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False, export=export), test=test)
 
 
 def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *, test: bool) -> None:
@@ -238,42 +241,6 @@ def _initial_epoch(checkpoint: Checkpoint | None, epochs: int) -> int:
     if checkpoint is None:
         return 0
     return epochs if checkpoint.ended else checkpoint.epoch
-
-
-def _check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
-    """Refuses to end before where training stands."""
-    after, stands = config.stopping.after, checkpoint.epoch + bool(checkpoint.step)
-    if after is not None and after < stands:
-        raise UsageError(f"stopping.after: {run.folder} stands in epoch {stands}; give that or more, got {after}")
-
-
-def _check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
-    """Refuses to go on with other data or another configuration than the checkpoint's."""
-    before = _completed(stored["config"], Config().to_dict())
-    differing = [key for key, value in before.items() if own["config"].get(key) != value]
-    if differing:
-        raise UsageError(
-            f"{run.folder}/config.yaml was changed ({', '.join(differing)}); change it back or start a new run"
-        )
-    if stored["data"] != own["data"]:
-        raise UsageError(f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run")
-
-
-def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of an earlier version with the defaults of settings that it did not know."""
-    known = {
-        key: _completed(value, defaults.get(key) or {}) if isinstance(value, dict) else value
-        for key, value in stored.items()
-    }
-    return {**defaults, **known}
-
-
-def _check_origin(origin: Origin | None, run: Run) -> None:
-    """Refuses to begin a run again with other weights than it was begun with."""
-    if origin and origin.weights != run.read_json("environment.json")["init_from"]["weights"]:
-        raise UsageError(
-            f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
-        )
 
 
 def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
