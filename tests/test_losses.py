@@ -12,6 +12,9 @@ from app.errors import UsageError
 from app.training.losses import LOSSES, categorical_hinge, class_weights, criterion, cross_entropy, hinge, squared_error
 from app.training.optimizers.penalties import decay
 from app.training.steps import Classifier
+from models.layers.batch_norm import FusedBatchNormalization
+from models.layers.dropout import PerSampleDropout
+from models.layers.mean_only import MeanOnlyBatchNormalization
 
 LABELS = np.array([2, 0, 1, 1])
 LOGITS = np.array([[0.5, -1.0, 2.0], [0.2, 0.9, -0.4], [3.0, 1.0, 1.0], [-5.0, 0.0, -5.0]], np.float32)
@@ -99,6 +102,25 @@ def test_micro_batches_add_up_to_the_batch(parts: int, weights: np.ndarray | Non
     for left, right in zip(whole, pieces, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-6)
     assert same == pytest.approx(figures, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm", [FusedBatchNormalization, MeanOnlyBatchNormalization])
+def test_micro_batches_without_images_change_nothing(norm: Any, dtype: str) -> None:
+    found = []
+    for parts in (7, 9):  # of seven images: one each, and two parts have none
+        keras.utils.set_random_seed(2)
+        x = inputs = keras.Input((4, 4, 3), dtype="uint8")
+        x = keras.layers.Conv2D(5, 3, dtype=dtype)(keras.layers.Rescaling(1 / 255, dtype=dtype)(x))
+        x = keras.layers.GlobalAveragePooling2D(dtype=dtype)(norm(dtype=dtype)(x))
+        model = Classifier(inputs, PerSampleDropout(0.5, seed=1, dtype=dtype)(x))
+        model.micro_batches = parts
+        model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+        images = np.random.default_rng(5).integers(0, 256, (7, 4, 4, 3), np.uint8)
+        figures = model.fit(tf.data.Dataset.from_tensors((images, TARGETS)), verbose=0, shuffle=False).history
+        found.append([*model.get_weights(), *figures["loss"]])
+    for left, right in zip(*found, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-6)
 
 
 def test_weights_are_those_of_the_gradient_and_not_of_the_logged_loss() -> None:

@@ -32,6 +32,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
         pytest.param("running", "float64", 1e-12, (4,), marks=pytest.mark.slow),
         pytest.param("resnet8 gently", "float32", 1e-5, (2, 4), marks=pytest.mark.slow),
         pytest.param("resnet8", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
+        pytest.param("resnet8 with few left", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
     ],
 )
 def test_devices_do_not_change_the_weights(tmp_path: Path, case: str, floats: str, tolerance: float, counts) -> None:

@@ -21,7 +21,7 @@ from app.training.optimizers import make_optimizer
 from app.training.optimizers.penalties import penalize
 from app.training.walk import Passage, Walk
 from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
-from models.layers.dropout import part_of_batch
+from models.layers.part_of_batch import Part, first_row, part_of_batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def parts(count: int, devices: int, micro_batches: int) -> list[np.ndarray]:
     """The places in a global batch of each of its parts, which the devices take together, one after the other."""
     each = -(-count // devices)
     shares = [np.arange(count)[device * each : (device + 1) * each] for device in range(devices)]
-    cut = [[len(share) * part // micro_batches for part in range(micro_batches + 1)] for share in shares]
+    cut = [[first_row(len(share), part, micro_batches) for part in range(micro_batches + 1)] for share in shares]
     pieces = [
         [share[ends[part] : ends[part + 1]] for share, ends in zip(shares, cut, strict=True)]
         for part in range(micro_batches)
@@ -110,16 +110,18 @@ class Examination:
         yield from self._look("input", self._model.inputs[0].name, [images], np.arange(count))
         micro_batches = self._config.optim.micro_batches if self._training else 1
         for number, chosen in enumerate(parts(count, self._config.devices, micro_batches)):
-            yield from self._part(number, chosen)
+            if len(chosen):
+                yield from self._part(number, chosen)
 
     def _part(self, number: int, chosen: np.ndarray) -> Iterator[Finding]:
         """What is not finite in the forward and the backward pass of a part of the batch."""
         evidence, walk = self._evidence, Walk(training=self._training)
         images = tf.cast(evidence.images[chosen], self._model.inputs[0].dtype)
         count = len(evidence.images)
-        first = tf.constant(count * number // self._config.optim.micro_batches, tf.int64)
+        first = first_row(count, number, self._config.optim.micro_batches)
+        begins, rows, own = (tf.constant(value, tf.int64) for value in (first, count, len(chosen)))
         with tf.GradientTape() as tape:
-            with part_of_batch(number, first, tf.constant(count, tf.int64)):
+            with part_of_batch(Part(number, begins, rows, own, tf.constant(True))):
                 (logits,) = keras.tree.flatten(walk(self._model, images))
             losses = self._losses(logits, chosen)
             penalties = self._model.losses

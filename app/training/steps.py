@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from app.training.losses import Criterion, cross_entropy
 from app.training.sample_losses import SampleLosses
-from models.layers.dropout import part_of_batch
+from models.layers.part_of_batch import Part, first_row, part_of_batch
 
 
 class Classifier(keras.Model):
@@ -43,7 +43,7 @@ class Classifier(keras.Model):
             # One part after the other: together they would need the memory that this is to save.
             with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
                 pieces = [piece(values, part, self.micro_batches) for values in data]
-            with part_of_batch(part, *_rows(data[1], part, self.micro_batches)):  # the masks are those of the whole
+            with part_of_batch(_part(data[1], pieces[1], part, self.micro_batches)):
                 gradients = self._gradients(pieces, samples, replicas * self.micro_batches)
             total = [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
@@ -54,7 +54,7 @@ class Classifier(keras.Model):
         """Of the mean over `samples` and of the penalties, of which this is one of so many shares."""
         images, labels, *emphasis = data
         with tf.GradientTape() as tape:
-            logits = self(images, training=True)
+            logits = self._logits(images, training=True)
             losses = self.criterion(labels, logits)
             loss = tf.reduce_sum(self._weighed(losses, labels, *emphasis[:1])) / tf.cast(samples, losses.dtype)
             loss = self.optimizer.scale_loss(self._penalized(loss, shares))
@@ -62,6 +62,14 @@ class Classifier(keras.Model):
         if self.sample_losses is not None:
             self.sample_losses.record(emphasis[1], losses)
         return tape.gradient(loss, self.trainable_weights)
+
+    def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """The answers for some images, or for none: then one is made up, for oneDNN's kernels fail on none."""
+        if self.distribute_strategy.num_replicas_in_sync * self.micro_batches == 1:
+            return self(images, training=training)
+        count = tf.shape(images)[0]
+        made_up = tf.zeros([tf.cast(count == 0, tf.int32), *images.shape[1:]], images.dtype)
+        return self(tf.concat([images, made_up], axis=0), training=training)[:count]
 
     def _weighed(self, losses: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """The losses times the weights of their images and classes."""
@@ -85,7 +93,7 @@ class Classifier(keras.Model):
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""
         images, labels = data
-        logits = self(images, training=False)
+        logits = self._logits(images, training=False)
         self._observe(self.criterion(labels, logits), labels, logits)
         return self.get_metrics_result()
 
@@ -126,13 +134,17 @@ class Callbacks(keras.callbacks.CallbackList):
 def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
     """Returns one of so many consecutive parts along the first axis, as equal as can be."""
     count = tf.shape(values)[0]
-    return values if parts == 1 else values[count * part // parts : count * (part + 1) // parts]
+    return values if parts == 1 else values[first_row(count, part, parts) : first_row(count, part + 1, parts)]
 
 
-def _rows(values: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The first row of the same part, and the rows of all."""
-    count = tf.shape(values, tf.int64)[0]
-    return count * part // parts, count
+def _part(whole: tf.Tensor, own: tf.Tensor, part: int, parts: int) -> Part:
+    """What layers must know of a part's rows."""
+    rows, here = tf.shape(whole, tf.int64)[0], tf.shape(own, tf.int64)[0]
+    context = tf.distribute.get_replica_context()
+    anywhere = here
+    if parts > 1 and context is not None and context.num_replicas_in_sync > 1:  # a whole batch is never empty
+        anywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(here, tf.int32))
+    return Part(part, first_row(rows, part, parts), rows, here, (anywhere > 0) | (parts == 1))
 
 
 def _sum(left: Any, right: Any) -> Any:

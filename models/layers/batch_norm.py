@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from models.layers.part_of_batch import current_part
+
 _NARROW = ("float32", "bfloat16", "float16")  # what the kernel takes; its weights and statistics are always float32
 _LANES = 16  # channels that the kernel for CPUs takes at once
 
@@ -33,10 +35,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             kernel = tf.raw_ops.FusedBatchNormV3
             return kernel(x=inputs, scale=scale, offset=offset, **statistics, is_training=False).y
         y, mean, variance = _normalised(inputs, scale, offset, self.epsilon)
-        count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+        count, part = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32), current_part()
         # the kernel's variance is the unbiased estimate, Keras (like the paper in training) keeps the biased one
-        self._move(mean, variance * (tf.maximum(count - 1, 1) / count), some=count > 0)
+        self._move(mean, variance * (tf.maximum(count - 1, 1) / count), some=part.own > 0 if part else count > 0)
         return y
+
+    def _moments(self, inputs: Any, mask: Any) -> Any:
+        """Keras' moments, of the rows that count; where there are none, the statistics as they are."""
+        part = current_part()
+        if part is None:
+            return super()._moments(inputs, mask)
+        return part.or_else(
+            super()._moments(inputs[: part.own], mask),
+            (self.moving_mean, self.moving_variance),
+        )
 
     def _fits(self, inputs: Any, mask: Any) -> bool:
         plain = not (self.renorm or self.synchronized) and mask is None

@@ -1,37 +1,14 @@
 """Dropout whose mask belongs to the sample, not to the device that happens to hold it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models.layers.part_of_batch import current_part
+
 PHILOX = 1  # tf.random.Algorithm.PHILOX: the one generator with the same stream on every kind of device
 BLOCK = 4  # 32-bit numbers that one value of Philox' counter yields
-
-
-class _Part(NamedTuple):
-    number: int
-    first: tf.Tensor
-    rows: tf.Tensor
-
-
-_PART: ContextVar[_Part | None] = ContextVar("part", default=None)
-
-
-@contextmanager
-def part_of_batch(number: int, first: tf.Tensor, rows: tf.Tensor) -> Iterator[None]:
-    """Within it, inputs are a part of a batch that goes through the model in parts, number 0 first.
-
-    They begin at row `first` of this replica's `rows` (int64 scalars), and get the masks that they would get in one go.
-    """
-    token = _PART.set(_Part(number, first, rows))
-    try:
-        yield
-    finally:
-        _PART.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="epochal")
@@ -73,7 +50,7 @@ class PerSampleDropout(keras.layers.Layer):
             return inputs
         if keras.backend.backend() != "tensorflow":
             return keras.random.dropout(inputs, self.rate, seed=self.generator)
-        shape, part = tf.shape(inputs, tf.int64), _PART.get()
+        shape, part = tf.shape(inputs, tf.int64), current_part()
         if part is None or part.number == 0:
             state = tf.convert_to_tensor(self.generator.next())
         else:  # another part of the batch that the last call was about

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.layers.part_of_batch import current_part
+
 
 @keras.saving.register_keras_serializable(package="epochal")
 class MeanOnlyBatchNormalization(keras.layers.Layer):
@@ -43,7 +45,11 @@ class MeanOnlyBatchNormalization(keras.layers.Layer):
         return ops.cast(x - mean + ops.cast(self.beta, x.dtype), self.compute_dtype)
 
     def _mean(self, x: Any) -> Any:
-        return ops.moments(x, list(range(len(x.shape) - 1)), synchronized=self.synchronized)[0]
+        axes, part = list(range(len(x.shape) - 1)), current_part()
+        if part is None:
+            return ops.moments(x, axes, synchronized=self.synchronized)[0]
+        mean = ops.moments(x[: part.own], axes, synchronized=self.synchronized)[0]
+        return part.or_else([mean], [self.moving_mean])[0]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the shape of the input."""
