@@ -100,6 +100,17 @@ def test_an_optimizer_with_its_own_decay_takes_the_configured_rate() -> None:
     np.testing.assert_array_equal(without["low/kernel"], adam["low/kernel"])
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_every_decay_of_muon_is_the_configured_one(rate: float) -> None:
+    model, optimizer = models.build("lenet5", (28, 28, 1), 10), keras.optimizers.Muon(RATE)
+    penalize(model, optimizer, Optim(weight_decay=rate))
+    before = values(model)
+    optimizer.apply([tf.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights)
+    for path, weight in values(model).items():
+        left = 1 - RATE * rate if path.endswith("kernel") else 1.0
+        np.testing.assert_allclose(weight, before[path] * left, atol=1e-7)
+
+
 def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
     model = small()
     for layer in model.layers:
@@ -193,6 +204,17 @@ def test_factors_grow_from_the_top() -> None:
     named = dict(zip([weight.path for weight in model.trainable_weights], factors, strict=True))
     expected = {"low/kernel": 4.0, "low/bias": 2.0, "middle/kernel": 2.0, "middle/bias": 1.0, "top/kernel": 1.0}
     assert named == expected
+
+
+def test_branches_side_by_side_and_what_normalises_share_a_factor() -> None:
+    x = inputs = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(2, 1, name="stem")(x))
+    left = keras.layers.Conv2D(2, 1, name="left_2")(keras.layers.Conv2D(2, 1, name="left_1")(x))
+    right = keras.layers.Conv2D(2, 1, name="right")(x)
+    model = keras.Model(inputs, keras.layers.Add()([left, right]))
+    factors = rate_factors(model, Optim(rate_growth=0.5))
+    found = {weight.path.split("/")[0]: factor for weight, factor in zip(model.trainable_weights, factors, strict=True)}
+    assert found == {"stem": 0.25, "norm": 0.25, "left_1": 0.5, "left_2": 1.0, "right": 1.0}
 
 
 @pytest.mark.parametrize("optim", [Optim(rates={"^convolution": 2.0}), Optim(decays="gamma$")], ids=["rates", "decays"])

@@ -200,15 +200,18 @@ def test_ended_twice_it_ends_with_the_bytes_of_one_that_went_straight_through(
 
 
 @pytest.mark.slow
-def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "diagonalnewton"])  # the latter measures curvatures before each epoch
+def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(tmp_path: Path, optimizer: str) -> None:
     whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
-    training.train_at(whole, COURSE, test=False)
+    course = replace(COURSE, optimizer=optimizer)
+    training.train_at(whole, course, test=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.training.train.STOP.deferred", lambda: asked(StopAt(9)))
         with pytest.raises(KeyboardInterrupt):
-            training.train_at(stopped, COURSE, test=False)
+            training.train_at(stopped, course, test=False)
     assert not stopped.finished
-    training.train_at(stopped, COURSE, test=False)
+    assert max(stopped.checkpoints.glob("epoch-*")).name[-8:] > "00000000"  # in the midst of an epoch
+    training.train_at(stopped, course, test=False)
     assert outcome(stopped.folder) == outcome(whole.folder)
 
 

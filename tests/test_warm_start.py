@@ -157,6 +157,14 @@ def test_weights_are_taken_over_and_nothing_else(source) -> None:
 
 
 @pytest.mark.usefixtures("low")
+def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source) -> None:
+    setup, _ = started(config(init_from=str(source.folder), optimizer="schedulefreeadamw", optim=Optim()))
+    kept = [variable.numpy() for variable in setup.model.optimizer.variables if "momentum" in variable.path]
+    for own, weight in zip(kept, setup.model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(own, weight)
+
+
+@pytest.mark.usefixtures("low")
 def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> None:
     run = find(str(source.folder))
     setup = set_up(config(**SOURCE))

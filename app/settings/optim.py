@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from app.settings.checks import check, is_number, is_pattern
 
-_DECAYS = ("momentum", "beta_1", "beta_2", "rho")  # of running averages
+_DECAYS = ("momentum", "beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho")  # of running averages
 _AMOUNTS = ("epsilon", "initial_accumulator_value")
 
 

@@ -78,6 +78,7 @@ class Checkpoints(keras.callbacks.Callback):
         if since := (self._rollbacks or 0) - checkpoint.rollbacks:
             optimizer = self.model.optimizer
             optimizer.learning_rate = slowed(float(optimizer.learning_rate.numpy()), since)
+        self.model.steps_to_skip = checkpoint.step  # callbacks ahead of this one ask whether the epoch was begun before
         self._resumed = checkpoint
 
     @property

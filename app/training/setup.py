@@ -106,18 +106,28 @@ def start(setup: Setup) -> Origin | None:
         UsageError: when file or run are of another network, or the file is damaged.
         StorageError: when the run is damaged.
     """
-    config = setup.config
+    config, origin = setup.config, None
     with scope(setup.strategy):
         if config.init_from is not None:
-            return take_over(setup.model, config, setup.dataset.preprocessing.classes)
-        if config.weights is not None:
+            origin = take_over(setup.model, config, setup.dataset.preprocessing.classes)
+        elif config.weights is not None:
             try:
                 weights.load(setup.model, Path(config.weights))
             except ValueError as error:
                 raise UsageError(f"weights: {error}") from error
-        if config.norm in ("weight", "weight_mean"):
+        if config.init_from is None and config.norm in ("weight", "weight_mean"):
             initialize_from(setup.model, _some_images(setup))
-    return None
+        _begin_anew(setup.model)
+    return origin
+
+
+def _begin_anew(model: Classifier) -> None:
+    """Gives the optimizer's variables the values that they begin with, some of which are those of the weights."""
+    optimizer = model.optimizer
+    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh.build(model.trainable_variables)
+    for own, begun in zip(optimizer.variables, fresh.variables, strict=True):
+        own.assign(begun)
 
 
 def summary(setup: Setup, origin: Origin | None) -> str:

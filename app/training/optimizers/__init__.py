@@ -16,7 +16,8 @@ from app.training.optimizers.sgd import SGD
 _OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, DiagonalNewton)
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
 _RESERVED = {
-    *("learning_rate", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"),
+    *("learning_rate", "weight_decay", "adam_weight_decay", "gradient_accumulation_steps"),
+    *("clipnorm", "global_clipnorm", "clipvalue"),
     *("use_ema", "ema_momentum", "ema_overwrite_frequency"),
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}

@@ -56,6 +56,8 @@ def penalize(model: Any, optimizer: Any, optim: Optim) -> None:
     if not coupled:
         chosen = {id(weight) for weight in decayed(model, optim.decays)}
         optimizer.weight_decay = optim.weight_decay or None
+        if hasattr(optimizer, "adam_weight_decay"):  # Keras' Muon has one for what it gives to Adam: convolutions
+            optimizer.adam_weight_decay = optimizer.weight_decay
         optimizer.exclude_from_weight_decay([w for w in model.trainable_weights if id(w) not in chosen])
 
 

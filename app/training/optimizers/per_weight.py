@@ -1,11 +1,13 @@
 """What an optimizer does differently to each weight: a factor on its rate, a soft threshold after its update."""
 
+from collections import defaultdict
 from typing import Any
 
 import tensorflow as tf
 
 from app.config import Optim
 from app.training.optimizers.penalties import decayed, matching, soft_threshold
+from models.rewriting import inputs_of
 
 
 def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
@@ -48,12 +50,25 @@ def _gain(optimizer: Any) -> float:
 def rate_factors(model: Any, optim: Optim) -> list[float]:
     """The factor of every trainable weight: `rate_growth` per layer below the top one, times those whose path matches.
 
+    A layer is one with a kernel and what normalises its output; branches side by side count once, at their longest.
     LeCun et al. 1998 (Efficient BackProp, 4.7) let lower layers learn faster (a growth above 1), fine-tuning slower.
     """
-    trained = [layer for layer in model.layers if layer.trainable_weights]
-    depth = {id(weight): place for place, layer in enumerate(reversed(trained)) for weight in layer.trainable_weights}
-    factors = {id(weight): optim.rate_growth ** depth[id(weight)] for weight in model.trainable_weights}
+    above = _layers_above(model)
+    factors: dict[int, float] = {}
+    for layer in model.layers:
+        factors |= {id(weight): optim.rate_growth ** above[layer.name] for weight in layer.trainable_weights}
     for pattern, factor in (optim.rates or {}).items():
         for weight in matching(model, pattern, "optim.rates"):
             factors[id(weight)] *= factor
     return [factors[id(weight)] for weight in model.trainable_weights]
+
+
+def _layers_above(model: Any) -> dict[str, int]:
+    """How many layers with a kernel stand between each layer and the output, by its name."""
+    above: dict[str, int] = defaultdict(int)
+    for layer in reversed(model.layers):
+        through = above[layer.name] + any(weight.name.endswith("kernel") for weight in layer.weights)
+        for tensor in inputs_of(layer):
+            source = tensor._keras_history.operation.name
+            above[source] = max(above[source], through)
+    return above
