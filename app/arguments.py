@@ -17,7 +17,7 @@ from app.storage import check_new_png
 
 _LARGEST_FILE = 1_000_000  # bytes
 _UNION = r"^(\S+): Does not validate against any of the Union .*Subtypes: \[(.*)\] Errors:.* Given value: (.*)$"
-_INHERITED = ("dataset", "data_dir", "model", "norm", "activation", "image_size")
+_INHERITED = ("dataset", "data_dir", "model", "norm", "activation")
 _MODES = ("resume", "dry_run", "overfit_batches", "sample_ladder", "pilot")  # of `epochal train`, one at a time
 
 
@@ -198,7 +198,8 @@ def _inherited(where: str) -> list[str]:
     source = runs.find(where)
     source.check_finished()
     config = read_config_file(source.folder / "config.yaml").to_dict()
-    return _tokens({key: config[key] for key in _INHERITED} | {"learning_rate": source.last_rate()})
+    size = source.read_json("data.json")["image_size"]  # also where that was the data set's own
+    return _tokens({key: config[key] for key in _INHERITED} | {"image_size": size, "learning_rate": source.last_rate()})
 
 
 def split_arguments(parser: ArgumentParser, words: list[str]) -> tuple[Namespace, Config]:

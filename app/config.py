@@ -48,7 +48,8 @@ class Config:
         devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
         precision: float32, mixed_bfloat16 or mixed_float16
         name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
-        checkpoint_seconds: at most so many seconds of work are lost when the process is killed
+        checkpoint_seconds: at most so many seconds of work are lost when the process is killed (and at most a
+            twentieth of a budget)
         nan_policy: stop at the first number that is not finite, or rollback: go on from the last checkpoint with a
             tenth of the rate, at most 3 times
         deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)

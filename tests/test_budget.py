@@ -121,7 +121,7 @@ def test_impossible_budgets_are_refused(seconds):
 
 @pytest.mark.slow
 def test_a_command_ends_within_its_budget_also_after_kill_9(tmp_path):
-    options = ["--model", "resnet8", "--checkpoint-seconds", "2"]
+    options = ["--model", "resnet8"]  # whose checkpoints are as close together as a budget needs them
     began = time.monotonic()
     done = epochal(["train", "--budget", "40s", "--name", "whole", *options], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -318,6 +318,9 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     shown = capsys.readouterr().out
     assert "model: lenet300\n" in shown
     assert "learning_rate: 0.0003\n" in shown
+    assert (
+        f"image_size: {source.read_json('data.json')['image_size']}\n" in shown
+    )  # which its configuration leaves open
     Path("given.yaml").write_text("learning_rate: 0.3\nmodel: mlp\n")
     assert main(words(source, "--config", "given.yaml", "--print-config")) == 0
     shown = capsys.readouterr().out

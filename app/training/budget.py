@@ -22,12 +22,12 @@ _FILES = 7e-4, 8e-8  # and for each test image, and each byte of one, which it i
 
 
 def refuse_hopeless(config: Config, began: float) -> None:
-    """Refuses, before any data is read, a budget that is spent already; what an epoch takes has to be measured."""
+    """Refuses a budget that is spent already, before any data is read or any step is measured."""
     spent = time.monotonic() - began
     if config.budget_seconds is not None and spent + _LEAST > config.budget_seconds:
         raise UsageError(
-            f"budget: {config.budget} is too little for one epoch: {spent:.0f} s went by before the data was read, and "
-            f"the report takes {_LEAST:.0f} s; give more"
+            f"budget: {config.budget} is too little for one epoch: {spent:.0f} s went by already, and the report takes "
+            f"{_LEAST:.0f} s; give more"
         )
 
 
@@ -43,7 +43,8 @@ def budget_for(setup: Setup, began: float, *, fresh: bool, export: bool = False)
     seconds, dataset = setup.config.budget_seconds, setup.dataset
     if seconds is None:
         return None
-
+    if fresh:
+        refuse_hopeless(setup.config, began)
     step = _seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps

@@ -30,6 +30,7 @@ from app.training.steps import Callbacks
 from app.training.warm_start import Origin
 
 _ENOUGH = 1_000_000  # epochs, where a budget ends training
+_LOST = 0.05  # of a budget is lost at most when the process is killed: there is no more time to make up for it
 
 
 def train(config: Config, began: float | None = None, *, export: bool = False) -> Run:
@@ -177,7 +178,7 @@ def _fitted(
         ]
         checkpoints = Checkpoints(
             run.checkpoints,
-            seconds=config.checkpoint_seconds,
+            seconds=min(config.checkpoint_seconds, _LOST * (config.budget_seconds or math.inf)),
             position=setup.batches.position,
             stopping=stopping,
             identity=setup.identity(),
