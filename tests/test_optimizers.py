@@ -14,6 +14,7 @@ from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
 from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.optimizers.scaled import Adagrad, RMSprop
+from app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from app.training.optimizers.sgd import SGD
 
 RATE = 2.0**-4  # exact in float32, in which Keras keeps it
@@ -37,13 +38,15 @@ def walked(rule: Rule, rates: list[float] = CONSTANT, slope: Any = gradient, sta
     return weight
 
 
-def optimized(optimizer: Any, rates: list[float] = CONSTANT, slope: Any = gradient, start: Any = START) -> np.ndarray:
-    """Where the optimizer leads, in float64."""
-    weight = keras.Variable(start, dtype="float64")
+def optimized(
+    optimizer: Any, rates: list[float] = CONSTANT, slope: Any = gradient, start: Any = START, dtype: str = "float64"
+) -> np.ndarray:
+    """Where the optimizer leads."""
+    weight = keras.Variable(start, dtype=dtype)
     optimizer.build([weight])
     for rate in rates:
         optimizer.learning_rate = rate
-        optimizer.apply([keras.ops.convert_to_tensor(slope(weight.numpy()), "float64")], [weight])
+        optimizer.apply([keras.ops.convert_to_tensor(slope(weight.numpy()), dtype)], [weight])
     return weight.numpy()
 
 
@@ -117,6 +120,17 @@ def gain(up: float = 1.05, down: float = 0.7, average: float = 0.7) -> Rule:
         moved = -r * k * g
 
 
+def schedule_free() -> Rule:
+    """Defazio et al. 2024 (arXiv 2405.15682), algorithm 1, every step of the same weight in the average."""
+    moved, x, y, z, v, t = 0.0, START, START, START, 0.0, 0
+    while True:
+        g, r = yield moved
+        t, v = t + 1, 0.999 * v + 0.001 * g**2
+        z = z - r * g / (np.sqrt(v / (1 - 0.999**t)) + EPSILON)
+        x = (1 - 1 / t) * x + z / t
+        moved, y = 0.1 * z + 0.9 * x - y, 0.1 * z + 0.9 * x
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
     "plain": (lambda: SGD(), lambda: heavy_ball(0.0)),
     "heavy ball": (lambda: SGD(momentum=0.9), heavy_ball),
@@ -135,6 +149,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
     "rmsprop, inside": (lambda: RMSprop(epsilon=EPSILON), lambda: rmsprop(True)),
     "rmsprop, outside": (lambda: RMSprop(epsilon=EPSILON, epsilon_mode="outside"), lambda: rmsprop(False)),
     "adaptive gain": (lambda: AdaptiveGain(), gain),
+    "schedule-free": (lambda: ScheduleFreeAdamW(epsilon=EPSILON), schedule_free),
     "diagonal Newton": (
         lambda: DiagonalNewton(momentum=0.9, damping=0.25),
         lambda: heavy_ball(damping=0.25),
