@@ -15,7 +15,8 @@ class StuckDecay(keras.callbacks.Callback):
     Every `window` steps their mean loss is compared with that of the `window` before: less than the relative `gain`
     better counts as stuck, and `patience` times in a row lower the rate. The next `cooldown` windows are not judged: a
     lower rate helps at once, and that is no sign that learning goes on. It costs no forward pass: the losses are those
-    of training, read off the epoch's running mean. Logs the `learning_rate` of the epoch.
+    of training, read off the epoch's running mean. With `steps_per_execution` above 1, a window ends with an execution.
+    Logs the `learning_rate` of the epoch.
 
     Args:
         window: steps in a mean, enough to be above the noise of batches.
@@ -62,14 +63,19 @@ class StuckDecay(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Counts the step, and judges a full window."""
-        self._windows.step()
-        if self._windows.seen == self.window:
-            self._judge(self._windows.read(logs or {})["loss"])
+        # Where an execution has several steps, an epoch's last may have fewer: Keras counts on regardless.
+        self._windows.step(min(batch + 1, (self.params or {}).get("steps") or batch + 1))
+        if self._windows.seen >= self.window:
+            self._judge(self._windows.read(logs or {}, self.model)["loss"])
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Notes what was trained on, which validation forgets."""
+        self._windows.begin_test(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the rate."""
         logs = {} if logs is None else logs
-        self._windows.end_epoch(logs)
+        self._windows.end_epoch(logs, self.model)
         logs["learning_rate"] = learning_rate(self.model)
 
     def get_state(self) -> dict[str, Any]:

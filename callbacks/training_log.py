@@ -45,18 +45,22 @@ class TrainingLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a line when it is time."""
-        self._windows.step()
+        self._windows.step(batch + 1)
         iteration = self._iteration()
         if self._windows.seen and iteration % self.every == 0:
-            means = self._windows.read(logs or {})
+            means = self._windows.read(logs or {}, self.model)
             words = f"lr={learning_rate(self.model):.2e}, Train Loss = {means['loss']:.3e}"
             accuracy = f", Train Acc = {means['accuracy']:.4f}" if "accuracy" in means else ""
             self._write(iteration, words + accuracy, means)
 
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Notes what was trained on, which validation forgets."""
+        self._windows.begin_test(self.model)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the validation figures, where there are any."""
         logs = logs or {}
-        self._windows.end_epoch(logs)
+        self._windows.end_epoch(logs, self.model)
         found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
         if "val_loss" in found:
             accuracy = f", Val Acc = {found['val_accuracy']:.4f}" if "val_accuracy" in found else ""

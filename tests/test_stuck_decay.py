@@ -56,6 +56,18 @@ def test_windows_do_not_depend_on_where_epochs_end():
         assert seen == pytest.approx(list(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize(("window", "ends"), [(4, [4, 8, 14, 18]), (6, [8, 14, 20])])
+def test_a_window_counts_steps_not_executions(window, ends):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=4)
+    callback, seen = StuckDecay(window), []
+    callback._judge = lambda now: seen.append(int(model.optimizer.iterations.numpy()))
+    x = np.ones((20, 2), "float32")
+    model.fit(x, x[:, :1], batch_size=2, epochs=2, verbose=0, callbacks=[callback])  # 10 steps: 4, 4 and 2
+    assert seen == ends
+
+
 def test_it_never_falls_below_the_least():
     rates = stream(StuckDecay(10, patience=1, cooldown=0, least=0.05), np.ones(200))
     assert min(rates) == pytest.approx(0.05)

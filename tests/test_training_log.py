@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -59,6 +60,60 @@ def test_means_are_of_the_iterations_since_the_last_line(tmp_path: Path) -> None
     losses = [mean * (batch + 1) - (seen[i - 1][1] * batch if batch else 0) for i, (batch, mean) in enumerate(seen)]
     found = [line["loss"] for line in lines(tmp_path) if "loss" in line]
     assert found == pytest.approx([np.mean(losses[i : i + 4]) for i in (0, 4, 8)], rel=1e-5)
+
+
+class Losses(keras.callbacks.Callback):
+    """Computes the loss of every image of a batch before the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[np.ndarray] = []
+
+    def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+        of_batch = slice(8 * batch, min(8 * batch + 8, PARTIAL))
+        logits = self.model(X[of_batch])
+        losses = keras.losses.sparse_categorical_crossentropy(Y[of_batch], logits, from_logits=True)
+        self.steps.append(keras.ops.convert_to_numpy(losses))
+
+
+PARTIAL = 33  # images: 5 steps, the last of one image
+
+
+@pytest.mark.parametrize("validation_freq", [1, 2, 9])
+@pytest.mark.parametrize("every", [1, 3, 4])
+def test_every_image_of_a_line_has_the_same_weight(tmp_path: Path, every: int, validation_freq: int) -> None:
+    model, losses = compiled(), Losses()
+    options = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0, "validation_freq": validation_freq}
+    watching = [TrainingLog(tmp_path, every=every), losses]
+    model.fit(X[:PARTIAL], Y[:PARTIAL], validation_data=(X, Y), callbacks=watching, **options)
+    found = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    expected = [np.mean(np.concatenate(losses.steps[i : i + every])) for i in range(0, 15 - every + 1, every)]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_models_that_count_no_samples_have_steps_weighed_alike(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, every=1)
+    log.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.1)))
+    log.on_train_begin()
+    for step, mean in enumerate((4.0, 3.0)):
+        log.model.optimizer.iterations.assign(step + 1)
+        log.on_train_batch_end(step, {"loss": mean})
+    assert [line["loss"] for line in lines(tmp_path)] == [4.0, 2.0]
+
+
+def test_a_state_of_steps_alone_begins_a_window(tmp_path: Path) -> None:
+    model, log = compiled(), TrainingLog(tmp_path, every=4)
+    nothing = {"loss": 9.0, "accuracy": 9.0}
+    old = {"seen": 2, "steps": 2, "marks": nothing, "carried": nothing}
+    fit(model, log, keras.callbacks.LambdaCallback(on_train_begin=lambda logs: log.set_state(old)))
+    assert all(line["loss"] < 2 for line in lines(tmp_path) if "loss" in line)
+
+
+def test_metrics_that_somebody_resets_do_not_end_training(tmp_path: Path) -> None:
+    model = compiled()
+    evaluate = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: model.evaluate(X, Y, verbose=0))
+    fit(model, TrainingLog(tmp_path, every=1), evaluate)
+    assert len([line for line in lines(tmp_path) if "loss" in line]) == 12
 
 
 def test_lines_of_a_stopped_training_come_again_once(tmp_path: Path) -> None:

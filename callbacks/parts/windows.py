@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_SAMPLES = "samples"
+
 
 class Windows:
-    """The mean of figures over the steps since they were last read, across the ends of epochs.
+    """The mean of figures over the samples since they were last read, across the ends of epochs.
 
-    Keras reports a figure's mean over the epoch so far. How a window moved that mean tells the window's own mean: no
-    step's value has to be fetched.
+    Keras reports a figure's mean over the epoch so far, and the model's tracker of the loss counts its samples. How a
+    window moved both tells the window's own mean: no step's value has to be fetched. Without a tracker that counts,
+    steps are weighed alike.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -19,31 +22,54 @@ class Windows:
         """Forgets everything."""
         self.seen = 0  # steps since the last reading
         self._steps = 0  # of the epoch
-        self._marks = dict.fromkeys(self.names, 0.0)  # sums over the epoch's steps before the last reading
-        self._carried = dict.fromkeys(self.names, 0.0)  # sums of this window in earlier epochs
+        self._trained = 0.0  # samples of the epoch, if validation counts its own by now
+        self._marks = self._nothing()  # sums over the epoch's samples before the last reading
+        self._carried = self._nothing()  # sums of this window in earlier epochs
 
-    def step(self) -> None:
-        """Counts a step."""
-        self.seen, self._steps = self.seen + 1, self._steps + 1
+    def step(self, done: int) -> None:
+        """Notes how many of the epoch's steps are done."""
+        self.seen, self._steps = self.seen + done - self._steps, done
 
-    def read(self, logs: Mapping[str, Any]) -> dict[str, float]:
+    def read(self, logs: Mapping[str, Any], model: Any) -> dict[str, float]:
         """Returns the mean since the last reading of each figure that is logged, and begins the next window."""
-        totals = {name: float(logs.get(name, 0.0)) * self._steps for name in self.names}
-        means = {name: (self._carried[name] + totals[name] - self._marks[name]) / self.seen for name in self.names}
-        self.seen, self._marks, self._carried = 0, totals, dict.fromkeys(self.names, 0.0)
-        return {name: mean for name, mean in means.items() if name in logs}
+        sums = self._sums(logs, model)
+        window = {name: self._carried[name] + sums[name] - self._marks[name] for name in sums}
+        self.seen, self._marks, self._carried = 0, sums, self._nothing()
+        samples, found = window[_SAMPLES], [name for name in self.names if name in logs]
+        # Not above 0 where somebody reset the metrics within the epoch, as an evaluation does: its mean begins there.
+        return {name: window[name] / samples if samples > 0 else float(logs[name]) for name in found}
 
-    def end_epoch(self, logs: Mapping[str, Any]) -> None:
+    def begin_test(self, model: Any) -> None:
+        """Keeps the number of samples trained, which validation is about to reset."""
+        self._trained = _samples(model)
+
+    def end_epoch(self, logs: Mapping[str, Any], model: Any) -> None:
         """Carries the unfinished window over: the means begin anew."""
-        for name in self.names:
-            self._carried[name] += float(logs.get(name, 0.0)) * self._steps - self._marks[name]
-        self._steps, self._marks = 0, dict.fromkeys(self.names, 0.0)
+        sums = self._sums(logs, model)
+        self._carried = {name: self._carried[name] + sums[name] - self._marks[name] for name in sums}
+        self._steps, self._trained, self._marks = 0, 0.0, self._nothing()
 
     def get_state(self) -> dict[str, Any]:
         """Returns the window so far."""
         return {"seen": self.seen, "steps": self._steps, "marks": dict(self._marks), "carried": dict(self._carried)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `get_state` returned."""
-        self.seen, self._steps = int(state["seen"]), int(state["steps"])
-        self._marks, self._carried = dict(state["marks"]), dict(state["carried"])
+        """Takes over what `get_state` returned; one without samples, of an earlier version, begins a window."""
+        if _SAMPLES in state["marks"]:
+            self.seen, self._steps = int(state["seen"]), int(state["steps"])
+            self._marks, self._carried = dict(state["marks"]), dict(state["carried"])
+
+    def _nothing(self) -> dict[str, float]:
+        return dict.fromkeys((*self.names, _SAMPLES), 0.0)
+
+    def _sums(self, logs: Mapping[str, Any], model: Any) -> dict[str, float]:
+        samples = self._trained or _samples(model) or float(self._steps)
+        return {name: float(logs.get(name, 0.0)) * samples for name in self.names} | {_SAMPLES: samples}
+
+
+def _samples(model: Any) -> float:
+    """How many samples the model's running mean of the loss is of; 0 where nothing of it counts them."""
+    for metric in getattr(model, "metrics", ()):
+        if metric.name == "loss" and hasattr(metric, "count"):
+            return float(metric.count.numpy())
+    return 0.0
