@@ -11,6 +11,7 @@ import numpy as np
 
 from callbacks.parts.curves import curves_of
 from callbacks.parts.files import write_whole
+from callbacks.parts.records import finite
 
 _SHARE = 100  # times what drawing takes must pass before it is drawn again
 
@@ -20,7 +21,8 @@ class LossCurves(keras.callbacks.Callback):
 
     Dotted lines mark where the learning rate dropped, a dashed one where the validation loss begins to rise for good.
     It draws when training ends, and before, after epochs, as often as costs one percent of the time. Stands behind the
-    `TrainingLog`, whose lines are all that it keeps. The figures go into a JSON file of the same name beside the PNG.
+    `TrainingLog`, whose lines are all that it keeps. The figures go into a JSON file of the same name beside the PNG,
+    with null for what is not finite.
 
     Args:
         path: the PNG file.
@@ -65,7 +67,7 @@ class LossCurves(keras.callbacks.Callback):
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=144)
         write_whole(self.path, picture.getvalue())
-        write_whole(self.path.with_suffix(".json"), json.dumps(found).encode())
+        write_whole(self.path.with_suffix(".json"), json.dumps(finite(found), allow_nan=False).encode())
 
 
 def _draw_losses(axes: Any, found: dict[str, Any]) -> None:

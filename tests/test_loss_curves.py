@@ -164,6 +164,31 @@ def test_marks_of_a_log(tmp_path: Path) -> None:
     assert len(found["raw"]) == len(found["smoothed"]) == 1000
 
 
+@pytest.mark.parametrize(("steps", "drops"), [(25, [75]), (30, [90]), (1000, [70])])
+def test_a_drop_is_marked_where_an_epoch_ended(tmp_path: Path, steps: int, drops: list[int]) -> None:
+    drop = drops[0] if steps < 1000 else 73  # within an epoch
+    rates = [0.1] * drop + [0.01] * (150 - drop)
+    with (log := tmp_path / "iterations.jsonl").open("w") as file:
+        for iteration, rate in enumerate(rates, start=1):
+            for name in ["loss"] * (iteration % 10 == 0) + ["val_loss"] * (iteration % steps == 0):
+                values = {"iteration": iteration, "learning_rate": rate, "epoch": iteration // steps, name: 1.0}
+                file.write(json.dumps(values) + "\n")
+    assert curves_of(log, None)["drops"] == drops
+
+
+def test_losses_that_are_not_finite_do_not_end_training(tmp_path: Path) -> None:
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    x[5] = np.nan
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    curves = LossCurves(tmp_path / "losses.png", log=tmp_path / "iterations.jsonl")
+    watching = [TrainingLog(tmp_path, every=1), curves]
+    model.fit(x, y, batch_size=2, shuffle=False, verbose=0, validation_data=(x, y), callbacks=watching)
+    found = json.loads((tmp_path / "losses.json").read_text())
+    assert [loss is None for loss in found["raw"]] == [False, False, True, True]
+    assert (None in found["smoothed"], found["validation"]["losses"]) == (False, [None])
+
+
 def test_no_log_draws_an_empty_picture(tmp_path: Path) -> None:
     curves = LossCurves(tmp_path / "losses.png", log=tmp_path / "absent.jsonl")
     curves.on_train_end()

@@ -72,10 +72,11 @@ def curves_of(log: Path, weight: float | None) -> dict[str, Any]:
     """Returns what there is to draw of a log by `TrainingLog` (JSON lines), as plain values; losses as logged.
 
     `iterations`, `raw` and `smoothed` are at most a thousand points; `validation` has `iterations` and `losses`, one an
-    epoch; `drops` are the iterations after which the rate dropped; `rises` is None, or the `epoch` and `iteration` of
-    the validation loss that was the lowest before it rose.
+    epoch; `drops` are the iterations after which the rate dropped: where an epoch ended between two lines, or else the
+    earlier line's; `rises` is None, or the `epoch` and `iteration` of the validation loss that was the lowest before it
+    rose.
     """
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    lines = _lines(log) if log.exists() else []
     steps = [line for line in lines if "loss" in line]
     checks = [line for line in lines if "val_loss" in line]
     lowest = rises_after([line["val_loss"] for line in checks])
@@ -83,15 +84,22 @@ def curves_of(log: Path, weight: float | None) -> dict[str, Any]:
     course = smoothed([line["loss"] for line in steps], weight)
     each = max(1, math.ceil(len(steps) / _POINTS))
     shown = slice(len(steps) - 1 - (len(steps) - 1) // each * each if steps else 0, None, each)
-    marks = [steps[place]["iteration"] for place in rate_drops([line["learning_rate"] for line in steps])]
+    places, ends = rate_drops([line["learning_rate"] for line in steps]), [line["iteration"] for line in checks]
     return {
         "iterations": [line["iteration"] for line in steps[shown]],
         "raw": [line["loss"] for line in steps[shown]],
         "smoothed": [round(float(value), 6) for value in course[shown]],
-        "validation": {
-            "iterations": [line["iteration"] for line in checks],
-            "losses": [line["val_loss"] for line in checks],
-        },
-        "drops": marks,
+        "validation": {"iterations": ends, "losses": [line["val_loss"] for line in checks]},
+        "drops": [_dropped(steps[place]["iteration"], steps[place + 1]["iteration"], ends) for place in places],
         "rises": None if lowest is None else {key: checks[lowest][key] for key in ("epoch", "iteration")},
     }
+
+
+def _dropped(before: int, after: int, ends: Sequence[int]) -> int:
+    return max((end for end in ends if before <= end < after), default=before)
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    """What the log's lines hold, with NaN for null: what JSON has no word for."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{key: math.nan if value is None else value for key, value in line.items()} for line in lines]
