@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from callbacks.parts.evaluated import evaluated_weights
-from callbacks.parts.monitor import direction, improves
+from callbacks.parts.monitor import Monitored, direction, improves
 from callbacks.parts.snapshots import Snapshots
 
 
@@ -17,7 +17,7 @@ class BestWeights(keras.callbacks.Callback):
 
     A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
     first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
-    weights are not finite is never kept. With an `ExponentialMovingAverage` in the same fit the averages are kept,
+    weights are not finite is never kept, nor one without validation where the value is one of that. With an `ExponentialMovingAverage` in the same fit the averages are kept,
     which were evaluated. Keras' ModelCheckpoint takes NaN for the best, forgets its best when resumed, and writes in
     place.
 
@@ -31,7 +31,7 @@ class BestWeights(keras.callbacks.Callback):
         mode: "min", "max" or "auto" (from the name).
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged at the end of an epoch.
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
         FileExistsError: a file of somebody else's has the name of one that is to be written.
     """
 
@@ -43,27 +43,31 @@ class BestWeights(keras.callbacks.Callback):
             raise ValueError(f"top must be at least 1 epoch, got {top}.")
         self.monitor, self.top = monitor, top
         self._snapshots = Snapshots(folder)
-        self._sign = direction(monitor, mode)
+        self._sign, self._monitored = direction(monitor, mode), Monitored("BestWeights", monitor)
         self.kept: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         self.kept = []
+        self._monitored.begin()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the epoch if it is among the best so far."""
         logs = logs or {}
-        if self.monitor not in logs:
-            raise ValueError(
-                f"BestWeights watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
-            )
-        value = float(logs[self.monitor])
+        value = self._monitored.value(logs)
+        if value is None:
+            return
         worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
         if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
             entry = _entry(epoch + 1, value)
             ranked = sorted([*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"]))
             self.kept = ranked[: self.top]
             self._snapshots.write(self.model, weights, entry["file"], self.kept)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Refuses a training that never had what it was to watch."""
+        if not self.kept:
+            self._monitored.end()
 
     def get_state(self) -> dict[str, Any]:
         """Returns the values of the epochs that are kept, best first."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from callbacks.parts.evaluated import evaluated_weights
 from callbacks.parts.failure import undo_on_failure
-from callbacks.parts.monitor import direction, improves
+from callbacks.parts.monitor import Monitored, direction, improves
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -16,7 +16,8 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Training may end in the last epoch, by patience, by another callback's `stop_training` or by
     `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike with Keras'
-    own callback, an epoch whose monitored value, loss or weights are not finite never counts as the best.
+    own callback, an epoch whose monitored value, loss or weights are not finite never counts as the best. Epochs
+    without validation do not count where the value is one of validation.
 
     Args:
         monitor: the logged quantity to watch.
@@ -27,7 +28,7 @@ class EarlyStopping(keras.callbacks.Callback):
     Attributes: `best`, `best_epoch` and `stopped_epoch` (epochs from 0), None while there is none.
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged at the end of an epoch.
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class EarlyStopping(keras.callbacks.Callback):
         if not (0 <= min_delta < math.inf or min_delta == -math.inf):
             raise ValueError(f"min_delta must be at least 0, or -inf, got {min_delta}.")
         self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
-        self._sign = direction(monitor, mode)
+        self._sign, self._monitored = direction(monitor, mode), Monitored("EarlyStopping", monitor)
         self._reset()
 
     def _reset(self) -> None:
@@ -57,17 +58,17 @@ class EarlyStopping(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         self._reset()
+        self._monitored.begin()
         undo_on_failure(self, self.restore_best)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compares the epoch with the best so far."""
         logs = logs or {}
-        if self.monitor not in logs:
-            raise ValueError(
-                f"EarlyStopping watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
-            )
-        if self._is_best(logs) and self._keep():
-            self.best, self.best_epoch, self.wait = float(logs[self.monitor]), epoch, 0
+        value = self._monitored.value(logs)
+        if value is None:
+            return
+        if self._is_best(value, logs) and self._keep():
+            self.best, self.best_epoch, self.wait = value, epoch, 0
             return
         self.wait += 1
         if self.patience is not None and self.wait >= self.patience:
@@ -76,7 +77,8 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Restores the best epoch's weights."""
-        self.restore_best()
+        if not self.restore_best():
+            self._monitored.end()
 
     @property
     def reason(self) -> str | None:
@@ -103,9 +105,8 @@ class EarlyStopping(keras.callbacks.Callback):
         self.wait, self.best, self.best_epoch = state["wait"], state["best"], state["best_epoch"]
         self.stopped_epoch, self.best_weights = state["stopped_epoch"], state["best_weights"]
 
-    def _is_best(self, logs: dict[str, float]) -> bool:
+    def _is_best(self, value: float, logs: dict[str, float]) -> bool:
         losses = [value for name, value in logs.items() if name.endswith("loss")]
-        value = float(logs[self.monitor])
         return all(map(math.isfinite, losses)) and improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
 
     def _keep(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.monitor import direction, improves
+from callbacks.parts.monitor import Monitored, direction, improves
 from callbacks.parts.rate import learning_rate, lowered, set_learning_rate
 
 
@@ -13,7 +13,7 @@ class PlateauDecay(keras.callbacks.Callback):
     """Multiplies the rate by `factor` after `patience` epochs without an improvement of `monitor`.
 
     Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are not finite are no
-    improvement. Logs the `learning_rate` of the epoch.
+    improvement; epochs without validation do not count. Logs the `learning_rate` of the epoch.
 
     Args:
         monitor: the logged quantity to watch.
@@ -45,11 +45,12 @@ class PlateauDecay(keras.callbacks.Callback):
         self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
         self.least, self.min_delta = least, min_delta
         self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
-        self._sign = direction(monitor)
+        self._sign, self._monitored = direction(monitor), Monitored("PlateauDecay", monitor)
         self._reset()
 
     def _reset(self) -> None:
         self.best: float | None = None
+        self._monitored.begin()
         self.wait = self.cooling = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -60,20 +61,24 @@ class PlateauDecay(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compares the epoch with the best so far, and lowers the rate for the next."""
         logs = {} if logs is None else logs
-        if self.monitor not in logs:
-            raise ValueError(
-                f"PlateauDecay watches {self.monitor!r}, which is not logged: choose one of {sorted(logs)}."
-            )
+        value = self._monitored.value(logs)
         rate = logs["learning_rate"] = learning_rate(self.model)
-        better = improves(logs[self.monitor], self.best, sign=self._sign, min_delta=self.min_delta)
+        if value is None:
+            return
+        better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
         if better:
-            self.best = float(logs[self.monitor])
+            self.best = value
         early = int(self.model.optimizer.iterations.numpy()) < self.begin
         self.wait = 0 if better or early or self.cooling else self.wait + 1
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:
             set_learning_rate(self.model, lowered(rate, self.factor, self.least), "PlateauDecay")
             self.wait, self.cooling = 0, self.cooldown
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuses a training that never had what it was to watch."""
+        if self.best is None:
+            self._monitored.end()
 
     def get_state(self) -> dict[str, float]:
         """Returns the best value and what was counted since; the rate is the optimizer's."""

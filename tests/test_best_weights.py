@@ -161,4 +161,4 @@ def test_refuses_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="top must be at least 1 epoch, got 0"):
         BestWeights(tmp_path, top=0)
     with pytest.raises(ValueError, match="which is not logged"):
-        began(tmp_path).on_epoch_end(0, {"loss": 1.0})
+        began(tmp_path).on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})

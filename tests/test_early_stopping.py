@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from callbacks import EarlyStopping, NanGuard, NonFiniteError
+from callbacks import BestWeights, EarlyStopping, NanGuard, NonFiniteError, PlateauDecay
 
 NAN = float("nan")
 
@@ -120,8 +120,35 @@ def test_keeps_a_copy_not_the_array_itself():
 def test_says_what_is_logged_when_the_monitor_is_not():
     callback = EarlyStopping()
     callback.set_model(Weights())
-    with pytest.raises(ValueError, match=r"'val_loss', which is not logged: choose one of \['accuracy', 'loss'\]"):
-        callback.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
+    with pytest.raises(ValueError, match=r"'val_loss', which is not logged: choose one of \['loss', 'val_accuracy'\]"):
+        callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+
+
+def watchers(folder):
+    return [EarlyStopping(patience=1), PlateauDecay(patience=1, factor=0.5), BestWeights(folder, top=9)]
+
+
+def test_epochs_without_validation_are_passed_over(model, tmp_path):
+    early, plateau, best = watching = watchers(tmp_path)
+    fit(model, *watching, epochs=8, validation_freq=2)
+    assert [entry["epoch"] for entry in best.kept] == [8, 6, 4, 2]
+    assert (early.best_epoch, early.stopped_epoch) == (7, None)
+    assert (plateau.wait, float(model.optimizer.learning_rate)) == (0, pytest.approx(0.01))
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_training_that_never_had_validation_is_refused_at_its_end(model, tmp_path, place):
+    callback = watchers(tmp_path)[place]
+    with pytest.raises(ValueError, match=rf"{type(callback).__name__} watches 'val_loss', .* validation_data"):
+        fit(model, callback, validation_freq=9)
+
+
+def test_a_resumed_run_may_end_without_validation(model):
+    early, again = EarlyStopping(), EarlyStopping()
+    fit(model, early)
+    restore = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: again.set_state(early.get_state()))
+    fit(model, again, restore, epochs=5, initial_epoch=4, validation_freq=2)
+    assert again.best == early.best
 
 
 @pytest.mark.parametrize(
@@ -151,11 +178,12 @@ def model():
     return model
 
 
-def fit(model, *callbacks):
+def fit(model, *callbacks, **options):
     model.optimizer.learning_rate = 0.01
     model.set_weights([np.ones((2, 1)), np.zeros(1)])
     x = np.eye(2, dtype="float32")
-    model.fit(x, x[:, :1], epochs=4, verbose=0, validation_data=(x, x[:, :1]), callbacks=list(callbacks))
+    options = {"epochs": 4, "verbose": 0, "validation_data": (x, x[:, :1]), **options}
+    model.fit(x, x[:, :1], callbacks=list(callbacks), **options)
 
 
 def explode(model):

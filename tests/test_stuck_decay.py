@@ -155,5 +155,5 @@ def test_a_metric_that_is_not_logged_is_named():
     callback = PlateauDecay("val_auc")
     callback.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(1.0)))
     callback.on_train_begin()
-    with pytest.raises(ValueError, match=r"watches 'val_auc', which is not logged: choose one of \['loss'\]"):
-        callback.on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match=r"watches 'val_auc', which is not logged: choose one of \['val_loss'\]"):
+        callback.on_epoch_end(0, {"val_loss": 1.0})
