@@ -17,9 +17,9 @@ class BestWeights(keras.callbacks.Callback):
 
     A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
     first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
-    weights are not finite is never kept, nor one without validation where the value is one of that. With an `ExponentialMovingAverage` in the same fit the averages are kept,
-    which were evaluated. Keras' ModelCheckpoint takes NaN for the best, forgets its best when resumed, and writes in
-    place.
+    weights are not finite is never kept, nor one without validation where the value is one of that. With an
+    `ExponentialMovingAverage` in the same fit the averages are kept, which were evaluated. Keras' ModelCheckpoint takes
+    NaN for the best, forgets its best when resumed, and writes in place.
 
     Only files that the list names are ever replaced or deleted. A folder belongs to one training: where another one
     begins in it, its files take the place of the listed ones.
