@@ -1,6 +1,8 @@
 """Weight decay, L1 and factors on the rate of single weights, against what they mean."""
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ from app.config import Config, Optim
 from app.doctor.learning import accuracy_of
 from app.doctor.samples import images_of
 from app.errors import UsageError
+from app.training.history import History
 from app.training.observers import _add_energy
 from app.training.optimizers.adam import Adam
 from app.training.optimizers.penalties import decay, decayed, penalize, soft_threshold
@@ -130,6 +133,14 @@ def test_energy_is_the_loss_with_the_penalties() -> None:
     bare = {"loss": 1.0}
     _add_energy(small(), 0, bare)
     assert "energy" not in bare
+
+
+def test_the_history_has_an_energy_from_when_the_first_decayed_weight_thaws(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history = History(path, images_per_step=1)
+    for epoch, logs in enumerate([{"loss": 2.0}, {"loss": 1.0, "energy": 1.5}]):
+        history.on_epoch_end(epoch, logs)
+    assert [row["energy"] for row in csv.DictReader(path.read_text().splitlines())] == ["", "1.5"]
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ class History(keras.callbacks.Callback):
     """Writes history.csv anew after every epoch, so that each epoch stands there exactly once, whatever happened.
 
     Columns: epoch (from 1), what was logged, `seconds` of the whole epoch and `images_per_second` of its training
-    steps without the first, which traces the graph. The last two are wall-clock figures; a resumed epoch counts
-    only its own.
+    steps without the first, which traces the graph. These two are wall-clock figures; a resumed epoch counts
+    only its own. What was not logged from the first epoch on, such as the energy of weights that thaw, stands behind
+    them, empty before.
     """
 
     def __init__(self, path: Path, *, images_per_step: int) -> None:
@@ -52,7 +53,8 @@ class History(keras.callbacks.Callback):
     def write(self) -> None:
         """Puts all rows into history.csv."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]) if self.rows else ["epoch"], lineterminator="\n")
+        columns = dict.fromkeys(["epoch", *(key for row in self.rows for key in row)])
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         storage.write_bytes(self._path, text.getvalue().encode())
