@@ -11,7 +11,7 @@ import pytest
 
 import models
 from app.cli import main
-from app.config import Augment, Config, Data, Objective, Optim, Schedule, Stopping
+from app.config import Augment, Config, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from app.data.load import load
 from app.doctor import memorize
 from app.doctor.pilot import PART, changes, pilot, pilot_model
@@ -119,6 +119,25 @@ def test_schedules_of_pilots_are_as_much_shorter(schedule: Schedule, expected: S
 
 def test_a_pilot_ends_after_all_of_its_fewer_epochs() -> None:
     assert pilot(Config(epochs=30, stopping=Stopping(after=20))).stopping.after is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "start", "every", "patience", "expected"),
+    [(30, 7, 10, 10, (1, 2, 2)), (30, 29, 29, 2, (5, 5, 1)), (30, 1, 1, None, (1, 1, None)), (10, 6, 6, 9, (1, 1, 2))],
+)
+def test_all_that_counts_epochs_is_as_much_shorter(
+    epochs: int, start: int, every: int, patience: int | None, expected: tuple[int | None, ...]
+) -> None:
+    emphasis, optim = Emphasis(by="weights", start=start), Optim(frozen="kernel", unfreeze_every=every)
+    config = Config(epochs=epochs, emphasis=emphasis, optim=optim, stopping=Stopping(patience=patience))
+    made = pilot(config)
+    assert (made.emphasis.start, made.optim.unfreeze_every, made.stopping.patience) == expected
+
+
+def test_in_one_epoch_nothing_thaws_and_no_loss_is_known() -> None:
+    assert pilot(Config(epochs=5, optim=Optim(frozen="kernel", unfreeze_every=2))).optim.unfreeze_every is None
+    with pytest.raises(UsageError, match="--pilot, which trains for 1 of 5 epochs: emphasis.start must be below"):
+        pilot(Config(epochs=5, emphasis=Emphasis(by="weights")))
 
 
 @pytest.mark.slow

@@ -45,22 +45,42 @@ def pilot(config: Config) -> Config:
     """The configuration of a pilot for this one, to be run as any other.
 
     Raises:
-        UsageError: when the model has no smaller sibling.
+        UsageError: when the model has no smaller sibling, or the epochs are too few to be shortened.
     """
     if config.model not in models.ZOO:
         return config  # setting up will say what is wrong with it
     epochs = max(1, config.epochs // SHARE)
-    return replace(
-        config,
-        model=pilot_model(config.model),
-        weights=None,  # they are those of the larger network
-        epochs=epochs,
-        budget=None,
-        stopping=replace(config.stopping, after=None),
-        schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
-        data=replace(config.data, part=PART * (config.data.part or 1)),
-        name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,
-    )
+    try:
+        return replace(
+            config,
+            model=pilot_model(config.model),
+            weights=None,  # they are those of the larger network
+            epochs=epochs,
+            budget=None,
+            schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
+            data=replace(config.data, part=PART * (config.data.part or 1)),
+            name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,
+            **_groups(config, epochs),
+        )
+    except ValueError as error:
+        raise UsageError(f"--pilot, which trains for {epochs} of {config.epochs} epochs: {error}") from error
+
+
+def _groups(config: Config, epochs: int) -> dict[str, Any]:
+    """The groups of settings beside the schedule that count epochs, for so many of them."""
+    share, emphasis = epochs / config.epochs, config.emphasis
+    patience, every = (_fewer(value, share) for value in (config.stopping.patience, config.optim.unfreeze_every))
+    begun = None if emphasis.by is None else _fewer(emphasis.start, share)
+    return {
+        "stopping": replace(config.stopping, after=None, patience=patience),
+        "optim": replace(config.optim, unfreeze_every=every if (every or 0) < epochs else epochs - 1 or None),
+        "emphasis": replace(emphasis, start=max(1, min(begun, epochs - 1))) if begun else emphasis,
+    }
+
+
+def _fewer(epochs: int | None, share: float) -> int | None:
+    """A share of so many epochs, but one at least; null stays null."""
+    return None if epochs is None else max(1, round(epochs * share))
 
 
 def changes(config: Config, other: Config) -> list[str]:
