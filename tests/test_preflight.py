@@ -1,5 +1,6 @@
-"""What tries a configuration out before a run: a few batches by heart, the ladder of samples, the pilot."""
+"""What tries a configuration out before a run: a few batches by heart, the ladder of samples, the pilot, two steps."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -16,7 +17,8 @@ from app.data.load import load
 from app.doctor import memorize
 from app.doctor.pilot import PART, changes, pilot, pilot_model
 from app.doctor.twin import twin
-from app.errors import UsageError
+from app.errors import TrainingFailed, UsageError
+from app.training.dry_run import _two_steps, dry_run
 from app.training.setup import set_up
 from tests.zoo import images
 
@@ -157,6 +159,29 @@ def test_a_part_of_the_training_images() -> None:
     for name in ("validation", "test"):
         np.testing.assert_array_equal(getattr(part, name).indices, getattr(whole, name).indices)
     assert part.fingerprint() != whole.fingerprint()
+
+
+# dry run
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        (Config(model="mlp", learning_rate=1e30), TrainingFailed, "is not finite at step 2 of epoch 1"),
+        (Config(model="softmax", budget="10s"), UsageError, "10s is too little for one epoch"),
+    ],
+)
+def test_a_dry_run_is_refused_as_a_run_would_be(config: Config, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        dry_run(config, time.monotonic() - 8)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "plateau"])
+def test_a_dry_run_warms_up(shape: Any) -> None:
+    config = Config(model="softmax", batch_size=512, schedule=Schedule(shape=shape, unit="steps", warm_up=20))
+    setup = set_up(config)
+    _two_steps(setup, None)
+    assert float(setup.model.optimizer.learning_rate) == pytest.approx(0.1 * 2 / 20)
 
 
 # by heart

@@ -29,7 +29,7 @@ def run(words: list[str], verbosity: int) -> int:
     from app.training import dry_run, train
 
     if asked.dry_run:
-        dry_run.dry_run(config)
+        dry_run.dry_run(config, BEGAN)
     elif asked.overfit_batches:
         preflight.overfit(config, asked.overfit_batches)
     elif asked.sample_ladder:

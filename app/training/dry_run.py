@@ -7,37 +7,54 @@ import keras
 
 import callbacks
 from app.config import Config
+from app.errors import TrainingFailed
 from app.runs import ROOT, check_writable, default_name
-from app.training.observers import by_epoch
-from app.training.setup import set_up, start, summary
+from app.training.observers import by_epoch, clipping
+from app.training.rollback import REMEDY, described
+from app.training.schedules import rate_callbacks
+from app.training.setup import Setup, summary
 from app.training.steps import Callbacks
+from app.training.train import ready
 
 
-def dry_run(config: Config) -> None:
-    """Checks everything a run would need and trains two steps; writes nothing.
+def dry_run(config: Config, began: float) -> None:
+    """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
 
     Raises:
         UsageError: as `train` does.
         StorageError: when no run could be made here.
+        TrainingFailed: a loss that is not finite.
     """
     check_writable()
-    setup = set_up(config)
-    origin = start(setup)
-    model, steps = setup.model, setup.batches.steps
-    clock = _Clock()
-    fitted = Callbacks(
-        [*by_epoch(setup), callbacks.NanGuard(), clock], add_history=True, model=model, epochs=1, steps=2
-    )
-    model.fit(
-        setup.batches.dataset(setup.strategy),
-        steps_per_epoch=min(2, steps),
-        callbacks=fitted,
-        shuffle=False,
-        verbose=0,
-    )
-    folder, minutes = ROOT / (config.name or default_name(config)), clock.last * steps * config.last_epoch / 60
+    setup, origin, budget = ready(config, began)
+    seconds = _two_steps(setup, budget)
+    minutes = seconds * setup.batches.steps * config.last_epoch / 60
     about = f"about {minutes:.1f} min, validation apart" if config.budget is None else config.budget
-    print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {folder}")
+    print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}")
+
+
+def _two_steps(setup: Setup, budget: Any) -> float:
+    """Trains as the first two steps of a run would; returns the seconds of the last."""
+    config, model, steps, clock = setup.config, setup.model, setup.batches.steps, _Clock()
+    rates = rate_callbacks(config, steps, budget and budget.share)
+    watching = [
+        *(one for one in rates if isinstance(one, callbacks.RateSchedule)),  # others wait for losses of whole epochs
+        *by_epoch(setup),
+        clipping(config.optim),
+        callbacks.NanGuard(),
+        clock,
+    ]
+    try:
+        model.fit(
+            setup.batches.dataset(setup.strategy),
+            steps_per_epoch=min(2, steps),
+            callbacks=Callbacks(watching, add_history=True, model=model, epochs=1, steps=2),
+            shuffle=False,
+            verbose=0,
+        )
+    except callbacks.NonFiniteError as error:
+        raise TrainingFailed(f"{described(error)}; {REMEDY}") from error
+    return clock.last
 
 
 class _Clock(keras.callbacks.Callback):

@@ -13,6 +13,7 @@ from app.training.setup import Setup
 from callbacks import NonFiniteError
 
 LIMIT = 3
+REMEDY = "start again with a lower --learning-rate or with --optim.clip-norm 1"
 _FILE = "rollbacks.json"
 
 
@@ -27,24 +28,28 @@ def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
     return replace(setup, config=replace(config, learning_rate=slowed(config.learning_rate, rollbacks)))
 
 
+def described(error: NonFiniteError) -> str:
+    """What is no number any more, where and at which rate."""
+    return (
+        f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} "
+        f"(learning rate {error.learning_rate:g})"
+    )
+
+
 def go_back(setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], None]) -> Checkpoint:
     """Keeps the step, adds the rollback to the run's rollbacks.json and returns the state to go on from.
 
     Raises:
         TrainingFailed: in one line, when the policy is to stop, the run went back too often, or has no good state.
     """
-    what = (
-        f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} "
-        f"(learning rate {error.learning_rate:g})"
-    )
+    what = described(error)
     hint = f"; epochal replay-nan {run.folder} names where it began" if _kept(setup, run, error, say) else ""
     rows = _rows(run)
     allowed = setup.config.nan_policy == "rollback" and len(rows) < LIMIT
     good = _last_good(run, rows, say) if allowed else None
     if good is None:
         after = f" after {len(rows)} rollback(s)" if rows else ""
-        remedy = "start again with a lower --learning-rate or with --optim.clip-norm 1"
-        raise TrainingFailed(f"{what}{after}; {remedy}{hint}") from error
+        raise TrainingFailed(f"{what}{after}; {REMEDY}{hint}") from error
     line = (
         f"{what}: rollback {len(rows) + 1} of {LIMIT}, to step {good.step + 1} of epoch {good.epoch + 1}, "
         f"learning rates divided by {SLOWER ** (len(rows) + 1):,} from there on"

@@ -44,7 +44,7 @@ def train(config: Config, began: float | None = None, *, export: bool = False) -
         KeyboardInterrupt: a signal, after the state was saved.
     """
     began = time.monotonic() if began is None else began
-    setup, origin, budget = _ready(config, began, export=export)
+    setup, origin, budget = ready(config, began, export=export)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
@@ -70,13 +70,13 @@ def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
         if not run.finished and any(run.checkpoints.glob("epoch-*")):
             resume(run, config, began, test=test)
         elif not run.finished:
-            setup, origin, budget = _ready(config, began)
+            setup, origin, budget = ready(config, began)
             _begin(setup, run, origin, budget, test=test)
         result: dict[str, Any] = run.read_json("result.json")
     return result
 
 
-def _ready(config: Config, began: float, *, export: bool = False) -> tuple[Setup, Origin | None, Any]:
+def ready(config: Config, began: float, *, export: bool = False) -> tuple[Setup, Origin | None, Any]:
     """All that may still be refused: the setup with its first weights, and the budget's callback."""
     refuse_hopeless(config, began)
     setup = set_up(config)
