@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import models
 from app.cli import main
@@ -174,6 +175,17 @@ def test_a_part_of_the_training_images() -> None:
 def test_a_dry_run_is_refused_as_a_run_would_be(config: Config, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         dry_run(config, time.monotonic() - 8)
+
+
+def test_a_dry_run_without_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = set_up(Config(model="softmax"))
+
+    def fit(*_: Any, **__: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(setup.model, "fit", fit)
+    with pytest.raises(TrainingFailed, match="out of memory with --batch-size 64"):
+        _two_steps(setup, None)
 
 
 @pytest.mark.parametrize("shape", ["cosine", "plateau"])

@@ -14,16 +14,15 @@ from app.training.rollback import REMEDY, described
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup, summary
 from app.training.steps import Callbacks
-from app.training.train import ready
+from app.training.train import expected_failures, ready
 
 
 def dry_run(config: Config, began: float) -> None:
     """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
 
     Raises:
-        UsageError: as `train` does.
+        UsageError, TrainingFailed: as `train` does.
         StorageError: when no run could be made here.
-        TrainingFailed: a loss that is not finite.
     """
     check_writable()
     setup, origin, budget = ready(config, began)
@@ -45,13 +44,14 @@ def _two_steps(setup: Setup, budget: Any) -> float:
         clock,
     ]
     try:
-        model.fit(
-            setup.batches.dataset(setup.strategy),
-            steps_per_epoch=min(2, steps),
-            callbacks=Callbacks(watching, add_history=True, model=model, epochs=1, steps=2),
-            shuffle=False,
-            verbose=0,
-        )
+        with expected_failures(config):
+            model.fit(
+                setup.batches.dataset(setup.strategy),
+                steps_per_epoch=min(2, steps),
+                callbacks=Callbacks(watching, add_history=True, model=model, epochs=1, steps=2),
+                shuffle=False,
+                verbose=0,
+            )
     except callbacks.NonFiniteError as error:
         raise TrainingFailed(f"{described(error)}; {REMEDY}") from error
     return clock.last

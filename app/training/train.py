@@ -4,7 +4,8 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -220,7 +221,7 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         epochs=epochs,
         steps=setup.batches.steps,
     )
-    try:
+    with expected_failures(config):
         model.fit(
             setup.batches.dataset(setup.strategy),
             epochs=epochs,
@@ -230,6 +231,17 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
             shuffle=False,  # the data set has its own order
             verbose=0,
         )
+
+
+@contextmanager
+def expected_failures(config: Config) -> Iterator[None]:
+    """Tells in one line of memory that runs out, and of an image that cannot be read any more.
+
+    Raises:
+        TrainingFailed, UsageError: these.
+    """
+    try:
+        yield
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
     except tf.errors.OpError as error:
