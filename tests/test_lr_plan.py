@@ -25,6 +25,9 @@ def course(steps: int = 10, epochs: int = 8, **schedule: Any) -> list[float]:
         ({"milestones": [20, 30], "unit": "steps", "factor": 0.5}, [1, 1, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]),
         ({"every": 3}, [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
         ({"every": 3, "warm_up": 2}, [0.05, 0.55, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+        ({"warm_up": 3}, [1 / 30, 11 / 30, 21 / 30, 1, 0.1, 0.1, 0.01, 0.01]),
+        ({"warm_up": 4}, [0.025, 0.275, 0.525, 0.775, 1, 1, 0.1, 0.01]),  # half of what is left, and 3/4
+        ({"warm_up": 40, "unit": "steps"}, [0.025, 0.275, 0.525, 0.775, 1, 1, 0.1, 0.01]),
         ({"shape": "polynomial"}, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
         ({"shape": "polynomial", "warm_up": 4}, [0.025, 0.275, 0.525, 0.775, 1, 3 / 4, 2 / 4, 1 / 4]),
         ({"shape": "inverse", "offset": 2}, [1, 2 / 3, 2 / 4, 2 / 5, 2 / 6, 2 / 7, 2 / 8, 2 / 9]),
@@ -43,6 +46,13 @@ def test_cosine_and_one_cycle_end_at_almost_nothing() -> None:
         follow = shape_of(Config(epochs=8, schedule=Schedule(shape=shape)), 10)
         assert max(map(follow, range(80))) == pytest.approx(1, abs=1e-3)
         assert follow(79) < 1e-3
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.6, 0.9])
+def test_every_warm_up_reaches_the_rate(epochs: int, share: float) -> None:
+    follow = shape_of(Config(epochs=epochs, schedule=Schedule(warm_up=share * epochs)), 10)
+    assert max(map(follow, range(10 * epochs))) == 1
 
 
 def test_the_rate_is_scaled_by_the_global_batch() -> None:
@@ -68,6 +78,8 @@ def test_stateful_shapes_come_after_their_warm_up() -> None:
         ({"milestones": [3, 2]}, "milestones must be in rising order"),
         ({"factor": 1.5}, "factor must be above 0 and below 1"),
         ({"warm_up": -1}, "warm_up must be above 0"),
+        ({"warm_up": 6, "milestones": [5, 7]}, "milestones must be behind schedule.warm_up 6, got \\[5, 7\\]"),
+        ({"warm_up": 2, "every": 2}, "schedule.every must be behind schedule.warm_up 2"),
         ({"shape": "exponential", "end": 0.0}, "end must be above 0 for exponential"),
         ({"shape": "stuck", "window": 0}, "window must be 1 or more"),
     ],

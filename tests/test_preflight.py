@@ -107,7 +107,9 @@ def test_a_pilot_is_an_ordinary_run_of_another_name() -> None:
     [
         (Schedule(milestones=[10, 15, 25], warm_up=5.0), Schedule(milestones=[2, 3, 5], warm_up=1.0)),
         (Schedule(milestones=[1, 29]), Schedule(milestones=[1])),  # after all 6 epochs nothing is left to change
+        (Schedule(milestones=[7, 20], warm_up=6.0), Schedule(milestones=[2, 4], warm_up=1.2)),
         (Schedule(every=10), Schedule(every=2)),
+        (Schedule(every=6, warm_up=5.0), Schedule(every=2, warm_up=1.0)),
         (Schedule(every=29), Schedule(every=5)),  # not 6, which would be never
         (Schedule(shape="inverse", offset=3.0), Schedule(shape="inverse", offset=0.6)),
         (Schedule(shape="plateau", patience=10), Schedule(shape="plateau", patience=2)),

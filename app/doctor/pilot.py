@@ -1,5 +1,6 @@
 """A smaller run ahead of a long one: fewer layers, fewer images, fewer epochs (row J6 of the lectures)."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -105,10 +106,12 @@ def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
         key: max(1, round(value * by)) for key, by in shares.items() if (value := getattr(schedule, key)) is not None
     }
     parts = {key: value * share for key in ("warm_up", "offset") if (value := getattr(schedule, key)) is not None}
-    milestones, in_epochs = schedule.milestones, schedule.unit != "steps"
+    first = math.floor(parts.get("warm_up", 0)) + 1  # behind the warm-up
+    last = math.inf if schedule.unit == "steps" else epochs - 1  # at a later end of an epoch nothing could fall
+    milestones = schedule.milestones
     if milestones is not None:
-        shorter = sorted({max(1, round(milestone * share)) for milestone in milestones})
-        milestones = [one for one in shorter if not in_epochs or one < epochs]
-    if in_epochs and (whole.get("every") or 0) >= epochs:  # there is no end of an epoch left at which it could fall
-        whole["every"] = epochs - 1 or None
+        shorter = sorted({max(first, round(milestone * share)) for milestone in milestones})
+        milestones = [one for one in shorter if one <= last]
+    if "every" in whole:
+        whole["every"] = min(max(first, whole["every"]), last) if first <= last else None
     return replace(schedule, milestones=milestones, **whole, **parts)

@@ -25,7 +25,8 @@ class Schedule:
         shape: steps, cosine, polynomial, exponential, inverse (C / (C + t)), one_cycle (up over 30 % of all steps, then
             down to almost nothing), plateau (a drop when validation loss is stuck) or stuck (when training loss is)
         unit: what milestones, every, warm_up and offset count: epochs or steps (null: epochs)
-        milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all)
+        milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all, or of what
+            a longer warm_up leaves)
         every: instead of milestones: every so many epochs
         factor: what a drop multiplies the rate by (null: 0.1)
         warm_up: the rate rises to its full height over so many epochs before the shape begins (null: 0)
@@ -79,6 +80,10 @@ class Schedule:
         for key in ("warm_up", "power", "offset"):
             value = getattr(self, key)
             check(value is None or (is_number(value, 0) and value > 0), f"schedule.{key}", "above 0", value)
+        warm_up, every = self.warm_up or 0, self.every
+        behind = f"behind schedule.warm_up {warm_up:g}"
+        check(not milestones or milestones[0] > warm_up, "schedule.milestones", behind, milestones)
+        check(every is None or every > warm_up, "schedule.every", behind, every)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
     end: dict[str, Any] = {"end": schedule.end} if schedule.end is not None else {}
     match schedule.shape:
         case "steps":
-            drops = [milestone - warm_up for milestone in _milestones(config, steps)]
+            drops = [milestone - warm_up for milestone in _milestones(config, steps, warm_up)]
             return partial(schedules.stepped, milestones=drops, factor=schedule.factor or 0.1)
         case "cosine":
             return partial(schedules.cosine, steps=rest, **end)
@@ -62,15 +62,18 @@ def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
     return partial(schedules.stepped, milestones=())
 
 
-def _milestones(config: Config, steps: int) -> list[int]:
+def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
     """The steps before which the rate drops, counted from the beginning of training."""
     schedule = config.schedule
-    each = 1 if schedule.unit == "steps" else steps
+    each, total = 1 if schedule.unit == "steps" else steps, config.epochs * steps
     if schedule.every is not None:
-        return list(range(schedule.every * each, config.epochs * steps, schedule.every * each))
+        return list(range(schedule.every * each, total, schedule.every * each))
     if schedule.milestones is not None:
         return [milestone * each for milestone in schedule.milestones]
-    return sorted({epoch * steps for epoch in (config.epochs // 2, config.epochs * 3 // 4) if epoch})
+    places = {epoch * steps for epoch in (config.epochs // 2, config.epochs * 3 // 4) if epoch}
+    if min(places, default=total) <= warm_up:
+        places = {warm_up + (total - warm_up) * quarters // 4 for quarters in (2, 3)}
+    return sorted(place for place in places if place > warm_up)
 
 
 def rate_callbacks(config: Config, steps: int, share: Callable[[], float] | None = None) -> list[Any]:
