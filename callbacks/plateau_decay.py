@@ -1,12 +1,13 @@
 """A learning rate that falls when a validation figure does not get better."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from callbacks.parts.monitor import Monitored, direction, improves
-from callbacks.parts.rate import learning_rate, lowered, set_learning_rate
+from callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 
 
 class PlateauDecay(keras.callbacks.Callback):
@@ -45,6 +46,7 @@ class PlateauDecay(keras.callbacks.Callback):
         self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
         self.least, self.min_delta = least, min_delta
         self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
+        self.position: Callable[[], int] | None = None  # what tells them instead, for a warm-up that follows the clock
         self._sign, self._monitored = direction(monitor), Monitored("PlateauDecay", monitor)
         self._reset()
 
@@ -68,7 +70,7 @@ class PlateauDecay(keras.callbacks.Callback):
         better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
         if better:
             self.best = value
-        early = int(self.model.optimizer.iterations.numpy()) < self.begin
+        early = course_step(self.model, self.position) < self.begin
         self.wait = 0 if better or early or self.cooling else self.wait + 1
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:

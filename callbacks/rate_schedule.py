@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import learning_rate, set_learning_rate
+from callbacks.parts.rate import course_step, learning_rate, set_learning_rate
 
 
 class RateSchedule(keras.callbacks.Callback):
@@ -37,11 +37,18 @@ class RateSchedule(keras.callbacks.Callback):
         if not 0 < rate < math.inf:
             raise ValueError(f"rate must be above 0, got {rate}.")
         self.rate, self.shape, self.steps, self.position = rate, shape, steps, position
+        self._holds = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forgets earlier fits."""
+        self._holds = False
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the step's rate."""
-        step = self.position() if self.position else int(self.model.optimizer.iterations.numpy())
-        if self.steps is None or step < self.steps:
+        step, held = course_step(self.model, self.position), self._holds
+        self._holds = self.steps is None or step < self.steps
+        if self._holds or (held and self.position):  # a clock may leap over the last of its steps
+            step = step if self.steps is None else min(step, self.steps - 1)
             set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -1,11 +1,12 @@
 """A learning rate that falls when the training loss is stuck, judged by the losses of the steps themselves."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from callbacks.parts.rate import learning_rate, lowered, set_learning_rate
+from callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 from callbacks.parts.windows import Windows
 
 
@@ -49,6 +50,7 @@ class StuckDecay(keras.callbacks.Callback):
         self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
         self.cooldown, self.least = cooldown, least
         self.begin = 0  # steps of the optimizer in which nothing is judged: those of a warm-up by another callback
+        self.position: Callable[[], int] | None = None  # what tells them instead, for a warm-up that follows the clock
         self._windows = Windows(["loss"])
         self._reset()
 
@@ -90,7 +92,7 @@ class StuckDecay(keras.callbacks.Callback):
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)
-        early = int(self.model.optimizer.iterations.numpy()) < self.begin
+        early = course_step(self.model, self.position) < self.begin
         self.stuck = 0 if moved or early or self.cooling else self.stuck + 1
         self.cooling, self.before = max(0, self.cooling - 1), now
         if self.stuck >= self.patience:

@@ -88,6 +88,18 @@ def test_a_schedule_that_follows_it_goes_through_its_whole_course(model, clock):
     assert rates == pytest.approx(np.linspace(1, 0, 40, endpoint=False), abs=0.002)
 
 
+@pytest.mark.parametrize("leap", [0.1, 1.7])
+def test_a_warm_up_that_follows_it_reaches_the_rate(model, clock, leap):
+    rates = []
+    budget = Budget(10.0)
+    rising = callbacks.RateSchedule(
+        1.0, lambda step: (step + 1) / 5, steps=5, position=lambda: int(10 * budget.share())
+    )
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: rates.append(read(model)))
+    fit(model, rising, budget, Passing(clock, leap, 0.0), note)
+    assert [rates[0], *rates[-2:]] == pytest.approx([0.2, 1, 1])
+
+
 def test_the_number_of_epochs_is_foretold(model, clock):
     told = []
     budget = Budget(61.0)

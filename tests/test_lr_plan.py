@@ -71,6 +71,13 @@ def test_stateful_shapes_come_after_their_warm_up() -> None:
     assert (type(plateau), plateau.monitor, plateau.patience) == (callbacks.PlateauDecay, "val_loss", 5)
 
 
+@pytest.mark.parametrize("shape", ["plateau", "stuck"])
+def test_under_a_budget_their_warm_up_follows_the_clock(shape: Any) -> None:
+    config = Config(budget="60s", epochs=30, schedule=Schedule(shape=shape, warm_up=5))
+    rising, falling = rate_callbacks(config, 100, share=lambda: 0.9)
+    assert rising.position() == falling.position() == 2700 > falling.begin
+
+
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [

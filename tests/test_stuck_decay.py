@@ -82,6 +82,8 @@ def test_nothing_is_judged_before_the_warm_up_is_over():
     stuck, plateau = StuckDecay(10, patience=1), PlateauDecay(patience=1)
     stuck.begin = plateau.begin = 1  # the optimizer of both takes no step
     assert set(stream(stuck, np.ones(200))) == set(epochs(plateau, np.ones(9))) == {1.0}
+    stuck.position = plateau.position = lambda: 1  # by the clock it is over
+    assert min(stream(stuck, np.ones(200))) < 1 > min(epochs(plateau, np.ones(9)))
 
 
 def epochs(callback, values, begin=0, state=None, rate=1.0):

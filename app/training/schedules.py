@@ -79,22 +79,21 @@ def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
 def rate_callbacks(config: Config, steps: int, share: Callable[[], float] | None = None) -> list[Any]:
     """What sets the rate: a pure schedule, or the warm-up and what comes after it.
 
-    A pure schedule follows `share`, how much of the training is done, where that is given instead of a number of steps.
+    These follow `share`, how much of the training is done, where that is given instead of a number of steps.
     """
-    schedule, shape = config.schedule, shape_of(config, steps)
+    schedule, shape, total = config.schedule, shape_of(config, steps), config.epochs * steps
+    position = None if share is None else lambda: min(total - 1, int(share() * total))
     if schedule.shape not in _STATEFUL:
-        total = config.epochs * steps
-        position = None if share is None else lambda: min(total - 1, int(share() * total))
         return [callbacks.RateSchedule(config.peak_rate, shape, position=position)]
     warm_up = _warm_up(config, steps)
-    rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up)] if warm_up else []
+    rising = [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up, position=position)] if warm_up else []
     options = {key: getattr(schedule, key) for key in ("factor", "patience", "window", "gain", "cooldown", "least")}
     given = {key: value for key, value in options.items() if value is not None}
     if schedule.shape == "plateau":
         falling: Any = callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})
     else:
         falling = callbacks.StuckDecay(**given)
-    falling.begin = warm_up
+    falling.begin, falling.position = warm_up, position
     return [*rising, falling]
 
 

@@ -1,5 +1,6 @@
 """The learning rate, whatever the optimizer keeps it in."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -7,6 +8,11 @@ def learning_rate(model: Any) -> float:
     """Returns the rate of `model`'s optimizer now: a number's, a schedule's or a mirrored variable's."""
     rate = model.optimizer.learning_rate
     return float(rate.numpy() if hasattr(rate, "numpy") else rate)
+
+
+def course_step(model: Any, position: Callable[[], int] | None) -> int:
+    """Returns the step at which the course of the rate stands: what `position` tells, or else the optimizer's count."""
+    return position() if position else int(model.optimizer.iterations.numpy())
 
 
 def lowered(rate: float, factor: float, least: float) -> float:
