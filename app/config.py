@@ -123,10 +123,7 @@ class Config:
             f"at most the {self.batch_size // self.devices} images that a device gets of a batch",
             self.optim.micro_batches,
         )
-        schedule, in_steps = self.schedule, self.schedule.unit == "steps"
-        places = {"milestones": max(schedule.milestones or [0]), "every": schedule.every, "warm_up": schedule.warm_up}
-        for key, place in places.items():
-            check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below the {self.epochs} epochs", place)
+        self._check_course()
         after, patience = self.stopping.after, self.stopping.patience
         check(after is None or after <= self.epochs, "stopping.after", f"at most the {self.epochs} epochs", after)
         check(after is None or self.budget is None, "stopping.after", "null with a budget", after)
@@ -139,6 +136,17 @@ class Config:
             emphasis.start,
         )
         check(emphasis.by != "sampler" or order == "shuffled", "data.order", "shuffled with emphasis.by sampler", order)
+
+    def _check_course(self) -> None:
+        """What is to happen within the epochs, and to the rate."""
+        schedule, in_steps, all_epochs = self.schedule, self.schedule.unit == "steps", f"the {self.epochs} epochs"
+        places = {"milestones": max(schedule.milestones or [0]), "every": schedule.every, "warm_up": schedule.warm_up}
+        for key, place in places.items():
+            check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below {all_epochs}", place)
+        least, peak, thaws = schedule.least, self.peak_rate, self.optim.unfreeze_every
+        check(least is None or least < peak, "schedule.least", f"below the learning rate {peak:g}", least)
+        fitting = thaws is None or thaws < self.epochs or self.budget is not None
+        check(fitting, "optim.unfreeze_every", f"below {all_epochs}", thaws)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""

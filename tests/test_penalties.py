@@ -15,6 +15,7 @@ from app.config import Config, Optim
 from app.doctor.learning import accuracy_of
 from app.doctor.samples import images_of
 from app.errors import UsageError
+from app.runs import Run
 from app.training.history import History
 from app.training.observers import _add_energy
 from app.training.optimizers.adam import Adam
@@ -112,6 +113,13 @@ def test_every_decay_of_muon_is_the_configured_one(rate: float) -> None:
     for path, weight in values(model).items():
         left = 1 - RATE * rate if path.endswith("kernel") else 1.0
         np.testing.assert_allclose(weight, before[path] * left, atol=1e-7)
+
+
+def test_a_run_that_was_begun_with_a_decay_its_optimizer_has_not_goes_on(tmp_path: Path) -> None:
+    config = Config(model="softmax", optimizer="adamw", optim=Optim(decay="coupled"))
+    with pytest.raises(UsageError, match="expected decoupled, which adamw comes with, or null, got 'coupled'"):
+        set_up(config)
+    assert not set_up(config, Run(tmp_path)).model.losses
 
 
 def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:

@@ -98,6 +98,13 @@ def test_every_schedule_is_slowed_and_keeps_its_course(shape: Any) -> None:
         assert slow.rate * slow.shape(step) == pytest.approx(plain.rate * plain.shape(step) / 100)
 
 
+def test_the_least_rate_stays_below_the_slowed_one() -> None:
+    schedule = Schedule(shape="plateau", least=CONFIG.learning_rate / 2)
+    setup = Setup(config=replace(CONFIG, schedule=schedule), **dict.fromkeys(NOTHING))
+    (falling,) = rate_callbacks(rollback.slowed_setup(setup, 3).config, 10)
+    assert falling.least == pytest.approx(CONFIG.learning_rate / 2000)
+
+
 def test_a_rate_with_a_state_of_its_own_is_slowed_once(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.8))

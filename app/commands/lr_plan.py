@@ -30,7 +30,8 @@ def answer(config: Config, plot: Path | None) -> str:
     """The text to print."""
     from app.training.schedules import arithmetic, shape_of
 
-    steps = _steps_of_an_epoch(config) if config.schedule.unit == "steps" else _STEPS
+    counted = config.schedule.unit == "steps" or config.schedule.window is not None
+    steps = _steps_of_an_epoch(config) if counted else _STEPS
     shape = shape_of(config, steps)
     rates = [config.peak_rate * shape(step) for step in range(config.epochs * steps)]
     title = f"{config.schedule.shape}, {config.epochs} epochs, learning rate {arithmetic(config)}"

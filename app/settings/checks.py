@@ -15,13 +15,13 @@ def is_number(value: float, least: float) -> bool:
     return math.isfinite(value) and value >= least
 
 
-def is_pattern(text: str) -> bool:
-    """Whether it is a regular expression."""
+def pattern_fault(text: str) -> str | None:
+    """What keeps it from being a regular expression; None where it is one."""
     try:
         re.compile(text)
-    except re.error:
-        return False
-    return True
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def duration(text: str) -> float | None:

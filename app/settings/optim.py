@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.settings.checks import check, is_number, is_pattern
+from app.settings.checks import check, is_number, pattern_fault
 
 _DECAYS = ("momentum", "beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho")  # of running averages
 _AMOUNTS = ("epsilon", "initial_accumulator_value")
@@ -40,6 +40,7 @@ class Optim:
         options: further arguments of the optimizer, as '{"momentum": 0.8}' (null: for sgd Nesterov momentum 0.9)
         weight_decay: pulls kernels, and nothing else, towards 0
         decay: coupled (weight_decay * w joins the gradient) or decoupled (w loses rate * weight_decay * w, as in AdamW)
+            (null: coupled, unless the optimizer comes with decoupled decay)
         l1: l1 * sign(w) joins the gradient of kernels
         l1_proximal: instead, every update ends with a soft threshold of rate * l1 / (1 - momentum): exact zeros
         decays: a regular expression on paths such as stem_conv/kernel: the weights that decay (null: kernels)
@@ -60,7 +61,7 @@ class Optim:
 
     options: dict[str, Any] | None = None
     weight_decay: float = 1e-4
-    decay: Literal["coupled", "decoupled"] = "coupled"
+    decay: Literal["coupled", "decoupled"] | None = None
     l1: float = 0.0
     l1_proximal: bool = False
     decays: str | None = None
@@ -82,18 +83,26 @@ class Optim:
         check(self.l1 > 0 or not self.l1_proximal, "optim.l1", "above 0 with l1_proximal", self.l1)
         check(1 <= self.micro_batches <= 64, "optim.micro_batches", "from 1 to 64", self.micro_batches)
         check(self.ema is None or 0 < self.ema < 1, "optim.ema", "above 0 and below 1, or null", self.ema)
-        for pattern in [self.decays or "", self.frozen or "", *(self.rates or {})]:
-            check(is_pattern(pattern), "optim.decays, optim.frozen and optim.rates", "regular expressions", pattern)
+        self._check_patterns()
         every = self.unfreeze_every
         check(every is None or every >= 1, "optim.unfreeze_every", "1 epoch or more", every)
         check(every is None or self.frozen is not None, "optim.unfreeze_every", "null without optim.frozen", every)
-        for factor in [self.rate_growth, *(self.rates or {}).values()]:
-            check(is_number(factor, 0), "optim.rates and rate_growth", "0 or more", factor)
+        growth = self.rate_growth
+        check(is_number(growth, 0) and growth > 0, "optim.rate_growth", "above 0", growth)
         for key, limit in self.clipping.items():
             check(is_number(limit, 0) and limit > 0, f"optim.{key}", "above 0 or null", limit)
         check(len(self.clipping) <= 1, "optim.clip_*", "one kind of clipping at most", self.clipping)
         percentile = self.clip_percentile
         check(percentile is None or percentile <= 100, "optim.clip_percentile", "at most 100", percentile)
+
+    def _check_patterns(self) -> None:
+        """Regular expressions, and the factors that go with them."""
+        patterns = [("decays", self.decays), ("frozen", self.frozen), *(("rates", one) for one in self.rates or {})]
+        for key, pattern in patterns:
+            fault = pattern_fault(pattern or "")
+            check(fault is None, f"optim.{key}", f"a regular expression ({fault})", pattern)
+        for factor in (self.rates or {}).values():
+            check(is_number(factor, 0), "optim.rates", "0 or more", factor)
 
     def _check_options(self) -> None:
         """Refuses what Keras takes without a word and diverges with."""

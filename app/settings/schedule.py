@@ -25,8 +25,8 @@ class Schedule:
         shape: steps, cosine, polynomial, exponential, inverse (C / (C + t)), one_cycle (up over 30 % of all steps, then
             down to almost nothing), plateau (a drop when validation loss is stuck) or stuck (when training loss is)
         unit: what milestones, every, warm_up and offset count: epochs or steps (null: epochs)
-        milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all, or of what
-            a longer warm_up leaves)
+        milestones: numbers of epochs, as [15, 22], after which the rate falls by factor (null: 1/2 and 3/4 of all,
+            or of what a longer warm_up leaves)
         every: instead of milestones: every so many epochs
         factor: what a drop multiplies the rate by (null: 0.1)
         warm_up: the rate rises to its full height over so many epochs before the shape begins (null: 0)

@@ -71,7 +71,7 @@ def class_weights(objective: Objective, classes: tuple[str, ...], labels: np.nda
     "balanced" gives a class `images / (classes * its images)`: every class the same sum, every image 1 on average.
 
     Raises:
-        UsageError: for a class that the data set lacks.
+        UsageError: for a class that the data set lacks, or when none weighs anything.
     """
     if objective.class_weights is None:
         return None
@@ -81,4 +81,7 @@ def class_weights(objective: Objective, classes: tuple[str, ...], labels: np.nda
     unknown = sorted(set(objective.class_weights) - set(classes))
     if unknown:
         raise UsageError(f"objective.class_weights: no class {unknown[0]!r}; the classes are {', '.join(classes[:10])}")
-    return np.array([objective.class_weights.get(name, 1.0) for name in classes], np.float32)
+    weights = np.array([objective.class_weights.get(name, 1.0) for name in classes], np.float32)
+    if not weights.any():
+        raise UsageError("objective.class_weights: expected a class that weighs more than 0, got 0 for all")
+    return weights

@@ -24,8 +24,10 @@ def count(run: Run) -> int:
 
 def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
     """The setup whose schedule, whatever its shape, has the rate after so many rollbacks at its peak."""
-    config = setup.config
-    return replace(setup, config=replace(config, learning_rate=slowed(config.learning_rate, rollbacks)))
+    config, least = setup.config, setup.config.schedule.least
+    schedule = replace(config.schedule, least=least and slowed(least, rollbacks))
+    rate = slowed(config.learning_rate, rollbacks)
+    return replace(setup, config=replace(config, learning_rate=rate, schedule=schedule))
 
 
 def described(error: NonFiniteError) -> str:

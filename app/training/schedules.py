@@ -24,7 +24,7 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     That of plateau and stuck, which depends on how training goes, is what it is without a drop.
 
     Raises:
-        UsageError: when steps that were counted in steps lie past the end.
+        UsageError: when steps that were counted in steps lie past the end, or a window is as long as the run.
     """
     schedule, total = config.schedule, config.epochs * steps
     if schedule.shape == "one_cycle":
@@ -32,6 +32,8 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     warm_up = _warm_up(config, steps)
     if max(warm_up, schedule.every or 0, *(schedule.milestones or [0])) >= total:
         raise UsageError(f"schedule: a milestone, every or the warm-up lies past the end of the {total:,} steps")
+    if config.budget is None and (schedule.window or 0) >= total:
+        raise UsageError(f"schedule.window: expected less than the {total:,} steps of the run, got {schedule.window}")
     plain = _plain(config, steps, warm_up)
     return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
 

@@ -19,7 +19,7 @@ from app.runs import Run
 from app.trained import build_model
 from app.training.devices import prepare, scope
 from app.training.losses import class_weights, criterion
-from app.training.optimizers import chosen_optimizer, make_optimizer
+from app.training.optimizers import check_decay, chosen_optimizer, make_optimizer
 from app.training.optimizers.penalties import decayed, matching, penalize
 from app.training.optimizers.per_weight import rate_factors, set_per_weight
 from app.training.sample_losses import SampleLosses
@@ -53,6 +53,8 @@ def set_up(config: Config, run: Run | None = None) -> Setup:
         UsageError: when data, model, optimizer or devices cannot be had as configured.
     """
     chosen_optimizer(config)  # refuses it before any data is read
+    if run is None:
+        check_decay(config)
     strategy = prepare(config)
     _check_patterns(config)
     return assemble(config, _for_weights(config, load(config), run), strategy)

@@ -9,7 +9,7 @@ from app.config import Config
 from app.data.dataset import Preprocessing
 from app.errors import UsageError
 from app.trained import build_model
-from app.training.optimizers import make_optimizer
+from app.training.optimizers import check_decay, make_optimizer
 from app.tuning.space import Space, changed, corners
 from models.complexity import without_values
 
@@ -40,6 +40,7 @@ def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, w
 
 def _make(config: Config) -> None:
     try:
+        check_decay(config)
         make_optimizer(config)
     except UsageError as error:
         raise UsageError(f"{error}; what some optimizers lack is searched with when: {{optimizer: [...]}}") from error

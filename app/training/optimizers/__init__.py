@@ -38,6 +38,18 @@ def make_optimizer(config: Config) -> Any:
         raise _refused(config, str(error)) from error
 
 
+def check_decay(config: Config) -> None:
+    """Refuses coupled decay for an optimizer that comes with decoupled decay; a run that was begun with both goes on.
+
+    Raises:
+        UsageError: naming both.
+    """
+    own = inspect.signature(chosen_optimizer(config)[0]).parameters.get("weight_decay")
+    if config.optim.decay == "coupled" and own is not None and own.default is not None:
+        name = config.optimizer.lower()
+        raise UsageError(f"optim.decay: expected decoupled, which {name} comes with, or null, got 'coupled'")
+
+
 def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     """The class of the configured optimizer and its options; touches no device.
 

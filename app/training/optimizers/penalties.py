@@ -50,7 +50,7 @@ def penalize(model: Any, optimizer: Any, optim: Optim) -> None:
 
     An optimizer that comes with decoupled decay, as Keras' AdamW, keeps to that, at the configured rate.
     """
-    coupled = optim.decay == "coupled" and optimizer.weight_decay is None
+    coupled = optim.decay != "decoupled" and optimizer.weight_decay is None
     subgradient = 0.0 if optim.l1_proximal else optim.l1
     decay(model, optim.weight_decay if coupled else 0.0, subgradient, pattern=optim.decays)
     if not coupled:
