@@ -284,5 +284,7 @@ def test_made_by_name() -> None:
     assert made.epsilon_mode == "inside"
     assert isinstance(make_optimizer(Config()), SGD)
     assert type(make_optimizer(Config(optimizer="lion"))) is keras.optimizers.Lion
+    plain = make_optimizer(Config(optim=Optim(options={"momentum": 0, "nesterov": False})))
+    assert (plain.momentum, type(plain.momentum), plain.nesterov) == (0.0, float, False)
     with pytest.raises(UsageError, match="form must be one of heavy_ball"):
         make_optimizer(Config(optim=Optim(options={"momentum": 0.9, "form": "pollyak"})))

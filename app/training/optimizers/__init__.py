@@ -67,10 +67,15 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     if wrong := sorted(_RESERVED & set(options)):
         raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
     bases = [kind for kind in known[name].__mro__ if issubclass(kind, keras.optimizers.Optimizer)]
-    accepted = [key for kind in bases for key in inspect.signature(kind).parameters]
+    accepted = {key: one for kind in reversed(bases) for key, one in inspect.signature(kind).parameters.items()}
     if unknown := [key for key in options if key not in accepted]:
-        raise _refused(config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], accepted)}")
-    return known[name], options
+        raise _refused(config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], list(accepted))}")
+    return known[name], {key: _like(accepted[key].default, value) for key, value in options.items()}
+
+
+def _like(default: Any, value: Any) -> Any:
+    """A whole number as the fraction that is meant, where the default is one: Keras takes 0.0, but not 0."""
+    return float(value) if type(value) is int and isinstance(default, float) else value
 
 
 def _refused(config: Config, why: str) -> UsageError:
