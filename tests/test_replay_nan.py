@@ -80,7 +80,7 @@ def test_a_log_of_zero_is_named(
 
 
 def test_an_infinite_gradient_is_named_by_the_layer_that_made_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     planted.plant(monkeypatch, planted.sqrt_at_zero)
     run, _ = planted.failed(replace(CONFIG, optim=Optim(micro_batches=3)), tmp_path)
@@ -88,6 +88,11 @@ def test_an_infinite_gradient_is_named_by_the_layer_that_made_it(
     assert (kept.epoch, kept.step) == (0, 0)  # though the loss is finite there, and NaN one step later
     assert "stem/kernel" in kept.spoilt
     assert (found.place, found.name, found.of) == ("gradient", "planted_sqrt", "input")
+    assert main(["replay-nan", str(tmp_path)]) == 0
+    assert "loss was found not to be finite at step 2 of epoch 1; train step 1 of epoch 1" in capsys.readouterr().out
+    assert main(["replay-nan", str(tmp_path), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [values[key] for key in ("epoch", "step", "found_in_epoch", "found_at_step")] == [1, 1, 1, 2]
 
 
 @pytest.mark.slow
@@ -146,8 +151,9 @@ def test_a_replay_moves_the_state_as_the_step_did(monkeypatch: pytest.MonkeyPatc
     setup = set_up(config)
     before = archive.arrays_of(state.model_variables(setup.model))
     batch, weights = setup.batches.batch(0, 1), {"weights": None, "class_weights": None}
-    place = {"epoch": 0, "step": 1, "split": "train", "learning_rate": 0.01, "quantity": "loss", "spoilt": []}
-    step = Evidence(variables=before, **{**weights, **batch}, **place)
+    place = {"epoch": 0, "step": 1, "split": "train", "learning_rate": 0.01}
+    found = {"quantity": "loss", "found": [0, 1], "spoilt": []}
+    step = Evidence(variables=before, **{**weights, **batch}, **place, **found)
     setup.model.train_step((batch["images"], batch["labels"]))
     again = build_model(config, setup.dataset.preprocessing)
     for variable, value in zip(again.variables, before.values(), strict=True):
@@ -171,7 +177,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     run, _ = planted.failed(CONFIG, tmp_path)
     assert main(["replay-nan", str(tmp_path)]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("loss was found not to be finite; train step 1 of epoch 1 (learning rate 0.01)")
+    assert told[0].startswith("loss was found not to be finite at step 1 of epoch 1; train step 1 of epoch 1 (learning")
     assert told[1] == "first: the output of layer planted_log, whose inputs are finite"
     assert "-inf at [" in told[2]
     assert told[3].startswith("largest activation before it: ")

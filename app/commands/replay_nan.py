@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Takes the step again in which a run left the finite numbers, from what the run kept of it (nan/), and names the first
-place that is not finite: a pixel, a layer, the loss, or the layer that made the gradient so. Images and pixels count
-from 0.
+place that is not finite: a pixel, a layer, the loss, or the layer that made the gradient so. Epochs and steps count
+from 1, images and pixels from 0.
 """
 
 
@@ -38,6 +38,7 @@ def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
     """All that was found, as plain values; epochs and steps from 1 as in the log."""
     step = {key: getattr(evidence, key) for key in ("split", "learning_rate", "quantity", "spoilt")}
     place = {"epoch": evidence.epoch + 1, "step": evidence.step + 1}
+    place |= dict(zip(("found_in_epoch", "found_at_step"), (number + 1 for number in evidence.found), strict=True))
     return {**place, **step, **asdict(finding), "data_index": _number(evidence, finding)}
 
 
@@ -49,8 +50,8 @@ def _number(evidence: "Evidence", finding: "Finding") -> int | None:
 def _text(evidence: "Evidence", finding: "Finding") -> str:
     rate = f" (learning rate {evidence.learning_rate:g})" if evidence.split == "train" else ""
     lines = [
-        f"{evidence.quantity} was found not to be finite; "
-        f"{evidence.split} step {evidence.step + 1} of epoch {evidence.epoch + 1}{rate}, taken again:",
+        f"{evidence.quantity} was found not to be finite at {_step(*evidence.found)}; {evidence.split} "
+        f"{_step(evidence.epoch, evidence.step)}{rate}, the last to begin with finite numbers, taken again:",
         f"first: {_place(evidence, finding)}",
     ]
     if finding.largest_in:
@@ -59,6 +60,10 @@ def _text(evidence: "Evidence", finding: "Finding") -> str:
         first = evidence.spoilt[0]
         lines.append(f"when it was found, {len(evidence.spoilt)} variable(s) were not finite, first {first}")
     return "\n".join(lines)
+
+
+def _step(epoch: int, step: int) -> str:
+    return f"step {step + 1} of epoch {epoch + 1}"
 
 
 def _place(evidence: "Evidence", finding: "Finding") -> str:

@@ -24,8 +24,8 @@ class Evidence:
 
     `images` are those that the model received, with their `labels` and `weights`, of the "train" or "validation"
     `split`; `indices` number them in the data set. `variables` are the model's before the step, by name as in a
-    checkpoint. `quantity` is what was found not to be finite, then or later, `spoilt` are the variables that were not
-    finite by then.
+    checkpoint. `quantity` is what was found not to be finite, at the epoch and step `found` (that of the step or a later
+    one), `spoilt` are the variables that were not finite by then.
     """
 
     epoch: int
@@ -33,6 +33,7 @@ class Evidence:
     split: str
     learning_rate: float
     quantity: str
+    found: list[int]
     spoilt: list[str]
     images: np.ndarray
     labels: np.ndarray
@@ -63,7 +64,8 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
     storage.sweep(run.folder)
     if (run.folder / FOLDER).exists():
         storage.remove_published(run.folder / FOLDER)
-    archive.save(run.folder / FOLDER, arrays, {**place, "quantity": error.quantity, "spoilt": error.spoilt})
+    found = {"quantity": error.quantity, "found": [error.epoch, error.step], "spoilt": error.spoilt}
+    archive.save(run.folder / FOLDER, arrays, {**place, **found})
     return True
 
 

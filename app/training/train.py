@@ -116,7 +116,7 @@ def resume(
         check_end(checkpoint, config, run)
         done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.last_epoch
         share = f", {done:.0%} done" if config.budget is None else ""
-        say(f"resuming {run.folder} at epoch {checkpoint.epoch + 1} step {checkpoint.step}{share}")
+        say(f"resuming {run.folder} at step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}{share}")
     else:
         check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
