@@ -288,3 +288,16 @@ def test_made_by_name() -> None:
     assert (plain.momentum, type(plain.momentum), plain.nesterov) == (0.0, float, False)
     with pytest.raises(UsageError, match="form must be one of heavy_ball"):
         make_optimizer(Config(optim=Optim(options={"momentum": 0.9, "form": "pollyak"})))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "told"),
+    [
+        ("diagonalnewton", {"damping": -1.0}, "damping must be at least 0, got -1.0; see Optimizers in README.md"),
+        ("nadam", {"wheels": 2}, "nadam refuses {'wheels': 2}: it has no wheels; see keras.optimizers"),
+    ],
+)
+def test_a_refused_option_is_looked_up_where_it_is_documented(optimizer: str, options: Any, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_optimizer(Config(optimizer=optimizer, optim=Optim(options=options)))
+    assert str(caught.value).endswith(told)

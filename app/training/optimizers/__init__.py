@@ -79,8 +79,10 @@ def _like(default: Any, value: Any) -> Any:
 
 
 def _refused(config: Config, why: str) -> UsageError:
-    told = f"{config.optimizer.lower()} refuses {config.optim.options}: {why.splitlines()[0][:120]}"
-    return UsageError(f"optim.options: {told}; see keras.optimizers")
+    name = config.optimizer.lower()
+    told = f"{name} refuses {config.optim.options}: {why.splitlines()[0][:120].rstrip('.')}"
+    ours = name in [kind.__name__.lower() for kind in _OURS]
+    return UsageError(f"optim.options: {told}; see {'Optimizers in README.md' if ours else 'keras.optimizers'}")
 
 
 def _is_optimizer(kind: Any) -> bool:
