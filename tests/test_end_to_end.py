@@ -40,6 +40,8 @@ def test_a_run_leaves_what_the_readme_says(trained: Path) -> None:
         "config.yaml environment.json data.json history.csv result.json log.txt tensorboard checkpoints curves.png"
     )
     assert names >= {*promised.split(), "confusion.png", "report.html", "losses.png", "losses.json", "timing.json"}
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert [name for name in names if f"`{name}" not in readme and f"{name}`" not in readme] == []
     report = (trained / "runs/r/report.html").read_text()
     assert [title in report for title in ("<h2>Timing</h2>", "<h2>Histograms over time</h2>")] == [True, True]
     result = json.loads((trained / "runs/r/result.json").read_text())
