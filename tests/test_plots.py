@@ -99,6 +99,15 @@ def test_an_axis_is_logarithmic_only_where_needed_and_possible(rates, scale):
     assert axes.get_ylim()[0] == 0 or scale == "log"
 
 
+def test_a_rate_is_that_of_its_whole_epoch():
+    rows = [{"epoch": epoch, "loss": 1.0, "learning_rate": rate} for epoch, rate in enumerate((0.1, 0.1, 0.01), 1)]
+    (rate,), (loss, *_) = (lines(rows, panel=panel)[0].lines for panel in (2, 0))
+    drawn = rate.get_path().cleaned().vertices[:-1]
+    assert {x: y for x, y in drawn if x != 2.5} == {1: 0.1, 1.5: 0.1, 3: 0.01}
+    assert sorted(y for x, y in drawn if x == 2.5) == [0.01, 0.1]  # it drops between the epochs
+    assert loss.get_drawstyle() == "default"
+
+
 @pytest.mark.parametrize(("num_epochs", "panels"), [(0, 0), (1, 4), (2, 4), (200, 4)])
 def test_curves_become_a_png_and_one_svg_a_panel(tmp_path, num_epochs, panels):
     plots.curves_png(tmp_path / "curves.png", history(num_epochs), best_epoch=num_epochs)

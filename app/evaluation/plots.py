@@ -36,12 +36,13 @@ class _Panel:
     scale: float = 1.0
     may_be_log: bool = True
     from_zero: bool = False
+    in_steps: bool = False  # a value is that of its whole epoch
 
 
 PANELS = (
     _Panel("Loss", "loss (nats)", ("loss", "val_loss")),
     _Panel("Accuracy", "accuracy (%)", ("accuracy", "val_accuracy"), scale=100, may_be_log=False),
-    _Panel("Learning rate", "learning rate", ("learning_rate",), from_zero=True),
+    _Panel("Learning rate", "learning rate", ("learning_rate",), from_zero=True, in_steps=True),
     _Panel("Gradient norm", "global norm", ("gradient_norm",), from_zero=True),
     _Panel("Energy: training loss and penalties", "energy (nats)", ("energy",)),
 )
@@ -109,7 +110,8 @@ def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: i
     epochs = np.where(np.isnan(epochs), np.arange(1, len(epochs) + 1), epochs)
     columns = {key: _values(history, key) * panel.scale for key in panel.keys}
     for key, values in columns.items():
-        _draw_line(axes, epochs, values, solid=key.startswith("val_") or len(columns) == 1)
+        course = "steps-mid" if panel.in_steps else "default"
+        _draw_line(axes, epochs, values, solid=key.startswith("val_") or len(columns) == 1, course=course)
     if best_epoch is not None:
         dots: Any = (0, (1, 2))
         axes.axvline(best_epoch, color=SOFT, linewidth=1, linestyle=dots, label=f"best epoch {best_epoch}")
@@ -121,8 +123,8 @@ def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: i
         axes.legend(labelcolor=SOFT)
 
 
-def _draw_line(axes: Axes, epochs: np.ndarray, values: np.ndarray, *, solid: bool) -> None:
-    """One curve; nothing, also in the legend, where there is no value."""
+def _draw_line(axes: Axes, epochs: np.ndarray, values: np.ndarray, *, solid: bool, course: str) -> None:
+    """One curve, between epochs as Matplotlib's draw style `course` has it; nothing where there is no value."""
     dashes: Any = "-" if solid else (0, (4, 1.5))
     if np.isfinite(values).any():
         axes.plot(
@@ -130,6 +132,7 @@ def _draw_line(axes: Axes, epochs: np.ndarray, values: np.ndarray, *, solid: boo
             values,
             color=BLUE if solid else VERMILLION,
             linestyle=dashes,
+            drawstyle=course,
             marker="o" if len(values) <= 20 else "",
             label="validation" if solid else "training",
         )
