@@ -21,11 +21,11 @@ class Timing(keras.callbacks.Callback):
     """Measures what iterations, evaluation and callbacks take; to stand first in the list.
 
     Every moment from the first epoch on belongs to one part: `input` (the wait for a batch), `step` (until its logs are
-    there), `callbacks` (of an iteration, with Keras' own loop), `epoch_callbacks`, `evaluation`, `first_step` (traced;
-    counted in no other), and `checkpoints`, made within `saving()`. The wait is told from the step on TensorFlow with
-    one step an execution; other backends fetch a batch before the step begins, which counts among the callbacks. It
-    waits for no device that Keras does not wait for. The clock is monotonic; median and percentile are exact to half a
-    percent.
+    there), `callbacks` (of an iteration, with Keras' own loop), `epoch_callbacks`, `evaluation`, `first_step` (any that
+    traces the graph; counted in no other), and `checkpoints`, made within `saving()`. The wait is told from the step on
+    TensorFlow with one step an execution; other backends fetch a batch before the step begins, which counts among the
+    callbacks. It waits for no device that Keras does not wait for. The clock is monotonic; median and percentile are
+    exact to half a percent.
 
     Args:
         path: JSON file for the figures, in seconds, written anew after every epoch.

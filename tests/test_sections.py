@@ -71,7 +71,7 @@ def test_timing_of_a_single_step(tmp_path: Path) -> None:
     found = timing(written(tmp_path, "timing.json", {"bound": None, "parts": parts}))
     assert found is not None
     assert found.text == "There were too few steps to tell what an iteration takes."
-    assert found.table[1] == ("First step, traced", "1", "2,000 s", "2,000 s", "2,000 s", "100.0 %")
+    assert found.table[1] == ("Steps that were traced", "1", "2,000 s", "2,000 s", "2,000 s", "100.0 %")
 
 
 def test_schedule_tells_the_rate_as_trained(tmp_path: Path) -> None:

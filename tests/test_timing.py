@@ -14,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks import GradientClipping, Timing
+from callbacks import Freezing, GradientClipping, Timing
 from callbacks.parts.durations import Durations
 
 X = np.random.default_rng(0).normal(size=(14, 3)).astype("float32")  # 4 batches of 4: the last is smaller
@@ -188,6 +188,18 @@ def test_fetching_apart_changes_nothing_and_traces_once(tmp_path: Path, eagerly:
         np.testing.assert_array_equal(left, right)
     assert "_make_function" not in vars(timed)
     assert timed.train_function is None
+
+
+def test_a_step_that_is_traced_anew_is_no_iteration(tmp_path: Path) -> None:
+    layers = [keras.layers.Dense(2, name=name) for name in ("low", "middle", "high")]
+    model, timing = keras.Sequential([keras.Input((3,)), *layers]), Timing(tmp_path / "timing.json")
+    model.compile("sgd", "mse")
+    data = tf.data.Dataset.from_tensors((X, X[:, :2]))
+    fit(model, data, timing, GradientClipping(), Freezing("low|middle", every=2), epochs=5)
+    assert {part: timing.summary["parts"][part]["times"] for part in ("first_step", "iteration")} == {
+        "first_step": 3,
+        "iteration": 2,
+    }
 
 
 def test_weighted_samples_and_data_of_unknown_length(tmp_path: Path) -> None:

@@ -6,18 +6,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from callbacks.parts.stopwatch import Stopwatch
+from callbacks.parts.iterations import Iterations
 
 
 class Fetching:
     """Makes `model` take each batch from the iterator before its training step, and tells a stopwatch so.
 
     It sits on `model._make_function`, by which Keras and its subclasses make their training function, until released.
-    The step is traced once, for the data set's own specification, as Keras does. Where Keras fetches the batches of
-    several steps at once, or does not run on TensorFlow, it changes nothing and `apart` is False.
+    Each function traces the step once, for the data set's own specification, as Keras does; the watch is told. Where
+    Keras fetches the batches of several steps at once, or does not run on TensorFlow, it changes nothing and `apart` is
+    False.
     """
 
-    def __init__(self, model: Any, watch: Stopwatch) -> None:
+    def __init__(self, model: Any, watch: Iterations) -> None:
         self._model, self._watch = model, watch
         self.apart = keras.backend.backend() == "tensorflow" and model.steps_per_execution == 1
         if self.apart:
@@ -47,6 +48,7 @@ class Fetching:
             if model.run_eagerly:
                 return function(_only(batch))
             if compiled is None:
+                self._watch.retrace()
                 one = tf.autograph.experimental.do_not_convert(lambda batch: function(_only(batch)))
                 compiled = tf.function(one, input_signature=[iterator.element_spec])
             return compiled(batch)

@@ -17,13 +17,17 @@ _ADVICE = {
 class Iterations(Stopwatch):
     """A stopwatch that knows iterations: their parts, each divided by the steps that were executed together.
 
-    The first, which traces the graph, is kept apart as `first_step`, whole.
+    Those that trace the graph, the first and any after `retrace()`, are kept apart as `first_step`, whole.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._begin = self._steps = 0
-        self._first = True
+        self._traced = True
+
+    def retrace(self) -> None:
+        """Notes that the graph is traced in the iteration that is open."""
+        self._traced = True
 
     def begin_step(self, batch: int) -> None:
         """Closes the iteration before."""
@@ -40,12 +44,12 @@ class Iterations(Stopwatch):
             return
         spent = self.take(*PARTS)
         whole = sum(spent.values())
-        if self._first:
+        if self._traced:
             self.durations["first_step"].add(whole)
         else:
             for part, seconds in (spent | {"iteration": whole}).items():
                 self.durations[part].add(seconds / self._steps, self._steps)
-        self._steps, self._first = 0, False
+        self._steps, self._traced = 0, False
 
     def median(self) -> float:
         """Returns the seconds of an iteration."""

@@ -16,7 +16,7 @@ PARTS = {
     "epoch_callbacks": "Callbacks of an epoch",
     "evaluation": "Evaluation",
     "checkpoints": "Checkpoints",
-    "first_step": "First step, traced",
+    "first_step": "Steps that were traced",
 }
 _MEANING = {
     "data-bound": "the wait for images takes most of it, and a faster model would not shorten it",
