@@ -24,8 +24,8 @@ class Evidence:
 
     `images` are those that the model received, with their `labels` and `weights`, of the "train" or "validation"
     `split`; `indices` number them in the data set. `variables` are the model's before the step, by name as in a
-    checkpoint. `quantity` is what was found not to be finite, in epoch and at step `found` (the same step or a later one),
-    `spoilt` are the variables that were not finite by then.
+    checkpoint. `quantity` is what was found not to be finite, in epoch and at step `found` (the same step or a later
+    one), `spoilt` are the variables that were not finite by then.
     """
 
     epoch: int
