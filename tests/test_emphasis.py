@@ -208,6 +208,24 @@ def test_images_are_suspected_where_a_tenth_lies_beyond_a_gap(share: float, clas
     assert suspected(np.linspace(0, 1.2 * guess, 201), classes) == 0
 
 
+@pytest.mark.parametrize("decay", [0.45, 0.6, 0.8, 1.2])
+def test_hard_images_of_a_network_that_has_barely_learned_are_not_suspected(decay: float) -> None:
+    """Of a network at a rate too high for it a tenth to half are worse than a guess, the harder the fewer."""
+    guess, places = np.log(10), (np.arange(5000) + 0.5) / 5000
+    hard = -decay * guess * np.log(places)
+    assert 0.1 < np.mean(hard > guess) < 0.5
+    assert suspected(hard, 10) == 0
+    learned = np.concatenate([0.2 * hard, guess * (1.65 + 0.2 * np.sin(7 * places[::4]))])
+    assert suspected(learned, 10) == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize(("middle", "width"), [(0.98, 0.1), (1.05, 0.3), (5.0, 5.0)])
+def test_images_of_a_network_at_chance_are_not_suspected(middle: float, width: float) -> None:
+    losses = np.random.default_rng(0).normal(middle, width, 5000).clip(0) * np.log(10)
+    assert np.mean(losses > np.log(10)) > 0.4
+    assert suspected(losses, 10) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [["sampler", "--emphasis.unbiased", "true"], ["weights", "--devices", 2]])
 def test_killed_and_resumed_to_the_bit(tmp_path: Path, options: list) -> None:

@@ -7,8 +7,9 @@ from app.data.order import generator, ordered, permutation
 from app.settings import Emphasis
 
 _MEMORY = 0.5  # of the moving average: what an epoch's loss leaves of the average before
-_SUSPECT = 0.1  # share of images worse than a guess
-_GAP = 1.2  # times as many as are a little better than one: hard images thin out with their loss, wrong ones gather
+_FEWEST, _MOST = 0.1, 0.5  # share of images worse than a guess; of more than half, the labels are not what is wrong
+_GAP = 1.2  # times as many as are a little better than one
+_GATHERED = 1.15  # times as many as if images went on thinning out with their loss
 _LEAST = 0.01  # of the mean loss: below, images are equally easy, and none is forgotten
 
 
@@ -54,12 +55,17 @@ class HardExamples:
 def suspected(losses: np.ndarray, classes: int) -> float:
     """The share of images whose labels may be wrong, 0 where nothing speaks for it, from cross-entropies `[N]`.
 
-    These are above ln(classes), the loss of a guess, and more than those from three quarters of it on. With a fifth of
-    the labels wrong that came after two epochs of MNIST (LeNet-5) and six of CIFAR-10 (ResNet-8), with all right never.
+    These are above ln(classes), the loss of a guess, and more than those from three quarters of it on. A network that
+    has barely learned has many there, too, but the harder the fewer: each quarter of a guess leaves about as large a
+    share as the one before. Where the others were learned, wrong ones gather, and past a guess more are left. With a
+    fifth of the labels wrong that came after two epochs of MNIST (LeNet-5) and five of CIFAR-10 (ResNet-8), with all
+    right never, neither at chance nor at rates that are too high.
     """
-    guess = np.log(classes)
-    above, below = float(np.mean(losses > guess)), float(np.mean((losses > 0.75 * guess) & (losses <= guess)))
-    return above if above >= _SUSPECT and above >= _GAP * below else 0.0
+    guesses = losses / np.log(classes)
+    above = float(np.mean(guesses > 1))
+    near, past, far = (float(np.mean((guesses > low) & (guesses <= low + 0.25))) for low in (0.75, 1.0, 1.25))
+    apart = above >= _GAP * near and far * near >= _GATHERED * past * min(near, past)
+    return above if apart and _FEWEST <= above <= _MOST else 0.0
 
 
 def probabilities(losses: np.ndarray, emphasis: Emphasis) -> np.ndarray:
