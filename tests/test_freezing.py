@@ -10,6 +10,7 @@ import models
 from app.config import Optim
 from app.training.optimizers.per_weight import set_per_weight
 from app.training.optimizers.sgd import SGD
+from app.training.thawing import Thawing
 from callbacks import Freezing, GradientClipping
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
@@ -157,3 +158,18 @@ def test_there_must_be_something_to_freeze_and_something_to_train(pattern: str, 
 def test_no_layer_thaws_in_no_time() -> None:
     with pytest.raises(ValueError, match="at least 1 epoch, got 0"):
         Freezing("low", every=0)
+
+
+def test_what_is_frozen_and_when_it_thaws_is_told() -> None:
+    told: list[str] = []
+    optim = Optim(frozen=BODY, unfreeze_every=2)
+    for first in (0, 3, 4):
+        watching = [Freezing(BODY, every=2), Thawing(optim, told.append)]
+        network().fit(X, Y, verbose=0, callbacks=watching, initial_epoch=first, epochs=5)
+    assert told == [
+        "frozen: low, low_bn, high, high_bn (95 of 107 weights)",
+        "epoch 3: trained from now on: high, high_bn (50 weights)",
+        "epoch 5: trained from now on: low, low_bn (45 weights)",
+        "frozen: low, low_bn (45 of 107 weights)",
+        "epoch 5: trained from now on: low, low_bn (45 weights)",
+    ]

@@ -229,6 +229,15 @@ def _last_loss(run: Run) -> float:
 
 
 @pytest.mark.usefixtures("low")
+def test_the_log_tells_where_the_weights_come_from(source, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(training, "_train", lambda *given, **options: None)
+    run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
+    logged = [line[20:] for line in (run.folder / "log.txt").read_text().splitlines()]
+    assert [line.split(":")[0] for line in logged] == ["started", f"starting from {source.folder}", "warning"]
+    assert set(logged[1:]) <= set(capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.usefixtures("low")
 def test_a_warm_up_is_no_jump(source) -> None:
     given = config(init_from=str(source.folder), learning_rate=0.05, schedule=Schedule(warm_up=1))
     _, origin = started(given)

@@ -19,17 +19,18 @@ from app.training.curvature_rates import CurvatureRates
 from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup
+from app.training.thawing import Thawing
 
 _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an epoch
 _CURVATURE_BATCHES = 8  # of so many images
 
 
-def observers(setup: Setup, run: Run, budget: Any, warn: Callable[[str], None]) -> list[Any]:
+def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) -> list[Any]:
     """The callbacks that come before those that keep and save.
 
     Args:
         budget: the first of them, or None.
-        warn: told of what the user should look at.
+        tell: takes what the user should know.
     """
     config, batch, clipper = setup.config, _probe(setup), clipping(setup.config.optim)
     average, keep = config.optim.ema, config.stopping.keep
@@ -38,11 +39,12 @@ def observers(setup: Setup, run: Run, budget: Any, warn: Callable[[str], None]) 
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         *by_epoch(setup),
+        *([Thawing(config.optim, tell)] if config.optim.frozen is not None else []),
         clipper,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
-        *emphasis(setup, warn),  # learns of good epochs alone
+        *emphasis(setup, tell),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),

@@ -93,6 +93,8 @@ def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: 
         say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
     say(f"{summary(setup, origin)}\nrun: {run.folder}")
     run.log(f"started: {config.model} on {config.dataset}")
+    for line in origin.lines(config, setup.batches.steps) if origin else []:
+        run.log(line)
     _train(setup, run, None, budget, test=test)
 
 
@@ -142,8 +144,7 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *
         say(f"saved; go on with: epochal train --resume {run.folder}")
         raise
     if reason := early.reason or (budget and budget.reason):
-        run.log(f"ended in epoch {len(history.rows)}: {reason}")
-        say(f"ended in epoch {len(history.rows)}: {reason}")
+        _tell(run, f"ended in epoch {len(history.rows)}: {reason}")
     publish_weights(run, setup.model)
     ended = Training(
         config=config,
@@ -165,14 +166,14 @@ def _fitted(
     setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, stopping: Callable[[], bool]
 ) -> tuple[History, Any, float]:
     """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
-    config = setup.config
+    config, tell = setup.config, partial(_tell, run)
     while True:
         back = rollback.count(run)
         early = _early_stopping(config)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
         watching = [
-            callbacks.Timing(run.folder / "timing.json", warn=partial(_warn, run)),
-            *observers(rollback.slowed_setup(setup, back), run, budget, partial(_warn, run)),
+            callbacks.Timing(run.folder / "timing.json", warn=tell),
+            *observers(rollback.slowed_setup(setup, back), run, budget, tell),
             early,
             activations(setup, run),
             history,
@@ -268,7 +269,7 @@ def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
     }
 
 
-def _warn(run: Run, line: str) -> None:
+def _tell(run: Run, line: str) -> None:
     """Tells the user, and whoever reads the log later."""
     run.log(line)
     say(line)
