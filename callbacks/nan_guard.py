@@ -1,6 +1,7 @@
 """Ends training at the first number that is none."""
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,11 +89,13 @@ class NanGuard(keras.callbacks.Callback):
             if not np.isfinite(weight.numpy()).all():
                 self._stop(f"weight {weight.path}", "not finite")
 
-    def _check(self, logs: dict[str, float]) -> None:
+    def _check(self, logs: Mapping[str, Any]) -> None:
         for name, value in logs.items():
             # Other quantities may be infinite in good health: the perplexity of a first epoch, say.
-            if math.isnan(value) or (math.isinf(value) and name.endswith("loss")):
-                self._stop(name, str(float(value)))
+            values = np.asarray(value)  # a metric may have one for each class
+            bad = values[~np.isfinite(values) if name.endswith("loss") else np.isnan(values)]
+            if bad.size:
+                self._stop(name, str(float(bad[0])))
 
     def _keep(self, step: int) -> None:
         if self._last:

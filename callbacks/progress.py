@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TextIO
 
 import keras
+import numpy as np
 
 from callbacks.parts.failure import undo_on_failure
 from callbacks.parts.monitor import direction, improves
@@ -16,8 +17,8 @@ from callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
 class Progress(keras.callbacks.Callback):
     """Prints one line an epoch, and on a terminal a live bar within the epoch, at most ten times a second.
 
-    A line holds losses and metrics (`*` marks the best `monitor` so far), learning rate, training speed
-    (without validation), the epoch's duration and the time left for the run. No colours. Give `fit`
+    A line holds losses and metrics of one value (`*` marks the best `monitor` so far), learning rate, training
+    speed (without validation), the epoch's duration and the time left for the run. No colours. Give `fit`
     `verbose=0`.
 
     Args:
@@ -69,7 +70,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prints the epoch's line."""
-        figures = dict(logs or {})
+        figures = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
         rate = figures.pop("learning_rate", learning_rate(self.model))
         words = [self._word(name, figures[name]) for name in sorted(figures, key=rank)]
         spent = monotonic() - self._began

@@ -45,6 +45,16 @@ def test_looks_at_all_that_an_epoch_logs(logs):
         guard(check_every=1000).on_epoch_end(2, logs)
 
 
+def test_metrics_of_several_values_are_looked_at_each():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+    model.compile("sgd", "mse", metrics=[keras.metrics.F1Score(average=None)])
+    x = np.eye(2, dtype="float32")
+    model.fit(x, x, verbose=0, validation_data=(x, x), callbacks=[NanGuard()])
+    guard().on_epoch_end(2, {"f1": np.array([0.5, INF])})
+    with pytest.raises(NonFiniteError, match="f1 became nan at"):
+        guard().on_epoch_end(2, {"f1": np.array([0.5, NAN])})
+
+
 def test_infinite_metrics_that_are_no_loss_pass():
     guard().on_epoch_end(2, {"loss": 1.0, "perplexity": INF, "gradient_norm": INF})
 

@@ -1,6 +1,7 @@
 import io
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,13 @@ def test_the_line_of_an_epoch(time):
         "epoch 3/4  loss 0.412  accuracy 0.873  val_loss 0.501  val_accuracy 0.851*"
         "  lr 0.1  1,234 img/s  0:12  0:12 left\n"
     )
+
+
+def test_metrics_of_several_values_are_left_out(time):
+    stream = io.StringIO()
+    run_epoch(begin(stream), time, {**LOGS, "f1": np.array([0.5, 0.25])})
+    assert "f1" not in stream.getvalue()
+    assert "loss 0.412" in stream.getvalue()
 
 
 def test_only_the_best_is_marked_and_remembered(time):
