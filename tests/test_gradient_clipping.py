@@ -1,6 +1,7 @@
 """Clipping against NumPy; test_callbacks_replicas.py has what happens on several devices."""
 
 import math
+from fractions import Fraction
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from callbacks import GradientClipping
 from callbacks.parts.clipper import Clipper
 from callbacks.parts.gradients import clip_factor, dense, global_norm
+from callbacks.parts.percentile import nearest_rank
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
@@ -180,6 +182,20 @@ def test_a_resumed_run_keeps_the_latest_norms():
     kept, more = (clipping.get_state()["latest"][0] for clipping in (stopped, resumed))
     assert np.isfinite(kept).sum() == 16
     np.testing.assert_array_equal(more[:-1], kept[1:])
+
+
+def test_ranks_are_those_of_whole_numbers():
+    counts = range(10, 101)
+    for halves in range(1, 201):
+        places = nearest_rank(halves / 2, tf.constant(list(counts)))
+        assert places.numpy().tolist() == [math.ceil(Fraction(halves, 200) * count) - 1 for count in counts]
+
+
+def test_the_running_percentile_is_of_that_rank():
+    clipper = Clipper(72, "percentile")
+    clipper.build()
+    clipper.running.set_state([math.inf] * 25 + [float(place) for place in range(75)])
+    assert float(clipper.running.limit()) == 53  # 72 % of 75 are 54, the last of which has place 53
 
 
 def test_a_norm_that_is_not_finite_leaves_the_percentile_alone():
