@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from app.settings import Augment, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from app.settings.checks import check, duration, is_number
+from app.units import number_of
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -124,29 +125,25 @@ class Config:
             self.optim.micro_batches,
         )
         self._check_course()
-        after, patience = self.stopping.after, self.stopping.patience
-        check(after is None or after <= self.epochs, "stopping.after", f"at most the {self.epochs} epochs", after)
+        after, patience, epochs = self.stopping.after, self.stopping.patience, number_of(self.epochs, "epoch")
+        check(after is None or after <= self.epochs, "stopping.after", f"at most the {epochs}", after)
         check(after is None or self.budget is None, "stopping.after", "null with a budget", after)
         check(patience is None or self.data.split != "all", "stopping.patience", "null with data.split all", patience)
         emphasis, order = self.emphasis, self.data.order
-        check(
-            emphasis.by is None or emphasis.start < self.epochs,
-            "emphasis.start",
-            f"below the {self.epochs} epochs",
-            emphasis.start,
-        )
+        early = emphasis.by is None or emphasis.start < self.epochs
+        check(early, "emphasis.start", f"below the {epochs}", emphasis.start)
         check(emphasis.by != "sampler" or order == "shuffled", "data.order", "shuffled with emphasis.by sampler", order)
 
     def _check_course(self) -> None:
         """What is to happen within the epochs, and to the rate."""
-        schedule, in_steps, all_epochs = self.schedule, self.schedule.unit == "steps", f"the {self.epochs} epochs"
+        schedule, in_steps, epochs = self.schedule, self.schedule.unit == "steps", number_of(self.epochs, "epoch")
         places = {"milestones": max(schedule.milestones or [0]), "every": schedule.every, "warm_up": schedule.warm_up}
         for key, place in places.items():
-            check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below {all_epochs}", place)
+            check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below the {epochs}", place)
         least, peak, thaws = schedule.least, self.peak_rate, self.optim.unfreeze_every
         check(least is None or least < peak, "schedule.least", f"below the learning rate {peak:g}", least)
         fitting = thaws is None or thaws < self.epochs or self.budget is not None
-        check(fitting, "optim.unfreeze_every", f"below {all_epochs}", thaws)
+        check(fitting, "optim.unfreeze_every", f"below the {epochs}", thaws)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""
@@ -173,7 +170,8 @@ class Config:
         """How long it trains, in words."""
         if self.budget is not None:
             return f"a budget of {self.budget}"
-        return f"{self.stopping.after} of {self.epochs} epochs" if self.stopping.after else f"{self.epochs} epochs"
+        epochs = number_of(self.epochs, "epoch")
+        return f"{self.stopping.after} of {epochs}" if self.stopping.after else epochs
 
     @property
     def peak_rate(self) -> float:

@@ -1,4 +1,9 @@
-"""Numbers as people read them: three digits and a unit."""
+"""Numbers as people read them: three digits and a unit, or all of them and what is counted."""
+
+
+def number_of(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def count(number: float) -> str:

@@ -1,5 +1,7 @@
 """The configured course of the rate: each shape's corners, warm-up, scaling by the batch, and what is refused."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,7 +118,23 @@ def test_the_command_prints_and_draws(tmp_path: Any, capsys: Any) -> None:
     assert "exists already and is not overwritten" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--resume", "x"], ["--plot"], ["--plot", "plan.svg"], ["--epoch", "3"]], ids=str)
+def test_a_plan_of_a_hundred_thousand_epochs_is_quick(tmp_path: Path, capsys: Any) -> None:
+    began = time.monotonic()
+    assert main(["lr-plan", "--epochs", "100000", "--budget", "10m", "--plot", str(tmp_path / "plan.png")]) == 0
+    assert time.monotonic() - began < 10
+    told = capsys.readouterr()
+    assert told.out.split()[-3:] == ["100000", "0.001", "0.001"]
+    assert "with a budget of 10m this course follows the clock" in told.err
+
+
+def test_one_epoch_is_one(capsys: Any) -> None:
+    assert main(["lr-plan", "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.startswith("steps, 1 epoch, learning rate 0.1\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["--resume", "x"], ["--plot"], ["--plot", "plan.svg"], ["--epoch", "3"], ["--optimizer", "sdg"]], ids=str
+)
 def test_the_command_refuses(words: list[str], capsys: Any) -> None:
     assert main(["lr-plan", *words]) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -1,12 +1,14 @@
 """`epochal lr-plan`: the learning rate of a configuration over its epochs, before anything is trained."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.arguments import split_arguments
 from app.commands.common import Parser, load_tensorflow, say
 from app.config import Config
+from app.units import number_of
 
 HELP = """\
 The learning rate of a configuration, epoch by epoch, before anything is trained.
@@ -17,6 +19,7 @@ The learning rate of a configuration, epoch by epoch, before anything is trained
 Every option of `epochal train` that makes a configuration; --plot FILE.png draws it, too.
 """
 _LINES = 40  # of the table, at most
+_POINTS = 2000  # of the curve, at most: two for each pixel
 _STEPS = 1000  # an epoch has, as far as it matters, where nothing is counted in steps
 
 
@@ -28,21 +31,28 @@ def options(parser: ArgumentParser) -> ArgumentParser:
 
 def answer(config: Config, plot: Path | None) -> str:
     """The text to print."""
+    from app.training.optimizers import chosen_optimizer
     from app.training.schedules import arithmetic, shape_of
 
+    chosen_optimizer(config)  # refuses a name that is misspelt
     counted = config.schedule.unit == "steps" or config.schedule.window is not None
     steps = _steps_of_an_epoch(config) if counted else _STEPS
     shape = shape_of(config, steps)
-    rates = [config.peak_rate * shape(step) for step in range(config.epochs * steps)]
-    title = f"{config.schedule.shape}, {config.epochs} epochs, learning rate {arithmetic(config)}"
+
+    def rate(step: int) -> float:
+        return config.peak_rate * shape(step)
+
+    title = f"{config.schedule.shape}, {number_of(config.epochs, 'epoch')}, learning rate {arithmetic(config)}"
+    if config.budget:
+        say(f"with a budget of {config.budget} this course follows the clock: epochs are its proportions alone")
     if config.schedule.shape in ("plateau", "stuck"):
         say(f"{config.schedule.shape} drops the rate when training says so: this is the course without a drop")
     if config.nan_policy == "rollback":
         say("each rollback divides the rates that follow it by ten: this is the course without one")
     if plot:
-        _draw(plot, rates, steps, title)
+        _draw(plot, rate, config.epochs * steps, steps, title)
         say(f"drawn in {plot}")
-    return "\n".join([title, *_table(rates, steps)])
+    return "\n".join([title, *_table(rate, config.epochs, steps)])
 
 
 def _steps_of_an_epoch(config: Config) -> int:
@@ -51,24 +61,31 @@ def _steps_of_an_epoch(config: Config) -> int:
     return -(-len(load(config).train) // config.batch_size)
 
 
-def _table(rates: list[float], steps: int) -> list[str]:
+def _table(rate: Callable[[int], float], epochs: int, steps: int) -> list[str]:
     """The rate at the first and the last step of each epoch, of some epochs where there are many."""
-    epochs = len(rates) // steps
-    every = -(-epochs // _LINES)
-    shown = [epoch for epoch in range(epochs) if epoch % every == 0 or epoch == epochs - 1]
-    lines = [f"{epoch + 1:5d}  {rates[epoch * steps]:10.4g}  {rates[(epoch + 1) * steps - 1]:10.4g}" for epoch in shown]
+    lines = [
+        f"{epoch + 1:5d}  {rate(epoch * steps):10.4g}  {rate((epoch + 1) * steps - 1):10.4g}"
+        for epoch in _some(epochs, _LINES)
+    ]
     return [f"{'epoch':>5}  {'begins at':>10}  {'ends at':>10}", *lines]
 
 
-def _draw(path: Path, rates: list[float], steps: int, title: str) -> None:
+def _some(count: int, most: int) -> list[int]:
+    """Numbers from 0 to below `count` at equal distances, and the last one: about so many at most."""
+    return sorted({*range(0, count, -(-count // most)), count - 1})
+
+
+def _draw(path: Path, rate: Callable[[int], float], total: int, steps: int, title: str) -> None:
     from app import storage
     from app.evaluation.canvas import BLUE, new_figure, png, style
 
     with style():
         figure = new_figure(7.2, 3.0)
         axes: Any = figure.add_subplot()
-        axes.plot([step / steps for step in range(len(rates))], rates, color=BLUE)
-        axes.set(xlabel="epochs", ylabel="learning rate", title=title, xlim=(0, len(rates) / steps))
+        shown = _some(total, _POINTS)
+        rates = [rate(step) for step in shown]
+        axes.plot([step / steps for step in shown], rates, color=BLUE)
+        axes.set(xlabel="epochs", ylabel="learning rate", title=title, xlim=(0, total / steps))
         axes.set_ylim(0, max(rates) * 1.05)
         axes.grid(axis="y")
         storage.write_bytes(path, png(figure))

@@ -15,7 +15,7 @@ from app.doctor.finding import Finding, error, ok, warning
 from app.runs import ROOT
 from app.training.setup import Setup
 from app.training.trial import step_seconds, undone
-from app.units import size
+from app.units import number_of, size
 from models.complexity import model_cost
 from models.cost_rules import itemsize
 
@@ -34,7 +34,7 @@ def duration(setup: Setup) -> Finding:
         evaluated = _evaluation_seconds(setup)
     config, steps = setup.config, setup.batches.steps
     epoch = steps * step + evaluated
-    each = f"{steps} steps of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
+    each = f"{number_of(steps, 'step')} of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
     if config.budget_seconds is None:
         total = config.last_epoch * epoch
         told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"

@@ -9,6 +9,7 @@ import models
 from app.config import Config, Schedule
 from app.errors import UsageError
 from app.runs import default_name
+from app.units import number_of
 
 SHARE = 5  # layers and epochs are divided by this
 PART = 0.1  # of the training images
@@ -64,7 +65,7 @@ def pilot(config: Config) -> Config:
             **_groups(config, epochs),
         )
     except ValueError as error:
-        raise UsageError(f"--pilot, which trains for {epochs} of {config.epochs} epochs: {error}") from error
+        raise UsageError(f"--pilot trains for {number_of(epochs, 'epoch')}: {error}") from error
 
 
 def _groups(config: Config, epochs: int) -> dict[str, Any]:

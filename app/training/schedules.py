@@ -7,6 +7,7 @@ from typing import Any
 import callbacks
 from app.config import Config
 from app.errors import UsageError
+from app.units import number_of
 from callbacks import schedules
 
 SLOWER = 10  # what a rollback divides the rate by
@@ -29,11 +30,11 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     schedule, total = config.schedule, config.epochs * steps
     if schedule.shape == "one_cycle":
         return partial(schedules.one_cycle, steps=total)
-    warm_up = _warm_up(config, steps)
+    warm_up, in_words = _warm_up(config, steps), number_of(total, "step")
     if max(warm_up, schedule.every or 0, *(schedule.milestones or [0])) >= total:
-        raise UsageError(f"schedule: a milestone, every or the warm-up lies past the end of the {total:,} steps")
+        raise UsageError(f"schedule: a milestone, every or the warm-up lies past the end of the {in_words}")
     if config.budget is None and (schedule.window or 0) >= total:
-        raise UsageError(f"schedule.window: expected less than the {total:,} steps of the run, got {schedule.window}")
+        raise UsageError(f"schedule.window: expected less than the {in_words} of the run, got {schedule.window}")
     plain = _plain(config, steps, warm_up)
     return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
 

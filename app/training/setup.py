@@ -26,6 +26,7 @@ from app.training.sample_losses import SampleLosses
 from app.training.schedules import arithmetic, shape_of
 from app.training.steps import Classifier
 from app.training.warm_start import Origin, standardised_like, take_over
+from app.units import number_of
 from models import weights
 from models.layers.weight_norm import initialize_from
 
@@ -141,8 +142,8 @@ def summary(setup: Setup, origin: Origin | None) -> str:
     line = (
         f"{dataset.name}: {len(dataset.train):,} train, {len(dataset.validation):,} validation{seen}, "
         f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
-        f"{setup.model.count_params():,} weights; {config.extent}, an epoch has {setup.batches.steps} steps; "
-        f"learning rate {arithmetic(config)}"
+        f"{setup.model.count_params():,} weights; {config.extent}, "
+        f"an epoch has {number_of(setup.batches.steps, 'step')}; learning rate {arithmetic(config)}"
     )
     return "\n".join([line, *(origin.lines(config, setup.batches.steps) if origin else [])])
 

@@ -11,8 +11,7 @@ from app.evaluation.canvas import BLUE, SOFT, svg
 from app.evaluation.page import duration
 from app.evaluation.sections.section import Section
 from app.tuning.report.sweep import Sweep, Trial, curves_of, images_in
-from app.tuning.report.words import number_of
-from app.units import count
+from app.units import count, number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,8 @@ from app.evaluation.canvas import BLUE, GRID, VERMILLION, svg
 from app.evaluation.sections.section import Section
 from app.tuning.report.drawing import heights_of
 from app.tuning.report.sweep import Sweep, Trial, curves_of
-from app.tuning.report.words import metric, number_of, score, with_spread
+from app.tuning.report.words import metric, score, with_spread
+from app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

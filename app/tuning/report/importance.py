@@ -13,7 +13,7 @@ import numpy as np
 from app.evaluation.canvas import BLUE, SOFT, printable, svg
 from app.evaluation.sections.section import Section
 from app.tuning.report.sweep import Hyperparameter, Sweep, Trial
-from app.tuning.report.words import number_of
+from app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

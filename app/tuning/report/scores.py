@@ -21,7 +21,8 @@ from app.tuning.report.drawing import (
     share_of,
 )
 from app.tuning.report.sweep import Hyperparameter, Sweep, Trial
-from app.tuning.report.words import metric, number_of, plain, score, short, short_names
+from app.tuning.report.words import metric, plain, score, short, short_names
+from app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,8 @@ from typing import Any
 
 from app.evaluation.page import duration, percent
 from app.tuning.report.sweep import Sweep, Trial, read_result
-from app.tuning.report.words import metric, number_of, score, settings
+from app.tuning.report.words import metric, score, settings
+from app.units import number_of
 
 _TEST = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_count")
 

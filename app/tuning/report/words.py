@@ -51,8 +51,3 @@ def settings(trial: Trial, sweep: Sweep, but: str | None = None) -> str:
     names = short_names(parameter.name for parameter in sweep.space)
     shown = [name for name in names if name in trial.values and name != but]
     return ", ".join(f"{names[name]} {short(trial.values[name])}" for name in shown)
-
-
-def number_of(count: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
