@@ -4,6 +4,7 @@ import json
 import re
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -250,11 +251,15 @@ def _made(kind: type, values: dict[str, Any]) -> Any:
     """A configuration class from nested plain values."""
     made = {}
     for field in fields(kind):
-        value = values[field.name]
-        made[field.name] = (
-            _made(field.type, value) if isinstance(field.type, type) and is_dataclass(field.type) else value
-        )
+        inner: Any = field.type
+        make = partial(_made, inner) if isinstance(inner, type) and is_dataclass(inner) else _named
+        made[field.name] = make(values[field.name])
     return kind(**made)
+
+
+def _named(value: Any) -> Any:
+    """A mapping with names for keys, where YAML takes some for numbers; all else as it is."""
+    return {str(key): inner for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _flags(parser: Any) -> list[str]:

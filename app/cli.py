@@ -7,6 +7,7 @@ from importlib import import_module
 from app.commands.common import say
 from app.errors import EpochalError, StorageError, UsageError, suggestion
 from app.signals import STOP
+from app.storage import remedy
 
 _HELP = """\
 usage: epochal COMMAND [options]
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         place = error.filename or "a file"
-        return _report(StorageError(f"{place}: {error.strerror or error}; free space or change the permissions"))
+        return _report(StorageError(f"{place}: {error.strerror or error}; {remedy(error)}"))
     except Exception as error:
         if debug:
             raise

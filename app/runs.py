@@ -42,9 +42,7 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"cannot make {self.folder}: {error.strerror}; free space or change the permissions"
-            ) from error
+            raise StorageError(f"cannot make {self.folder}: {error.strerror}; {storage.remedy(error)}") from error
 
     def write_json(self, name: str, value: Any) -> None:
         """Puts a JSON file into the run's folder."""
@@ -121,9 +119,7 @@ def claim(name: str, root: Path = ROOT) -> Run:
             storage.sync_folder(root)
             return Run(folder)
     except OSError as error:
-        raise StorageError(
-            f"cannot make {root}/{name}: {error.strerror}; free space or change the permissions"
-        ) from error
+        raise StorageError(f"cannot make {root}/{name}: {error.strerror}; {storage.remedy(error)}") from error
     raise StorageError(f"{root} holds a million runs called {name}; choose another --name")
 
 
@@ -132,6 +128,8 @@ def check_writable(root: Path = ROOT) -> None:
     place = root.absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        raise StorageError(f"cannot make a run in {place}: Not a directory; {storage.remedy(NotADirectoryError())}")
     if not os.access(place, os.W_OK | os.X_OK):
         raise StorageError(f"cannot make a run in {place}: Permission denied; change the permissions or the folder")
 

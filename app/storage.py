@@ -27,9 +27,14 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"cannot write {path}: {reason}; free space or change the permissions, then run again"
-        ) from error
+        raise StorageError(f"cannot write {path}: {reason}; {remedy(error)}, then run again") from error
+
+
+def remedy(error: OSError) -> str:
+    """What may help where something could not be written."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "move the file that stands where a folder should be"
+    return "free space or change the permissions"
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from app import runs
 from app.arguments import train_arguments
 from app.cli import main
 from app.config import Config
-from app.errors import RunInUse, UsageError
+from app.errors import RunInUse, StorageError, UsageError
 from tests.corpus import malformed_folders
 from tests.program import epochal
 
@@ -86,10 +87,18 @@ MISTAKES = {
         ["train", "--model", "softmax", "--objective.class-weights", str(dict.fromkeys("0123456789", 0))],
         "expected a class that weighs more than 0, got 0 for all",
     ),
+    "limits in the wrong order": (
+        ["train", "--optimizer", "adaptivegain", "--optim.options", '{"limits": [5, 1]}'],
+        "limits must be [low, high] with 0 < low <= 1 <= high, got [5, 1]",
+    ),
+    "one limit of two": (
+        ["train", "--optimizer", "adaptivegain", "--optim.options", "{limits: [0.5]}"],
+        "limits must be",
+    ),
     "nothing to thaw": (["train", "--optim.unfreeze-every", "1"], "null without optim.frozen"),
     "thawed at once": (["train", "--optim.frozen", "stem", "--optim.unfreeze-every", "0"], "1 epoch or more"),
     "no run to start from": (["train", "--init-from", "nothing"], "no run there"),
-    "emphasis by nothing": (["train", "--emphasis.trim", "0.1"], "sampler or weights with emphasis.trim"),
+    "emphasis by nothing": (["train", "--emphasis.trim", "0.1"], "sampler or weights with emphasis.trim, got null"),
     "emphasis too late": (["train", "--emphasis.by", "weights", "--emphasis.start", "30"], "below the 30 epochs"),
     "emphasis too soon": (["train", "--emphasis.by", "weights", "--emphasis.start", "0"], "1 epoch or more"),
     "emphasis power NaN": (["train", "--emphasis.by", "weights", "--emphasis.power", "nan"], "emphasis.power"),
@@ -228,6 +237,12 @@ def test_dashes_and_underscores(flag: str) -> None:
     assert train_arguments([flag, "32"]).config.batch_size == 32
 
 
+def test_a_name_may_look_like_a_number() -> None:
+    given = ["--objective.class-weights", "{3: 2}", "--optim.rates", "{1.5: 2}"]
+    config = train_arguments(given).config
+    assert (config.objective.class_weights, config.optim.rates) == ({"3": 2.0}, {"1.5": 2.0})
+
+
 def test_printed_configuration_reproduces_itself(capsys) -> None:
     assert main(["train", "--print-config", "--epochs", "3", "--augment.flip", "false", "--data-dir", "null"]) == 0
     text = capsys.readouterr().out
@@ -300,6 +315,13 @@ def test_a_sweep_and_a_trial_are_no_runs(begun: list[str], expected: str, words:
 
 def test_runs_never_share_a_folder() -> None:
     assert [runs.claim("x").folder.name for _ in range(3)] == ["x", "x-2", "x-3"]
+
+
+@pytest.mark.parametrize("make", [lambda: runs.claim("x"), runs.check_writable])
+def test_a_file_in_the_place_of_the_runs_is_told_to_be_moved(make: Any) -> None:
+    Path("runs").touch()
+    with pytest.raises(StorageError, match="move the file that stands where a folder should be"):
+        make()
 
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:

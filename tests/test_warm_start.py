@@ -341,7 +341,7 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     ("more", "message"),
     [
         (["--model", "mlp"], "has model lenet300, not mlp; leave --model out"),
-        (["--activation", "tanh"], "has activation None, not tanh"),
+        (["--activation", "tanh"], "has activation null, not tanh"),
         (["--pilot"], "--pilot trains a smaller network"),
         (
             ["--image-size", "16"],

@@ -7,7 +7,7 @@ import re
 def check(condition: bool, key: str, expected: str, received: object) -> None:
     """Raises ValueError in one line when a setting is not as expected."""
     if not condition:
-        raise ValueError(f"{key} must be {expected}, got {received!r}")
+        raise ValueError(f"{key} must be {expected}, got {'null' if received is None else repr(received)}")
 
 
 def is_number(value: float, least: float) -> bool:

@@ -108,7 +108,7 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
 
 def _check_options(config: Config, before: Config, run: Run) -> None:
     for key in ("model", "norm", "activation"):
-        own, other = getattr(config, key), getattr(before, key)
+        own, other = (getattr(one, key) or "null" for one in (config, before))
         if own != other:
             raise UsageError(f"init_from: {run.folder} has {key} {other}, not {own}; leave --{key} out")
 

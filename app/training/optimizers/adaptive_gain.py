@@ -30,8 +30,8 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         super().__init__(learning_rate=learning_rate, **options)
         if not 0 < down < 1 < up or not 0 <= average < 1:
             raise ValueError(f"needs 0 < down < 1 < up and 0 <= average < 1, got {down}, {up} and {average}.")
-        if not 0 < limits[0] <= 1 <= limits[1]:
-            raise ValueError(f"limits must be around 1, got {list(limits)}.")
+        if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
+            raise ValueError(f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}.")
         self.up, self.down, self.average, self.limits = up, down, average, tuple(limits)
 
     def build(self, var_list: list[Any]) -> None:
