@@ -1,6 +1,7 @@
 """Every check of the doctor catches a fault that is planted for it, and has nothing against sound set-ups."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from keras import layers
 
 import models
 from app.cli import main
-from app.config import Config, Objective, Optim
+from app.config import Config, Objective, Optim, Schedule
 from app.data.dataset import Split
 from app.data.pipeline import TrainingBatches
 from app.doctor import CHECKS, cost, examine, learning
+from app.doctor.rate import judged
 from app.doctor.samples import spread
 from app.training.losses import cross_entropy
 from app.training.optimizers import make_optimizer
@@ -172,7 +174,8 @@ def test_a_sound_network_with_batch_norm(sound: Setup) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in models.ZOO if name not in UNTRIED])
 def test_the_whole_zoo_is_sound(name: str) -> None:
-    setup = set_up(Config(model=name, image_size=max(8, models.ZOO[name].min_size), batch_size=32))
+    given = {"image_size": max(8, models.ZOO[name].min_size), "batch_size": 32}
+    setup = set_up(Config(model=name, learning_rate=1e-3, **given))  # deep ones without batch norm bear no more
     start(setup)
     assert findings(setup, CHECKS) == []
 
@@ -362,6 +365,40 @@ def test_gradients_that_add_up(sound: Setup) -> None:
 
 
 # learning
+
+
+def at(setup: Setup, rate: float, **options: Any) -> Setup:
+    return replace(setup, config=replace(setup.config, learning_rate=rate, **options))
+
+
+def test_a_rate_that_training_does_not_bear(sound: Setup) -> None:
+    before = [variable.numpy() for variable in sound.model.optimizer.variables]
+    finding = CHECKS["rate"](at(sound, 100.0))
+    assert finding.level == "error"
+    assert re.match(r"the loss went from .* steps, at learning rates up to 100; ask epochal lr-find", finding.text)
+    assert level("rate", sound) == "ok"
+    for variable, value in zip(sound.model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_a_rate_is_tried_as_training_would_come_to_it(sound: Setup) -> None:
+    rising = at(sound, 100.0, epochs=3000, schedule=Schedule(warm_up=2000))
+    assert level("rate", rising) == "ok"
+    assert level("rate", at(sound, 100.0, optim=Optim(clip_norm=1e-3))) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([2.3] * 10 + [50.0] * 10 + [2.5] * 30, "ok"),  # a network with batch norm that recovers
+        ([2.3] * 10 + [5.0] * 40, "warning"),
+        ([2.3] * 10 + [50.0] * 40, "error"),
+        ([2.3, float("nan")], "error"),
+        ([2.3] * 10 + [50.0] * 10, "ok"),  # a large one that had no time to recover
+    ],
+)
+def test_a_rate_is_judged_by_where_the_loss_comes_to(losses: list[float], expected: str) -> None:
+    assert judged(losses, 0.1).level == expected
 
 
 @pytest.fixture

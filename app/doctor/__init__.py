@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from app.doctor import cost, data, differences, evaluation, gradients, graph, leaks, learning
+from app.doctor import cost, data, differences, evaluation, gradients, graph, leaks, learning, rate
 from app.doctor.finding import Finding, Level
 from app.training.setup import Setup
 
@@ -22,6 +22,7 @@ CHECKS: dict[str, Callable[[Setup], Finding]] = {
     "symmetry": gradients.symmetry,
     "differences": differences.central_differences,
     "steps": gradients.own_batch,
+    "rate": rate.bearable,
     "by heart": learning.memorized,
     "random labels": leaks.random_labels,
     "memory": cost.memory,
