@@ -11,7 +11,7 @@ import numpy as np
 from callbacks.parts.averages import Averages
 from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.evaluated import answer_for
-from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.failure import undo_by_next_fit, undone
 
 
 class ExponentialMovingAverage(keras.callbacks.Callback):
@@ -52,7 +52,7 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         self.model.evaluate = partial(self._evaluate, self.model.evaluate)
         self._wrapped = self.model
         answer_for(self, self._averages.complete)
-        undo_on_failure(self, self._release)
+        undo_by_next_fit(self, self._release)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Moves the averages."""
@@ -98,4 +98,5 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
     def _release(self) -> None:
         if self._wrapped is not None:
             del self._wrapped.evaluate
+            undone(self._wrapped, self._release)
             self._wrapped = None

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.failure import undo_by_next_fit, undone
 from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 
 
@@ -15,7 +15,7 @@ class Freezing(keras.callbacks.Callback):
     A layer all of whose trainable weights are frozen is not trainable: batch norm there uses its moving statistics and
     leaves them as they are. Dropout goes on: it is noise for what learns above. Below the lowest weight that is trained
     no gradient is computed. The optimizer has momenta of frozen weights, too, which wait. What was trainable before is
-    so again when training ends.
+    so again when training ends, or the next fit begins if an exception ended this one.
 
     With `every`, the topmost frozen layer joins after each so many epochs, as in ULMFiT (Howard and Ruder 2018,
     arXiv:1801.06146, section 3.3). A layer here is one with a kernel, and what normalises its output. What is frozen
@@ -45,7 +45,7 @@ class Freezing(keras.callbacks.Callback):
         layers = self.model._flatten_layers(include_self=False)
         self._parts = frozen_parts(self.model, self.pattern)
         self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]
-        undo_on_failure(self, self._release)
+        undo_by_next_fit(self, self._release)
         if not self.model.optimizer.built:
             with self.model.distribute_strategy.scope():
                 self.model.optimizer.build(self.model.trainable_variables)
@@ -57,8 +57,7 @@ class Freezing(keras.callbacks.Callback):
             self._frozen = frozen
             self._unfreeze()
             freeze(self.model, frozen)
-            # Not the instance's function, which GradientClipping takes for the beginning of the next fit.
-            type(self.model).make_train_function(self.model, force=True)
+            self.model.make_train_function(force=True)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Makes everything trainable that was so before."""
@@ -72,4 +71,5 @@ class Freezing(keras.callbacks.Callback):
         if self._found is not None:
             self._unfreeze()
             self._found[0].train_function = None
+            undone(self._found[0], self._release)
         self._found = self._frozen = None

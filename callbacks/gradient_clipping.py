@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from callbacks.parts.backend import require_tensorflow
 from callbacks.parts.clipper import Clipper, check_optimizer
-from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.failure import undo_by_next_fit, undone
 from callbacks.parts.gradients import dense
 
 
@@ -58,9 +58,8 @@ class GradientClipping(keras.callbacks.Callback):
             self._clipper.build()
         optimizer.apply = partial(self._apply, optimizer, optimizer.apply)
         model.make_train_function(force=True)  # fit has just made one without the clipping
-        model.make_train_function = partial(self._make_plain, model)
         self._swapped = model, optimizer
-        undo_on_failure(self, self._release)
+        undo_by_next_fit(self, self._release)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Logs the sums and clears them; not when an epoch begins: a resumed run brings its own."""
@@ -93,12 +92,9 @@ class GradientClipping(keras.callbacks.Callback):
     def _release(self) -> None:
         if self._swapped is not None:
             (model, optimizer), self._swapped = self._swapped, None
-            del optimizer.apply, model.make_train_function
+            del optimizer.apply
             model.train_function = None
-
-    def _make_plain(self, model: Any, force: bool = False) -> None:
-        self._release()
-        model.make_train_function(force=True)
+            undone(model, self._release)
 
     def _apply(self, optimizer: Any, apply: Callable[..., None], grads: Sequence[Any], variables: Any = None) -> None:
         replica = tf.distribute.get_replica_context()

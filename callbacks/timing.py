@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.failure import undo_on_failure
+from callbacks.parts.failure import undo_by_next_fit, undone
 from callbacks.parts.fetching import Fetching
 from callbacks.parts.files import write_whole
 from callbacks.parts.iterations import Iterations
@@ -43,7 +43,7 @@ class Timing(keras.callbacks.Callback):
         self._release()
         self._watch, self.warned = Iterations(), False
         self._fetching = Fetching(self.model, self._watch)
-        undo_on_failure(self, self._release)
+        undo_by_next_fit(self, self._release)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Goes on with what lies between the steps of two epochs."""
@@ -116,3 +116,4 @@ class Timing(keras.callbacks.Callback):
     def _release(self) -> None:
         if self._fetching:
             self._fetching.release()
+            undone(self.model, self._release)

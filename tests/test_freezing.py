@@ -1,5 +1,6 @@
 """Frozen weights: which they are, that they stay as they are to the bit, and when they thaw."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ from app.config import Optim
 from app.training.optimizers.per_weight import set_per_weight
 from app.training.optimizers.sgd import SGD
 from app.training.thawing import Thawing
-from callbacks import Freezing, GradientClipping
+from callbacks import ExponentialMovingAverage, Freezing, GradientClipping, Timing
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
 Y = (X.sum(axis=1) > 0).astype("int32")
@@ -145,6 +146,43 @@ def test_an_exception_of_another_callback_leaves_everything_trainable() -> None:
     assert flags(model) != trainable
     freezing.params["on_failure"].pop()()
     assert flags(model) == trainable
+
+
+def interrupted(model: Any, *callbacks: Any, epochs: int = 1) -> None:
+    """A fit that ends by Ctrl-C after its second step."""
+
+    def ctrl_c(batch: int, logs: Any) -> None:
+        if batch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, *callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=ctrl_c), epochs=epochs)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_interrupted_fit_freezes_no_later_one(tmp_path: Path, order: int, anew: bool) -> None:
+    model = network()
+    before, trainable = values(model), flags(model)
+    watching = [Timing(tmp_path / "timing.json"), Freezing(BODY), GradientClipping(1e-9), ExponentialMovingAverage()]
+    interrupted(model, *watching[::order])
+    assert flags(model) != trainable
+    if anew:
+        model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(True))
+    fit(model)
+    assert moved(model, before) == set(before)
+    assert np.abs(values(model)["low/kernel"] - before["low/kernel"]).max() > 1e-4  # nor is it clipped any more
+    assert flags(model) == trainable
+    assert not {"make_train_function", "_make_function", "evaluate"} & set(vars(model))
+
+
+def test_an_interrupted_fit_can_be_begun_again_and_freezes_as_before() -> None:
+    model = network()
+    before, freezing = values(model), Freezing(BODY)
+    interrupted(model, freezing)
+    fit(model, freezing, GradientClipping(1.0))
+    assert moved(model, before) == {"logits/kernel", "logits/bias"}
+    assert all(flags(model)[: len(model.layers)])
 
 
 @pytest.mark.parametrize(
