@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 import callbacks
@@ -154,12 +155,22 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *
         rollbacks=rollback.count(run),
     )
     result = conclude(run, setup.model, setup.dataset, ended, test=test)
+    _finished(run, result, getattr(setup.dataset, judged_on(result)).labels)
+
+
+def _finished(run: Run, result: dict[str, Any], labels: np.ndarray) -> None:
+    """Logs how it ended, on the split with these labels, and tells when nothing was learned."""
     split = judged_on(result)
+    accuracy, low, loss = (result[f"{split}_{figure}"] for figure in ("accuracy", "accuracy_low", "loss"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    run.log(
-        f"finished: {split} accuracy {result[f'{split}_accuracy']:.4f}, {split} loss {result[f'{split}_loss']:.4f}, "
-        f"peak memory {peak:.2f} GiB"
-    )
+    run.log(f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB")
+    chance = np.bincount(labels).max() / len(labels)
+    if low <= chance:
+        _tell(
+            run,
+            f"no better than guessing: {split} accuracy {accuracy:.4f}, the commonest class makes {chance:.4f}; "
+            "epochal doctor and epochal lr-find with the same options tell why",
+        )
 
 
 def _fitted(
