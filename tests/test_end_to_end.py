@@ -35,7 +35,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def test_a_run_leaves_what_the_readme_says(trained: Path) -> None:
-    names = {path.name for path in (trained / "runs/r").iterdir()}
+    names = {path.name for path in (trained / "runs/r").iterdir() if not path.name.startswith(".")}
     promised = (
         "config.yaml environment.json data.json history.csv result.json log.txt tensorboard checkpoints curves.png"
     )
