@@ -22,7 +22,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "option of another": (
         BOTH | MOMENTUM,
-        "; see keras.optimizers; what some optimizers lack is searched with when: {optimizer: [...]}",
+        "; see Optimizers in README.md; what some optimizers lack is searched with when: {optimizer: [...]}",
     ),
     "optimizer": ({"optimizer": {"choice": ["sgd", "adma"]}}, "optimizer: unknown 'adma' (did you mean adam"),
     "model": ({"model": {"choice": ["mlp", "lenet6"]}}, "model: Unknown model 'lenet6'. Did you mean 'lenet5'?"),
