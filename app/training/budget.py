@@ -14,20 +14,20 @@ from app.training.trial import step_seconds, undone
 
 _MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
-_LEAST = 3.0  # seconds that pages take, at least
-_PAGES = 0.5  # of what loading and tracing took: so long take pictures, the report and the end of the process
+# Seconds, and times of building the model, which tells machine and depth; benchmarks/budget.py shows how they hold.
+_PAGES = 4.5, 9.0  # of pictures, the report and the end of the process
+_EXPORT = 8.0, 15.0  # of an export: a process of its own, graphs for every way in
 _ASKED = 7  # times an export answers the test images: twice in this process, then through each way in
-_EXPORT = 8.0, 10.7  # seconds it takes besides, and in times of building the model (benchmarks/budget.py tests them)
-_FILES = 7e-4, 8e-8  # and for each test image, and each byte of one, which it is asked about as a PNG file, too
+_FILES = 7e-4, 8e-8  # seconds for each test image, and each byte of one, which it is asked about as a PNG file, too
 
 
 def refuse_hopeless(config: Config, began: float) -> None:
     """Refuses a budget that is spent already, before any data is read or any step is measured."""
     spent = time.monotonic() - began
-    if config.budget_seconds is not None and spent + _LEAST > config.budget_seconds:
+    if config.budget_seconds is not None and spent + _PAGES[0] > config.budget_seconds:
         raise UsageError(
             f"budget: {config.budget} is too little for one epoch: {spent:.0f} s went by already, and the report takes "
-            f"{_LEAST:.0f} s; give more"
+            f"{_PAGES[0]:.0f} s; give more"
         )
 
 
@@ -48,7 +48,7 @@ def budget_for(setup: Setup, began: float, *, fresh: bool, export: bool = False)
     step = _seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps
-    fixed = min(max(_LEAST, _PAGES * spent), 20.0) + (_export_seconds(setup) if export else 0.0)
+    fixed = _seconds_after(setup, export=export)
     passes = (1 + (_ASKED if export else 0)) * len(dataset.test) / len(dataset.validation)
 
     def after(validation: float) -> float:
@@ -70,9 +70,12 @@ def _seconds_a_step(setup: Setup) -> float:
         return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))
 
 
-def _export_seconds(setup: Setup) -> float:
-    """What an export takes but for answering: a fresh process, graphs for every way in, test images as PNG files."""
+def _seconds_after(setup: Setup, *, export: bool) -> float:
+    """What comes after training but for answering: pages; an export's process, graphs and test images as PNG files."""
     began, known = time.monotonic(), setup.dataset.preprocessing
     build_model(setup.config, known)
     building, size = time.monotonic() - began, known.stored_size**2 * known.channels
-    return _EXPORT[0] + _EXPORT[1] * building + len(setup.dataset.test) * (_FILES[0] + _FILES[1] * size)
+    pages = _PAGES[0] + _PAGES[1] * building
+    if not export:
+        return pages
+    return pages + _EXPORT[0] + _EXPORT[1] * building + len(setup.dataset.test) * (_FILES[0] + _FILES[1] * size)
