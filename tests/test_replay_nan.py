@@ -14,6 +14,7 @@ from app import archive, runs
 from app.cli import main
 from app.config import Augment, Config, Data, Emphasis, Optim
 from app.errors import UsageError
+from app.runs import Run
 from app.trained import build_model
 from app.training import evidence, state
 from app.training.checkpoints import newest
@@ -170,6 +171,13 @@ def damaged(folder: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def test_a_step_that_an_earlier_version_kept_is_replayed(tmp_path: Path) -> None:
+    arrays = {"images": np.zeros((1, 2, 2, 1), np.uint8), "labels": np.zeros(1, np.int32), "indices": np.zeros(1, int)}
+    values = {"epoch": 3, "step": 5, "split": "train", "learning_rate": 0.1, "quantity": "loss", "spoilt": []}
+    archive.save(tmp_path / "nan", arrays, values)
+    assert evidence.load(Run(tmp_path)).found == [3, 5]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -82,7 +82,8 @@ def load(run: Run) -> Evidence:
     arrays, values = archive.load(folder)
     names = ("images", "labels", "indices", "weights", "class_weights")
     batch: dict[str, Any] = {name: arrays.pop(name, None) for name in names}
-    return Evidence(variables=arrays, **batch, **values)
+    earlier = {"found": [values["epoch"], values["step"]]}  # versions before did not keep it apart
+    return Evidence(variables=arrays, **batch, **earlier | values)
 
 
 def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.ndarray]]:
