@@ -113,10 +113,8 @@ def _prepared(config: Config) -> tuple[Setup, GradientClipping]:
     for layer in setup.model.layers:
         if drops(layer):
             layer.rate = 0.0
-    as_in_first_epoch(setup)
     clip = clipping(config.optim)
-    clip.set_model(setup.model)
-    clip.on_train_begin()  # makes the train function
+    as_in_first_epoch(setup, clip)
     return setup, clip
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from app.doctor.finding import Finding, error, ok, warning
 from app.rates import final
-from app.training.observers import by_epoch, clipping
+from app.training.observers import as_in_first_epoch, clipping
 from app.training.schedules import shape_of
 from app.training.setup import Setup
 from app.training.trial import steps_of, undone
@@ -54,11 +54,7 @@ def _losses(setup: Setup, rates: Sequence[float]) -> Iterator[float]:
 @contextmanager
 def _as_in_training(setup: Setup) -> Iterator[None]:
     """While it lasts, what the first epoch freezes is frozen, and gradients are clipped."""
-    watching = [*by_epoch(setup), clipping(setup.config.optim)]
-    for callback in watching:
-        callback.set_model(setup.model)
-        callback.on_train_begin()
-        callback.on_epoch_begin(0)
+    watching = as_in_first_epoch(setup, clipping(setup.config.optim))
     try:
         yield
     finally:

@@ -112,12 +112,17 @@ def by_epoch(setup: Setup) -> list[Any]:
     return [*freezing(setup.config.optim), *_curvature_rates(setup)]
 
 
-def as_in_first_epoch(setup: Setup) -> None:
-    """Prepares steps outside of `fit` as the first epoch would; before the train function is made."""
-    for callback in by_epoch(setup):
+def as_in_first_epoch(setup: Setup, *others: Any) -> list[Any]:
+    """Prepares steps outside of `fit` as the first epoch would, before the train function is made.
+
+    Returns these callbacks, the others last; their `on_train_end` undoes it.
+    """
+    watching = [*by_epoch(setup), *others]
+    for callback in watching:
         callback.set_model(setup.model)
         callback.on_train_begin()
         callback.on_epoch_begin(0)
+    return watching
 
 
 def _curvature_rates(setup: Setup) -> list[Any]:
