@@ -41,9 +41,12 @@ class Config:
         epochs: passes over the training images
         budget: time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which only tell the
             schedule's proportions then (null: none)
+        pilot_above: a run that takes longer than this, as 4h, is refused until a pilot of it (--pilot) has learned
+            something (null: never)
         batch_size: images in a global batch, over all devices
         learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)
-        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain, diagonalnewton or the name of another in Keras
+        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain, globalgain, diagonalnewton or the name of another in
+            Keras
         seed: decides weights, order, augmentation and splits
         image_size: side of the square images in pixels (null: the data set's own)
         devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
@@ -65,6 +68,7 @@ class Config:
     init_from: str | None = None
     epochs: int = 30
     budget: str | None = None
+    pilot_above: str | None = None
     batch_size: int = 64
     learning_rate: float = 0.1
     optimizer: str = "sgd"
@@ -87,9 +91,13 @@ class Config:
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
         check(self.init_from is None or self.weights is None, "init_from", "null with weights", self.init_from)
+        alone = self.init_from is None or self.pilot_above is None
+        check(
+            alone, "pilot_above", "null with init_from, of which a smaller network takes no weights", self.pilot_above
+        )
         check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
-        budget = self.budget
-        check(budget is None or bool(duration(budget)), "budget", "a duration such as 90s, 10m or 1h30m", budget)
+        for key, time in (("budget", self.budget), ("pilot_above", self.pilot_above)):
+            check(time is None or bool(duration(time)), key, "a duration such as 90s, 10m or 1h30m", time)
         check(1 <= self.batch_size <= 1_000_000, "batch_size", "from 1 to 1000000", self.batch_size)
         check(
             is_number(self.learning_rate, 0) and self.learning_rate > 0,
@@ -159,6 +167,11 @@ class Config:
     def budget_seconds(self) -> float | None:
         """Time for the whole command; None where epochs decide."""
         return None if self.budget is None else duration(self.budget)
+
+    @property
+    def pilot_above_seconds(self) -> float | None:
+        """How long a run may take that had no pilot; None is for ever."""
+        return None if self.pilot_above is None else duration(self.pilot_above)
 
     @property
     def last_epoch(self) -> int:

@@ -158,6 +158,11 @@ def _check_no_sweep(folder: Path) -> None:
         raise UsageError(f"{folder} is a trial, which has a run for each split; give one of them: {folder / 'split-1'}")
 
 
+def finished() -> list[Run]:
+    """The finished runs in runs/, those begun last first."""
+    return [run for folder in _by_age() if (run := Run(folder)).finished]
+
+
 def newest() -> Run:
     """The run in runs/ that was begun last.
 
@@ -178,6 +183,12 @@ def _by_age() -> list[Path]:
 def judged_on(result: dict[str, Any]) -> str:
     """The split whose figures tell how good a run is: test, or validation where test was not evaluated."""
     return "test" if "test_accuracy" in result else "validation"
+
+
+def learned(result: dict[str, Any]) -> bool:
+    """Whether the run is better than guessing the commonest class; runs of versions that did not store that are not."""
+    split = judged_on(result)
+    return bool(result[f"{split}_accuracy_low"] > result.get(f"{split}_chance", 1.0))
 
 
 def default_name(config: Config) -> str:

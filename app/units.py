@@ -16,6 +16,13 @@ def size(num_bytes: float) -> str:
     return _scaled(num_bytes, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
 
 
+def time_of(seconds: float) -> str:
+    """`45 s`, `12.3 min`, `6.1 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
 def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
     if number == 0:
         return "-"

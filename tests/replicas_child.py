@@ -54,6 +54,14 @@ CASES = {
         optimizer="diagonalnewton",
         optim=Optim(options={"momentum": 0.9}, frozen="hidden1", unfreeze_every=5),
     ),
+    "one gain": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=0.01,
+        optimizer="globalgain",
+        optim=Optim(options={"momentum": 0.9}, clip_norm=1.0, weight_decay=1e-3, frozen="hidden1", unfreeze_every=5),
+    ),
     "mean only": Config(model="resnet8", norm="weight_mean", epochs=1, batch_size=56, learning_rate=0.01),
     "running": Config(
         model="mlp",

@@ -13,6 +13,7 @@ from app.training.optimizers import make_optimizer
 from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
 from app.training.optimizers.diagonal_newton import DiagonalNewton
+from app.training.optimizers.global_gain import GlobalGain
 from app.training.optimizers.scaled import Adagrad, RMSprop
 from app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from app.training.optimizers.sgd import SGD
@@ -120,6 +121,18 @@ def gain(up: float = 1.05, down: float = 0.7, average: float = 0.7) -> Rule:
         moved = -r * k * g
 
 
+def global_gain(up: float = 1.05, down: float = 0.7, a: float = 0.0) -> Rule:
+    """Baydin et al. 2018, normalised, with a factor for either direction."""
+    moved, k, m, before = 0.0, 1.0, 0.0, np.zeros_like(START)
+    while True:
+        g, r = yield moved
+        if before.any():
+            cosine = g @ before / np.linalg.norm(g) / np.linalg.norm(before)
+            k = np.clip(k * (1 + (up - 1 if cosine > 0 else 1 - down) * cosine), 0.01, 100)
+        before, m = g, a * m - r * k * g
+        moved = m
+
+
 def schedule_free() -> Rule:
     """Defazio et al. 2024 (arXiv 2405.15682), algorithm 1, every step of the same weight in the average."""
     moved, x, y, z, v, t = 0.0, START, START, START, 0.0, 0
@@ -149,6 +162,11 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
     "rmsprop, inside": (lambda: RMSprop(epsilon=EPSILON), lambda: rmsprop(True)),
     "rmsprop, outside": (lambda: RMSprop(epsilon=EPSILON, epsilon_mode="outside"), lambda: rmsprop(False)),
     "adaptive gain": (lambda: AdaptiveGain(), gain),
+    "global gain": (lambda: GlobalGain(), global_gain),
+    "global gain, heavy ball": (
+        lambda: GlobalGain(momentum=0.9, up=1.5, down=0.4),
+        lambda: global_gain(1.5, 0.4, 0.9),
+    ),
     "schedule-free": (lambda: ScheduleFreeAdamW(epsilon=EPSILON), schedule_free),
     "diagonal Newton": (
         lambda: DiagonalNewton(momentum=0.9, damping=0.25),
@@ -244,6 +262,28 @@ def test_gains_converge_where_one_rate_for_all_does_not() -> None:
         assert steep < 1 < flat
 
 
+def test_one_gain_sees_the_angle_of_the_whole_gradient() -> None:
+    optimizer, weights = (
+        GlobalGain(up=1.5, down=0.75),
+        [keras.Variable(part, dtype="float64") for part in ([3.0, 0.0], [4.0])],
+    )
+    optimizer.build(weights)
+    gains = []
+    # At first nothing is known; then the cosine is 3/5, which is that of neither part; then 0; then -1.
+    for parts in ([[3.0, 0.0], [4.0]], [[9.0, 0.0], [0.0]], [[0.0, 1.0], [0.0]], [[0.0, -2.0], [0.0]]):
+        optimizer.apply([keras.ops.convert_to_tensor(part, "float64") for part in parts], weights)
+        gains.append(float(optimizer._gain))
+    np.testing.assert_allclose(gains, [1.0, 1.3, 1.3, 0.975], rtol=1e-12)
+
+
+def test_one_gain_falls_in_a_canyon_and_rises_on_a_slope() -> None:
+    canyon = {"slope": lambda w: np.array([1.0, 50.0]) * w, "start": np.array([1.0, 1.0])}
+    assert np.abs(optimized(GlobalGain(), [2.5 / 50] * 300, **canyon)).max() < 1e-6
+    slow, steady = GlobalGain(), {"slope": np.ones_like, "start": np.zeros(1)}
+    optimized(slow, [1e-3] * 101, **steady)
+    assert float(slow._gain) == pytest.approx(100)
+
+
 @pytest.mark.parametrize("form", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
 def test_sgd_equals_keras_to_the_bit(form: dict[str, Any]) -> None:
     def trained(kind: Any) -> list[np.ndarray]:
@@ -267,6 +307,8 @@ REFUSED = {
     "outside with momentum": (RMSprop, {"epsilon_mode": "outside", "momentum": 0.9}),
     "up below 1": (AdaptiveGain, {"up": 0.9}),
     "damping below 0": (DiagonalNewton, {"damping": -0.1}),
+    "down above 1": (GlobalGain, {"down": 1.1}),
+    "one gain's limits": (GlobalGain, {"limits": (2.0, 3.0)}),
     "limits beside 1": (AdaptiveGain, {"limits": (2.0, 3.0)}),
 }
 

@@ -16,11 +16,12 @@ from app.cli import main
 from app.config import Augment, Config, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from app.data.load import load
 from app.doctor import memorize
-from app.doctor.pilot import PART, changes, pilot, pilot_model
 from app.doctor.twin import twin
 from app.errors import TrainingFailed, UsageError
+from app.runs import Run, claim
 from app.training.dry_run import _two_steps, dry_run
-from app.training.setup import set_up
+from app.training.pilot import PART, changes, check_piloted, pilot, pilot_model
+from app.training.setup import Setup, set_up
 from tests.zoo import images
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -143,6 +144,66 @@ def test_in_one_epoch_nothing_thaws_and_no_loss_is_known() -> None:
     assert pilot(Config(epochs=5, optim=Optim(frozen="kernel", unfreeze_every=2))).optim.unfreeze_every is None
     with pytest.raises(UsageError, match="--pilot trains for 1 epoch: emphasis"):
         pilot(Config(epochs=5, emphasis=Emphasis(by="weights")))
+
+
+LONG = Config(model="resnet14", epochs=5, budget="2h", pilot_above="1h")
+LEARNED = {"validation_accuracy": 0.4, "validation_accuracy_low": 0.3, "validation_chance": 0.2}
+
+
+@pytest.fixture(scope="module")
+def long_run() -> Setup:
+    return set_up(LONG)
+
+
+@pytest.fixture
+def piloted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The finished pilot of LONG, in a folder of runs of its own."""
+    monkeypatch.chdir(tmp_path)
+    run = claim("a-pilot")
+    run.write_config(pilot(LONG))
+    run.write_json("result.json", LEARNED)
+    return run
+
+
+@pytest.mark.parametrize("change", [{}, {"seed": 1}, {"name": "x"}, {"devices": 2}, {"budget": "3h"}], ids=str)
+def test_a_long_run_may_begin_after_its_pilot(long_run: Setup, piloted: Run, change: dict[str, Any]) -> None:
+    claim("damaged").folder.joinpath("config.yaml").write_text("model: [")
+    check_piloted(replace(long_run, config=replace(LONG, **change)))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.05}, {"model": "resnet110"}, {"epochs": 10}], ids=str)
+def test_another_runs_pilot_does_not_count(long_run: Setup, piloted: Run, change: dict[str, Any]) -> None:
+    with pytest.raises(
+        UsageError, match=r"pilot_above: 1h, this run takes about 2\.0 h, and no pilot of it that learned"
+    ):
+        check_piloted(replace(long_run, config=replace(LONG, **change)))
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.2], ids=["unfinished", "guessing"])
+def test_a_pilot_that_learned_nothing_does_not_count(long_run: Setup, piloted: Run, accuracy: float | None) -> None:
+    piloted.folder.joinpath("result.json").unlink()
+    if accuracy is not None:
+        piloted.write_json("result.json", {**LEARNED, "validation_accuracy_low": accuracy})
+    with pytest.raises(UsageError, match="give the same options with --pilot first"):
+        check_piloted(long_run)
+    check_piloted(replace(long_run, config=replace(LONG, pilot_above="3h")))  # a short one needs none
+    check_piloted(replace(long_run, config=pilot(LONG)))
+
+
+def test_a_long_run_of_what_has_no_pilot_says_so(long_run: Setup) -> None:
+    with pytest.raises(UsageError, match="pilot_above: 1h, which this run is longer than; but --pilot: the zoo has no"):
+        check_piloted(replace(long_run, config=replace(LONG, model="lenet5")))
+
+
+def test_how_long_a_run_of_epochs_takes_is_measured_and_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    setup = set_up(Config(model="resnet14", epochs=100_000, pilot_above="1h"))
+    before = setup.model.get_weights()
+    with pytest.raises(UsageError, match=r"this run takes about \d+\.\d h, and no pilot"):
+        check_piloted(setup)
+    for was, weight in zip(before, setup.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, weight)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

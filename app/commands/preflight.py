@@ -57,7 +57,7 @@ def pilot(config: Config) -> Config:
     Raises:
         UsageError: when the model has no smaller sibling.
     """
-    from app.doctor.pilot import changes, pilot
+    from app.training.pilot import changes, pilot
 
     smaller = pilot(config)
     say("\n".join(["pilot:", *(f"  {change}" for change in changes(config, smaller))]))

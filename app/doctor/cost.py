@@ -15,7 +15,7 @@ from app.doctor.finding import Finding, error, ok, warning
 from app.runs import ROOT
 from app.training.setup import Setup
 from app.training.trial import step_seconds, undone
-from app.units import number_of, size
+from app.units import number_of, size, time_of
 from models.complexity import model_cost
 from models.cost_rules import itemsize
 
@@ -36,9 +36,7 @@ def duration(setup: Setup) -> Finding:
     epoch = steps * step + evaluated
     each = f"{number_of(steps, 'step')} of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
     if config.budget_seconds is None:
-        total = config.last_epoch * epoch
-        told = f"{total / 60:.1f} min" if total >= 60 else f"{total:.0f} s"
-        return ok(f"about {told}: {config.extent}, each {each}")
+        return ok(f"about {time_of(config.last_epoch * epoch)}: {config.extent}, each {each}")
     if epoch > config.budget_seconds:
         return error(f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget")
     return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {each}")

@@ -60,6 +60,7 @@ class Evaluation:
             "accuracy_high": high,
             "loss": self.loss,
             "count": self.count,
+            "chance": float(self.class_counts.max() / self.count),  # of guessing the commonest class
         }
         if self.top5_accuracy is not None:
             figures["top5_accuracy"] = self.top5_accuracy

@@ -2,7 +2,6 @@
 
 import math
 import time
-from statistics import mean
 from typing import Any
 
 import callbacks
@@ -10,13 +9,12 @@ from app.config import Config
 from app.errors import UsageError
 from app.trained import build_model
 from app.training.setup import Setup
-from app.training.trial import step_seconds, undone
+from app.training.trial import seconds_a_step
 
-_MEASURED = 2.0  # seconds of steps
 _FORWARD = 0.4  # of a training step is what evaluating the same images takes, at most
 # Seconds, and times of building the model, which tells machine and depth; benchmarks/budget.py shows how they hold.
 _PAGES = 4.5, 9.0  # of pictures, the report and the end of the process
-_EXPORT = 8.0, 15.0  # of an export: a process of its own, graphs for every way in
+_EXPORT = 8.0, 27.0  # of an export: a process of its own, graphs for every way in
 _ASKED = 7  # times an export answers the test images: twice in this process, then through each way in
 _FILES = 7e-4, 8e-8  # seconds for each test image, and each byte of one, which it is asked about as a PNG file, too
 
@@ -45,7 +43,7 @@ def budget_for(setup: Setup, began: float, *, fresh: bool, export: bool = False)
         return None
     if fresh:
         refuse_hopeless(setup.config, began)
-    step = _seconds_a_step(setup) if fresh else 0.0
+    step = seconds_a_step(setup) if fresh else 0.0
     validation = _FORWARD * step * len(dataset.validation) / setup.config.batch_size
     spent, epoch = time.monotonic() - began, step * setup.batches.steps
     fixed = _seconds_after(setup, export=export)
@@ -62,12 +60,6 @@ def budget_for(setup: Setup, began: float, *, fresh: bool, export: bool = False)
             f"give at least {math.ceil(1.1 * needed)}s"
         )
     return callbacks.Budget(seconds, after=after, validation=validation, spent=spent)
-
-
-def _seconds_a_step(setup: Setup) -> float:
-    """The mean over some steps."""
-    with undone(setup):
-        return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))
 
 
 def _seconds_after(setup: Setup, *, export: bool) -> float:

@@ -10,11 +10,13 @@ from app.config import Config
 from app.errors import TrainingFailed
 from app.runs import ROOT, check_writable, default_name
 from app.training.observers import by_epoch, clipping
+from app.training.pilot import check_piloted
 from app.training.rollback import REMEDY, described
 from app.training.schedules import rate_callbacks
 from app.training.setup import Setup, summary
 from app.training.steps import Callbacks
 from app.training.train import expected_failures, ready
+from app.units import time_of
 
 
 def dry_run(config: Config, began: float) -> None:
@@ -26,9 +28,9 @@ def dry_run(config: Config, began: float) -> None:
     """
     check_writable()
     setup, origin, budget = ready(config, began)
-    seconds = _two_steps(setup, budget)
-    minutes = seconds * setup.batches.steps * config.last_epoch / 60
-    about = f"about {minutes:.1f} min, validation apart" if config.budget is None else config.budget
+    check_piloted(setup)
+    seconds = _two_steps(setup, budget) * setup.batches.steps * config.last_epoch
+    about = f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
     print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}")
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 import callbacks
@@ -18,7 +17,7 @@ from app.data.dataset import unreadable
 from app.data.pipeline import evaluation_batches
 from app.errors import EpochalError, TrainingFailed, UsageError
 from app.evaluation.conclude import Training, conclude
-from app.runs import ROOT, Run, claim, default_name, environment, judged_on
+from app.runs import ROOT, Run, claim, default_name, environment, judged_on, learned
 from app.signals import STOP
 from app.trained import publish_weights
 from app.training import rollback
@@ -26,6 +25,7 @@ from app.training.budget import budget_for, refuse_hopeless
 from app.training.checkpoints import Checkpoint, Checkpoints, newest
 from app.training.history import History
 from app.training.observers import activations, observers
+from app.training.pilot import check_piloted
 from app.training.same_run import check_end, check_identity, check_origin
 from app.training.setup import Setup, set_up, start, summary
 from app.training.steps import Callbacks
@@ -47,6 +47,7 @@ def train(config: Config, began: float | None = None, *, export: bool = False) -
     """
     began = time.monotonic() if began is None else began
     setup, origin, budget = ready(config, began, export=export)
+    check_piloted(setup)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
         say(f"{ROOT / config.name} exists: this run is {run.folder}")
@@ -155,17 +156,16 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *
         rollbacks=rollback.count(run),
     )
     result = conclude(run, setup.model, setup.dataset, ended, test=test)
-    _finished(run, result, getattr(setup.dataset, judged_on(result)).labels)
+    _finished(run, result)
 
 
-def _finished(run: Run, result: dict[str, Any], labels: np.ndarray) -> None:
-    """Logs how it ended, on the split with these labels, and tells when nothing was learned."""
+def _finished(run: Run, result: dict[str, Any]) -> None:
+    """Logs how it ended, and tells when nothing was learned."""
     split = judged_on(result)
-    accuracy, low, loss = (result[f"{split}_{figure}"] for figure in ("accuracy", "accuracy_low", "loss"))
+    accuracy, chance, loss = (result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     run.log(f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB")
-    chance = np.bincount(labels).max() / len(labels)
-    if low <= chance:
+    if not learned(result):
         _tell(
             run,
             f"no better than guessing: {split} accuracy {accuracy:.4f}, the commonest class makes {chance:.4f}; "

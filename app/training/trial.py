@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
 from app.training.setup import Setup
+
+_MEASURED = 2.0  # seconds of steps
 
 
 @contextmanager
@@ -49,3 +52,9 @@ def step_seconds(setup: Setup, *, most: int, within: float) -> list[float]:
         if len(ends) > 1 and ends[-1] - ends[0] > within:
             break
     return [after - before for before, after in pairwise(ends)]
+
+
+def seconds_a_step(setup: Setup) -> float:
+    """The mean over some steps, which are undone."""
+    with undone(setup):
+        return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))

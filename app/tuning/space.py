@@ -25,6 +25,7 @@ _GIVEN = {
     "init_from": _ONCE,
     "devices": _ONCE,
     "budget": "trials are trained for epochs; search epochs instead",
+    "pilot_above": "trials are short runs themselves; give it to epochal train",
     "stopping.after": "the sweep sets it; search epochs instead",
     "data.split": "the sweep sets it; give --splits to the command",
     "dataset": _SCORE,

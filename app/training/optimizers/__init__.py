@@ -10,11 +10,12 @@ from app.errors import UsageError, suggestion
 from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
 from app.training.optimizers.diagonal_newton import DiagonalNewton
+from app.training.optimizers.global_gain import GlobalGain
 from app.training.optimizers.scaled import Adagrad, RMSprop
 from app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from app.training.optimizers.sgd import SGD
 
-_OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, DiagonalNewton, ScheduleFreeAdamW)
+_OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, GlobalGain, DiagonalNewton, ScheduleFreeAdamW)
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
 _RESERVED = {
     *("learning_rate", "weight_decay", "adam_weight_decay", "gradient_accumulation_steps"),

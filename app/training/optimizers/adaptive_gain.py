@@ -1,5 +1,6 @@
 """SGD whose weights each have a rate of their own, which follows the signs of the gradient."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -28,10 +29,9 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         **options: Any,
     ):
         super().__init__(learning_rate=learning_rate, **options)
-        if not 0 < down < 1 < up or not 0 <= average < 1:
-            raise ValueError(f"needs 0 < down < 1 < up and 0 <= average < 1, got {down}, {up} and {average}.")
-        if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
-            raise ValueError(f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}.")
+        check_gains(up, down, limits)
+        if not 0 <= average < 1:
+            raise ValueError(f"average must be 0 or more and below 1, got {average}.")
         self.up, self.down, self.average, self.limits = up, down, average, tuple(limits)
 
     def build(self, var_list: list[Any]) -> None:
@@ -57,3 +57,11 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         """What it was made with."""
         own = {"up": self.up, "down": self.down, "average": self.average, "limits": list(self.limits)}
         return {**super().get_config(), **own}
+
+
+def check_gains(up: float, down: float, limits: Sequence[float]) -> None:
+    """Raises ValueError for factors that are not on their side of 1, or limits not around it."""
+    if not 0 < down < 1 < up:
+        raise ValueError(f"needs 0 < down < 1 < up, got {down} and {up}.")
+    if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
+        raise ValueError(f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}.")

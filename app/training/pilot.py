@@ -1,4 +1,4 @@
-"""A smaller run ahead of a long one: fewer layers, fewer images, fewer epochs (row J6 of the lectures)."""
+"""A smaller run ahead of a long one: fewer layers, images and epochs; and long ones that must have had theirs."""
 
 import math
 import re
@@ -6,15 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 import models
+from app import runs
+from app.arguments import read_config_file
 from app.config import Config, Schedule
-from app.errors import UsageError
-from app.runs import default_name
-from app.units import number_of
+from app.errors import EpochalError, UsageError
+from app.runs import Run, default_name
+from app.training.setup import Setup
+from app.training.trial import seconds_a_step
+from app.units import number_of, time_of
 
 SHARE = 5  # layers and epochs are divided by this
 PART = 0.1  # of the training images
 _DEPTH = re.compile(r"(densenet_bc_|densenet_|densenet|resnext|resnet|vgg|wrn)(\d+)(.*)")
 _ENDING = "-pilot"
+_EITHER_WAY = {"name", "seed", "data_dir", "devices", "checkpoint_seconds", "nan_policy", "deterministic"}
 
 
 def pilot_model(name: str) -> str:
@@ -59,6 +64,7 @@ def pilot(config: Config) -> Config:
             weights=None,  # they are those of the larger network
             epochs=epochs,
             budget=None,
+            pilot_above=None,
             schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
             data=replace(config.data, part=PART * (config.data.part or 1)),
             name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,
@@ -116,3 +122,45 @@ def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
     if "every" in whole:
         whole["every"] = min(max(first, whole["every"]), last) if first <= last else None
     return replace(schedule, milestones=milestones, **whole, **parts)
+
+
+def check_piloted(setup: Setup) -> None:
+    """Refuses a run that takes longer than `pilot_above` until a pilot of it has learned something.
+
+    Unless a budget tells how long it takes, some steps are measured, and undone.
+
+    Raises:
+        UsageError: saying how long it would take.
+    """
+    config = setup.config
+    if config.pilot_above_seconds is None:
+        return
+    seconds = config.budget_seconds or seconds_a_step(setup) * setup.batches.steps * config.last_epoch
+    if seconds > config.pilot_above_seconds and not _passed(_wanted(config)):
+        raise UsageError(
+            f"pilot_above: {config.pilot_above}, this run takes about {time_of(seconds)}, and no pilot of it that "
+            f"learned something is in {runs.ROOT}/; give the same options with --pilot first"
+        )
+
+
+def _wanted(config: Config) -> Config:
+    try:
+        return pilot(config)
+    except UsageError as error:
+        raise UsageError(f"pilot_above: {config.pilot_above}, which this run is longer than; but {error}") from error
+
+
+def _passed(wanted: Config) -> bool:
+    """Whether a finished run of this configuration is better than guessing."""
+    return any(_is_of(run, wanted) and runs.learned(run.read_json("result.json")) for run in runs.finished())
+
+
+def _is_of(run: Run, wanted: Config) -> bool:
+    try:
+        return _essential(read_config_file(run.folder / "config.yaml")) == _essential(wanted)
+    except EpochalError:  # damaged, or of a later version: nobody's pilot
+        return False
+
+
+def _essential(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in config.to_dict().items() if key not in _EITHER_WAY}
