@@ -157,8 +157,10 @@ def test_weights_are_taken_over_and_nothing_else(source) -> None:
 
 
 @pytest.mark.usefixtures("low")
-def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source) -> None:
-    setup, _ = started(config(init_from=str(source.folder), optimizer="schedulefreeadamw", optim=Optim()))
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])  # the latter's optimizer is wrapped by a loss scale
+def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source, precision: str) -> None:
+    own = {"optimizer": "schedulefreeadamw", "optim": Optim(), "precision": precision}
+    setup, _ = started(config(init_from=str(source.folder), **own))
     kept = [variable.numpy() for variable in setup.model.optimizer.variables if "momentum" in variable.path]
     for own, weight in zip(kept, setup.model.trainable_variables, strict=True):
         np.testing.assert_array_equal(own, weight)

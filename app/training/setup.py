@@ -126,7 +126,7 @@ def start(setup: Setup) -> Origin | None:
 
 def _begin_anew(model: Classifier) -> None:
     """Gives the optimizer's variables the values that they begin with, some of which are those of the weights."""
-    optimizer = model.optimizer
+    optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a loss scale
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
     for own, begun in zip(optimizer.variables, fresh.variables, strict=True):
