@@ -71,9 +71,11 @@ class LossCurves(keras.callbacks.Callback):
 
 
 def _draw_losses(axes: Any, found: dict[str, Any]) -> None:
-    validation = found["validation"]
-    axes.plot(found["iterations"], found["raw"], color="#d55e00", alpha=0.3, linewidth=0.8, label="training, raw")
-    axes.plot(found["iterations"], found["smoothed"], color="#d55e00", linewidth=2, label="training, smoothed")
+    iterations, validation = found["iterations"], found["validation"]
+    if iterations:
+        alone = "." if len(iterations) == 1 else ""  # of which a line would show nothing
+        axes.plot(iterations, found["raw"], color="#d55e00", alpha=0.3, linewidth=0.8, label="training, raw")
+        axes.plot(iterations, found["smoothed"], color="#d55e00", linewidth=2, marker=alone, label="training, smoothed")
     if validation["losses"]:
         axes.plot(*validation.values(), color="#0a68b4", linewidth=2, marker=".", label="validation")
     for place, iteration in enumerate(found["drops"]):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from callbacks import LossCurves, TrainingLog
+from callbacks.loss_curves import _draw_losses
 from callbacks.parts.curves import curves_of, rate_drops, rises_after, smoothed
 
 EPOCHS = np.arange(30)
@@ -187,6 +189,19 @@ def test_losses_that_are_not_finite_do_not_end_training(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "losses.json").read_text())
     assert [loss is None for loss in found["raw"]] == [False, False, True, True]
     assert (None in found["smoothed"], found["validation"]["losses"]) == (False, [None])
+
+
+@pytest.mark.parametrize(
+    ("iterations", "named"),
+    [([], ["validation"]), ([10], ["training, raw", "training, smoothed", "validation"])],
+)
+def test_only_what_is_drawn_is_named(iterations: list[int], named: list[str]) -> None:
+    axes, losses = Figure().add_subplot(), [1.0 for _ in iterations]
+    validation = {"iterations": [5], "losses": [1.0]}
+    found = {"iterations": iterations, "raw": losses, "smoothed": losses, "validation": validation}
+    _draw_losses(axes, {**found, "drops": [], "rises": None})
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == named
+    assert all(line.get_marker() == "." for line in axes.get_lines()[1:])  # one point makes no line
 
 
 def test_no_log_draws_an_empty_picture(tmp_path: Path) -> None:
