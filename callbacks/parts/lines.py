@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from callbacks.parts.files import write_whole
+from callbacks.parts.files import naming, write_whole
 
 
 class Lines:
@@ -29,7 +29,7 @@ class Lines:
         place = self.place(line)
         if place[0] == self._began:
             self._keep(lambda old: old != place)
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             file.write(line + "\n")
 
     def _keep(self, wanted: Callable[[tuple[int, str]], bool]) -> None:
