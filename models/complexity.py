@@ -10,7 +10,8 @@ Everything follows from shapes: weights need no values (`without_values`) and no
   of a layer with a kernel and of batch norm, the output of ReLU and tanh, both of a maximum, a byte of mask for each
   element of a dropout, and nothing of what is linear without weights: additions, padding, means. Of other layers it is
   the input. A layer counts as one operation: what Keras' code keeps on top of that where it spells one out in several
-  (layer normalisation, local response normalisation) is left out.
+  (layer normalisation, local response normalisation) is left out, and so are the channels that batch norm adds on
+  CPUs to reach a multiple of 16.
 - *Live at inference* while a layer runs are its inputs, its outputs and whatever a later layer will read. Layers run in
   Keras' order, an activation is freed after its last reader, and nothing is computed in place.
 - *Bytes moved* at inference: each layer reads its inputs and its weights, and writes its outputs, once.
