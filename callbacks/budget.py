@@ -39,6 +39,7 @@ class Budget(keras.callbacks.Callback):
         if not 0 < seconds < math.inf:
             raise ValueError(f"seconds must be above 0, got {seconds}.")
         self.seconds, self.after, self.validation, self.spent = seconds, after, validation, spent
+        self._most = math.inf  # epochs, as `fit` was told
         self._forget()
 
     def _forget(self) -> None:
@@ -50,6 +51,7 @@ class Budget(keras.callbacks.Callback):
         """Starts the clock."""
         self._forget()
         if self.params:
+            self._most = self.params["epochs"] or math.inf
             self.params["epochs"] = 0  # nobody knows until one has ended
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -71,7 +73,8 @@ class Budget(keras.callbacks.Callback):
         self._end_if_past(0.0)
         if self.params:
             more = (1 / max(self.share(), 1e-9) - 1) * (epoch + 1)
-            self.params["epochs"] = epoch + 1 + (0 if self.model.stop_training else max(1, math.ceil(more)))
+            ahead = 0 if self.model.stop_training else max(1, math.ceil(more))
+            self.params["epochs"] = min(epoch + 1 + ahead, self._most)
 
     def share(self) -> float:
         """How much of the time for training has gone, from 0 to 1."""

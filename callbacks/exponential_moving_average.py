@@ -32,7 +32,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         decay: from 0 (the weights of the last step) to below 1.
 
     Raises:
-        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow.
+        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow, a model without its
+            weights, or two of these in one fit.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -48,6 +49,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         """Begins with the weights as they are."""
         require_tensorflow("ExponentialMovingAverage", "give the optimizer use_ema=True instead")
         self._release()
+        if "evaluate" in vars(self.model):
+            raise ValueError(f"evaluate of {self.model.name!r} is replaced already: use one ExponentialMovingAverage.")
         self._averages = Averages(self.model, self.decay)
         self.model.evaluate = partial(self._evaluate, self.model.evaluate)
         self._wrapped = self.model

@@ -26,7 +26,8 @@ class Freezing(keras.callbacks.Callback):
         every: epochs until the first frozen layer is trained, and from each one to the next; None: they never are.
 
     Raises:
-        ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all that is trained.
+        ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all that is trained, an
+            optimizer with `use_ema`, or a model without its weights.
     """
 
     def __init__(self, pattern: str, *, every: int | None = None) -> None:
@@ -42,6 +43,9 @@ class Freezing(keras.callbacks.Callback):
         """Finds the weights."""
         require_tensorflow("Freezing", "set trainable of the layers before compiling instead")
         self._release()
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if optimizer.use_ema:  # which Keras puts into the weights one by one as they come
+            raise ValueError("Freezing cannot go with use_ema of the optimizer: use ExponentialMovingAverage.")
         layers = self.model._flatten_layers(include_self=False)
         self._parts = frozen_parts(self.model, self.pattern)
         self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.backend import require_tensorflow
+from callbacks.parts.backend import require_built, require_tensorflow
 from callbacks.parts.batch_gradients import BatchGradients
 from callbacks.parts.flow import by_layer, judged, norm
 from callbacks.parts.rate import learning_rate
@@ -25,7 +25,7 @@ class GradientFlow(keras.callbacks.Callback):
         weight: norm of the weights;
         ratio: gradient / weight;
         update: norm of what the epoch's last step changed, by whatever optimizer, rate, clipping and decay, over the
-            norm of the weights before it; null before the first step. About 0.001 is usual;
+            norm of the weights before it; null where that is not known. About 0.001 is usual;
         flag: "vanishing", "exploding" or null, as `callbacks.parts.flow` defines them.
 
     Args:
@@ -55,30 +55,31 @@ class GradientFlow(keras.callbacks.Callback):
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
         self.batch, self.norms, self.every = batch, norms, every
         self._records = Records(log)
-        self._updates: dict[str, float] = {}
-        self._measured = -1  # the optimizer's count when they were
+        self._updates: dict[str, float] = {}  # of the latest step, if it was an epoch's last
+        self._count = self._steps = 0  # the optimizer's before them; those of the longest epoch so far
         self._before: dict[str, np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the lines that come again, and measures a model that has not been trained yet."""
         require_tensorflow("GradientFlow", "leave it out")
+        require_built(self.model, "GradientFlow")
         self._gradients = BatchGradients(self.model, self.batch, training=True, penalties=False)
-        self._updates, self._measured, self._before = {}, -1, None
+        self._updates, self._before, self._steps = {}, None, 0
         self._records.begin(self._iteration())
         if self._iteration() == 0:
             self._write(0)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the weights before the epoch's last step; where its number is unknown, before the first."""
-        steps = (self.params or {}).get("steps") or 1
+        """Keeps the weights before the epoch's last step; of a first epoch it may be unknown which that is."""
+        steps = (self.params or {}).get("steps") or self._steps
         if batch < steps <= batch + self.model.steps_per_execution:
-            self._before = self._weights()
+            self._before, self._count = self._weights(), self._iteration()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures what that step has changed."""
-        if self._before is not None:
-            after, before, self._before = self._weights(), self._before, None
-            self._measured = self._iteration()
+        """Measures what that step has changed, unless it only gathered gradients for the next."""
+        self._steps, before, self._before, self._updates = max(self._steps, batch + 1), self._before, None, {}
+        if before is not None and self._iteration() > self._count:
+            after = self._weights()
             self._updates = {
                 layer: norm([after[path] - before[path] for path in paths]) / length
                 for layer, paths in by_layer(before).items()
@@ -92,15 +93,11 @@ class GradientFlow(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Returns the update ratios, where the latest step was an epoch's last."""
-        return {"updates": self._current()}
+        return {"updates": dict(self._updates)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
-        self._updates, self._measured = dict(state["updates"]), self._iteration()
-
-    def _current(self) -> dict[str, float]:
-        """The update ratios of the latest step, none where an epoch ended early and that was not its last."""
-        return dict(self._updates) if self._measured == self._iteration() else {}
+        self._updates = dict(state["updates"])
 
     def _iteration(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
@@ -111,9 +108,8 @@ class GradientFlow(keras.callbacks.Callback):
     def _write(self, epoch: int) -> None:
         gradients = {path: value.numpy() for path, value in self._gradients().items()}
         layers = judged(gradients, self._weights(), rate=learning_rate(self.model))
-        updates = self._current()
         for row in layers:
-            row["update"] = updates.get(row["layer"])
+            row["update"] = self._updates.get(row["layer"])
         latest = np.zeros(0) if self.norms is None else self.norms()
         clip = float(np.percentile(latest, 95, method="inverted_cdf")) if len(latest) >= 10 else None
         self._records.write({"iteration": self._iteration(), "epoch": epoch, "clip": clip, "layers": layers})

@@ -49,7 +49,7 @@ class NanGuard(keras.callbacks.Callback):
         if check_every < 1:
             raise ValueError(f"check_every must be at least 1 step, got {check_every}.")
         self.check_every, self.keep_state = check_every, keep_state
-        self._epoch = self._step = 0
+        self._epoch = self._step = self._done = 0
         self._last: LastFinite | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -65,7 +65,7 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the place, for the message."""
-        self._epoch, self._step = epoch, 0
+        self._epoch, self._step, self._done = epoch, 0, 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps what the step begins with."""
@@ -73,8 +73,9 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Checks the running loss."""
-        self._step = batch
-        if (batch + 1) % self.check_every == 0:
+        before, self._step = self._done, batch
+        self._done = batch + 1  # by more than one where an execution has several steps
+        if self._done // self.check_every > before // self.check_every:
             self._check({"loss": (logs or {}).get("loss", 0.0)})
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:

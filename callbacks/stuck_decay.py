@@ -28,7 +28,7 @@ class StuckDecay(keras.callbacks.Callback):
         least: the rate that it does not fall below.
 
     Raises:
-        ValueError: arguments out of range, or an optimizer with its own schedule.
+        ValueError: arguments out of range, an optimizer with its own schedule, or a `train_step` that logs no loss.
     """
 
     def __init__(
@@ -65,8 +65,7 @@ class StuckDecay(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Counts the step, and judges a full window."""
-        # Where an execution has several steps, an epoch's last may have fewer: Keras counts on regardless.
-        self._windows.step(min(batch + 1, (self.params or {}).get("steps") or batch + 1))
+        self._windows.step(batch, self.params, self.model)
         if self._windows.seen >= self.window:
             self._judge(self._windows.read(logs or {}, self.model)["loss"])
 

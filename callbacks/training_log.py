@@ -22,10 +22,10 @@ class TrainingLog(keras.callbacks.Callback):
 
     Args:
         folder: where the two files go; made if missing.
-        every: iterations in a line.
+        every: iterations in a line; an execution of several steps ends before it is written.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` below 1, or a `train_step` that logs no loss.
     """
 
     def __init__(self, folder: str | Path, *, every: int = 10) -> None:
@@ -36,18 +36,21 @@ class TrainingLog(keras.callbacks.Callback):
         self._text = Lines(self.folder / "iterations.log", _place)
         self._records = Records(self.folder / "iterations.jsonl")
         self._windows = Windows(("loss", "accuracy"))
+        self._before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the lines that come again."""
         self._windows.reset()
+        self._before = self._iteration()
         for lines in (self._text, self._records):
             lines.begin(self._iteration())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a line when it is time."""
-        self._windows.step(batch + 1)
-        iteration = self._iteration()
-        if self._windows.seen and iteration % self.every == 0:
+        self._windows.step(batch, self.params, self.model)
+        iteration, before = self._iteration(), self._before
+        self._before = iteration  # which stands still where gradients are accumulated, or leaps in one execution
+        if iteration // self.every > before // self.every:
             means = self._windows.read(logs or {}, self.model)
             words = f"lr={learning_rate(self.model):.2e}, Train Loss = {means['loss']:.3e}"
             accuracy = f", Train Acc = {means['accuracy']:.4f}" if "accuracy" in means else ""

@@ -50,6 +50,7 @@ class WeightHistograms(keras.callbacks.Callback):
         self._events = EventFile(self.log_dir)
         self._gradients: BatchGradients | None = None
         self._before: list[np.ndarray] | None = None  # the trainable weights ahead of a step whose update is written
+        self._count = 0  # the optimizer's, when they were kept
         self._steps = self._last = 0  # of an epoch; the last is 0 where its update is not written
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -70,13 +71,15 @@ class WeightHistograms(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the weights, if the step's update will be written."""
         if self._is_due(batch):
+            self._count = self._iteration()
             self._before = [variable.numpy() for variable in self.model.trainable_variables]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Writes, if it is the step's turn."""
         self._steps = batch + 1
-        if self.every_steps and self._before is not None:
-            self._write(self._iteration())
+        done = self._iteration() if self.every_steps and self._before is not None else 0
+        if self.every_steps and done // self.every_steps > self._count // self.every_steps:  # gradients may accumulate
+            self._write(done)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes, if it is the epoch's turn."""

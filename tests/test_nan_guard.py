@@ -74,9 +74,9 @@ def test_finds_the_weight_that_the_last_update_spoilt():
 def test_other_callbacks_clean_up_once_and_latest_first():
     callback, done = guard(), []
     callback.set_params({"on_failure": [lambda: done.append("first"), lambda: done.append("second")]})
-    for _ in range(2):
+    for batch in range(2):
         with pytest.raises(NonFiniteError):
-            callback.on_train_batch_end(0, {"loss": NAN})
+            callback.on_train_batch_end(batch, {"loss": NAN})
     assert done == ["second", "first"]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from callbacks.parts.backend import require_built
+
 
 class Averages:
     """The averages of `model`'s floating-point weights, as `ExponentialMovingAverage` describes them.
@@ -14,6 +16,7 @@ class Averages:
     """
 
     def __init__(self, model: Any, decay: float) -> None:
+        require_built(model, "ExponentialMovingAverage")
         self.model, self.decay, self.step = model, decay, 0
         self.weights = [weight for weight in model.weights if _is_averaged(weight)]
         kind: dict[str, Any] = {

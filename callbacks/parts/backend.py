@@ -1,4 +1,4 @@
-"""What a callback that is not Keras code alone says on another backend."""
+"""What a callback says of another backend, or of a model that is not made yet."""
 
 from typing import Any
 
@@ -9,6 +9,12 @@ def require_tensorflow(who: str, otherwise: str) -> None:
     """Raises ValueError, naming `who` and what to do otherwise, unless Keras runs on TensorFlow."""
     if (backend := keras.backend.backend()) != "tensorflow":
         raise ValueError(f"{who} needs the TensorFlow backend, got {backend!r}; {otherwise}.")
+
+
+def require_built(model: Any, who: str) -> None:
+    """Raises ValueError for a model whose weights are made by its first batch: `who` would not see them."""
+    if not model.built:
+        raise ValueError(f"{who} needs a model that has its weights: begin {model.name} with an Input, or build it.")
 
 
 def traced(value: Any) -> bool:

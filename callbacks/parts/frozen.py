@@ -4,12 +4,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from callbacks.parts.backend import require_built
+
 
 def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
     """Returns the weights whose path matches, statistics included: a part for each layer with a kernel, lowest first.
 
     Raises ValueError when the pattern matches nothing that is trained, or all of it.
     """
+    require_built(model, "Freezing")
     found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
     if not found or len(found) == len(model.trainable_weights):
         some = ", ".join(weight.path for weight in model.trainable_weights[:3])

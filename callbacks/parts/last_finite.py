@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from callbacks.parts.backend import require_built
+
 
 class Kept(NamedTuple):
     """A model's variables before a step of an epoch (both from 0), in the order of `model.variables`, without metrics.
@@ -26,6 +28,7 @@ class LastFinite:
     """
 
     def __init__(self, model: Any) -> None:
+        require_built(model, "NanGuard(keep_state=True)")
         metrics = {id(variable) for variable in model.metrics_variables}
         self._variables = [variable for variable in model.variables if id(variable) not in metrics]
         self._kept: tuple[tf.Tensor, ...] | None = None

@@ -43,7 +43,7 @@ class Snapshots:
         # Listed before it is written and until it is deleted: after any crash, what is ours is known to be.
         self._list([*kept, *lost])
         data = io.BytesIO()
-        np.savez(data, allow_pickle=False, **dict(zip(_named(model), weights, strict=True)))
+        np.savez(data, allow_pickle=False, **dict(zip(_named(model), map(_storable, weights), strict=True)))
         write_whole(self.folder / file, data.getvalue())
         for entry in lost:
             (self.folder / entry["file"]).unlink(missing_ok=True)
@@ -61,10 +61,12 @@ class Snapshots:
         entry, named = entries[rank - 1], _named(model)
         with np.load(self.folder / entry["file"], allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-        if {n: a.shape for n, a in found.items()} != {n: tuple(w.shape) for n, w in named.items()}:
+        # Layers without a name of their own have another one in every model that is built.
+        places = [{_place(name): tuple(each.shape) for name, each in one.items()} for one in (found, named)]
+        if places[0] != places[1]:
             raise ValueError(f"{self.folder / entry['file']} holds weights of another model than {model.name!r}.")
-        for name, weight in named.items():
-            weight.assign(found[name])
+        for weight, array in zip(named.values(), found.values(), strict=True):
+            weight.assign(array)
         return entry
 
     def _list(self, entries: list[dict[str, Any]]) -> None:
@@ -73,3 +75,12 @@ class Snapshots:
 
 def _named(model: Any) -> dict[str, Any]:
     return {f"{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}
+
+
+def _place(name: str) -> tuple[str, str]:
+    return name.partition("/")[0], name.rpartition("/")[2]
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """As float32 what NumPy has no type for: bfloat16."""
+    return array.astype(np.float32) if array.dtype.kind == "V" else array

@@ -10,8 +10,8 @@ class Windows:
     """The mean of figures over the samples since they were last read, across the ends of epochs.
 
     Keras reports a figure's mean over the epoch so far, and the model's tracker of the loss counts its samples. How a
-    window moved both tells the window's own mean: no step's value has to be fetched. Without a tracker that counts,
-    steps are weighed alike.
+    window moved both tells the window's own mean: no step's value has to be fetched. Without a tracker, steps are
+    weighed alike; where a `train_step` of the user's own moves none, a window has the figures of its last step.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -26,12 +26,19 @@ class Windows:
         self._marks = self._nothing()  # sums over the epoch's samples before the last reading
         self._carried = self._nothing()  # sums of this window in earlier epochs
 
-    def step(self, done: int) -> None:
-        """Notes how many of the epoch's steps are done."""
+    def step(self, batch: int, params: Mapping[str, Any] | None, model: Any) -> None:
+        """Notes that a batch of the epoch is done."""
+        # Where an execution has several steps, an epoch's last may have fewer: Keras counts on regardless.
+        steps = (params or {}).get("steps") or batch + 2
+        done = min(batch + 1, steps)
         self.seen, self._steps = self.seen + done - self._steps, done
+        if done == steps:
+            self.begin_test(model)  # whoever evaluates before the epoch ends
 
     def read(self, logs: Mapping[str, Any], model: Any) -> dict[str, float]:
         """Returns the mean since the last reading of each figure that is logged, and begins the next window."""
+        if "loss" not in logs:
+            raise ValueError(f"no loss is logged, but {sorted(logs)}: let train_step return one, or leave this out.")
         sums = self._sums(logs, model)
         window = {name: self._carried[name] + sums[name] - self._marks[name] for name in sums}
         self.seen, self._marks, self._carried = 0, sums, self._nothing()
@@ -41,7 +48,7 @@ class Windows:
 
     def begin_test(self, model: Any) -> None:
         """Keeps the number of samples trained, which validation is about to reset."""
-        self._trained = _samples(model)
+        self._trained = self._trained or _samples(model) or 0.0
 
     def end_epoch(self, logs: Mapping[str, Any], model: Any) -> None:
         """Carries the unfinished window over: the means begin anew."""
@@ -63,13 +70,14 @@ class Windows:
         return dict.fromkeys((*self.names, _SAMPLES), 0.0)
 
     def _sums(self, logs: Mapping[str, Any], model: Any) -> dict[str, float]:
-        samples = self._trained or _samples(model) or float(self._steps)
+        counted = self._trained or _samples(model)
+        samples = float(self._steps) if counted is None else counted
         return {name: float(logs.get(name, 0.0)) * samples for name in self.names} | {_SAMPLES: samples}
 
 
-def _samples(model: Any) -> float:
-    """How many samples the model's running mean of the loss is of; 0 where nothing of it counts them."""
+def _samples(model: Any) -> float | None:
+    """How many samples the model's running mean of the loss is of; None where nothing of it counts them."""
     for metric in getattr(model, "metrics", ()):
         if metric.name == "loss" and hasattr(metric, "count"):
             return float(metric.count.numpy())
-    return 0.0
+    return None
