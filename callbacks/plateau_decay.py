@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.monitor import Monitored, direction, improves
+from callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
 from callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 
 
@@ -47,7 +47,8 @@ class PlateauDecay(keras.callbacks.Callback):
         self.least, self.min_delta = least, min_delta
         self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
         self.position: Callable[[], int] | None = None  # what tells them instead, for a warm-up that follows the clock
-        self._sign, self._monitored = direction(monitor), Monitored("PlateauDecay", monitor)
+        self._sign = direction(monitor, remedy=f"name the metric so that one of {', '.join(LOWER + HIGHER)} is in it")
+        self._monitored = Monitored("PlateauDecay", monitor)
         self._reset()
 
     def _reset(self) -> None:

@@ -62,6 +62,14 @@ CASES = {
         optimizer="globalgain",
         optim=Optim(options={"momentum": 0.9}, clip_norm=1.0, weight_decay=1e-3, frozen="hidden1", unfreeze_every=5),
     ),
+    "schedule-free": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        learning_rate=0.01,
+        optimizer="schedulefreeadamw",
+        optim=Optim(options={"warmup_steps": 5}, decay="decoupled", weight_decay=0.01, rates={"hidden": 0.5}),
+    ),
     "mean only": Config(model="resnet8", norm="weight_mean", epochs=1, batch_size=56, learning_rate=0.01),
     "running": Config(
         model="mlp",

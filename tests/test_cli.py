@@ -96,6 +96,22 @@ MISTAKES = {
         ["train", "--optimizer", "adaptivegain", "--optim.options", "{limits: [0.5]}"],
         "limits must be",
     ),
+    "thawed after the end": (
+        ["train", "--stopping.after", "3", "--optim.frozen", "stem", "--optim.unfreeze-every", "10"],
+        "optim.unfreeze_every must be below the 3 epochs, got 10",
+    ),
+    "a word for a number": (
+        ["train", "--optimizer", "muon", "--optim.options", '{"ns_steps": "x"}'],
+        "optim.options: ns_steps must be a number, got 'x'",
+    ),
+    "a threshold on averages": (
+        ["train", "--optimizer", "schedulefreeadamw", "--optim.l1", "0.1", "--optim.l1-proximal", "true"],
+        "optim.l1_proximal: expected false with schedulefreeadamw",
+    ),
+    "the usual window in a short run": (
+        ["train", "--model", "softmax", "--epochs", "5", "--schedule.shape", "stuck"],
+        "schedule.window: expected less than the 85 steps of the run, got 500",
+    ),
     "nothing to thaw": (["train", "--optim.unfreeze-every", "1"], "null without optim.frozen"),
     "thawed at once": (["train", "--optim.frozen", "stem", "--optim.unfreeze-every", "0"], "1 epoch or more"),
     "no run to start from": (["train", "--init-from", "nothing"], "no run there"),

@@ -394,6 +394,9 @@ def test_a_rate_is_tried_as_training_would_come_to_it(sound: Setup) -> None:
         ([2.3] * 10 + [5.0] * 40, "warning"),
         ([2.3] * 10 + [50.0] * 40, "error"),
         ([2.3, float("nan")], "error"),
+        ([float("nan")], "error"),
+        ([float("inf")], "error"),
+        ([0.0] * 50, "ok"),  # all margins of a hinge are met
         ([2.3] * 10 + [50.0] * 10, "ok"),  # a large one that had no time to recover
     ],
 )

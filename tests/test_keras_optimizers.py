@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from app.training.optimizers import _OURS, _is_optimizer
+from app.config import Config, Optim
+from app.training.optimizers import _OURS, _is_optimizer, make_optimizer
+from app.training.setup import set_up, start
 from tests.test_optimizers import CONSTANT, DROPPED, EPSILON, START, Rule, adam, optimized, schedule_free, walked
 
 MATRIX = np.random.default_rng(2).normal(size=(3, 4))
@@ -153,6 +155,18 @@ def test_follows_its_paper(case: str, rates: list[float]) -> None:
 def test_schedule_free_is_not_what_keras_makes_of_it() -> None:
     wrong, right = optimized(KINDS.ScheduleFreeAdamW(epsilon=EPSILON)), walked(schedule_free())
     assert np.abs(wrong - right).max() > 0.01  # once Keras mends it, ours can go
+
+
+@pytest.mark.usefixtures("determinism_ends_here")
+@pytest.mark.parametrize("name", sorted({case.partition(",")[0].lower() for case in CASES} | {"schedulefreeadamw"}))
+def test_all_its_variables_are_known_within_a_loss_scale(name: str) -> None:
+    config = Config(model="softmax", optimizer=name, optim=Optim(options={}), precision="mixed_float16")
+    setup = set_up(config)
+    start(setup)
+    alone = make_optimizer(config)
+    alone.build(setup.model.trainable_variables)
+    held = setup.model.optimizer.variables
+    assert [variable.shape for variable in held[-len(alone.variables) :]] == [v.shape for v in alone.variables]
 
 
 def test_none_is_left_out() -> None:

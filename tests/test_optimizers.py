@@ -14,6 +14,7 @@ from app.training.optimizers.adam import Adam
 from app.training.optimizers.adaptive_gain import AdaptiveGain
 from app.training.optimizers.diagonal_newton import DiagonalNewton
 from app.training.optimizers.global_gain import GlobalGain
+from app.training.optimizers.per_weight import set_per_weight
 from app.training.optimizers.scaled import Adagrad, RMSprop
 from app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from app.training.optimizers.sgd import SGD
@@ -133,14 +134,16 @@ def global_gain(up: float = 1.05, down: float = 0.7, a: float = 0.0) -> Rule:
         moved = m
 
 
-def schedule_free() -> Rule:
-    """Defazio et al. 2024 (arXiv 2405.15682), algorithm 1, every step of the same weight in the average."""
-    moved, x, y, z, v, t = 0.0, START, START, START, 0.0, 0
+def schedule_free(decay: float = 0.0, warm_up: int = 1) -> Rule:
+    """Defazio et al. 2024 (arXiv 2405.15682), algorithm 1."""
+    moved, x, y, z, v, t, total = 0.0, START, START, START, 0.0, 0, 0.0
     while True:
         g, r = yield moved
         t, v = t + 1, 0.999 * v + 0.001 * g**2
-        z = z - r * g / (np.sqrt(v / (1 - 0.999**t)) + EPSILON)
-        x = (1 - 1 / t) * x + z / t
+        r = r * min(1, t / warm_up)
+        z = z - r * (g / (np.sqrt(v / (1 - 0.999**t)) + EPSILON) + decay * y)
+        total += r**2
+        x = x + r**2 / total * (z - x)
         moved, y = 0.1 * z + 0.9 * x - y, 0.1 * z + 0.9 * x
 
 
@@ -168,6 +171,10 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
         lambda: global_gain(1.5, 0.4, 0.9),
     ),
     "schedule-free": (lambda: ScheduleFreeAdamW(epsilon=EPSILON), schedule_free),
+    "schedule-free, decay and warm-up": (
+        lambda: ScheduleFreeAdamW(epsilon=EPSILON, weight_decay=0.5, warmup_steps=6),
+        lambda: schedule_free(0.5, 6),
+    ),
     "diagonal Newton": (
         lambda: DiagonalNewton(momentum=0.9, damping=0.25),
         lambda: heavy_ball(damping=0.25),
@@ -309,6 +316,9 @@ REFUSED = {
     "damping below 0": (DiagonalNewton, {"damping": -0.1}),
     "down above 1": (GlobalGain, {"down": 1.1}),
     "one gain's limits": (GlobalGain, {"limits": (2.0, 3.0)}),
+    "an infinite gain": (GlobalGain, {"up": float("inf")}),
+    "no average": (ScheduleFreeAdamW, {"beta_1": 0}),
+    "a warm-up backwards": (ScheduleFreeAdamW, {"warmup_steps": -5}),
     "limits beside 1": (AdaptiveGain, {"limits": (2.0, 3.0)}),
 }
 
@@ -318,6 +328,23 @@ def test_refuses(case: str) -> None:
     kind, options = REFUSED[case]
     with pytest.raises(ValueError, match=r"must be|needs|goes without"):
         kind(**options)
+
+
+def test_schedule_frees_sequence_decays_by_the_rate_of_its_weight() -> None:
+    """The factor on a weight's rate counts once, and nothing decays twice."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="top")], name="net")
+    before = model.get_weights()[0]
+    optimizer = ScheduleFreeAdamW(0.1, weight_decay=0.5)
+    optimizer.build(model.trainable_variables)
+    set_per_weight(model, optimizer, Optim(rates={"kernel": 0.5}))
+    optimizer.apply([keras.ops.zeros_like(weight) for weight in model.trainable_variables])
+    np.testing.assert_allclose(model.get_weights()[0], before * (1 - 0.1 * 0.5 * 0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("option", "value"), [("nesterov", "false"), ("nesterov", 0)])
+def test_flags_are_no_numbers_nor_words(option: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"optim.options: {option} must be true or false, got {value!r}"):
+        make_optimizer(Config(optim=Optim(options={option: value})))
 
 
 def test_made_by_name() -> None:

@@ -115,6 +115,9 @@ def test_a_pilot_is_an_ordinary_run_of_another_name() -> None:
         (Schedule(shape="inverse", offset=3.0), Schedule(shape="inverse", offset=0.6)),
         (Schedule(shape="plateau", patience=10), Schedule(shape="plateau", patience=2)),
         (Schedule(shape="stuck", patience=4, window=500), Schedule(shape="stuck", patience=4, window=10)),
+        (Schedule(shape="stuck"), Schedule(shape="stuck", window=10)),
+        (Schedule(shape="plateau", cooldown=20), Schedule(shape="plateau", cooldown=4)),
+        (Schedule(shape="plateau", cooldown=0), Schedule(shape="plateau", cooldown=0)),
         (Schedule(unit="steps", milestones=[1000, 2000]), Schedule(unit="steps", milestones=[20, 40])),
     ],
 )

@@ -27,6 +27,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
         pytest.param("parts", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("gains", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("one gain", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
+        pytest.param("schedule-free", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("curvatures", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("mean only", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         ("running", "float64", 1e-12, (2,)),

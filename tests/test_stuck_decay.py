@@ -144,6 +144,7 @@ def test_a_resumed_run_goes_on_counting():
     [
         (lambda: PlateauDecay(factor=1.5), "factor must be above 0 and below 1, got 1.5"),
         (lambda: PlateauDecay(patience=0), "patience must be at least 1"),
+        (lambda: PlateauDecay("val_kappa"), "higher is better: name the metric so that one of loss, error,"),
         (lambda: StuckDecay(factor=0.0), "factor must be above 0 and below 1, got 0.0"),
         (lambda: StuckDecay(0), "window and patience must be at least 1"),
     ],

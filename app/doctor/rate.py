@@ -30,10 +30,10 @@ def judged(losses: Sequence[float], rate: float) -> Finding:
     """What the losses of the first steps, at rates up to this one, say of it."""
     first, last = losses[0], final(losses)
     told = f"{first:.3g} to {last:.3g} in the first {len(losses)} steps, at learning rates up to {rate:g}"
-    rise = last / first if len(losses) == _STEPS or not math.isfinite(last) else 0.0
-    if rise > _HOPELESS:
+    known = len(losses) == _STEPS
+    if not math.isfinite(first + last) or (known and last > _HOPELESS * first):
         return error(f"the loss went from {told}; ask epochal lr-find for a rate, or clip with --optim.clip-norm 1")
-    if rise > _HIGHER:
+    if known and last > _HIGHER * first:
         return warning(f"the loss rose from {told}; lower the rate, or let it rise with --schedule.warm-up 1")
     return ok(f"the loss went from {told}")
 

@@ -11,6 +11,7 @@ from app.arguments import read_config_file
 from app.config import Config, Schedule
 from app.errors import EpochalError, UsageError
 from app.runs import Run, default_name
+from app.training.schedules import WINDOW
 from app.training.setup import Setup
 from app.training.trial import seconds_a_step
 from app.units import number_of, time_of
@@ -108,9 +109,12 @@ def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
     """The schedule with all that counts epochs shortened by `share`, what counts steps by that of fewer images, too."""
     in_steps = share * PART
     share = in_steps if schedule.unit == "steps" else share
-    shares = {"every": share, "window": in_steps} | ({"patience": share} if schedule.shape == "plateau" else {})
+    if schedule.shape == "stuck":
+        schedule = replace(schedule, window=schedule.window or WINDOW)
+    in_epochs = ("every", "patience", "cooldown") if schedule.shape == "plateau" else ("every",)
+    shares = {"window": in_steps, **dict.fromkeys(in_epochs, share)}
     whole: dict[str, Any] = {
-        key: max(1, round(value * by)) for key, by in shares.items() if (value := getattr(schedule, key)) is not None
+        key: max(1, round(value * by)) for key, by in shares.items() if (value := getattr(schedule, key))
     }
     parts = {key: value * share for key in ("warm_up", "offset") if (value := getattr(schedule, key)) is not None}
     first = math.floor(parts.get("warm_up", 0)) + 1  # behind the warm-up

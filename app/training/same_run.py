@@ -39,7 +39,8 @@ def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, An
 
 def check_origin(origin: Origin | None, run: Run) -> None:
     """Refuses to begin a run again with other weights than it was begun with."""
-    if origin and origin.weights != run.read_json("environment.json")["init_from"]["weights"]:
+    begun = run.read_json("environment.json").get("init_from", {})
+    if origin and origin.weights != begun.get("weights"):
         raise UsageError(
             f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
         )

@@ -11,6 +11,7 @@ from app.units import number_of
 from callbacks import schedules
 
 SLOWER = 10  # what a rollback divides the rate by
+WINDOW = 500  # steps, of `callbacks.StuckDecay` unless another one is given
 _STATEFUL = ("plateau", "stuck")
 
 
@@ -33,8 +34,9 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
     warm_up, in_words = _warm_up(config, steps), number_of(total, "step")
     if max(warm_up, schedule.every or 0, *(schedule.milestones or [0])) >= total:
         raise UsageError(f"schedule: a milestone, every or the warm-up lies past the end of the {in_words}")
-    if config.budget is None and (schedule.window or 0) >= total:
-        raise UsageError(f"schedule.window: expected less than the {in_words} of the run, got {schedule.window}")
+    window = (schedule.window or WINDOW) if schedule.shape == "stuck" else 0
+    if config.budget is None and window >= total:
+        raise UsageError(f"schedule.window: expected less than the {in_words} of the run, got {window}")
     plain = _plain(config, steps, warm_up)
     return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
 

@@ -179,6 +179,7 @@ def compiled(config: Config, dataset: Dataset) -> Classifier:
     optimizer = make_optimizer(config)
     penalize(model, optimizer, config.optim)
     set_per_weight(model, optimizer, config.optim)
+    optimizer.build(model.trainable_variables)  # not within a loss scale, which would lose sight of some variables
     model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.optimizer.build(model.trainable_variables)
     return model

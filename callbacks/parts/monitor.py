@@ -8,7 +8,7 @@ LOWER = ("loss", "error", "mse", "mae", "perplexity")
 HIGHER = ("acc", "auc", "precision", "recall", "f1", "iou", "dice")
 
 
-def direction(monitor: str, mode: str = "auto") -> int:
+def direction(monitor: str, mode: str = "auto", *, remedy: str = "pass mode='min' or 'max'") -> int:
     """Returns 1 if higher values of `monitor` are better, -1 if lower ones are.
 
     `mode` is "min", "max" or "auto" (from the name); ValueError if the name does not tell.
@@ -20,7 +20,7 @@ def direction(monitor: str, mode: str = "auto") -> int:
     for words, sign in ((LOWER, -1), (HIGHER, 1)):
         if any(word in monitor for word in words):
             return sign
-    raise ValueError(f"Cannot tell from the name {monitor!r} whether higher is better: pass mode='min' or 'max'.")
+    raise ValueError(f"Cannot tell from the name {monitor!r} whether higher is better: {remedy}.")
 
 
 def improves(value: float, best: float | None, *, sign: int, min_delta: float = 0.0) -> bool:

@@ -49,6 +49,8 @@ def check_decay(config: Config) -> None:
     if config.optim.decay == "coupled" and own is not None and own.default is not None:
         name = config.optimizer.lower()
         raise UsageError(f"optim.decay: expected decoupled, which {name} comes with, or null, got 'coupled'")
+    if config.optim.l1_proximal and chosen_optimizer(config)[0] is ScheduleFreeAdamW:
+        raise UsageError("optim.l1_proximal: expected false with schedulefreeadamw, whose weights are averages")
 
 
 def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
@@ -71,12 +73,17 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     accepted = {key: one for kind in reversed(bases) for key, one in inspect.signature(kind).parameters.items()}
     if unknown := [key for key in options if key not in accepted]:
         raise _refused(config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], list(accepted))}")
-    return known[name], {key: _like(accepted[key].default, value) for key, value in options.items()}
+    return known[name], {key: _like(key, accepted[key].default, value) for key, value in options.items()}
 
 
-def _like(default: Any, value: Any) -> Any:
-    """A whole number as the fraction that is meant, where the default is one: Keras takes 0.0, but not 0."""
-    return float(value) if type(value) is int and isinstance(default, float) else value
+def _like(key: str, default: Any, value: Any) -> Any:
+    """The value as Keras takes it where the default is a flag or a number: 0.0, but not 0; UsageError for others."""
+    expected = {bool: "true or false", int: "a number", float: "a number"}.get(type(default))
+    if expected is None:
+        return value
+    if type(value) not in ((bool,) if type(default) is bool else (int, float)):
+        raise UsageError(f"optim.options: {key} must be {expected}, got {value!r}")
+    return float(value) if type(default) is float else value
 
 
 def _refused(config: Config, why: str) -> UsageError:

@@ -1,5 +1,6 @@
 """SGD whose weights each have a rate of their own, which follows the signs of the gradient."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ class AdaptiveGain(keras.optimizers.Optimizer):
 
 def check_gains(up: float, down: float, limits: Sequence[float]) -> None:
     """Raises ValueError for factors that are not on their side of 1, or limits not around it."""
-    if not 0 < down < 1 < up:
-        raise ValueError(f"needs 0 < down < 1 < up, got {down} and {up}.")
-    if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1]:
+    if not 0 < down < 1 < up < math.inf:
+        raise ValueError(f"needs 0 < down < 1 < up, all finite, got {down} and {up}.")
+    if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1] < math.inf:
         raise ValueError(f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}.")

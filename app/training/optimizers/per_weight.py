@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from app.config import Optim
 from app.training.optimizers.penalties import decayed, matching, soft_threshold
+from app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from models.rewriting import inputs_of
 
 
@@ -27,11 +28,12 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     weights = list(model.trainable_weights)  # as the optimizer counts them, whatever is frozen later
     thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in weights]
     plain, gain = optimizer.update_step, _gain(optimizer)
+    shrinks = optimizer.weight_decay and not isinstance(optimizer, ScheduleFreeAdamW)  # which does so by itself
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = optimizer._get_variable_index(variable)
         rate = learning_rate * factors[index]
-        if optimizer.weight_decay and optimizer._use_weight_decay(weights[index]):
+        if shrinks and optimizer._use_weight_decay(weights[index]):
             variable.assign_sub(variable * tf.cast(rate * optimizer.weight_decay, variable.dtype))
         plain(gradient, variable, rate)
         if thresholds[index]:

@@ -10,19 +10,43 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     """Keras' `ScheduleFreeAdamW` with the paper's average (Defazio et al. 2024, arXiv:2405.15682, algorithm 1).
 
     Keras means to recover the average from where the sequence was before the step, but reads it after it: on TensorFlow
-    a variable's value is the variable.
+    a variable's value is the variable. It also weighs all steps alike, where the paper weighs them by the square of
+    their rate, and lets decay shrink the weights instead of the sequence. The model has the weights at which gradients
+    are taken, as with Keras; at the end of training they lie beside the average by a share of 1 - beta_1.
+
+    Raises:
+        ValueError: a `beta_1` that is not between 0 and 1, or less than 0 `warmup_steps`.
     """
+
+    def __init__(self, learning_rate: Any = 0.0025, **options: Any):
+        super().__init__(learning_rate, **options)
+        if not 0 < self.beta_1 < 1 or not self.warmup_steps >= 0:
+            found = f"{self.beta_1} and {self.warmup_steps}"
+            raise ValueError(f"needs 0 < beta_1 < 1 and warmup_steps of 0 or more, got {found}.")
+
+    def build(self, variables: list[Any]) -> None:
+        """Makes the sequences, and the sum of squared rates of each weight's steps."""
+        if self.built:
+            return
+        super().build(variables)
+        self._sums = [self.add_variable((), dtype=variable.dtype, name="sum") for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, its sequence, and its second moment."""
         gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
         step, index = ops.cast(self.iterations + 1, variable.dtype), self._get_variable_index(variable)
-        sequence, v = self._momentums[index], self._velocities[index]
+        sequence, v, total = self._momentums[index], self._velocities[index], self._sums[index]
         average = (variable - (1 - self.beta_1) * sequence) / self.beta_1
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        root = ops.sqrt(v / (1 - ops.power(self.beta_2, step))) + self.epsilon
+        change = gradient / (ops.sqrt(v / (1 - ops.power(self.beta_2, step))) + self.epsilon)
         if self.warmup_steps:
             rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
-        self.assign_sub(sequence, rate * gradient / root)
-        average = average + (sequence - average) / step
+        if self.weight_decay and self._use_weight_decay(variable):
+            change = change + self.weight_decay * variable
+        self.assign_sub(sequence, rate * change)
+        self.assign_add(total, ops.square(rate))
+        average = average + (sequence - average) * ops.divide_no_nan(ops.square(rate), ops.convert_to_tensor(total))
         self.assign(variable, self.beta_1 * average + (1 - self.beta_1) * sequence)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Done with each step: it is the sequence that decays."""
