@@ -113,7 +113,9 @@ def test_an_image_may_come_in_any_type_and_alone(name):
     batch = images(shapes(name)[0])
     together = model(batch)
     np.testing.assert_array_equal(model(batch.astype(np.float32)), together)
-    np.testing.assert_allclose(model(batch[1:2]), together[1:2], rtol=1e-4, atol=1e-5)
+    # Deep untrained networks answer in the thousands; what rounding leaves there is seen in the smallest logit, too.
+    size = max(1.0, np.abs(together).max())
+    np.testing.assert_allclose(model(batch[1:2]) / size, together[1:2] / size, rtol=1e-4, atol=1e-5)
 
 
 @every_model
