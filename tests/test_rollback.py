@@ -143,8 +143,8 @@ def test_gives_up_after_three() -> None:
 
 @pytest.mark.parametrize(("accuracy", "low", "told"), [(0.0892, 0.08, True), (0.3, 0.25, True), (0.3, 0.26, False)])
 def test_a_run_that_went_on_and_learned_nothing_says_so(accuracy: float, low: float, told: bool, capsys: Any) -> None:
-    run, labels = claim("r"), np.array([0, 1, 2, 3] * 90)
-    train._finished(run, {"test_accuracy": accuracy, "test_accuracy_low": low, "test_loss": 895352.0}, labels)
+    run, figures = claim("r"), {"accuracy": accuracy, "accuracy_low": low, "chance": 0.25, "loss": 895352.0}
+    train._finished(run, {f"test_{name}": value for name, value in figures.items()})
     line = f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; epochal doctor"
     assert (line in capsys.readouterr().err) == told
     finished, *more = [text[20:] for text in (run.folder / "log.txt").read_text().splitlines()]
