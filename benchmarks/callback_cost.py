@@ -82,7 +82,7 @@ def of_a_run(setup: Setup, run: Run) -> list[Any]:
     """The callbacks that `epochal train` has."""
     timing = callbacks.Timing(run.folder / "timing.json")
     early, history = callbacks.EarlyStopping("accuracy"), History(run.folder / "history.csv", images_per_step=128)
-    watching = [timing, *observers(setup, run, None), early, activations(setup, run), history]
+    watching = [timing, *observers(setup, run, None, print), early, activations(setup, run), history]
     saving = Checkpoints(
         run.checkpoints,
         seconds=setup.config.checkpoint_seconds,

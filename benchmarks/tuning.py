@@ -60,16 +60,17 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     from app.tuning.worker import forget
 
     gc.freeze()  # as a worker does
-    begins, starts, fit = [], [], train.fit
+    begins: list[float] = []
+    starts, fit = list[float](), train.fit
     _, base = read(Run(sweep))
     values = [record["values"] for record in Records(sweep).all().values() if record]
 
-    def watched(setup: Any, watching: list[Any], *rest: Any) -> None:
+    def watched(setup: Any, watching: list[Any], checkpoints: Any, checkpoint: Any) -> None:
         first = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: starts.append(time.monotonic() - asked) if batch == 0 else None
         )
         begins.append(time.monotonic() - asked)
-        fit(setup, [*watching, first], *rest)
+        fit(setup, [*watching, first], checkpoints, checkpoint)
 
     train.fit = watched
     seconds, sizes, first_steps = 0.0, [], []

@@ -45,6 +45,7 @@ class Contender:
     def rate(self) -> float:
         """Images a second of one block."""
         print(self.steps, file=self._process.stdin, flush=True)
+        assert self._process.stdout is not None
         return self.steps * BATCH / float(self._process.stdout.readline())
 
     def end(self) -> None:
@@ -180,7 +181,8 @@ def main() -> None:
     parser.add_argument("--contender", nargs=4, metavar=("WHO", "PRECISION", "NAME", "CORES"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.contender:
-        contend(*asked.contender[:3], int(asked.contender[3]))
+        who, precision, name, cores = asked.contender
+        contend(who, precision, name, int(cores))
         return
     for name in asked.names:
         compare(name, asked.cores, asked.blocks, asked.torch)

@@ -177,4 +177,5 @@ def main(name: str, precision: str, layout: str, how: str, cores: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], int(sys.argv[5]))
+    name, precision, layout, how, cores = sys.argv[1:6]
+    main(name, precision, layout, how, int(cores))
