@@ -150,8 +150,8 @@ class Config:
             check(in_steps or (place or 0) < self.epochs, f"schedule.{key}", f"below the {epochs}", place)
         least, peak, thaws = schedule.least, self.peak_rate, self.optim.unfreeze_every
         check(least is None or least < peak, "schedule.least", f"below the learning rate {peak:g}", least)
-        fitting = thaws is None or thaws < self.last_epoch or self.budget is not None
-        check(fitting, "optim.unfreeze_every", f"below the {number_of(self.last_epoch, 'epoch')}", thaws)
+        fitting = thaws is None or thaws < self.epochs or self.budget is not None
+        check(fitting, "optim.unfreeze_every", f"below the {epochs}", thaws)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested as in the configuration file."""

@@ -96,10 +96,6 @@ MISTAKES = {
         ["train", "--optimizer", "adaptivegain", "--optim.options", "{limits: [0.5]}"],
         "limits must be",
     ),
-    "thawed after the end": (
-        ["train", "--stopping.after", "3", "--optim.frozen", "stem", "--optim.unfreeze-every", "10"],
-        "optim.unfreeze_every must be below the 3 epochs, got 10",
-    ),
     "a word for a number": (
         ["train", "--optimizer", "muon", "--optim.options", '{"ns_steps": "x"}'],
         "optim.options: ns_steps must be a number, got 'x'",

@@ -199,6 +199,11 @@ def test_ended_twice_it_ends_with_the_bytes_of_one_that_went_straight_through(
     assert outcome(parts.folder) == outcome(whole.folder)
 
 
+def test_a_rung_may_end_before_anything_thaws() -> None:
+    config = Config(epochs=9, optim=Optim(frozen="stem", unfreeze_every=3))
+    assert replace(config, stopping=Stopping(after=1)).last_epoch == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "diagonalnewton"])  # the latter measures curvatures before each epoch
 def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(tmp_path: Path, optimizer: str) -> None:
