@@ -28,6 +28,7 @@ def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
         return "-"
     unit = 0
     while number >= 999.5 and unit < len(units) - 1:  # 999.5 would be written with four digits
-        number, unit = number / base, unit + 1
+        number = number / base
+        unit = unit + 1
     digits = 0 if unit == 0 or number >= 99.95 else 1 if number >= 9.995 else 2
     return f"{number:.{digits}f}{units[unit]}"

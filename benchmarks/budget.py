@@ -15,7 +15,17 @@ CASES = (
     ("90s", "--dataset", "mnist", "--model", "lenet5"),
     ("60s", "--model", "resnet20"),
     ("120s", "--model", "densenet_bc_100_12", "--batch-size", "32"),
-    ("4m", "--dataset", "cifar10", "--model", "resnet20", "--precision", "mixed_bfloat16", "--data.part", "0.1"),
+    (
+        "4m",
+        "--dataset",
+        "cifar10",
+        "--model",
+        "resnet20",
+        "--precision",
+        "mixed_bfloat16",
+        "--data.part",
+        "0.1",
+    ),
 )
 SECONDS = {"s": 1, "m": 60}
 
@@ -27,13 +37,18 @@ def main(times: int) -> None:
             given = float(budget[:-1]) * SECONDS[budget[-1]]
             with tempfile.TemporaryDirectory() as folder:
                 took = seconds(["train", "--budget", budget, *options, *more], folder)
-            print(f"{given:5.0f} s {took:6.1f} s {took / given:6.3f}  {' '.join([*options, *more])}", flush=True)
+            print(
+                f"{given:5.0f} s {took:6.1f} s {took / given:6.3f}  {' '.join([*options, *more])}",
+                flush=True,
+            )
 
 
 def seconds(words: list[str], folder: str) -> float:
     """What the command takes."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "app", *words], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-P", "-m", "epochal", *words], cwd=folder, check=True, capture_output=True
+    )
     return time.monotonic() - began
 
 

@@ -19,16 +19,19 @@ from typing import Any
 import keras
 import numpy as np
 
-import callbacks
-from app.config import Config
-from app.runs import Run
-from app.training.checkpoints import Checkpoints
-from app.training.history import History
-from app.training.observers import activations, observers
-from app.training.setup import Setup, compiled, set_up
-from app.training.steps import Callbacks
+from epochal import callbacks
+from epochal.app.config import Config
+from epochal.app.store.run import Run
+from epochal.app.training.run.checkpoints import Checkpoints
+from epochal.app.training.run.history import History
+from epochal.app.training.run.run_callbacks import activations, observers
+from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.step.classifier import Callbacks
 
-BLOCK, WARM = 20, 2  # steps in a turn; those at its beginning that do not count: caches are the other training's
+BLOCK = 20
+WARM = (
+    2  # steps in a turn; those at its beginning that do not count: caches are the other training's
+)
 
 
 def now() -> np.ndarray:
@@ -41,9 +44,14 @@ class Turns(keras.callbacks.Callback):
 
     def __init__(self, own: threading.Semaphore, other: threading.Semaphore, blocks: int) -> None:
         super().__init__()
-        self.own, self.other, self.blocks = own, other, blocks
-        self.times: list[np.ndarray] = []  # of a step in each block: seconds of the wall's clock and the processor's
-        self._step, self._began = 0, now()
+        self.own = own
+        self.other = other
+        self.blocks = blocks
+        self.times: list[
+            np.ndarray
+        ] = []  # of a step in each block: seconds of the wall's clock and the processor's
+        self._step = 0
+        self._began = now()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Waits for the first turn."""
@@ -67,7 +75,9 @@ class Timed:
     """The ends of epochs of one callback, timed."""
 
     def __init__(self, callback: Any) -> None:
-        self.name, self.act, self.seconds = type(callback).__name__, callback.on_epoch_end, 0.0
+        self.name = type(callback).__name__
+        self.act = callback.on_epoch_end
+        self.seconds = 0.0
         callback.on_epoch_end = self
 
     def __call__(self, epoch: int, logs: Any = None) -> None:
@@ -81,8 +91,15 @@ class Timed:
 def of_a_run(setup: Setup, run: Run) -> list[Any]:
     """The callbacks that `epochal train` has."""
     timing = callbacks.Timing(run.folder / "timing.json")
-    early, history = callbacks.EarlyStopping("accuracy"), History(run.folder / "history.csv", images_per_step=128)
-    watching = [timing, *observers(setup, run, None, print), early, activations(setup, run), history]
+    early = callbacks.EarlyStopping("accuracy")
+    history = History(run.folder / "history.csv", images_per_step=128)
+    watching = [
+        timing,
+        *observers(setup, run, None, print),
+        early,
+        activations(setup, run),
+        history,
+    ]
     saving = Checkpoints(
         run.checkpoints,
         seconds=setup.config.checkpoint_seconds,
@@ -104,15 +121,18 @@ def train(setup: Setup, model: Any, watching: list[Any], turns: Turns, steps: in
 
 def step_ratios(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.ndarray, float]:
     """Of the times of a step with and without callbacks, `[pairs, 2]`; and the wall's seconds of a step without."""
-    first, second = threading.Semaphore(1), threading.Semaphore(0)
+    first = threading.Semaphore(1)
+    second = threading.Semaphore(0)
     steps = (pairs + 1) * BLOCK
-    bare, full = Turns(first, second, pairs + 1), Turns(second, first, pairs + 1)
+    bare = Turns(first, second, pairs + 1)
+    full = Turns(second, first, pairs + 1)
     beside = partial(train, setup, compiled(setup.config, setup.dataset), [], bare, steps)
     thread = threading.Thread(target=beside)
     thread.start()
     train(setup, setup.model, watching, full, steps)
     thread.join()
-    without, with_all = np.array(bare.times[1:]), np.array(full.times[1:])
+    without = np.array(bare.times[1:])
+    with_all = np.array(full.times[1:])
     return with_all / without, float(np.median(without[:, 0]))
 
 
@@ -123,7 +143,9 @@ def epoch_ends(watching: list[Any], logs: dict[str, float], times: int = 5) -> l
         callback.on_train_begin()
     for epoch in range(times):
         for callback in watching:
-            callback.on_epoch_end(epoch, logs | {"accuracy": 0.5 + epoch / 10})  # EarlyStopping keeps the best
+            callback.on_epoch_end(
+                epoch, logs | {"accuracy": 0.5 + epoch / 10}
+            )  # EarlyStopping keeps the best
     return timed
 
 
@@ -135,12 +157,18 @@ def main(pairs: int) -> None:
         ratios, step = step_ratios(setup, watching, pairs)
         ends = epoch_ends(watching, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
     epoch = step * setup.batches.steps
-    print(f"step without callbacks: {1000 * step:.0f} ms; an epoch of {setup.batches.steps} steps: {epoch:.1f} s")
+    print(
+        f"step without callbacks: {1000 * step:.0f} ms; an epoch of {setup.batches.steps} steps: {epoch:.1f} s"
+    )
     for clock, column in zip(("wall", "processor"), ratios.T, strict=True):
         spread = f"quartiles {np.quantile(column, 0.25):.3f} to {np.quantile(column, 0.75):.3f}"
-        print(f"step with all callbacks / without, {clock}: {np.median(column):.4f} ({spread}, {len(column)} pairs)")
+        print(
+            f"step with all callbacks / without, {clock}: {np.median(column):.4f} ({spread}, {len(column)} pairs)"
+        )
     for end in sorted(ends, key=lambda end: -end.seconds):
-        print(f"{end.name:20} {1000 * end.seconds:8.1f} ms at the end of an epoch, {end.seconds / epoch:.3%} of it")
+        print(
+            f"{end.name:20} {1000 * end.seconds:8.1f} ms at the end of an epoch, {end.seconds / epoch:.3%} of it"
+        )
     print(f"together             {sum(end.seconds for end in ends) / epoch:.3%}")
 
 

@@ -17,13 +17,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from app.config import Augment, Config, Emphasis, Optim
-from app.data.dataset import Dataset
-from app.data.load import load
-from app.data.pipeline import evaluation_batches
-from app.training.devices import prepare
-from app.training.setup import assemble
-from app.training.steps import Callbacks
+from epochal.app.config import Augment, Config, Emphasis, Optim
+from epochal.app.data.dataset import Dataset
+from epochal.app.data.load import load
+from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.training.run.devices import prepare
+from epochal.app.training.run.setup import assemble
+from epochal.app.training.step.classifier import Callbacks
 
 BASE = Config(
     dataset="mnist",
@@ -32,7 +32,8 @@ BASE = Config(
     augment=Augment(pad_crop=0),
     optim=Optim(weight_decay=0.0),
 )
-ENOUGH, FLIPPED = 0.97, 0.2
+ENOUGH = 0.97
+FLIPPED = 0.2
 ARMS = {
     "clean": {
         "uniform": Emphasis(),
@@ -57,7 +58,8 @@ def some(dataset: Dataset, images: int, seed: int, flipped: float) -> Dataset:
     random = np.random.default_rng(seed)
     train = dataset.train.subset(random.permutation(len(dataset.train))[:images])
     wrong = random.permutation(images)[: int(flipped * images)]
-    labels, classes = train.labels.copy(), len(dataset.preprocessing.classes)
+    labels = train.labels.copy()
+    classes = len(dataset.preprocessing.classes)
     labels[wrong] = (labels[wrong] + random.integers(1, classes, len(wrong))) % classes
     return replace(dataset, train=replace(train, labels=labels))
 
@@ -65,9 +67,17 @@ def some(dataset: Dataset, images: int, seed: int, flipped: float) -> Dataset:
 def accuracies(config: Config, dataset: Dataset) -> list[float]:
     """Validation accuracy after each epoch."""
     setup = assemble(config, dataset, prepare(config))
-    moves = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch))
+    moves = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
+    )
     watching = [moves, *([setup.model.sample_losses] if setup.model.sample_losses else [])]
-    everyone = Callbacks(watching, add_history=True, model=setup.model, epochs=config.epochs, steps=setup.batches.steps)
+    everyone = Callbacks(
+        watching,
+        add_history=True,
+        model=setup.model,
+        epochs=config.epochs,
+        steps=setup.batches.steps,
+    )
     validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size)
     fitted = setup.model.fit(
         setup.batches.dataset(),
@@ -89,7 +99,10 @@ def courses(config: Config, dataset: Dataset, asked: argparse.Namespace) -> Iter
 
 def epochs_to(enough: float, course: list[float]) -> str:
     """The first epoch with so much accuracy."""
-    return next((str(epoch) for epoch, value in enumerate(course, 1) if value >= enough), f"above {len(course)}")
+    return next(
+        (str(epoch) for epoch, value in enumerate(course, 1) if value >= enough),
+        f"above {len(course)}",
+    )
 
 
 def spread(values: list[float]) -> str:
@@ -106,13 +119,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     dataset = load(BASE)
-    print(f"| {asked.study} labels | epochs to {ENOUGH:.0%} | best epoch | last epoch |\n|---|---|---|---|")
+    print(
+        f"| {asked.study} labels | epochs to {ENOUGH:.0%} | best epoch | last epoch |\n|---|---|---|---|"
+    )
     for name, emphasis in ARMS[asked.study].items():
         model = "lenet5" if asked.study == "clean" else "lenet300"
         config = replace(BASE, model=model, epochs=asked.epochs, emphasis=emphasis)
         found = list(courses(config, dataset, asked))
         reached = ", ".join(epochs_to(ENOUGH, course) for course in found)
-        best, last = (spread([choose(course) for course in found]) for choose in (max, lambda course: course[-1]))
+        best, last = (
+            spread([choose(course) for course in found])
+            for choose in (max, lambda course: course[-1])
+        )
         print(f"| {name} | {reached} | {best} | {last} |", flush=True)
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from runs import trained
 
-COMMON = "--dataset mnist --model lenet5 --batch-size 64 --schedule.shape cosine --optim.weight-decay 0"
+COMMON = (
+    "--dataset mnist --model lenet5 --batch-size 64 --schedule.shape cosine --optim.weight-decay 0"
+)
 RATES = {  # a range of the same width around where the literature looks for each
     "sgd": (-3, 1),
     "adam": (-5, -1),
@@ -31,7 +33,9 @@ def searched(folder: Path, optimizer: str) -> tuple[float, list[tuple[float, flo
         rate = 10.0 ** (place / 2)
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 2 --seed 0"
         trials.append((rate, trained(folder, f"{optimizer}-search-{place}", options)))
-    best = max(trials, key=lambda trial: (trial[1]["validation_accuracy"], -trial[1]["validation_loss"]))
+    best = max(
+        trials, key=lambda trial: (trial[1]["validation_accuracy"], -trial[1]["validation_loss"])
+    )
     return best[0], [(rate, result["validation_accuracy"]) for rate, result in trials]
 
 
@@ -42,7 +46,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    print("| optimizer | rate | rates within 0.5 % of the best | test accuracy | worst |\n|---|---|---|---|---|")
+    print(
+        "| optimizer | rate | rates within 0.5 % of the best | test accuracy | worst |\n|---|---|---|---|---|"
+    )
     for optimizer in RATES:
         rate, trials = searched(asked.folder, optimizer)
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 5"
@@ -54,7 +60,10 @@ def main() -> None:
         spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
         near = sum(accuracy > max(other for _, other in trials) - 0.005 for _, accuracy in trials)
         mean = f"{statistics.mean(accuracies):.4f}{spread}"
-        print(f"| {optimizer} | {rate:.3g} | {near} of {len(trials)} | {mean} | {min(accuracies):.4f} |", flush=True)
+        print(
+            f"| {optimizer} | {rate:.3g} | {near} of {len(trials)} | {mean} | {min(accuracies):.4f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,15 @@ def trained(folder: Path, name: str, options: str) -> dict[str, Any]:
     """The result.json of FOLDER/runs/NAME, trained now unless it is there."""
     run = Path("runs") / name
     begun = (folder / run / "config.yaml").exists()
-    command = ["train", "--resume", str(run)] if begun else ["train", "--name", name, *options.split()]
+    command = (
+        ["train", "--resume", str(run)] if begun else ["train", "--name", name, *options.split()]
+    )
     if not (folder / run / "result.json").exists():
         print(f"epochal {' '.join(command)}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "app", *command], cwd=folder, check=True, stdout=sys.stderr)
+        subprocess.run(
+            [sys.executable, "-P", "-m", "epochal", *command],
+            cwd=folder,
+            check=True,
+            stdout=sys.stderr,
+        )
     return json.loads((folder / run / "result.json").read_text())

@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 4.0  # of a measurement
-LARGE, CROWD = 64, 32
+LARGE = 64
+CROWD = 32
 HERE = Path(__file__)
 
 
@@ -46,18 +47,23 @@ def main() -> None:
     if asked.part:
         {"bare": bare, "load": load, "plain": plain}[asked.part](asked.folder, asked.more)
         return
-    folder = asked.folder / str(max(int(path.name) for path in asked.folder.iterdir() if path.name.isdigit()))
+    folder = asked.folder / str(
+        max(int(path.name) for path in asked.folder.iterdir() if path.name.isdigit())
+    )
     starts = [{"start, s": cold(asked.folder)} for _ in range(asked.rounds)]
     with started(asked.folder, folder, asked.mlserver) as places:
         rounds = [start | one_round(folder, places) for start in starts]
     for name in rounds[0]:
         values = sorted(one[name] for one in rounds)
-        print(f"{name:28s} {statistics.median(values):10.2f}   ({values[0]:.2f} to {values[-1]:.2f})")
+        print(
+            f"{name:28s} {statistics.median(values):10.2f}   ({values[0]:.2f} to {values[-1]:.2f})"
+        )
 
 
 def cold(model: Path) -> float:
     """Seconds until a server that is started now is ready."""
-    port, began = free_port(), time.perf_counter()
+    port = free_port()
+    began = time.perf_counter()
     command = ["epochal", "serve", str(model), "--port", str(port)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     ready = False
@@ -82,9 +88,13 @@ def one_round(folder: Path, places: dict[str, str]) -> dict[str, float]:
         "saturated / bare": large["rate"] / alone["rate"],
         "added ms for one image": single["milliseconds"] - alone["milliseconds"],
     }
-    crowd = {who: loaded(folder, place, clients=CROWD, images=1)["rate"] for who, place in places.items()}
+    crowd = {
+        who: loaded(folder, place, clients=CROWD, images=1)["rate"] for who, place in places.items()
+    }
     found["crowd requests/s"] = crowd["ours"]
-    return found | {f"crowd / {who}": crowd["ours"] / rate for who, rate in crowd.items() if who != "ours"}
+    return found | {
+        f"crowd / {who}": crowd["ours"] / rate for who, rate in crowd.items() if who != "ours"
+    }
 
 
 def loaded(folder: Path, place: str, *, clients: int, images: int) -> dict[str, float]:
@@ -94,9 +104,22 @@ def loaded(folder: Path, place: str, *, clients: int, images: int) -> dict[str, 
 
 def part(name: str, folder: Path, more: str, core: int) -> str:
     """The last line that a part of this program prints, in a process on one core."""
-    command = ["taskset", "-c", str(core), sys.executable, str(HERE), str(folder), "--part", name, "--more", more]
+    command = [
+        "taskset",
+        "-c",
+        str(core),
+        sys.executable,
+        str(HERE),
+        str(folder),
+        "--part",
+        name,
+        "--more",
+        more,
+    ]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=quiet)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=quiet
+    )
     return done.stdout.splitlines()[-1]
 
 
@@ -106,7 +129,11 @@ def started(model: Path, folder: Path, mlserver: str | None) -> Iterator[dict[st
     ports = {who: free_port() for who in ("ours", "plain", "mlserver")}
     me = [sys.executable, str(HERE), str(folder), "--part", "plain", "--more", str(ports["plain"])]
     commands = {"ours": ["epochal", "serve", str(model), "--port", str(ports["ours"])], "plain": me}
-    paths = {"ours": f"/v1/models/{model.name}:predict", "plain": "/predict", "mlserver": "/v2/models/m/infer"}
+    paths = {
+        "ours": f"/v1/models/{model.name}:predict",
+        "plain": "/predict",
+        "mlserver": "/v2/models/m/infer",
+    }
     with tempfile.TemporaryDirectory() as beside:
         if mlserver:
             settings(Path(beside), folder, ports["mlserver"])
@@ -114,7 +141,10 @@ def started(model: Path, folder: Path, mlserver: str | None) -> Iterator[dict[st
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         running = [
             subprocess.Popen(
-                ["taskset", "-c", "0", *command], env=quiet, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                ["taskset", "-c", "0", *command],
+                env=quiet,
+                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
             for command in commands.values()
         ]
@@ -139,9 +169,16 @@ def settings(beside: Path, folder: Path, port: int) -> None:
         "max_batch_size": CROWD,
         "max_batch_time": 0.002,
     }
-    server = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "parallel_workers": 0}
+    server = {
+        "http_port": port,
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
+        "parallel_workers": 0,
+    }
     (beside / "model-settings.json").write_text(json.dumps(model))
-    (beside / "settings.json").write_text(json.dumps({**server, "debug": False, "use_structured_logging": True}))
+    (beside / "settings.json").write_text(
+        json.dumps({**server, "debug": False, "use_structured_logging": True})
+    )
 
 
 RUNTIME = """
@@ -199,7 +236,8 @@ def bare(folder: Path, more: str) -> None:
 
     signature = tf.saved_model.load(str(folder)).signatures["serving_bytes"]
     files = [base64.b64decode(one) for one in golden(folder)]
-    large, one = tf.constant([files[i % len(files)] for i in range(LARGE)]), tf.constant(files[:1])
+    large = tf.constant([files[i % len(files)] for i in range(LARGE)])
+    one = tf.constant(files[:1])
     seconds = {}
     for name, batch in (("large", large), ("one", one)):
         taken: list[float] = []
@@ -238,7 +276,9 @@ def load(folder: Path, more: str) -> None:
     print(json.dumps(asyncio.run(closed_loops(folder, place, int(clients), int(images), SECONDS))))
 
 
-async def closed_loops(folder: Path, place: str, clients: int, images: int, seconds: float) -> dict[str, float]:
+async def closed_loops(
+    folder: Path, place: str, clients: int, images: int, seconds: float
+) -> dict[str, float]:
     """Clients that each send their next request when they have the reply to the last one."""
     host, _, path = place.partition("/")
     body = request(golden(folder), images, path)
@@ -258,7 +298,9 @@ async def closed_loops(folder: Path, place: str, clients: int, images: int, seco
             start = time.perf_counter()
             writer.write(head.encode() + body)
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-            length = next(int(line.split(":")[1]) for line in lines if line.startswith("content-length"))
+            length = next(
+                int(line.split(":")[1]) for line in lines if line.startswith("content-length")
+            )
             reply = await reader.readexactly(length)
             assert lines[0].split()[1] == "200", reply[:200]
             taken.append(time.perf_counter() - start)
@@ -273,7 +315,11 @@ def request(files: list[str], images: int, path: str) -> bytes:
     """So many images, in the words of the server at a path."""
     chosen = [files[i % len(files)] for i in range(images)]
     if path.startswith("v2"):
-        value: Any = {"inputs": [{"name": "image_bytes", "shape": [images], "datatype": "BYTES", "data": chosen}]}
+        value: Any = {
+            "inputs": [
+                {"name": "image_bytes", "shape": [images], "datatype": "BYTES", "data": chosen}
+            ]
+        }
     else:
         value = {"signature_name": "serving_bytes", "instances": [{"b64": one} for one in chosen]}
     return json.dumps(value).encode()

@@ -19,13 +19,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from app.config import Config
-from app.runs import Run
-from app.training.setup import Setup, compiled, set_up
-from app.training.steps import Callbacks
-from app.training.train import observers
+from epochal.app.config import Config
+from epochal.app.store.run import Run
+from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.step.classifier import Callbacks
+from epochal.app.training.train import observers
 
-WARM, COUNTED = 10, 20
+WARM = 10
+COUNTED = 20
 
 
 class Alternation(keras.callbacks.Callback):
@@ -33,7 +34,8 @@ class Alternation(keras.callbacks.Callback):
 
     def __init__(self, bare: Callable[[], Any], pairs: int) -> None:
         super().__init__()
-        self.bare, self.left = bare, pairs + 1  # the first block traces
+        self.bare = bare
+        self.left = pairs + 1  # the first block traces
         self.times: list[tuple[float, float]] = []
         self._began = 0.0
 
@@ -81,11 +83,14 @@ def main(pairs: int) -> None:
         steps = (pairs + 1) * (WARM + COUNTED)
         data = setup.batches.dataset().repeat()
         setup.model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)
-    times, images = alternation.times[1:], COUNTED * setup.config.batch_size
+    times = alternation.times[1:]
+    images = COUNTED * setup.config.batch_size
     bare = statistics.median(bare for bare, _ in times)
     print(f"bare loop: {images / bare:.0f} images/s")
     ratios = sorted(whole / bare for bare, whole in times)
-    print(f"application / bare loop: {statistics.median(ratios):.3f} of the time ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+    print(
+        f"application / bare loop: {statistics.median(ratios):.3f} of the time ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+    )
     batches = iter(data)
     alone = statistics.median(seconds(lambda: next(batches), 100) / 100 for _ in range(pairs))
     print(f"input pipeline alone: {bare / COUNTED / alone:.0f} times the bare loop")

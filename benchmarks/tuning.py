@@ -28,8 +28,18 @@ MODEL = ("--model", "lenet5", "--epochs", "3")
 
 def swept(folder: Path, name: str, trials: int, jobs: int) -> float:
     """Seconds from the start of the workers' first trial to the end of the last one."""
-    options = [*MODEL, "--name", name, "--trials", str(trials), "--jobs", str(jobs), "--search", "any"]
-    command = [sys.executable, "-m", "app", "tune", *options]
+    options = [
+        *MODEL,
+        "--name",
+        name,
+        "--trials",
+        str(trials),
+        "--jobs",
+        str(jobs),
+        "--search",
+        "any",
+    ]
+    command = [sys.executable, "-P", "-m", "epochal", "tune", *options]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     place = folder / "sweeps" / name / "trials"
     began = min(path.stat().st_mtime for path in place.glob("*/split-1/environment.json"))
@@ -40,44 +50,59 @@ def alone(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     """The same trainings one after the other in a process of their own, which is this program's child."""
     folder.mkdir()
     command = [sys.executable, __file__, str(folder), "--again", str(sweep), "--many", str(many)]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+    return dict(
+        json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[
+                -1
+            ]
+        )
+    )
 
 
 def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     """Trains what a sweep trained, in this process; `many` trainings in all, if that is more."""
-    from app.quiet import import_tensorflow
+    from epochal.app.process.tensorflow_import import import_tensorflow
 
     import_tensorflow(verbose=False)
     import gc
 
     import keras
 
-    from app.runs import Run
-    from app.training import train
-    from app.tuning.folder import read
-    from app.tuning.records import Records
-    from app.tuning.space import changed
-    from app.tuning.worker import forget
+    from epochal.app.store.run import Run
+    from epochal.app.store.sweep import read
+    from epochal.app.store.trials import Records
+    from epochal.app.training import train
+    from epochal.app.tuning.space import changed
+    from epochal.app.tuning.worker import forget
 
     gc.freeze()  # as a worker does
     begins: list[float] = []
-    starts, fit = list[float](), train.fit
+    starts = list[float]()
+    fit = train.fit
     _, base = read(Run(sweep))
     values = [record["values"] for record in Records(sweep).all().values() if record]
 
     def watched(setup: Any, watching: list[Any], checkpoints: Any, checkpoint: Any) -> None:
         first = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: starts.append(time.monotonic() - asked) if batch == 0 else None
+            on_train_batch_end=lambda batch, logs: (
+                starts.append(time.monotonic() - asked) if batch == 0 else None
+            )
         )
         begins.append(time.monotonic() - asked)
         fit(setup, [*watching, first], checkpoints, checkpoint)
 
     train.fit = watched
-    seconds, sizes, first_steps = 0.0, [], []
+    seconds = 0.0
+    sizes = []
+    first_steps = []
     for number in range(max(many, len(values))):
         asked = time.monotonic()
         starts.clear()
-        train.train_at(Run(folder / "alone" / str(number)), changed(base, values[number % len(values)]), test=False)
+        train.train_at(
+            Run(folder / "alone" / str(number)),
+            changed(base, values[number % len(values)]),
+            test=False,
+        )
         first_steps.append(starts[0])
         forget()
         seconds += (time.monotonic() - asked) * (number < len(values))
@@ -109,19 +134,28 @@ def main() -> None:
     for pair in range(asked.pairs):
         order = list(sides)[:: -1 if pair % 2 else 1]
         taken.append({side: sides[side](folder, f"{pair}-{side}") for side in order})
-        print(", ".join(f"{side} {seconds:.1f} s" for side, seconds in taken[-1].items()), flush=True)
+        print(
+            ", ".join(f"{side} {seconds:.1f} s" for side, seconds in taken[-1].items()), flush=True
+        )
     cost, gain = (
-        statistics.median(seconds["jobs-1"] / seconds[side] for seconds in taken) for side in ("alone", "jobs-2")
+        statistics.median(seconds["jobs-1"] / seconds[side] for seconds in taken)
+        for side in ("alone", "jobs-2")
     )
-    print(f"sweep / the same trainings in one process: {cost:.3f} ({asked.trials} trials, {asked.pairs} pairs)")
+    print(
+        f"sweep / the same trainings in one process: {cost:.3f} ({asked.trials} trials, {asked.pairs} pairs)"
+    )
     print(f"trials per minute, two jobs / one: {gain:.2f}")
     found = alone(folder / "many", first, asked.many)
     for what, key in (("fit begins", "begins"), ("first step", "starts")):
         times = sorted(found[key])
         late = times[int(0.95 * (len(times) - 1))]
-        print(f"a trial's {what} after: {statistics.median(times):.2f} s (95th percentile {late:.2f} s)")
+        print(
+            f"a trial's {what} after: {statistics.median(times):.2f} s (95th percentile {late:.2f} s)"
+        )
     sizes = found["sizes"]
-    print(f"memory after {len(sizes)} trials / after 10: {sizes[-1] / sizes[9]:.3f} ({sizes[-1] / 2**20:.0f} MiB)")
+    print(
+        f"memory after {len(sizes)} trials / after 10: {sizes[-1] / sizes[9]:.3f} ({sizes[-1] / 2**20:.0f} MiB)"
+    )
 
 
 if __name__ == "__main__":

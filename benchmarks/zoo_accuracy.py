@@ -24,8 +24,22 @@ MNIST = f"--dataset mnist --epochs 20 --batch-size 64 --learning-rate 0.1 --augm
 CIFAR = f"--dataset cifar10 --epochs 5 --batch-size 128 --learning-rate 0.1 --augment.pad-crop 4 {ONE_CYCLE}"
 BFLOAT16 = "--precision mixed_bfloat16"
 FAMILIES = (
-    *("alexnet_cifar", "resnet20", "resnet20_v2", "mobilenet_cifar", "mobilenet_v2_cifar", "densenet_bc_40_12"),
-    *("xception_cifar", "vgg11_cifar", "inception_resnet_cifar", "wrn16_4", "resnext29_32x4d", "googlenet_cifar"),
+    *(
+        "alexnet_cifar",
+        "resnet20",
+        "resnet20_v2",
+        "mobilenet_cifar",
+        "mobilenet_v2_cifar",
+        "densenet_bc_40_12",
+    ),
+    *(
+        "xception_cifar",
+        "vgg11_cifar",
+        "inception_resnet_cifar",
+        "wrn16_4",
+        "resnext29_32x4d",
+        "googlenet_cifar",
+    ),
 )
 STUDIES = {
     "lenets": {name: f"--model {name} {MNIST}" for name in ("lenet5", "lenet300")},

@@ -69,7 +69,12 @@ def compare(name: str, cores: int, blocks: int, torch: str | None) -> None:
     """Prints a row: images/s of ours and its ratios, with their range."""
     me = [sys.executable, str(HERE / "zoo_speed.py"), "--contender"]
     commands = {
-        "ours": fastest([[*me, "ours", precision, name, str(cores)] for precision in ("float32", "mixed_bfloat16")]),
+        "ours": fastest(
+            [
+                [*me, "ours", precision, name, str(cores)]
+                for precision in ("float32", "mixed_bfloat16")
+            ]
+        ),
         "stock": [*me, "stock", "float32", name, str(cores)],
     }
     if torch:
@@ -98,7 +103,10 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     keras.config.set_dtype_policy(precision)
     random = np.random.default_rng(0)
-    batch = random.integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, BATCH)
+    batch = (
+        random.integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8),
+        random.integers(0, 10, BATCH),
+    )
     data = tf.data.Dataset.from_tensors(batch).cache().repeat()
     model = ours(name) if who == "ours" else stock(name)
     model.fit(data, steps_per_epoch=10**9, callbacks=[Blocks()], verbose=0)
@@ -106,9 +114,9 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
 
 def ours(name: str) -> Any:
     """The model as `epochal train` compiles it."""
-    from app.training.optimizers.penalties import decay
-    from app.training.optimizers.sgd import SGD
-    from app.training.steps import Classifier
+    from epochal.app.training.optimizers.penalties import decay
+    from epochal.app.training.optimizers.sgd import SGD
+    from epochal.app.training.step.classifier import Classifier
 
     net = network(name)
     model = Classifier(net.inputs, net.outputs)
@@ -120,11 +128,14 @@ def stock(name: str) -> Any:
     """The same network of Keras' own layers, trained by Keras' own step."""
     import keras
 
-    from app.training.optimizers.penalties import decay
-    from models.layers.batch_norm import FusedBatchNormalization
-    from models.layers.convolution import Convolution
+    from epochal.app.training.optimizers.penalties import decay
+    from epochal.models.layers.batch_norm import FusedBatchNormalization
+    from epochal.models.layers.convolution import Convolution
 
-    kinds = {FusedBatchNormalization: keras.layers.BatchNormalization, Convolution: keras.layers.Conv2D}
+    kinds = {
+        FusedBatchNormalization: keras.layers.BatchNormalization,
+        Convolution: keras.layers.Conv2D,
+    }
 
     def plain(layer: Any) -> Any:
         return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
@@ -136,7 +147,7 @@ def stock(name: str) -> Any:
 
 def network(name: str) -> Any:
     """A model of the zoo for CIFAR-10."""
-    import models
+    from epochal import models
 
     return models.build(name, (32, 32, 3), 10, mean=[120.0] * 3, deviation=[60.0] * 3)
 
@@ -178,7 +189,12 @@ def main() -> None:
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--contender", nargs=4, metavar=("WHO", "PRECISION", "NAME", "CORES"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--contender",
+        nargs=4,
+        metavar=("WHO", "PRECISION", "NAME", "CORES"),
+        help=argparse.SUPPRESS,
+    )
     asked = parser.parse_args()
     if asked.contender:
         who, precision, name, cores = asked.contender

@@ -23,7 +23,9 @@ PARAMS = {  # as in tests/zoo.py: the same networks
 }
 
 
-def conv(ins: int, outs: int, kernel: int = 3, stride: int = 1, groups: int = 1, bias: bool = False) -> nn.Module:
+def conv(
+    ins: int, outs: int, kernel: int = 3, stride: int = 1, groups: int = 1, bias: bool = False
+) -> nn.Module:
     """A convolution with symmetric padding."""
     return nn.Conv2d(ins, outs, kernel, stride, kernel // 2, groups=groups, bias=bias)
 
@@ -34,11 +36,18 @@ class Basic(nn.Module):
     def __init__(self, ins: int, outs: int, stride: int, projected: bool) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            conv(ins, outs, stride=stride), nn.BatchNorm2d(outs), nn.ReLU(), conv(outs, outs), nn.BatchNorm2d(outs)
+            conv(ins, outs, stride=stride),
+            nn.BatchNorm2d(outs),
+            nn.ReLU(),
+            conv(outs, outs),
+            nn.BatchNorm2d(outs),
         )
-        self.stride, self.missing = stride, outs - ins
+        self.stride = stride
+        self.missing = outs - ins
         projection = projected and (stride > 1 or ins != outs)
-        self.project = nn.Sequential(conv(ins, outs, 1, stride), nn.BatchNorm2d(outs)) if projection else None
+        self.project = (
+            nn.Sequential(conv(ins, outs, 1, stride), nn.BatchNorm2d(outs)) if projection else None
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block."""
@@ -47,7 +56,8 @@ class Basic(nn.Module):
             x = self.project(x)
         elif self.missing:
             x = functional.pad(
-                x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.missing // 2, self.missing // 2)
+                x[:, :, :: self.stride, :: self.stride],
+                (0, 0, 0, 0, self.missing // 2, self.missing // 2),
             )
         return functional.relu(x + residual)
 
@@ -105,7 +115,8 @@ def resnet(widths: tuple[int, ...], blocks: int, projected: bool) -> nn.Module:
 
 def vgg16() -> nn.Module:
     """Configuration D with batch norm and one dense layer."""
-    parts, before = [], 3
+    parts = []
+    before = 3
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
             parts += [conv(before, width, bias=True), nn.BatchNorm2d(width), nn.ReLU()]
@@ -130,13 +141,24 @@ def densenet_bc(growth: int = 12, each: int = 6) -> nn.Module:
 
 def mobilenet_v2() -> nn.Module:
     """The 32-pixel form: stem and second stage without a stride."""
-    parts, before = [conv(3, 32), nn.BatchNorm2d(32), nn.ReLU6()], 32
-    plan = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    parts = [conv(3, 32), nn.BatchNorm2d(32), nn.ReLU6()]
+    before = 32
+    plan = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
     for expansion, width, count, stride in plan:
         for i in range(count):
             parts.append(Inverted(before, width, expansion, 1 if i else stride))
             before = width
-    return nn.Sequential(*parts, conv(before, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6(), Head(1280))
+    return nn.Sequential(
+        *parts, conv(before, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6(), Head(1280)
+    )
 
 
 NETWORKS = {
@@ -154,11 +176,14 @@ def main(name: str, precision: str, layout: str, how: str, cores: int) -> None:
     torch.set_num_threads(cores)
     model = NETWORKS[name]()
     assert sum(weight.numel() for weight in model.parameters()) == PARAMS[name]
-    images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
+    images = torch.randn(BATCH, 3, 32, 32)
+    labels = torch.randint(0, 10, (BATCH,))
     if layout == "last":
         model = model.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(
+        model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
     forward = torch.compile(model) if how == "compiled" else model
 
     def step() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.activations import observed
-from callbacks.parts.batch_gradients import unmoved
-from callbacks.parts.records import Records
+from epochal.callbacks.parts.activations import observed
+from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.records import Records
 
 
 class ActivationMonitor(keras.callbacks.Callback):
@@ -49,7 +49,9 @@ class ActivationMonitor(keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
-        self.batch, self.validation, self.every = batch, validation, every
+        self.batch = batch
+        self.validation = validation
+        self.every = every
         self._records = Records(log)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -77,4 +79,6 @@ class ActivationMonitor(keras.callbacks.Callback):
                 self.model(inputs, training=False)
                 images += len(keras.tree.flatten(inputs)[0])
         found = [{"layer": name, **seen.figures()} for name, seen in layers.items()]
-        self._records.write({"iteration": self._iteration(), **place, "images": images, "layers": found})
+        self._records.write(
+            {"iteration": self._iteration(), **place, "images": images, "layers": found}
+        )

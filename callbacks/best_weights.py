@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.evaluated import evaluated_weights
-from callbacks.parts.monitor import Monitored, direction, improves
-from callbacks.parts.snapshots import Snapshots
+from epochal.callbacks.parts.evaluated import evaluated_weights
+from epochal.callbacks.parts.monitor import Monitored, direction, improves
+from epochal.callbacks.parts.snapshots import Snapshots
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -36,14 +36,21 @@ class BestWeights(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], monitor: str = "val_loss", *, top: int = 3, mode: str = "auto"
+        self,
+        folder: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        *,
+        top: int = 3,
+        mode: str = "auto",
     ) -> None:
         super().__init__()
         if top < 1:
             raise ValueError(f"top must be at least 1 epoch, got {top}.")
-        self.monitor, self.top = monitor, top
+        self.monitor = monitor
+        self.top = top
         self._snapshots = Snapshots(folder)
-        self._sign, self._monitored = direction(monitor, mode), Monitored("BestWeights", monitor)
+        self._sign = direction(monitor, mode)
+        self._monitored = Monitored("BestWeights", monitor)
         self.kept: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -60,7 +67,9 @@ class BestWeights(keras.callbacks.Callback):
         worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
         if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
             entry = _entry(epoch + 1, value)
-            ranked = sorted([*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"]))
+            ranked = sorted(
+                [*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"])
+            )
             self.kept = ranked[: self.top]
             self._snapshots.write(self.model, weights, entry["file"], self.kept)
 

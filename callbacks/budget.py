@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.text import clock
+from epochal.callbacks.parts.text import clock
 
 
 class Budget(keras.callbacks.Callback):
@@ -38,13 +38,18 @@ class Budget(keras.callbacks.Callback):
         super().__init__()
         if not 0 < seconds < math.inf:
             raise ValueError(f"seconds must be above 0, got {seconds}.")
-        self.seconds, self.after, self.validation, self.spent = seconds, after, validation, spent
+        self.seconds = seconds
+        self.after = after
+        self.validation = validation
+        self.spent = spent
         self._most = math.inf  # epochs, as `fit` was told
         self._forget()
 
     def _forget(self) -> None:
         self.reason: str | None = None
-        self._lost, self._trained, self._measured = self.spent, 0.0, self.validation
+        self._lost = self.spent
+        self._trained = 0.0
+        self._measured = self.validation
         self._began = self._stepped = self._testing = monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -57,7 +62,8 @@ class Budget(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends training when half of another step like this one would be too much."""
         now = monotonic()
-        last, self._stepped = now - self._stepped, now
+        last = now - self._stepped
+        self._stepped = now
         self._end_if_past(last / 2)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -66,7 +72,8 @@ class Budget(keras.callbacks.Callback):
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Notes how long it took."""
-        self._measured, self._stepped = monotonic() - self._testing, monotonic()
+        self._measured = monotonic() - self._testing
+        self._stepped = monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Tells the others how many epochs there will be, as far as that is known."""
@@ -86,7 +93,8 @@ class Budget(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, float]) -> None:
         """Adds what an earlier process trained and lost; after `on_train_begin`."""
-        self._trained, self._measured = state["trained"], state["validation"]
+        self._trained = state["trained"]
+        self._measured = state["validation"]
         self._lost = self.spent + state["lost"]
 
     def _end_if_past(self, ahead: float) -> None:

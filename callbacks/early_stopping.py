@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.evaluated import evaluated_weights
-from callbacks.parts.failure import undo_on_failure
-from callbacks.parts.monitor import Monitored, direction, improves
+from epochal.callbacks.parts.evaluated import evaluated_weights
+from epochal.callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.monitor import Monitored, direction, improves
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -44,8 +44,11 @@ class EarlyStopping(keras.callbacks.Callback):
             raise ValueError(f"patience must be None or at least 0 epochs, got {patience}.")
         if not (0 <= min_delta < math.inf or min_delta == -math.inf):
             raise ValueError(f"min_delta must be at least 0, or -inf, got {min_delta}.")
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
-        self._sign, self._monitored = direction(monitor, mode), Monitored("EarlyStopping", monitor)
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self._sign = direction(monitor, mode)
+        self._monitored = Monitored("EarlyStopping", monitor)
         self._reset()
 
     def _reset(self) -> None:
@@ -68,7 +71,9 @@ class EarlyStopping(keras.callbacks.Callback):
         if value is None:
             return
         if self._is_best(value, logs) and self._keep():
-            self.best, self.best_epoch, self.wait = value, epoch, 0
+            self.best = value
+            self.best_epoch = epoch
+            self.wait = 0
             return
         self.wait += 1
         if self.patience is not None and self.wait >= self.patience:
@@ -85,7 +90,11 @@ class EarlyStopping(keras.callbacks.Callback):
         """Why it ended training, in one line; None where it did not."""
         if self.stopped_epoch is None:
             return None
-        best = "never finite" if self.best is None else f"best {self.best:.6g} in epoch {(self.best_epoch or 0) + 1}"
+        best = (
+            "never finite"
+            if self.best is None
+            else f"best {self.best:.6g} in epoch {(self.best_epoch or 0) + 1}"
+        )
         return f"{self.monitor} did not improve for {self.patience} epoch(s) ({best})"
 
     def restore_best(self) -> bool:
@@ -102,12 +111,17 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned."""
-        self.wait, self.best, self.best_epoch = state["wait"], state["best"], state["best_epoch"]
-        self.stopped_epoch, self.best_weights = state["stopped_epoch"], state["best_weights"]
+        self.wait = state["wait"]
+        self.best = state["best"]
+        self.best_epoch = state["best_epoch"]
+        self.stopped_epoch = state["stopped_epoch"]
+        self.best_weights = state["best_weights"]
 
     def _is_best(self, value: float, logs: dict[str, float]) -> bool:
         losses = [value for name, value in logs.items() if name.endswith("loss")]
-        return all(map(math.isfinite, losses)) and improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
+        return all(map(math.isfinite, losses)) and improves(
+            value, self.best, sign=self._sign, min_delta=self.min_delta
+        )
 
     def _keep(self) -> bool:
         # Accuracy stays finite when the weights are NaN, so the logs alone cannot be trusted.

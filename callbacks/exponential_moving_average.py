@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.averages import Averages
-from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.evaluated import answer_for
-from callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.averages import Averages
+from epochal.callbacks.parts.backend import require_tensorflow
+from epochal.callbacks.parts.evaluated import answer_for
+from epochal.callbacks.parts.failure import undo_by_next_fit, undone
 
 
 class ExponentialMovingAverage(keras.callbacks.Callback):
@@ -42,7 +42,9 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
             raise ValueError(f"decay must be from 0 to below 1, got {decay}.")
         self.decay = decay
         self._averages: Any = None
-        self._own: list[np.ndarray] | None = None  # the weights themselves, while the averages are in the model
+        self._own: list[np.ndarray] | None = (
+            None  # the weights themselves, while the averages are in the model
+        )
         self._wrapped: Any = None  # the model whose `evaluate` is ours
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -50,7 +52,9 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         require_tensorflow("ExponentialMovingAverage", "give the optimizer use_ema=True instead")
         self._release()
         if "evaluate" in vars(self.model):
-            raise ValueError(f"evaluate of {self.model.name!r} is replaced already: use one ExponentialMovingAverage.")
+            raise ValueError(
+                f"evaluate of {self.model.name!r} is replaced already: use one ExponentialMovingAverage."
+            )
         self._averages = Averages(self.model, self.decay)
         self.model.evaluate = partial(self._evaluate, self.model.evaluate)
         self._wrapped = self.model
@@ -69,7 +73,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Within it the model has the weights themselves, also during validation."""
-        own, self._own = self._own, None
+        own = self._own
+        self._own = None
         if own is None:
             yield
             return
@@ -88,14 +93,17 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         self._averages.assign(state["averages"], int(state["step"]))
 
     def _evaluate(self, evaluate: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if self not in getattr(options.get("callbacks"), "callbacks", ()):  # the user's own, not that of this fit
+        if self not in getattr(
+            options.get("callbacks"), "callbacks", ()
+        ):  # the user's own, not that of this fit
             return evaluate(*args, **options)
         self._own = [weight.numpy() for weight in self._averages.weights]
         try:
             self._averages.exchange(self._averages.arrays())
             return evaluate(*args, **options)
         finally:
-            own, self._own = self._own, None
+            own = self._own
+            self._own = None
             self._averages.exchange(own)
 
     def _release(self) -> None:

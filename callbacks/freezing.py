@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.failure import undo_by_next_fit, undone
-from callbacks.parts.frozen import freeze, frozen_in, frozen_parts
+from epochal.callbacks.parts.backend import require_tensorflow
+from epochal.callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 
 
 class Freezing(keras.callbacks.Callback):
@@ -34,10 +34,15 @@ class Freezing(keras.callbacks.Callback):
         super().__init__()
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
-        self.pattern, self.every = pattern, every
-        self._parts: list[list[Any]] = []  # the frozen weights of each layer with a kernel, from the lowest up
+        self.pattern = pattern
+        self.every = every
+        self._parts: list[
+            list[Any]
+        ] = []  # the frozen weights of each layer with a kernel, from the lowest up
         self._frozen: list[Any] | None = None  # those of them that are frozen now
-        self._found: tuple[Any, list[tuple[Any, bool]]] | None = None  # the model, what was trainable in it before
+        self._found: tuple[Any, list[tuple[Any, bool]]] | None = (
+            None  # the model, what was trainable in it before
+        )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the weights."""
@@ -45,10 +50,15 @@ class Freezing(keras.callbacks.Callback):
         self._release()
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         if optimizer.use_ema:  # which Keras puts into the weights one by one as they come
-            raise ValueError("Freezing cannot go with use_ema of the optimizer: use ExponentialMovingAverage.")
+            raise ValueError(
+                "Freezing cannot go with use_ema of the optimizer: use ExponentialMovingAverage."
+            )
         layers = self.model._flatten_layers(include_self=False)
         self._parts = frozen_parts(self.model, self.pattern)
-        self._found = self.model, [(member, member.trainable) for member in (*layers, *self.model.weights)]
+        self._found = (
+            self.model,
+            [(member, member.trainable) for member in (*layers, *self.model.weights)],
+        )
         undo_by_next_fit(self, self._release)
         if not self.model.optimizer.built:
             with self.model.distribute_strategy.scope():

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.clipper import Clipper, check_optimizer
-from callbacks.parts.failure import undo_by_next_fit, undone
-from callbacks.parts.gradients import dense
+from epochal.callbacks.parts.backend import require_tensorflow
+from epochal.callbacks.parts.clipper import Clipper, check_optimizer
+from epochal.callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.gradients import dense
 
 
 class GradientClipping(keras.callbacks.Callback):
@@ -39,13 +39,16 @@ class GradientClipping(keras.callbacks.Callback):
         self.limit = limit
         self._clipper = Clipper(limit, by)
         self._totals: Any = None  # sum of norms, steps clipped, steps of finite norm
-        self._swapped: tuple[Any, Any] | None = None  # the model and the optimizer that carry the clipping
+        self._swapped: tuple[Any, Any] | None = (
+            None  # the model and the optimizer that carry the clipping
+        )
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts the clipping in place."""
         require_tensorflow("GradientClipping", "give the optimizer global_clipnorm instead")
         self._release()
-        model, optimizer = self.model, self.model.optimizer
+        model = self.model
+        optimizer = self.model.optimizer
         check_optimizer(optimizer)
         with model.distribute_strategy.scope():
             # Every replica counts alone, without communication: all see the same reduced gradient.
@@ -77,7 +80,9 @@ class GradientClipping(keras.callbacks.Callback):
     def get_state(self) -> dict[str, Any]:
         """Returns the sums of the epoch so far, and the latest norms."""
         totals = (0.0, 0.0, 0.0) if self._totals is None else map(float, self._totals.numpy())
-        return dict(zip(("norms", "clipped", "steps"), totals, strict=True)) | {"latest": [self._clipper.norms()]}
+        return dict(zip(("norms", "clipped", "steps"), totals, strict=True)) | {
+            "latest": [self._clipper.norms()]
+        }
 
     def latest_norms(self) -> np.ndarray:
         """Returns the norms of at most 100 steps, oldest first, as they were before clipping: float32."""
@@ -96,7 +101,13 @@ class GradientClipping(keras.callbacks.Callback):
             model.train_function = None
             undone(model, self._release)
 
-    def _apply(self, optimizer: Any, apply: Callable[..., None], grads: Sequence[Any], variables: Any = None) -> None:
+    def _apply(
+        self,
+        optimizer: Any,
+        apply: Callable[..., None],
+        grads: Sequence[Any],
+        variables: Any = None,
+    ) -> None:
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync if replica else 1
         present = [g for g in grads if g is not None]

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.backend import require_built, require_tensorflow
-from callbacks.parts.batch_gradients import BatchGradients
-from callbacks.parts.flow import by_layer, judged, norm
-from callbacks.parts.rate import learning_rate
-from callbacks.parts.records import Records
+from epochal.callbacks.parts.backend import require_built, require_tensorflow
+from epochal.callbacks.parts.batch_gradients import BatchGradients
+from epochal.callbacks.parts.flow import by_layer, judged, norm
+from epochal.callbacks.parts.rate import learning_rate
+from epochal.callbacks.parts.records import Records
 
 
 class GradientFlow(keras.callbacks.Callback):
@@ -53,10 +53,14 @@ class GradientFlow(keras.callbacks.Callback):
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
         if len(batch) != 2:
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
-        self.batch, self.norms, self.every = batch, norms, every
+        self.batch = batch
+        self.norms = norms
+        self.every = every
         self._records = Records(log)
         self._updates: dict[str, float] = {}  # of the latest step, if it was an epoch's last
-        self._count = self._steps = 0  # the optimizer's before them; those of the longest epoch so far
+        self._count = self._steps = (
+            0  # the optimizer's before them; those of the longest epoch so far
+        )
         self._before: dict[str, np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -64,7 +68,9 @@ class GradientFlow(keras.callbacks.Callback):
         require_tensorflow("GradientFlow", "leave it out")
         require_built(self.model, "GradientFlow")
         self._gradients = BatchGradients(self.model, self.batch, training=True, penalties=False)
-        self._updates, self._before, self._steps = {}, None, 0
+        self._updates = {}
+        self._before = None
+        self._steps = 0
         self._records.begin(self._iteration())
         if self._iteration() == 0:
             self._write(0)
@@ -77,7 +83,10 @@ class GradientFlow(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures what that step has changed, unless it only gathered gradients for the next."""
-        self._steps, before, self._before, self._updates = max(self._steps, batch + 1), self._before, None, {}
+        self._steps = max(self._steps, batch + 1)
+        before = self._before
+        self._before = None
+        self._updates = {}
         if before is not None and self._iteration() > self._count:
             after = self._weights()
             self._updates = {
@@ -111,5 +120,9 @@ class GradientFlow(keras.callbacks.Callback):
         for row in layers:
             row["update"] = self._updates.get(row["layer"])
         latest = np.zeros(0) if self.norms is None else self.norms()
-        clip = float(np.percentile(latest, 95, method="inverted_cdf")) if len(latest) >= 10 else None
-        self._records.write({"iteration": self._iteration(), "epoch": epoch, "clip": clip, "layers": layers})
+        clip = (
+            float(np.percentile(latest, 95, method="inverted_cdf")) if len(latest) >= 10 else None
+        )
+        self._records.write(
+            {"iteration": self._iteration(), "epoch": epoch, "clip": clip, "layers": layers}
+        )

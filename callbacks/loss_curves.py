@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.curves import curves_of
-from callbacks.parts.files import write_whole
-from callbacks.parts.records import finite
+from epochal.callbacks.parts.curves import curves_of
+from epochal.callbacks.parts.files import write_whole
+from epochal.callbacks.parts.records import finite
 
 _SHARE = 100  # times what drawing takes must pass before it is drawn again
 
@@ -34,13 +34,17 @@ class LossCurves(keras.callbacks.Callback):
         ValueError: arguments out of range.
     """
 
-    def __init__(self, path: str | Path, *, log: str | Path, smoothing: float | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, log: str | Path, smoothing: float | None = None
+    ) -> None:
         super().__init__()
         if smoothing is not None and not 0 <= smoothing < 1:
             raise ValueError(f"smoothing must be at least 0 and below 1, got {smoothing}.")
         if Path(path).suffix != ".png":
             raise ValueError(f"path must end in .png, got {str(path)!r}.")
-        self.path, self.log, self.smoothing = Path(path), Path(log), smoothing
+        self.path = Path(path)
+        self.log = Path(log)
+        self.smoothing = smoothing
         self._due = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -67,19 +71,40 @@ class LossCurves(keras.callbacks.Callback):
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=144)
         write_whole(self.path, picture.getvalue())
-        write_whole(self.path.with_suffix(".json"), json.dumps(finite(found), allow_nan=False).encode())
+        write_whole(
+            self.path.with_suffix(".json"), json.dumps(finite(found), allow_nan=False).encode()
+        )
 
 
 def _draw_losses(axes: Any, found: dict[str, Any]) -> None:
-    iterations, validation = found["iterations"], found["validation"]
+    iterations = found["iterations"]
+    validation = found["validation"]
     if iterations:
         alone = "." if len(iterations) == 1 else ""  # of which a line would show nothing
-        axes.plot(iterations, found["raw"], color="#d55e00", alpha=0.3, linewidth=0.8, label="training, raw")
-        axes.plot(iterations, found["smoothed"], color="#d55e00", linewidth=2, marker=alone, label="training, smoothed")
+        axes.plot(
+            iterations,
+            found["raw"],
+            color="#d55e00",
+            alpha=0.3,
+            linewidth=0.8,
+            label="training, raw",
+        )
+        axes.plot(
+            iterations,
+            found["smoothed"],
+            color="#d55e00",
+            linewidth=2,
+            marker=alone,
+            label="training, smoothed",
+        )
     if validation["losses"]:
-        axes.plot(*validation.values(), color="#0a68b4", linewidth=2, marker=".", label="validation")
+        axes.plot(
+            *validation.values(), color="#0a68b4", linewidth=2, marker=".", label="validation"
+        )
     for place, iteration in enumerate(found["drops"]):
-        axes.axvline(iteration, color="0.4", linestyle=":", label=None if place else "learning rate drops")
+        axes.axvline(
+            iteration, color="0.4", linestyle=":", label=None if place else "learning rate drops"
+        )
     if found["rises"]:
         word = f"validation rises after epoch {found['rises']['epoch']}"
         axes.axvline(found["rises"]["iteration"], color="#0a68b4", linestyle="--", label=word)

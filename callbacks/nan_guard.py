@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.failure import undo
-from callbacks.parts.last_finite import Kept, LastFinite
-from callbacks.parts.rate import learning_rate
+from epochal.callbacks.parts.backend import require_tensorflow
+from epochal.callbacks.parts.failure import undo
+from epochal.callbacks.parts.last_finite import Kept, LastFinite
+from epochal.callbacks.parts.rate import learning_rate
 
 
 class NonFiniteError(FloatingPointError):
@@ -19,9 +19,14 @@ class NonFiniteError(FloatingPointError):
     it, and `spoilt` the paths of those that are not finite any more.
     """
 
-    def __init__(self, message: str, *, quantity: str, epoch: int, step: int, learning_rate: float) -> None:
+    def __init__(
+        self, message: str, *, quantity: str, epoch: int, step: int, learning_rate: float
+    ) -> None:
         super().__init__(message)
-        self.quantity, self.epoch, self.step, self.learning_rate = quantity, epoch, step, learning_rate
+        self.quantity = quantity
+        self.epoch = epoch
+        self.step = step
+        self.learning_rate = learning_rate
         self.kept: Kept | None = None
         self.spoilt: list[str] = []
 
@@ -48,7 +53,8 @@ class NanGuard(keras.callbacks.Callback):
         super().__init__()
         if check_every < 1:
             raise ValueError(f"check_every must be at least 1 step, got {check_every}.")
-        self.check_every, self.keep_state = check_every, keep_state
+        self.check_every = check_every
+        self.keep_state = keep_state
         self._epoch = self._step = self._done = 0
         self._last: LastFinite | None = None
 
@@ -65,7 +71,9 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the place, for the message."""
-        self._epoch, self._step, self._done = epoch, 0, 0
+        self._epoch = epoch
+        self._step = 0
+        self._done = 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps what the step begins with."""
@@ -73,7 +81,8 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Checks the running loss."""
-        before, self._step = self._done, batch
+        before = self._done
+        self._step = batch
         self._done = batch + 1  # by more than one where an execution has several steps
         if self._done // self.check_every > before // self.check_every:
             self._check({"loss": (logs or {}).get("loss", 0.0)})
@@ -114,7 +123,8 @@ class NanGuard(keras.callbacks.Callback):
             learning_rate=rate,
         )
         if self._last:
-            error.kept, error.spoilt = self._last.read(), self._last.spoilt()
+            error.kept = self._last.read()
+            error.spoilt = self._last.spoilt()
             self._last = None
         undo(self)
         raise error

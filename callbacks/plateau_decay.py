@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
-from callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
+from epochal.callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
+from epochal.callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 
 
 class PlateauDecay(keras.callbacks.Callback):
@@ -42,12 +42,22 @@ class PlateauDecay(keras.callbacks.Callback):
         if not 0 < factor < 1:
             raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
         if patience < 1 or cooldown < 0:
-            raise ValueError(f"patience must be at least 1 epoch and cooldown 0, got {patience} and {cooldown}.")
-        self.monitor, self.factor, self.patience, self.cooldown = monitor, factor, patience, cooldown
-        self.least, self.min_delta = least, min_delta
+            raise ValueError(
+                f"patience must be at least 1 epoch and cooldown 0, got {patience} and {cooldown}."
+            )
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.cooldown = cooldown
+        self.least = least
+        self.min_delta = min_delta
         self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
-        self.position: Callable[[], int] | None = None  # what tells them instead, for a warm-up that follows the clock
-        self._sign = direction(monitor, remedy=f"name the metric so that one of {', '.join(LOWER + HIGHER)} is in it")
+        self.position: Callable[[], int] | None = (
+            None  # what tells them instead, for a warm-up that follows the clock
+        )
+        self._sign = direction(
+            monitor, remedy=f"name the metric so that one of {', '.join(LOWER + HIGHER)} is in it"
+        )
         self._monitored = Monitored("PlateauDecay", monitor)
         self._reset()
 
@@ -76,7 +86,8 @@ class PlateauDecay(keras.callbacks.Callback):
         self.cooling = max(0, self.cooling - 1)
         if self.wait >= self.patience:
             set_learning_rate(self.model, lowered(rate, self.factor, self.least), "PlateauDecay")
-            self.wait, self.cooling = 0, self.cooldown
+            self.wait = 0
+            self.cooling = self.cooldown
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Refuses a training that never had what it was to watch."""
@@ -85,9 +96,14 @@ class PlateauDecay(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, float]:
         """Returns the best value and what was counted since; the rate is the optimizer's."""
-        return {"best": math.nan if self.best is None else self.best, "wait": self.wait, "cooling": self.cooling}
+        return {
+            "best": math.nan if self.best is None else self.best,
+            "wait": self.wait,
+            "cooling": self.cooling,
+        }
 
     def set_state(self, state: dict[str, float]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
         self.best = None if math.isnan(state["best"]) else float(state["best"])
-        self.wait, self.cooling = int(state["wait"]), int(state["cooling"])
+        self.wait = int(state["wait"])
+        self.cooling = int(state["cooling"])

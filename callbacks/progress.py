@@ -8,10 +8,10 @@ from typing import TextIO
 import keras
 import numpy as np
 
-from callbacks.parts.failure import undo_on_failure
-from callbacks.parts.monitor import direction, improves
-from callbacks.parts.rate import learning_rate
-from callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
+from epochal.callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.monitor import direction, improves
+from epochal.callbacks.parts.rate import learning_rate
+from epochal.callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
 
 
 class Progress(keras.callbacks.Callback):
@@ -37,20 +37,25 @@ class Progress(keras.callbacks.Callback):
         stream: TextIO | None = None,
     ) -> None:
         super().__init__()
-        self.images_per_epoch, self.monitor, self.stream = images_per_epoch, monitor, stream
+        self.images_per_epoch = images_per_epoch
+        self.monitor = monitor
+        self.stream = stream
         self._sign = direction(monitor, mode)
         self.on_train_begin()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         self.best: float | None = None
-        self._drawn, self._drawn_at = "", -1.0
+        self._drawn = ""
+        self._drawn_at = -1.0
         self.on_epoch_begin(0)
         undo_on_failure(self, self._end_live)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the epoch's clock."""
-        self._seen, self._next, self._seconds = 0, 0, 0.0
+        self._seen = 0
+        self._next = 0
+        self._seconds = 0.0
         self._head = f"epoch {epoch + 1}/{self._param('epochs') or '?'}"
         self._began = self._first_step = monotonic()
 
@@ -62,7 +67,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Counts the steps done, of which steps_per_execution makes several, and draws the live bar."""
-        self._seen, self._next = self._seen + batch + 1 - self._next, batch + 1
+        self._seen = self._seen + batch + 1 - self._next
+        self._next = batch + 1
         self._seconds = (now := monotonic()) - self._first_step
         if now - self._drawn_at >= 0.1 and is_terminal(self.stream or sys.stderr):
             self._drawn_at = now
@@ -99,15 +105,22 @@ class Progress(keras.callbacks.Callback):
         if name == self.monitor and improves(value, self.best, sign=self._sign):
             self.best = value
             return f"{text}*"
-        return text if name != self.monitor or self.best is None else f"{text} (best {number(self.best)})"
+        return (
+            text
+            if name != self.monitor or self.best is None
+            else f"{text} (best {number(self.best)})"
+        )
 
     def _live(self, step: int, loss: float) -> str:
-        steps, width = self._param("steps"), shutil.get_terminal_size().columns - 1
+        steps = self._param("steps")
+        width = shutil.get_terminal_size().columns - 1
         words = [f"loss {number(loss)}", self._speed()]
         if not steps:
             return bar(self._head, [f"step {step}", *words], None, width)
         left = (steps - step) * self._seconds / self._seen
-        return bar(self._head, [f"{step / steps:4.0%}", f"{clock(left)} left", *words], step / steps, width)
+        return bar(
+            self._head, [f"{step / steps:4.0%}", f"{clock(left)} left", *words], step / steps, width
+        )
 
     def _write(self, text: str, *, end: str = "") -> None:
         if self._drawn or not end:  # a live line is overwritten with blanks: no terminal codes

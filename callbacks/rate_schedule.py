@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import course_step, learning_rate, set_learning_rate
+from epochal.callbacks.parts.rate import course_step, learning_rate, set_learning_rate
 
 
 class RateSchedule(keras.callbacks.Callback):
@@ -36,7 +36,10 @@ class RateSchedule(keras.callbacks.Callback):
         super().__init__()
         if not 0 < rate < math.inf:
             raise ValueError(f"rate must be above 0, got {rate}.")
-        self.rate, self.shape, self.steps, self.position = rate, shape, steps, position
+        self.rate = rate
+        self.shape = shape
+        self.steps = steps
+        self.position = position
         self._holds = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -45,7 +48,8 @@ class RateSchedule(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the step's rate."""
-        step, held = course_step(self.model, self.position), self._holds
+        step = course_step(self.model, self.position)
+        held = self._holds
         self._holds = self.steps is None or step < self.steps
         if self._holds or (held and self.position):  # a clock may leap over the last of its steps
             step = step if self.steps is None else min(step, self.steps - 1)

@@ -34,19 +34,24 @@ def cosine(step: int, steps: int, end: float = 0.0) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
 
 
-def one_cycle(step: int, steps: int, *, warm_up: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_000) -> float:
+def one_cycle(
+    step: int, steps: int, *, warm_up: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_000
+) -> float:
     """Half a cosine up from `start` to 1 over the share `warm_up` of the steps, and half a cosine down to `end`.
 
     Smith and Topin 2018 (arXiv:1708.07120), with cosines: few epochs then reach what steps need many for. The last
     step has `end`.
     """
-    turn, last = warm_up * steps - 1, steps - 1
+    turn = warm_up * steps - 1
+    last = steps - 1
     if step >= last:
         return end
     if step <= turn:
-        low, place = start, 1 - step / turn if turn > 0 else 0.0
+        low = start
+        place = 1 - step / turn if turn > 0 else 0.0
     else:
-        low, place = end, (step - turn) / (last - turn)
+        low = end
+        place = (step - turn) / (last - turn)
     return low + (1 - low) * (1 + math.cos(math.pi * place)) / 2
 
 

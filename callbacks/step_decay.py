@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import learning_rate, set_learning_rate
-from callbacks.schedules import stepped
+from epochal.callbacks.parts.rate import learning_rate, set_learning_rate
+from epochal.callbacks.schedules import stepped
 
 
 def decayed(
@@ -43,20 +43,30 @@ class StepDecay(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, milestones: Sequence[int] | None = None, *, every: int | None = None, factor: float = 0.1
+        self,
+        milestones: Sequence[int] | None = None,
+        *,
+        every: int | None = None,
+        factor: float = 0.1,
     ) -> None:
         super().__init__()
         if (milestones is None) == (every is None):
-            raise ValueError(f"Give either milestones or every, got milestones={milestones}, every={every}.")
+            raise ValueError(
+                f"Give either milestones or every, got milestones={milestones}, every={every}."
+            )
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 epoch, got {every}.")
         if milestones is not None and any(epoch < 0 for epoch in milestones):
             raise ValueError(f"milestones are epochs counted from 0, got {list(milestones)}.")
         if not 0 < factor < 1:
             raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
-        self.milestones, self.every, self.factor = milestones, every, factor
+        self.milestones = milestones
+        self.every = every
+        self.factor = factor
         self.base = 0.0
-        self._left: tuple[Any, float] | None = None  # the optimizer last touched, and the rate it was left with
+        self._left: tuple[Any, float] | None = (
+            None  # the optimizer last touched, and the rate it was left with
+        )
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Reads the base rate."""
@@ -68,7 +78,11 @@ class StepDecay(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the epoch's rate."""
-        self._set(decayed(self.base, epoch, milestones=self.milestones, every=self.every, factor=self.factor))
+        self._set(
+            decayed(
+                self.base, epoch, milestones=self.milestones, every=self.every, factor=self.factor
+            )
+        )
         self._left = (self.model.optimizer, learning_rate(self.model))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
-from callbacks.parts.windows import Windows
+from epochal.callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
+from epochal.callbacks.parts.windows import Windows
 
 
 class StuckDecay(keras.callbacks.Callback):
@@ -46,16 +46,26 @@ class StuckDecay(keras.callbacks.Callback):
             raise ValueError(f"factor must be above 0 and below 1, got {factor}.")
         if window < 1 or patience < 1 or cooldown < 0:
             counts = f"{window}, {patience} and {cooldown}"
-            raise ValueError(f"window and patience must be at least 1 and cooldown 0, got {counts}.")
-        self.window, self.gain, self.patience, self.factor = window, gain, patience, factor
-        self.cooldown, self.least = cooldown, least
+            raise ValueError(
+                f"window and patience must be at least 1 and cooldown 0, got {counts}."
+            )
+        self.window = window
+        self.gain = gain
+        self.patience = patience
+        self.factor = factor
+        self.cooldown = cooldown
+        self.least = least
         self.begin = 0  # steps of the optimizer in which nothing is judged: those of a warm-up by another callback
-        self.position: Callable[[], int] | None = None  # what tells them instead, for a warm-up that follows the clock
+        self.position: Callable[[], int] | None = (
+            None  # what tells them instead, for a warm-up that follows the clock
+        )
         self._windows = Windows(["loss"])
         self._reset()
 
     def _reset(self) -> None:
-        self.before, self.stuck, self.cooling = math.inf, 0, 0
+        self.before = math.inf
+        self.stuck = 0
+        self.cooling = 0
         self._windows.reset()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -86,15 +96,19 @@ class StuckDecay(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` returned; after `on_train_begin`."""
-        self.before, self.stuck, self.cooling = float(state["before"]), int(state["stuck"]), int(state["cooling"])
+        self.before = float(state["before"])
+        self.stuck = int(state["stuck"])
+        self.cooling = int(state["cooling"])
         self._windows.set_state(state)
 
     def _judge(self, now: float) -> None:
         moved = now < self.before * (1 - self.gain)
         early = course_step(self.model, self.position) < self.begin
         self.stuck = 0 if moved or early or self.cooling else self.stuck + 1
-        self.cooling, self.before = max(0, self.cooling - 1), now
+        self.cooling = max(0, self.cooling - 1)
+        self.before = now
         if self.stuck >= self.patience:
             rate = lowered(learning_rate(self.model), self.factor, self.least)
             set_learning_rate(self.model, rate, "StuckDecay")
-            self.stuck, self.cooling = 0, self.cooldown
+            self.stuck = 0
+            self.cooling = self.cooldown

@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.failure import undo_by_next_fit, undone
-from callbacks.parts.fetching import Fetching
-from callbacks.parts.files import write_whole
-from callbacks.parts.iterations import Iterations
+from epochal.callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.fetching import Fetching
+from epochal.callbacks.parts.files import write_whole
+from epochal.callbacks.parts.iterations import Iterations
 
 _ENOUGH = 20  # iterations before the median is judged
 _LIMIT = 0.5  # seconds
@@ -34,14 +34,17 @@ class Timing(keras.callbacks.Callback):
 
     def __init__(self, path: str | Path, *, warn: Callable[[str], Any] | None = None) -> None:
         super().__init__()
-        self.path, self.warn, self.warned = Path(path), warn, False
+        self.path = Path(path)
+        self.warn = warn
+        self.warned = False
         self._watch = Iterations()
         self._fetching: Fetching | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets earlier fits."""
         self._release()
-        self._watch, self.warned = Iterations(), False
+        self._watch = Iterations()
+        self.warned = False
         self._fetching = Fetching(self.model, self._watch)
         undo_by_next_fit(self, self._release)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from callbacks.parts.lines import Lines
-from callbacks.parts.rate import learning_rate
-from callbacks.parts.records import Records
-from callbacks.parts.windows import Windows
+from epochal.callbacks.parts.lines import Lines
+from epochal.callbacks.parts.rate import learning_rate
+from epochal.callbacks.parts.records import Records
+from epochal.callbacks.parts.windows import Windows
 
 
 class TrainingLog(keras.callbacks.Callback):
@@ -32,7 +32,8 @@ class TrainingLog(keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise ValueError(f"every must be at least 1 iteration, got {every}.")
-        self.folder, self.every = Path(folder), every
+        self.folder = Path(folder)
+        self.every = every
         self._text = Lines(self.folder / "iterations.log", _place)
         self._records = Records(self.folder / "iterations.jsonl")
         self._windows = Windows(("loss", "accuracy"))
@@ -48,7 +49,8 @@ class TrainingLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a line when it is time."""
         self._windows.step(batch, self.params, self.model)
-        iteration, before = self._iteration(), self._before
+        iteration = self._iteration()
+        before = self._before
         self._before = iteration  # which stands still where gradients are accumulated, or leaps in one execution
         if iteration // self.every > before // self.every:
             means = self._windows.read(logs or {}, self.model)
@@ -64,7 +66,9 @@ class TrainingLog(keras.callbacks.Callback):
         """Writes the validation figures, where there are any."""
         logs = logs or {}
         self._windows.end_epoch(logs, self.model)
-        found: dict[str, float] = {name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs}
+        found: dict[str, float] = {
+            name: float(logs[name]) for name in ("val_loss", "val_accuracy") if name in logs
+        }
         if "val_loss" in found:
             accuracy = f", Val Acc = {found['val_accuracy']:.4f}" if "val_accuracy" in found else ""
             figures = {"data": "validation", "epoch": epoch + 1} | found
@@ -83,7 +87,9 @@ class TrainingLog(keras.callbacks.Callback):
 
     def _write(self, iteration: int, words: str, figures: dict[str, Any]) -> None:
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{iteration:08d}] {words}")
-        self._records.write({"iteration": iteration, "learning_rate": learning_rate(self.model), **figures})
+        self._records.write(
+            {"iteration": iteration, "learning_rate": learning_rate(self.model), **figures}
+        )
 
 
 def _place(line: str) -> tuple[int, str]:

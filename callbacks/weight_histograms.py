@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.parts.backend import require_tensorflow
-from callbacks.parts.batch_gradients import BatchGradients
-from callbacks.parts.events import EventFile
-from callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.backend import require_tensorflow
+from epochal.callbacks.parts.batch_gradients import BatchGradients
+from epochal.callbacks.parts.events import EventFile
+from epochal.callbacks.parts.failure import undo_on_failure
 
 
 class WeightHistograms(keras.callbacks.Callback):
@@ -46,19 +46,29 @@ class WeightHistograms(keras.callbacks.Callback):
             raise ValueError(f"every_steps must be at least 1 step, got {every_steps}.")
         if batch is not None and len(batch) != 2:
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
-        self.log_dir, self.batch, self.every, self.every_steps = os.fspath(log_dir), batch, every, every_steps
+        self.log_dir = os.fspath(log_dir)
+        self.batch = batch
+        self.every = every
+        self.every_steps = every_steps
         self._events = EventFile(self.log_dir)
         self._gradients: BatchGradients | None = None
-        self._before: list[np.ndarray] | None = None  # the trainable weights ahead of a step whose update is written
+        self._before: list[np.ndarray] | None = (
+            None  # the trainable weights ahead of a step whose update is written
+        )
         self._count = 0  # the optimizer's, when they were kept
         self._steps = self._last = 0  # of an epoch; the last is 0 where its update is not written
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets earlier fits."""
         self._events.close()
-        self._gradients, self._before, self._steps = None, None, 0
+        self._gradients = None
+        self._before = None
+        self._steps = 0
         if self.batch is not None:
-            require_tensorflow("WeightHistograms with a batch", "leave the batch out: weights are written all the same")
+            require_tensorflow(
+                "WeightHistograms with a batch",
+                "leave the batch out: weights are written all the same",
+            )
             self._gradients = BatchGradients(self.model, self.batch, training=False, penalties=True)
         undo_on_failure(self, self._events.close)
 
@@ -78,7 +88,9 @@ class WeightHistograms(keras.callbacks.Callback):
         """Writes, if it is the step's turn."""
         self._steps = batch + 1
         done = self._iteration() if self.every_steps and self._before is not None else 0
-        if self.every_steps and done // self.every_steps > self._count // self.every_steps:  # gradients may accumulate
+        if (
+            self.every_steps and done // self.every_steps > self._count // self.every_steps
+        ):  # gradients may accumulate
             self._write(done)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -108,6 +120,8 @@ class WeightHistograms(keras.callbacks.Callback):
             kinds["gradient"] = ((path, value.numpy()) for path, value in self._gradients().items())
         if self._before is not None:
             pairs = zip(self.model.trainable_variables, self._before, strict=True)
-            kinds["update"] = ((variable.path, variable.numpy() - before) for variable, before in pairs)
+            kinds["update"] = (
+                (variable.path, variable.numpy() - before) for variable, before in pairs
+            )
         self._events.write(step, kinds)
         self._before = None

@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from models.blocks import Style
-from models.layers.standardize import Standardize
-from models.zoo import ZOO, Architecture
+from epochal.models.blocks import Style
+from epochal.models.layers.standardize import Standardize
+from epochal.models.zoo import ZOO, Architecture
 
 __all__ = ["ZOO", "Architecture", "build", "deep_recursion"]
 
@@ -65,8 +65,14 @@ def _styled(name: str, architecture: Architecture, options: Mapping[str, Any]) -
     """The network's style with what was chosen."""
     for key, value in options.items():
         if key not in architecture.options:
-            has = f"only {' and '.join(architecture.options)}" if architecture.options else "no options"
-            raise ValueError(f"{name} has {has}, got {key} {value!r}; leave it out or take another model.")
+            has = (
+                f"only {' and '.join(architecture.options)}"
+                if architecture.options
+                else "no options"
+            )
+            raise ValueError(
+                f"{name} has {has}, got {key} {value!r}; leave it out or take another model."
+            )
     return replace(architecture.style, **options)
 
 
@@ -77,7 +83,9 @@ def _find(name: str) -> Architecture:
     # many names are equally close to a wrong number: the one that begins alike is meant
     nearest = max(close, key=lambda known: _common_start(name.lower(), known), default=None)
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise ValueError(f"Unknown model {name!r}.{_depths(name)}{hint} `epochal models` lists all {len(ZOO)}.")
+    raise ValueError(
+        f"Unknown model {name!r}.{_depths(name)}{hint} `epochal models` lists all {len(ZOO)}."
+    )
 
 
 def _depths(name: str) -> str:
@@ -92,12 +100,18 @@ def _common_start(one: str, other: str) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
 
 
-def _check(name: str, architecture: Architecture, input_shape: Sequence[int], num_classes: int) -> None:
+def _check(
+    name: str, architecture: Architecture, input_shape: Sequence[int], num_classes: int
+) -> None:
     if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ValueError(f"input_shape must be (height, width, channels), each at least 1, got {tuple(input_shape)}.")
+        raise ValueError(
+            f"input_shape must be (height, width, channels), each at least 1, got {tuple(input_shape)}."
+        )
     height, width, _ = input_shape
     least = architecture.min_size
     if min(height, width) < least:
-        raise ValueError(f"{name} needs images of at least {least}x{least} pixels, got {height}x{width}; enlarge them.")
+        raise ValueError(
+            f"{name} needs images of at least {least}x{least} pixels, got {height}x{width}; enlarge them."
+        )
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}.")

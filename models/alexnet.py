@@ -3,25 +3,31 @@
 import keras
 from keras import layers
 
-from models import initializers
-from models.blocks import Style, classifier, hidden_layers
-from models.layers.local_response import LocalResponseNormalization
+from epochal.models import initializers
+from epochal.models.blocks import Style, classifier, hidden_layers
+from epochal.models.layers.local_response import LocalResponseNormalization
 
 
-def alexnet(x: keras.KerasTensor, num_classes: int, style: Style, *, columns: int = 2) -> keras.KerasTensor:
+def alexnet(
+    x: keras.KerasTensor, num_classes: int, style: Style, *, columns: int = 2
+) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]`; at 224 or 227 pixels the layers of the paper's figure 2.
 
     Args:
         columns: 2 as in the paper, whose second, fourth and fifth convolution see half of the channels each
             (60,965,224 parameters for 1000 classes), or 1 (62,378,344).
     """
-    x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="margin")(x)  # 224 pixels then give the paper's 55
+    x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="margin")(
+        x
+    )  # 224 pixels then give the paper's 55
     x = _inhibited(style.unit(x, 96, 11, stride=4, padding="valid", name="conv1"), style, 1)
     x = _inhibited(style.unit(x, 256, 5, groups=columns, name="conv2"), style, 2)
     x = style.unit(x, 384, name="conv3")
     x = style.unit(x, 384, groups=columns, name="conv4")
     x = style.unit(x, 256, groups=columns, name="conv5")
-    x = hidden_layers(layers.MaxPooling2D(3, 2, name="pool5")(x), (4096, 4096), style=style, first=6)
+    x = hidden_layers(
+        layers.MaxPooling2D(3, 2, name="pool5")(x), (4096, 4096), style=style, first=6
+    )
     return classifier(x, num_classes, initializer=initializers.small())
 
 

@@ -8,9 +8,16 @@ from typing import Any
 import keras
 from keras import layers
 
-from models import initializers
-from models.blocks import Style, classifier, depthwise_dtype, hidden_layers, pooled_classifier, synchronized
-from models.layers.batch_norm import FusedBatchNormalization
+from epochal.models import initializers
+from epochal.models.blocks import (
+    Style,
+    classifier,
+    depthwise_dtype,
+    hidden_layers,
+    pooled_classifier,
+    synchronized,
+)
+from epochal.models.layers.batch_norm import FusedBatchNormalization
 
 
 def application(
@@ -30,15 +37,20 @@ def application(
             averaged over the image.
         options: of the network, such as `alpha`.
     """
-    x = _rebuilt(network(include_top=False, weights=None, input_shape=tuple(x.shape[1:]), **options), x)
+    x = _rebuilt(
+        network(include_top=False, weights=None, input_shape=tuple(x.shape[1:]), **options), x
+    )
     if not hidden:
         return pooled_classifier(x, num_classes)
-    return classifier(hidden_layers(x, hidden, style=style), num_classes, initializer=initializers.small())
+    return classifier(
+        hidden_layers(x, hidden, style=style), num_classes, initializer=initializers.small()
+    )
 
 
 def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
     """The network's layers again, one by one on `x`, as our own would be."""
-    outputs, counts = [], Counter[str]()
+    outputs = []
+    counts = Counter[str]()
 
     def ours(layer: Any) -> Any:
         kind = kind_name(type(layer))
@@ -57,7 +69,9 @@ def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
 
 def kind_name(kind: type) -> str:
     """Returns a layer's kind as Keras writes it in names: SeparableConv2D is separable_conv2d."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", kind.__name__)).lower()
+    return re.sub(
+        r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", kind.__name__)
+    ).lower()
 
 
 def _ours(layer: Any, name: str) -> Any:
@@ -65,7 +79,8 @@ def _ours(layer: Any, name: str) -> Any:
     config = {**layer.get_config(), "name": name}
     kind = type(layer)
     if kind is layers.BatchNormalization:
-        kind, config["synchronized"] = FusedBatchNormalization, synchronized()
+        kind = FusedBatchNormalization
+        config["synchronized"] = synchronized()
     if "kernel_initializer" in config or "pointwise_initializer" in config:
         key = "kernel_initializer" if "kernel_initializer" in config else "pointwise_initializer"
         config[key] = initializers.msra()

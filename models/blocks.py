@@ -7,15 +7,19 @@ from typing import Any
 import keras
 from keras import layers
 
-from models import initializers
-from models.layers.batch_norm import FusedBatchNormalization
-from models.layers.convolution import Convolution
-from models.layers.dropout import PerSampleDropout
-from models.layers.maxout import Maxout
-from models.layers.mean_only import MeanOnlyBatchNormalization
-from models.layers.normprop import GAIN, StandardizedReLU
-from models.layers.scaled_tanh import scaled_tanh
-from models.layers.weight_norm import WeightNormConv2D, WeightNormDense, WeightNormDepthwiseConv2D
+from epochal.models import initializers
+from epochal.models.layers.batch_norm import FusedBatchNormalization
+from epochal.models.layers.convolution import Convolution
+from epochal.models.layers.dropout import PerSampleDropout
+from epochal.models.layers.maxout import Maxout
+from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
+from epochal.models.layers.normprop import GAIN, StandardizedReLU
+from epochal.models.layers.scaled_tanh import scaled_tanh
+from epochal.models.layers.weight_norm import (
+    WeightNormConv2D,
+    WeightNormDense,
+    WeightNormDepthwiseConv2D,
+)
 
 NORMS = ("batch", "layer", "weight", "weight_mean", "normprop", "none")
 PIECES = 2  # of a maxout unit
@@ -43,7 +47,9 @@ class Style:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}.")
         if self.activation not in _ACTIVATIONS and not _keras_knows(self.activation):
             known = ", ".join([*_ACTIVATIONS, "maxout"])
-            raise ValueError(f"activation must be {known} or the name of a Keras activation, got {self.activation!r}.")
+            raise ValueError(
+                f"activation must be {known} or the name of a Keras activation, got {self.activation!r}."
+            )
         if self.norm == "normprop" and self.activation != "relu":
             raise ValueError(f"norm 'normprop' needs the activation relu, got {self.activation!r}.")
 
@@ -53,7 +59,13 @@ class Style:
         return self.norm in ("weight", "weight_mean", "normprop")
 
     def conv(
-        self, x: keras.KerasTensor, filters: int, kernel: int | tuple[int, int] = 3, *, stride: int = 1, **options: Any
+        self,
+        x: keras.KerasTensor,
+        filters: int,
+        kernel: int | tuple[int, int] = 3,
+        *,
+        stride: int = 1,
+        **options: Any,
     ) -> keras.KerasTensor:
         """Adds a convolution called `name`: `[N, H, W, C]` to `[N, ceil(H / stride), ceil(W / stride), filters]`.
 
@@ -67,15 +79,26 @@ class Style:
         kind: Any = WeightNormConv2D if self.reparametrized else Convolution
         groups = options.get("groups", 1)
         if x.shape[-1] % groups or filters % groups:
-            raise ValueError(f"groups must divide the channels, {x.shape[-1]} in and {filters} out; got {groups}.")
-        made = {"strides": stride, "use_bias": self._bias, "kernel_initializer": self.initializer(), **self._gain}
+            raise ValueError(
+                f"groups must divide the channels, {x.shape[-1]} in and {filters} out; got {groups}."
+            )
+        made = {
+            "strides": stride,
+            "use_bias": self._bias,
+            "kernel_initializer": self.initializer(),
+            **self._gain,
+        }
         return kind(filters, kernel, **{**made, "padding": padding, **options})(x)
 
     def depthwise(self, x: keras.KerasTensor, *, stride: int = 1, name: str) -> keras.KerasTensor:
         """Adds a 3x3 convolution of each channel by itself, in the precision of `depthwise_dtype`."""
         x, padding = _padded(x, 3, stride, {"name": name})
         kind: Any = WeightNormDepthwiseConv2D if self.reparametrized else layers.DepthwiseConv2D
-        made = {"use_bias": self._bias, "depthwise_initializer": self.initializer(depthwise=True), **self._gain}
+        made = {
+            "use_bias": self._bias,
+            "depthwise_initializer": self.initializer(depthwise=True),
+            **self._gain,
+        }
         return kind(3, stride, padding=padding, dtype=depthwise_dtype(stride), name=name, **made)(x)
 
     def norm_layer(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
@@ -94,12 +117,16 @@ class Style:
         if self.norm == "normprop":
             return StandardizedReLU(name=name)(x)
         if self.activation == "maxout":
-            raise ValueError("activation 'maxout' halves the channels, which only plain networks allow for; take relu.")
+            raise ValueError(
+                "activation 'maxout' halves the channels, which only plain networks allow for; take relu."
+            )
         if self.activation in _ACTIVATIONS:
             return _ACTIVATIONS[self.activation](x, name)
         return layers.Activation(self.activation, name=name)(x)
 
-    def unit(self, x: keras.KerasTensor, filters: int, kernel: Any = 3, *, name: str, **options: Any) -> Any:
+    def unit(
+        self, x: keras.KerasTensor, filters: int, kernel: Any = 3, *, name: str, **options: Any
+    ) -> Any:
         """Adds `{name}_conv`, its normalisation and the non-linearity; `options` as for `conv`."""
         x = self.conv(x, filters * self._pieces, kernel, name=f"{name}_conv", **options)
         return self._nonlinear(self.norm_layer(x, name=name), name)
@@ -111,7 +138,9 @@ class Style:
         x = kind(units * self._pieces, name=name, **made)(x)
         return self._nonlinear(self.norm_layer(x, name=name), name)
 
-    def add(self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+    def add(
+        self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str
+    ) -> keras.KerasTensor:
         """Adds a residual; under "normprop" halves the variance, which the sum of two independent ones doubles."""
         x = layers.Add(name=f"{name}_add")([x, residual])
         return layers.Rescaling(0.5**0.5, name=f"{name}_halve")(x) if self.norm == "normprop" else x
@@ -122,7 +151,11 @@ class Style:
 
     @property
     def _bias(self) -> bool:
-        return self.bias or self.norm not in ("batch", "layer", "weight_mean")  # these shift by themselves
+        return self.bias or self.norm not in (
+            "batch",
+            "layer",
+            "weight_mean",
+        )  # these shift by themselves
 
     @property
     def _gain(self) -> dict[str, float]:
@@ -143,7 +176,9 @@ class Style:
 
 def _prelu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     shared = list(range(1, len(x.shape) - 1))
-    return layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name)(x)
+    return layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name
+    )(x)
 
 
 _ACTIVATIONS = {
@@ -163,11 +198,15 @@ def _keras_knows(activation: str) -> bool:
         return False
 
 
-def _padded(x: keras.KerasTensor, kernel: Any, stride: int, options: dict[str, Any]) -> tuple[keras.KerasTensor, str]:
+def _padded(
+    x: keras.KerasTensor, kernel: Any, stride: int, options: dict[str, Any]
+) -> tuple[keras.KerasTensor, str]:
     """The input and the padding that Keras is to add to it."""
     if stride == 1 or kernel == 1 or "padding" in options:
         return x, "same"
-    margins = [(size // 2, size // 2) for size in ((kernel, kernel) if isinstance(kernel, int) else kernel)]
+    margins = [
+        (size // 2, size // 2) for size in ((kernel, kernel) if isinstance(kernel, int) else kernel)
+    ]
     name = f"{options['name']}_pad".replace("_conv_pad", "_pad")
     return layers.ZeroPadding2D(margins, name=name)(x), "valid"
 
@@ -184,7 +223,9 @@ def depthwise_dtype(stride: int) -> str | None:
 
 def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Adds batch norm over the global batch, of which 10 % enter the moving statistics; epsilon is 1e-5."""
-    return FusedBatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized(), name=name)(x)
+    return FusedBatchNormalization(
+        momentum=0.9, epsilon=1e-5, synchronized=synchronized(), name=name
+    )(x)
 
 
 def synchronized() -> bool:
@@ -196,7 +237,9 @@ def synchronized() -> bool:
     return bool(tf.distribute.get_strategy().num_replicas_in_sync > 1)
 
 
-def hidden_layers(x: keras.KerasTensor, hidden: Sequence[int], *, style: Style, first: int = 1) -> keras.KerasTensor:
+def hidden_layers(
+    x: keras.KerasTensor, hidden: Sequence[int], *, style: Style, first: int = 1
+) -> keras.KerasTensor:
     """Adds the dense layers of AlexNet and VGG, `fc{first}` and so on, half of whose outputs training drops."""
     x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(hidden, start=first):

@@ -22,7 +22,8 @@ class Block:
     def params(self) -> int:
         """Weights: each output channel of a convolution sees the inputs of its group."""
         return sum(
-            high * wide * inputs // groups * outputs for high, wide, inputs, outputs, groups in self.convolutions
+            high * wide * inputs // groups * outputs
+            for high, wide, inputs, outputs, groups in self.convolutions
         )
 
     def multiply_adds(self, pixels: int) -> int:
@@ -39,7 +40,9 @@ def menu(kernel: int, inputs: int, outputs: int) -> list[Block]:
         ValueError: an argument is below 1.
     """
     if min(kernel, inputs, outputs) < 1:
-        raise ValueError(f"kernel, inputs and outputs must be at least 1, got {kernel}, {inputs} and {outputs}.")
+        raise ValueError(
+            f"kernel, inputs and outputs must be at least 1, got {kernel}, {inputs} and {outputs}."
+        )
     return list(_blocks(kernel, inputs, outputs))
 
 
@@ -58,7 +61,10 @@ def _blocks(kernel: int, inputs: int, outputs: int) -> Iterator[Block]:
         around = (1, 1, inputs, inner, 1), (*square, inner, inner, 1), (1, 1, inner, outputs, 1)
         yield Block(name=f"1x1 to a quarter, {kernel}x{kernel}, 1x1", convolutions=around)
     if inputs % GROUPS == 0 and outputs % GROUPS == 0:  # Xie et al. 2017, arXiv 1611.05431
-        yield Block(name=f"{kernel}x{kernel} in {GROUPS} groups", convolutions=((*square, inputs, outputs, GROUPS),))
+        yield Block(
+            name=f"{kernel}x{kernel} in {GROUPS} groups",
+            convolutions=((*square, inputs, outputs, GROUPS),),
+        )
     if kernel > 1:  # Howard et al. 2017, arXiv 1704.04861
         halves = (*square, inputs, inputs, inputs), (1, 1, inputs, outputs, 1)
         yield Block(name=f"{kernel}x{kernel} of each channel, 1x1", convolutions=halves)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from models.layers.in_turn import SumInTurn
-from models.rewriting import readers, rewritten
+from epochal.models.layers.sequential_sum import SumInTurn
+from epochal.models.rewriting import readers, rewritten
 
 _BY_CHANNEL = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ZeroPadding2D)
 
@@ -29,8 +29,13 @@ def chunk_expansions(model: keras.Model, chunks: int) -> keras.Model:
         raise ValueError(f"chunks must be at least 2, got {chunks}.")
     plain = keras.Model(model.input, model.output, name=model.name)
     blocks = list(_blocks(plain))
-    instead = {block[-1].name: SumInTurn(list(_terms(block, chunks)), name=block[-1].name) for block in blocks}
-    return rewritten(plain, instead=instead, gone={layer.name for block in blocks for layer in block[:-1]})
+    instead = {
+        block[-1].name: SumInTurn(list(_terms(block, chunks)), name=block[-1].name)
+        for block in blocks
+    }
+    return rewritten(
+        plain, instead=instead, gone={layer.name for block in blocks for layer in block[:-1]}
+    )
 
 
 def _blocks(model: keras.Model) -> Iterator[list[Any]]:
@@ -51,12 +56,20 @@ def _blocks(model: keras.Model) -> Iterator[list[Any]]:
     for project in filter(_is_linear, filter(_is_pointwise, model.layers)):
         inner = above(project)
         outer = above(inner[0]) if inner and _is_depthwise(inner[0]) else []
-        if outer and _is_pointwise(outer[0]) and outer[0].filters > max(outer[0].input.shape[-1], project.filters):
+        if (
+            outer
+            and _is_pointwise(outer[0])
+            and outer[0].filters > max(outer[0].input.shape[-1], project.filters)
+        ):
             yield [*outer, *inner, project]
 
 
 def _is_pointwise(layer: Any) -> bool:
-    return isinstance(layer, layers.Conv2D) and layer.groups == 1 and layer.kernel_size == layer.strides == (1, 1)
+    return (
+        isinstance(layer, layers.Conv2D)
+        and layer.groups == 1
+        and layer.kernel_size == layer.strides == (1, 1)
+    )
 
 
 def _is_linear(layer: Any) -> bool:
@@ -69,7 +82,8 @@ def _is_depthwise(layer: Any) -> bool:
 
 def _terms(block: list[Any], chunks: int) -> Iterator[keras.Model]:
     """The block for each group of channels between its ends; the first one has the last convolution's bias."""
-    expand, project = block[0], block[-1]
+    expand = block[0]
+    project = block[-1]
     ends = np.linspace(0, expand.filters, min(chunks, expand.filters) + 1).astype(int)
     for number, (first, end) in enumerate(pairwise(ends)):
         x = image = keras.Input(expand.input.shape[1:], dtype=expand.input.dtype)
@@ -80,7 +94,9 @@ def _terms(block: list[Any], chunks: int) -> Iterator[keras.Model]:
             made.append(type(layer).from_config({**layer.get_config(), **changed}))
             x = made[-1](x)
         for layer, source in zip(made, block, strict=True):
-            layer.set_weights(_part(source, slice(first, end), last=source is project)[: len(layer.weights)])
+            layer.set_weights(
+                _part(source, slice(first, end), last=source is project)[: len(layer.weights)]
+            )
         yield keras.Model(image, x, name=f"{project.name}_{number}")
 
 

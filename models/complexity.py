@@ -27,11 +27,13 @@ from typing import Any
 
 import keras
 
-from models import ZOO, build
-from models.cost_rules import Call, Trace, itemsize, kept, kept_inside, live
-from models.cost_rules import multiply_adds as of_call
+from epochal.models import ZOO, build
+from epochal.models.cost_rules import Call, Trace, itemsize, kept, kept_inside, live
+from epochal.models.cost_rules import multiply_adds as of_call
 
-SIZES = Path(__file__).with_name("sizes.json")  # the zoo's figures, for those who cannot wait for ninety models
+SIZES = Path(__file__).with_name(
+    "sizes.json"
+)  # the zoo's figures, for those who cannot wait for ninety models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +115,15 @@ def model_cost(model: keras.Model, batch_size: int = 1) -> ModelCost:
     """
     trace = Trace(batch_size)
     outputs = trace.run(model)
-    needed, seen = kept(trace.calls), set[int]()
+    needed = kept(trace.calls)
+    seen = set[int]()
     costs = []
     for call, live_bytes in zip(trace.calls, live(trace.calls, outputs), strict=True):
         first = id(call.layer) not in seen
         seen.add(id(call.layer))
-        kept_bytes = kept_inside(call) + sum(tensor.bytes for tensor in call.outputs if tensor in needed)
+        kept_bytes = kept_inside(call) + sum(
+            tensor.bytes for tensor in call.outputs if tensor in needed
+        )
         costs.append(_layer_cost(call, first, kept_bytes, live_bytes))
     shape = tuple(model.input_shape[1:])
     return ModelCost(name=model.name, input_shape=shape, batch_size=batch_size, layers=tuple(costs))
@@ -126,7 +131,8 @@ def model_cost(model: keras.Model, batch_size: int = 1) -> ModelCost:
 
 def _layer_cost(call: Call, first: bool, kept_bytes: int, live_bytes: int) -> LayerCost:
     """Its weights belong to the `first` call of a layer; every call reads them."""
-    layer, weights = call.layer, _bytes(call.layer.weights)
+    layer = call.layer
+    weights = _bytes(call.layer.weights)
     moved = weights + sum(tensor.bytes for tensor in (*call.inputs, *call.outputs))
     return LayerCost(
         name=layer.name,
@@ -192,7 +198,9 @@ def skeleton(
     Raises:
         ValueError: as `build`.
     """
-    native = ZOO.get(name, ZOO["softmax"])  # of an unknown name `build` complains, whatever the shape
+    native = ZOO.get(
+        name, ZOO["softmax"]
+    )  # of an unknown name `build` complains, whatever the shape
     shape = native.input_shape if input_shape is None else input_shape
     classes = native.num_classes if num_classes is None else num_classes
     return without_values(lambda: build(name, shape, classes, options=options), precision)
@@ -200,7 +208,8 @@ def skeleton(
 
 def describe(name: str) -> Description:
     """Measures the row `name` of the zoo."""
-    model, row = skeleton(name), ZOO[name]
+    model = skeleton(name)
+    row = ZOO[name]
     return Description(
         name=name,
         params=trainable_params(model),

@@ -9,21 +9,40 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.layers.dropout import PerSampleDropout
-from models.layers.local_response import LocalResponseNormalization
-from models.layers.shortcut import Shortcut
-from models.layers.standardize import Standardize
+from epochal.models.layers.dropout import PerSampleDropout
+from epochal.models.layers.local_response import LocalResponseNormalization
+from epochal.models.layers.shortcut import Shortcut
+from epochal.models.layers.standardize import Standardize
 
-RECURRENT = {layers.SimpleRNN: 1, layers.LSTM: 7}  # numbers a unit keeps of each step, as TensorFlow's LSTM block does
+RECURRENT = {
+    layers.SimpleRNN: 1,
+    layers.LSTM: 7,
+}  # numbers a unit keeps of each step, as TensorFlow's LSTM block does
 COUNTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense, *RECURRENT)
 VIEWS = (layers.Flatten, layers.Reshape)  # the same numbers in the same place
 DROPOUTS = (PerSampleDropout, layers.Dropout)  # in training, that is: at inference they do nothing
 MAXIMA = (layers.MaxPooling2D, layers.GlobalMaxPooling2D)
 LINEAR = (  # their gradient reads no activation, a dropout's mask apart
-    *(layers.InputLayer, Standardize, Shortcut, layers.ZeroPadding2D, layers.Add, layers.Concatenate, layers.Rescaling),
+    *(
+        layers.InputLayer,
+        Standardize,
+        Shortcut,
+        layers.ZeroPadding2D,
+        layers.Add,
+        layers.Concatenate,
+        layers.Rescaling,
+    ),
     *(*VIEWS, *DROPOUTS, layers.AveragePooling2D, layers.GlobalAveragePooling2D),
 )
-FROM_OUTPUT = ("relu", "relu6", "tanh", "sigmoid", "elu", "selu", "softmax")  # their gradient reads the output
+FROM_OUTPUT = (
+    "relu",
+    "relu6",
+    "tanh",
+    "sigmoid",
+    "elu",
+    "selu",
+    "softmax",
+)  # their gradient reads the output
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +83,9 @@ class Trace:
         """
         graph = getattr(model, "_functional", None) or model  # a Sequential holds one
         known = dict(zip(map(id, graph.inputs), inputs, strict=False))
-        for depth in sorted(graph._nodes_by_depth, reverse=True):  # Keras has no public way to the graph
+        for depth in sorted(
+            graph._nodes_by_depth, reverse=True
+        ):  # Keras has no public way to the graph
             for node in graph._nodes_by_depth[depth]:
                 if id(node.outputs[0]) not in known:
                     made = self._made(node, [known[id(symbol)] for symbol in node.input_tensors])
@@ -76,7 +97,9 @@ class Trace:
         if isinstance(layer, keras.Model):
             return self.run(layer, inputs)
         if not isinstance(layer, layers.Layer):
-            raise ValueError(f"Cannot count {layer.name!r}, which is no layer; put the operation into one.")
+            raise ValueError(
+                f"Cannot count {layer.name!r}, which is no layer; put the operation into one."
+            )
         call = Call(layer, inputs, [self._tensor(layer.name, symbol) for symbol in node.outputs])
         self.calls.append(call)
         return call.outputs
@@ -105,13 +128,19 @@ def multiply_adds(call: Call) -> int:
     """
     layer = call.layer
     if not isinstance(layer, COUNTED):
-        if any(len(weight.shape) > 1 for weight in layer.weights) and not isinstance(layer, layers.PReLU):
-            raise ValueError(f"Cannot count the multiply-adds of {layer.name!r}, a {type(layer).__name__}.")
+        if any(len(weight.shape) > 1 for weight in layer.weights) and not isinstance(
+            layer, layers.PReLU
+        ):
+            raise ValueError(
+                f"Cannot count the multiply-adds of {layer.name!r}, a {type(layer).__name__}."
+            )
         return 0
     # each position or step meets every number of the kernels once, in grouped convolutions too
     recurrent = isinstance(layer, tuple(RECURRENT))
     positions = call.inputs[0].shape[0] if recurrent else math.prod(call.outputs[0].shape[:-1])
-    return positions * sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
+    return positions * sum(
+        math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel")
+    )
 
 
 def kept(calls: Sequence[Call]) -> set[Tensor]:
@@ -122,7 +151,8 @@ def kept(calls: Sequence[Call]) -> set[Tensor]:
 
 def kept_inside(call: Call) -> int:
     """Bytes of activations that the backward pass reads and that never leave the layer."""
-    layer, result = call.layer, call.outputs[0]
+    layer = call.layer
+    result = call.outputs[0]
     if isinstance(layer, DROPOUTS):
         return result.elements  # a byte of mask for each
     if isinstance(layer, LocalResponseNormalization):
@@ -133,7 +163,12 @@ def kept_inside(call: Call) -> int:
         )  # between its two halves
     for kind, numbers in RECURRENT.items():
         if isinstance(layer, kind):
-            return numbers * call.inputs[0].shape[0] * layer.units * (result.bytes // math.prod(result.shape))
+            return (
+                numbers
+                * call.inputs[0].shape[0]
+                * layer.units
+                * (result.bytes // math.prod(result.shape))
+            )
     fused = isinstance(layer, COUNTED) and _nonlinearity(layer) not in ("linear", *FROM_OUTPUT)
     return result.bytes if fused else 0  # what enters the non-linearity
 
@@ -157,7 +192,9 @@ def _origins(calls: Sequence[Call], views: tuple[type, ...]) -> dict[Tensor, Ten
     origin: dict[Tensor, Tensor] = {}
     for call in calls:
         seen = isinstance(call.layer, views)
-        origin.update((tensor, origin[call.inputs[0]] if seen else tensor) for tensor in call.outputs)
+        origin.update(
+            (tensor, origin[call.inputs[0]] if seen else tensor) for tensor in call.outputs
+        )
     return origin
 
 

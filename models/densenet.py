@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from models.blocks import Style, pooled_classifier
-from models.residual import preactivation
+from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.residual import preactivation
 
 BLOCKS = 3
 BOTTLENECK = 4  # times the growth: channels between the two convolutions of a BC layer
@@ -12,7 +12,13 @@ COMPRESSION = 0.5  # of the channels that a BC transition keeps
 
 
 def densenet_cifar(
-    x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, growth: int, bc: bool = True
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    depth: int,
+    growth: int,
+    bc: bool = True,
 ) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]` of three dense blocks with transitions between them (section 3).
 
@@ -25,17 +31,23 @@ def densenet_cifar(
     count, rest = divmod(depth - 4, each)
     if rest or count < 1:
         below = max(count, 1) * each + 4
-        raise ValueError(f"depth must be {each}n + 4, got {depth}; the nearest are {below} and {below + each}.")
+        raise ValueError(
+            f"depth must be {each}n + 4, got {depth}; the nearest are {below} and {below + each}."
+        )
     x = style.conv(x, 2 * growth if bc else 16, name="stem_conv")
     for block in range(1, BLOCKS + 1):
         if block > 1:
-            x = _transition(x, COMPRESSION if bc else 1.0, style=style, name=f"transition{block - 1}")
+            x = _transition(
+                x, COMPRESSION if bc else 1.0, style=style, name=f"transition{block - 1}"
+            )
         for i in range(1, count + 1):
             x = dense_layer(x, growth, bottleneck=bc, style=style, name=f"block{block}_layer{i}")
     return pooled_classifier(preactivation(x, style=style, name="last"), num_classes)
 
 
-def dense_layer(x: keras.KerasTensor, growth: int, *, bottleneck: bool, style: Style, name: str) -> keras.KerasTensor:
+def dense_layer(
+    x: keras.KerasTensor, growth: int, *, bottleneck: bool, style: Style, name: str
+) -> keras.KerasTensor:
     """Adds `growth` channels, computed from all the others."""
     new = preactivation(x, style=style, name=f"{name}_a")
     if bottleneck:
@@ -45,7 +57,9 @@ def dense_layer(x: keras.KerasTensor, growth: int, *, bottleneck: bool, style: S
     return layers.Concatenate(name=f"{name}_concat")([x, new])
 
 
-def _transition(x: keras.KerasTensor, compression: float, *, style: Style, name: str) -> keras.KerasTensor:
+def _transition(
+    x: keras.KerasTensor, compression: float, *, style: Style, name: str
+) -> keras.KerasTensor:
     """Halves height and width; a 1x1 convolution keeps a share of the channels."""
     x = preactivation(x, style=style, name=name)
     x = style.conv(x, int(x.shape[-1] * compression), 1, name=f"{name}_conv")

@@ -31,7 +31,9 @@ def feature_reuse(model: keras.Model) -> list[Reuse]:
         parts = list(_parts(layer.input))
         if len(parts) > 1:
             blocks.setdefault(parts[0][0], []).append((layer.name, _means(layer, parts)))
-    return [_block(rows) for rows in blocks.values() if _is_dense([len(means) for _, means in rows])]
+    return [
+        _block(rows) for rows in blocks.values() if _is_dense([len(means) for _, means in rows])
+    ]
 
 
 def _is_dense(counts: list[int]) -> bool:
@@ -71,4 +73,7 @@ def _means(layer: keras.layers.Layer, parts: list[tuple[str, int]]) -> dict[str,
     axes = (*range(len(layer.kernel.shape) - 2), -1)
     of_channel = ops.convert_to_numpy(ops.mean(ops.abs(layer.kernel), axes))
     ends = np.cumsum([count for _, count in parts])[:-1]
-    return {name: float(part.mean()) for (name, _), part in zip(parts, np.split(of_channel, ends), strict=True)}
+    return {
+        name: float(part.mean())
+        for (name, _), part in zip(parts, np.split(of_channel, ends), strict=True)
+    }

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from models.blocks import Style, pooled_classifier
-from models.layers.dropout import PerSampleDropout
+from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.layers.dropout import PerSampleDropout
 
 
 class Branches(NamedTuple):
@@ -33,7 +33,9 @@ BLOCKS = {
 }
 
 
-def googlenet(x: keras.KerasTensor, num_classes: int, style: Style, *, small_images: bool = False) -> keras.KerasTensor:
+def googlenet(
+    x: keras.KerasTensor, num_classes: int, style: Style, *, small_images: bool = False
+) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]`; without the two auxiliary classifiers of the paper.
 
     Args:
@@ -59,7 +61,9 @@ def _halved(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     return layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
 
 
-def inception_block(x: keras.KerasTensor, branches: Branches, *, style: Style, name: str) -> keras.KerasTensor:
+def inception_block(
+    x: keras.KerasTensor, branches: Branches, *, style: Style, name: str
+) -> keras.KerasTensor:
     """Adds four branches side by side: 1x1, 1x1 and 3x3, 1x1 and 5x5, pool and 1x1; channels are concatenated."""
     three = style.unit(x, branches.three_reduced, 1, name=f"{name}_3a")
     five = style.unit(x, branches.five_reduced, 1, name=f"{name}_5a")
@@ -91,12 +95,16 @@ def inception_resnet_block(
         style.unit(five, width * 2, 3, name=f"{name}_3c"),
     ]
     residual = layers.Concatenate(name=f"{name}_concat")(outputs)
-    residual = layers.Conv2D(x.shape[-1], 1, kernel_initializer=style.initializer(), name=f"{name}_out_conv")(residual)
+    residual = layers.Conv2D(
+        x.shape[-1], 1, kernel_initializer=style.initializer(), name=f"{name}_out_conv"
+    )(residual)
     residual = layers.Rescaling(scale, name=f"{name}_scale")(residual)
     return style.activate(style.add(x, residual, name=name), name=name)
 
 
-def inception_resnet_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.KerasTensor:
+def inception_resnet_cifar(
+    x: keras.KerasTensor, num_classes: int, style: Style
+) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]`: three stages of three Inception-ResNet-A blocks for 32-pixel images."""
     for stage, width in enumerate((16, 32, 64), start=1):
         x = style.unit(x, width * 4, stride=1 if stage == 1 else 2, name=f"stage{stage}_reduce")

@@ -7,7 +7,10 @@ out sqrt(C) too small.
 
 import keras
 
-DEPTHWISE = {"input_axes": (0, 1), "output_axes": (0, 1, 3)}  # of a kernel [k, k, C, multiplier], for one channel
+DEPTHWISE = {
+    "input_axes": (0, 1),
+    "output_axes": (0, 1, 3),
+}  # of a kernel [k, k, C, multiplier], for one channel
 RECTIFIERS = ("relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish")
 
 
@@ -38,4 +41,6 @@ def for_activation(activation: str, *, depthwise: bool = False) -> keras.initial
 
 def _normal(scale: float, depthwise: bool, seed: int | None) -> keras.initializers.Initializer:
     axes = DEPTHWISE if depthwise else {}
-    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal", seed=seed, **axes)
+    return keras.initializers.VarianceScaling(
+        scale, "fan_in", "untruncated_normal", seed=seed, **axes
+    )

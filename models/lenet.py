@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from models import initializers
-from models.blocks import Style, classifier
+from epochal.models import initializers
+from epochal.models.blocks import Style, classifier
 
 CANVAS = 32  # pixels; the paper's input, in which a 28-pixel digit has a margin of 2
 
@@ -34,7 +34,14 @@ def lenet5_caffe(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.
     """
     for i, filters in ((1, 20), (2, 50)):
         # no rectifier follows: MSRA's variance would double with each, and the first loss with them
-        x = style.conv(x, filters, 5, padding="valid", kernel_initializer=initializers.xavier(), name=f"conv{i}")
+        x = style.conv(
+            x,
+            filters,
+            5,
+            padding="valid",
+            kernel_initializer=initializers.xavier(),
+            name=f"conv{i}",
+        )
         x = style.norm_layer(x, name=f"conv{i}")
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     x = layers.Flatten(name="flatten")(x)
@@ -46,4 +53,6 @@ def _on_canvas(x: keras.KerasTensor) -> keras.KerasTensor:
     margins = [max(0, CANVAS - size) for size in x.shape[1:3]]
     if not any(margins):
         return x
-    return layers.ZeroPadding2D([(margin // 2, margin - margin // 2) for margin in margins], name="canvas")(x)
+    return layers.ZeroPadding2D(
+        [(margin // 2, margin - margin // 2) for margin in margins], name="canvas"
+    )(x)

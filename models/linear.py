@@ -2,7 +2,7 @@
 
 import keras
 
-from models.blocks import Style, classifier
+from epochal.models.blocks import Style, classifier
 
 
 def softmax_regression(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.KerasTensor:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import keras
 from keras import layers
 
-from models import initializers
-from models.blocks import Style, classifier
-from models.layers.dropout import PerSampleDropout
+from epochal.models import initializers
+from epochal.models.blocks import Style, classifier
+from epochal.models.layers.dropout import PerSampleDropout
 
 
 def mlp(
@@ -29,7 +29,9 @@ def mlp(
     """
     names = [style.activation] * len(hidden) if activations is None else list(activations)
     if len(names) != len(hidden):
-        raise ValueError(f"activations must name one for each of the {len(hidden)} hidden layers, got {names}.")
+        raise ValueError(
+            f"activations must name one for each of the {len(hidden)} hidden layers, got {names}."
+        )
     x = layers.Flatten(name="flatten")(x)
     for i, (units, activation) in enumerate(zip(hidden, names, strict=True), start=1):
         x = replace(style, activation=activation).dense_unit(x, units, name=f"hidden{i}")

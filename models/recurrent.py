@@ -3,12 +3,17 @@
 import keras
 from keras import layers
 
-from models import initializers
-from models.blocks import Style, classifier
+from epochal.models import initializers
+from epochal.models.blocks import Style, classifier
 
 
 def recurrent(
-    x: keras.KerasTensor, num_classes: int, style: Style, *, cell: type[layers.Layer], units: int = 128
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    cell: type[layers.Layer],
+    units: int = 128,
 ) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]` from the state after the last row; tanh whatever the style.
 

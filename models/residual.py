@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from models.blocks import Style
-from models.layers.shortcut import Shortcut
+from epochal.models.blocks import Style
+from epochal.models.layers.shortcut import Shortcut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,9 @@ class Residual:
     groups: int = 1
     stride_first: bool = False
 
-    def __call__(self, x: keras.KerasTensor, inner: int, filters: int, *, stride: int, name: str) -> keras.KerasTensor:
+    def __call__(
+        self, x: keras.KerasTensor, inner: int, filters: int, *, stride: int, name: str
+    ) -> keras.KerasTensor:
         """Returns `[N, ceil(H / stride), ceil(W / stride), filters]`; `inner` is the branch's width."""
         block = self._preactivated if self.preactivated else self._original
         return block(x, self._convolutions(inner, filters, stride), name)
@@ -46,8 +48,11 @@ class Residual:
             {"filters": filters, "kernel": 1},
         ]
 
-    def _original(self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str) -> keras.KerasTensor:
-        residual, last = x, len(convolutions) - 1
+    def _original(
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
+    ) -> keras.KerasTensor:
+        residual = x
+        last = len(convolutions) - 1
         for i, convolution in enumerate(convolutions):
             part = f"{name}_{'abc'[i]}"
             residual = self.style.conv(residual, name=f"{part}_conv", **convolution)
@@ -57,7 +62,9 @@ class Residual:
             x = self._resized(x, convolutions, f"{name}_shortcut")
         return self.style.activate(self.style.add(x, residual, name=name), name=name)
 
-    def _preactivated(self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str) -> keras.KerasTensor:
+    def _preactivated(
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
+    ) -> keras.KerasTensor:
         first = residual = preactivation(x, style=self.style, name=f"{name}_a")
         for i, convolution in enumerate(convolutions):
             part = f"{name}_{'abc'[i]}"
@@ -67,19 +74,27 @@ class Residual:
             x = self._resized(first, convolutions, f"{name}_shortcut")
         return self.style.add(x, residual, name=name)
 
-    def _resized(self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str) -> keras.KerasTensor:
+    def _resized(
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
+    ) -> keras.KerasTensor:
         filters = convolutions[-1]["filters"]
         stride = math.prod(convolution.get("stride", 1) for convolution in convolutions)
         if self.shortcut == "A":
             return Shortcut(filters, stride, name=name)(x)
         if self.shortcut != "B":
-            raise ValueError(f'shortcut must be "A" (zero padding) or "B" (projection), got {self.shortcut!r}.')
+            raise ValueError(
+                f'shortcut must be "A" (zero padding) or "B" (projection), got {self.shortcut!r}.'
+            )
         x = self.style.conv(x, filters, 1, stride=stride, name=f"{name}_conv")
         return x if self.preactivated else self.style.norm_layer(x, name=name)
 
 
 def stages(
-    x: keras.KerasTensor, block: Residual, plan: Sequence[tuple[int, int, int]], *, first_stride: int = 1
+    x: keras.KerasTensor,
+    block: Residual,
+    plan: Sequence[tuple[int, int, int]],
+    *,
+    first_stride: int = 1,
 ) -> keras.KerasTensor:
     """Adds stages of blocks, each but the first halving height and width.
 

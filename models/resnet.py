@@ -5,17 +5,29 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.blocks import Style, pooled_classifier
-from models.residual import Residual, stages
+from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.residual import Residual, stages
 
 CIFAR_WIDTHS = (16, 32, 64)
 WIDTHS = (64, 128, 256, 512)
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
 BOTTLENECK = 4  # times as many channels leave a bottleneck as its 3x3 convolution has
 
 
 def resnet_cifar(
-    x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, bottleneck: bool = False, **block: Any
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    depth: int,
+    bottleneck: bool = False,
+    **block: Any,
 ) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]` of a stem, three stages of n blocks, pooling and a classifier (section 4.2).
 
@@ -32,7 +44,13 @@ def resnet_cifar(
 
 
 def resnet(
-    x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, small_images: bool = False, **block: Any
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    depth: int,
+    small_images: bool = False,
+    **block: Any,
 ) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]` of the four-stage networks of ImageNet (table 1 of the first paper).
 
@@ -46,18 +64,26 @@ def resnet(
     stem = cifar_stem if small_images else imagenet_stem
     x = stem(x, WIDTHS[0], style=style, preactivated=residual.preactivated)
     wider = BOTTLENECK if bottleneck else 1
-    x = stages(x, residual, [(n, width, width * wider) for n, width in zip(BLOCKS[depth], WIDTHS, strict=True)])
+    x = stages(
+        x,
+        residual,
+        [(n, width, width * wider) for n, width in zip(BLOCKS[depth], WIDTHS, strict=True)],
+    )
     return pooled_classifier(x, num_classes)
 
 
-def cifar_stem(x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool) -> keras.KerasTensor:
+def cifar_stem(
+    x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool
+) -> keras.KerasTensor:
     """Adds a 3x3 convolution; where blocks activate their own input it ends there."""
     if preactivated:
         return style.conv(x, width, name="stem_conv")
     return style.unit(x, width, name="stem")
 
 
-def imagenet_stem(x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool) -> keras.KerasTensor:
+def imagenet_stem(
+    x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool
+) -> keras.KerasTensor:
     """Adds a 7x7 convolution and a 3x3 maximum, both with stride 2: a sixteenth of the pixels is left."""
     if preactivated:
         x = style.conv(x, width, 7, stride=2, name="stem_conv")
@@ -73,5 +99,7 @@ def _blocks(depth: int, layers_of_three: int) -> int:
     if rest or blocks < 1:
         below = max(blocks, 1) * layers_of_three + 2
         nearest = f"{below} and {below + layers_of_three}" if blocks >= 1 else str(below)
-        raise ValueError(f"depth must be {layers_of_three}n + 2, got {depth}; the nearest are {nearest}.")
+        raise ValueError(
+            f"depth must be {layers_of_three}n + 2, got {depth}; the nearest are {nearest}."
+        )
     return blocks

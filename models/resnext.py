@@ -2,13 +2,19 @@
 
 import keras
 
-from models.blocks import Style, pooled_classifier
-from models.residual import Residual, stages
-from models.resnet import BLOCKS, BOTTLENECK, WIDTHS, cifar_stem, imagenet_stem
+from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.residual import Residual, stages
+from epochal.models.resnet import BLOCKS, BOTTLENECK, WIDTHS, cifar_stem, imagenet_stem
 
 
 def resnext(
-    x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, cardinality: int, width: int
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    *,
+    depth: int,
+    cardinality: int,
+    width: int,
 ) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]` of the networks of ImageNet: 50 or 101 layers (table 1).
 
@@ -29,9 +35,15 @@ def resnext29(
 
 
 def _stages(
-    x: keras.KerasTensor, num_classes: int, style: Style, blocks: tuple[int, ...], group: tuple[int, int]
+    x: keras.KerasTensor,
+    num_classes: int,
+    style: Style,
+    blocks: tuple[int, ...],
+    group: tuple[int, int],
 ) -> keras.KerasTensor:
     cardinality, width = group
     block = Residual(style=style, bottleneck=True, groups=cardinality)
-    plan = [(n, cardinality * width * 2**i, WIDTHS[0] * BOTTLENECK * 2**i) for i, n in enumerate(blocks)]
+    plan = [
+        (n, cardinality * width * 2**i, WIDTHS[0] * BOTTLENECK * 2**i) for i, n in enumerate(blocks)
+    ]
     return pooled_classifier(stages(x, block, plan), num_classes)

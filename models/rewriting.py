@@ -19,7 +19,9 @@ def inputs_of(layer: Any) -> list[Any]:
     return keras.tree.flatten(layer.input) if not isinstance(layer, keras.layers.InputLayer) else []
 
 
-def rewritten(model: keras.Model, *, instead: Mapping[str, Any], gone: Collection[str]) -> keras.Model:
+def rewritten(
+    model: keras.Model, *, instead: Mapping[str, Any], gone: Collection[str]
+) -> keras.Model:
     """A copy with the model's weights.
 
     Args:
@@ -29,7 +31,11 @@ def rewritten(model: keras.Model, *, instead: Mapping[str, Any], gone: Collectio
     """
 
     def clone(layer: Any) -> Any:
-        return instead[layer.name] if layer.name in instead else type(layer).from_config(layer.get_config())
+        return (
+            instead[layer.name]
+            if layer.name in instead
+            else type(layer).from_config(layer.get_config())
+        )
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
         return inputs[0] if layer.name in gone else layer(*inputs, **options)

@@ -9,11 +9,16 @@ import h5py
 import keras
 import numpy as np
 
-from models.applications import kind_name
-from models.layers.batch_norm import FusedBatchNormalization
-from models.zoo import ZOO
+from epochal.models.applications import kind_name
+from epochal.models.layers.batch_norm import FusedBatchNormalization
+from epochal.models.zoo import ZOO
 
-TOP = ("fc1", "fc2", "predictions", "conv_preds")  # what the networks of Keras end with; ours end otherwise
+TOP = (
+    "fc1",
+    "fc2",
+    "predictions",
+    "conv_preds",
+)  # what the networks of Keras end with; ours end otherwise
 Stored = tuple[str, list[np.ndarray]]  # a layer's name in the file, and its weights
 
 
@@ -30,13 +35,21 @@ def load(model: keras.Model, path: Path) -> None:
     row = ZOO[model.name]
     if row.colours is None:
         has = ", ".join(name for name, other in ZOO.items() if other.colours)
-        raise ValueError(f"{model.name} is no network of keras.applications, whose files fit {has}.")
+        raise ValueError(
+            f"{model.name} is no network of keras.applications, whose files fit {has}."
+        )
     targets = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
     try:
         with h5py.File(path) as file:
             stored = list(_old(file) if "layer_names" in file.attrs else _new(file, model))
-    except (OSError, KeyError, TypeError) as error:  # the last: an array where there should be a group
-        raise ValueError(f"{path} is no readable weights file ({str(error)[:80]}); download it again.") from error
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+    ) as error:  # the last: an array where there should be a group
+        raise ValueError(
+            f"{path} is no readable weights file ({str(error)[:80]}); download it again."
+        ) from error
     pairs = _matched(targets, stored, f"{path} does not fit {model.name}")
     if row.colours.blue_first:
         kernel, *rest = pairs[0][1]
@@ -57,16 +70,27 @@ def _new(file: h5py.File, model: keras.Model) -> Iterator[Stored]:
 
     Keras calls a layer by its kind and number there, so that only a network of the same kinds tells the order.
     """
-    groups, seen, told = file["layers"], Counter[str](), set()
+    groups = file["layers"]
+    seen = Counter[str]()
+    told = set()
     for layer in model.layers:
-        kind = kind_name(keras.layers.BatchNormalization if isinstance(layer, FusedBatchNormalization) else type(layer))
+        kind = kind_name(
+            keras.layers.BatchNormalization
+            if isinstance(layer, FusedBatchNormalization)
+            else type(layer)
+        )
         name = f"{kind}_{seen[kind]}" if seen[kind] else kind
         seen[kind] += 1
         if layer.weights and layer.name != "logits" and name in groups:
             told.add(name)
             yield layer.name, _variables(groups[name])
-    rest = {name: arrays for name in groups if name not in told and (arrays := _variables(groups[name]))}
-    for name, arrays in rest.items():  # Keras' classifiers are dense layers, or one convolution in MobileNet
+    rest = {
+        name: arrays for name in groups if name not in told and (arrays := _variables(groups[name]))
+    }
+    for (
+        name,
+        arrays,
+    ) in rest.items():  # Keras' classifiers are dense layers, or one convolution in MobileNet
         yield ("predictions" if name.startswith("dense") or len(rest) == 1 else name), arrays
 
 
@@ -76,7 +100,9 @@ def _variables(group: h5py.Group) -> list[np.ndarray]:
     return [np.asarray(group["vars"][str(i)]) for i in range(len(group.get("vars", ())))]
 
 
-def _matched(targets: list[Any], stored: list[Stored], wrong: str) -> list[tuple[Any, list[np.ndarray]]]:
+def _matched(
+    targets: list[Any], stored: list[Stored], wrong: str
+) -> list[tuple[Any, list[np.ndarray]]]:
     body = [one for one in stored if one[0] not in TOP]
     top = dict(one for one in stored if one[0] in TOP)
     own = [layer for layer in targets if layer.name not in TOP]
@@ -95,7 +121,8 @@ def _matched(targets: list[Any], stored: list[Stored], wrong: str) -> list[tuple
 
 
 def _compare(layer: Any, name: str, arrays: list[np.ndarray], wrong: str) -> None:
-    needed, found = [tuple(weight.shape) for weight in layer.weights], [array.shape for array in arrays]
+    needed = [tuple(weight.shape) for weight in layer.weights]
+    found = [array.shape for array in arrays]
     kinds = sorted({str(array.dtype) for array in arrays})
     if needed != found or any(array.dtype.kind != "f" for array in arrays):
         its = f"its layer {name!r} has weights {found} of {', '.join(kinds)}"

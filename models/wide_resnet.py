@@ -2,12 +2,14 @@
 
 import keras
 
-from models.blocks import Style, pooled_classifier
-from models.residual import Residual, stages
-from models.resnet import CIFAR_WIDTHS, cifar_stem
+from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.residual import Residual, stages
+from epochal.models.resnet import CIFAR_WIDTHS, cifar_stem
 
 
-def wide_resnet(x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, factor: int) -> keras.KerasTensor:
+def wide_resnet(
+    x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, factor: int
+) -> keras.KerasTensor:
     """Returns logits `[N, num_classes]`: pre-activated basic blocks, `factor` times as wide as in ResNet.
 
     Args:
@@ -15,8 +17,12 @@ def wide_resnet(x: keras.KerasTensor, num_classes: int, style: Style, *, depth: 
     """
     if depth < 10 or depth % 6 != 4:
         below = max(10, depth - (depth - 4) % 6)
-        raise ValueError(f"depth must be 6n + 4, got {depth}; the nearest are {below} and {below + 6}.")
+        raise ValueError(
+            f"depth must be 6n + 4, got {depth}; the nearest are {below} and {below + 6}."
+        )
     block = Residual(style=style, preactivated=True)
     x = cifar_stem(x, CIFAR_WIDTHS[0], style=style, preactivated=True)
     widths = [width * factor for width in CIFAR_WIDTHS]
-    return pooled_classifier(stages(x, block, [(depth // 6, width, width) for width in widths]), num_classes)
+    return pooled_classifier(
+        stages(x, block, [(depth // 6, width, width) for width in widths]), num_classes
+    )

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style, pooled_classifier
 
 WIDTHS = (64, 128, 256)
 MIDDLE = 4  # blocks at constant size
@@ -18,7 +18,9 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
     for i in range(1, MIDDLE + 1):
         x = _middle(x, style=style, name=f"middle{i}")
     x = _separable(x, 2 * WIDTHS[-1], style=style, name="exit")
-    return pooled_classifier(style.activate(style.norm_layer(x, name="exit"), name="exit"), num_classes)
+    return pooled_classifier(
+        style.activate(style.norm_layer(x, name="exit"), name="exit"), num_classes
+    )
 
 
 def _entry(x: keras.KerasTensor, filters: int, *, style: Style, name: str) -> keras.KerasTensor:
@@ -38,7 +40,9 @@ def _middle(x: keras.KerasTensor, *, style: Style, name: str) -> keras.KerasTens
     return style.add(x, residual, name=name)
 
 
-def _activated_separable(x: keras.KerasTensor, filters: int, *, style: Style, name: str) -> keras.KerasTensor:
+def _activated_separable(
+    x: keras.KerasTensor, filters: int, *, style: Style, name: str
+) -> keras.KerasTensor:
     x = _separable(style.activate(x, name=name), filters, style=style, name=name)
     return style.norm_layer(x, name=name)
 

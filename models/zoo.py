@@ -8,23 +8,26 @@ from typing import Any
 import keras
 from keras import applications, layers
 
-from models.alexnet import alexnet, alexnet_cifar
-from models.applications import application
-from models.blocks import Style
-from models.densenet import densenet_cifar
-from models.inception import googlenet, inception_resnet_cifar
-from models.lenet import lenet5, lenet5_caffe
-from models.linear import softmax_regression
-from models.mlp import mlp
-from models.mobilenet import mobilenet_cifar, mobilenet_v2_cifar
-from models.recurrent import recurrent
-from models.resnet import resnet, resnet_cifar
-from models.resnext import resnext, resnext29
-from models.vgg import vgg
-from models.wide_resnet import wide_resnet
-from models.xception import xception_cifar
+from epochal.models.alexnet import alexnet, alexnet_cifar
+from epochal.models.applications import application
+from epochal.models.blocks import Style
+from epochal.models.densenet import densenet_cifar
+from epochal.models.inception import googlenet, inception_resnet_cifar
+from epochal.models.lenet import lenet5, lenet5_caffe
+from epochal.models.linear import softmax_regression
+from epochal.models.mlp import mlp
+from epochal.models.mobilenet import mobilenet_cifar, mobilenet_v2_cifar
+from epochal.models.recurrent import recurrent
+from epochal.models.resnet import resnet, resnet_cifar
+from epochal.models.resnext import resnext, resnext29
+from epochal.models.vgg import vgg
+from epochal.models.wide_resnet import wide_resnet
+from epochal.models.xception import xception_cifar
 
-MNIST, CIFAR, IMAGENET, LARGER = (28, 28, 1), (32, 32, 3), (224, 224, 3), (299, 299, 3)
+MNIST = (28, 28, 1)
+CIFAR = (32, 32, 3)
+IMAGENET = (224, 224, 3)
+LARGER = (299, 299, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,9 @@ class Colours:
 class Architecture:
     """A row of the zoo."""
 
-    builder: Callable[[keras.KerasTensor, int, Style], keras.KerasTensor]  # standardised images, classes -> logits
+    builder: Callable[
+        [keras.KerasTensor, int, Style], keras.KerasTensor
+    ]  # standardised images, classes -> logits
     input_shape: tuple[int, int, int]  # height, width, channels that its published figures refer to
     num_classes: int = 10  # likewise
     min_size: int = 1  # least height and width in pixels that it makes sense of
@@ -59,7 +64,9 @@ def _mnist(builder: Callable[..., Any], style: Style = PLAIN, **row: Any) -> Arc
     return Architecture(builder=builder, input_shape=MNIST, style=style, **row)
 
 
-def _cifar(builder: Callable[..., Any], min_size: int = 8, style: Style | None = None, **network: Any) -> Architecture:
+def _cifar(
+    builder: Callable[..., Any], min_size: int = 8, style: Style | None = None, **network: Any
+) -> Architecture:
     made = partial(builder, **network)
     return Architecture(builder=made, input_shape=CIFAR, min_size=min_size, style=style or Style())
 
@@ -69,11 +76,17 @@ def _imagenet(
 ) -> Architecture:
     made = partial(builder, **network)
     style = style or Style()
-    return Architecture(builder=made, input_shape=IMAGENET, num_classes=1000, min_size=min_size, style=style)
+    return Architecture(
+        builder=made, input_shape=IMAGENET, num_classes=1000, min_size=min_size, style=style
+    )
 
 
 def _keras(
-    network: Callable[..., Any], colours: Any, input_shape: Any = IMAGENET, min_size: int = 32, **options: Any
+    network: Callable[..., Any],
+    colours: Any,
+    input_shape: Any = IMAGENET,
+    min_size: int = 32,
+    **options: Any,
 ) -> Architecture:
     return Architecture(
         builder=partial(application, network=network, **options),
@@ -121,14 +134,26 @@ ZOO: dict[str, Architecture] = {
     },
     **{f"resnet{depth}b": _cifar(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
     "resnet164": _cifar(resnet_cifar, depth=164, bottleneck=True),
-    **{f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True) for depth in (20, 56, 110)},
+    **{
+        f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True)
+        for depth in (20, 56, 110)
+    },
     **{
         f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True, bottleneck=True)
         for depth in (164, 1001)
     },
-    **{f"resnet{depth}_cifar": _cifar(resnet, depth=depth, small_images=True) for depth in (18, 34, 50)},
-    **{f"resnet{depth}": _imagenet(resnet, depth=depth, stride_first=True) for depth in (18, 34, 50, 101, 152)},
-    **{f"resnet{depth}_v2": _imagenet(resnet, depth=depth, preactivated=True) for depth in (18, 34, 50, 101, 152)},
+    **{
+        f"resnet{depth}_cifar": _cifar(resnet, depth=depth, small_images=True)
+        for depth in (18, 34, 50)
+    },
+    **{
+        f"resnet{depth}": _imagenet(resnet, depth=depth, stride_first=True)
+        for depth in (18, 34, 50, 101, 152)
+    },
+    **{
+        f"resnet{depth}_v2": _imagenet(resnet, depth=depth, preactivated=True)
+        for depth in (18, 34, 50, 101, 152)
+    },
     **{
         f"wrn{depth}_{factor}": _cifar(wide_resnet, depth=depth, factor=factor)
         for depth, factor in ((16, 4), (16, 8), (28, 10), (40, 4))
@@ -139,7 +164,10 @@ ZOO: dict[str, Architecture] = {
     "resnext50_32x4d": _imagenet(resnext, depth=50, cardinality=32, width=4),
     "resnext101_32x4d": _imagenet(resnext, depth=101, cardinality=32, width=4),
     "mobilenet": _keras(applications.MobileNet, CENTRED),
-    **{f"mobilenet_{int(100 * a):03d}": _keras(applications.MobileNet, CENTRED, alpha=a) for a in (0.25, 0.5, 0.75)},
+    **{
+        f"mobilenet_{int(100 * a):03d}": _keras(applications.MobileNet, CENTRED, alpha=a)
+        for a in (0.25, 0.5, 0.75)
+    },
     "mobilenet_cifar": _cifar(mobilenet_cifar),
     "mobilenet_v2": _keras(applications.MobileNetV2, CENTRED),
     **{

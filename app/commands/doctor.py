@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from app.arguments import split_arguments
-from app.commands.common import Parser, load_tensorflow, say
-from app.config import Config
-from app.data.ready import check_data
-from app.errors import TrainingFailed
+from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.config import Config
+from epochal.app.data.availability import check_data
+from epochal.app.errors import TrainingFailed
 
 if TYPE_CHECKING:
-    from app.doctor import Examined
+    from epochal.app.doctor import Examined
 
 HELP = """\
 Checks a training before it begins, a line for each check, and stores nothing.
@@ -38,7 +38,9 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     say(f"epochal doctor: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    if verbosity < 2:  # TensorFlow warns of functions that are traced again, as those of every copy of the model are
+    if (
+        verbosity < 2
+    ):  # TensorFlow warns of functions that are traced again, as those of every copy of the model are
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     examined = []
     for one in _examined(config):
@@ -54,8 +56,8 @@ def run(words: list[str], verbosity: int) -> int:
 
 
 def _examined(config: Config) -> Iterator["Examined"]:
-    from app.doctor import examine
-    from app.training.setup import set_up, start
+    from epochal.app.doctor import examine
+    from epochal.app.training.run.setup import set_up, start
 
     setup = set_up(config)
     start(setup)

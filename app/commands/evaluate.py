@@ -2,21 +2,27 @@
 
 import json
 
-from app import runs
-from app.commands.common import Parser, load_tensorflow, say
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.store import run as runs
 
 
 def run(words: list[str], verbosity: int) -> int:
     """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal evaluate", description="Compute the figures of a finished run again.")
+    parser = Parser(
+        prog="epochal evaluate", description="Compute the figures of a finished run again."
+    )
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     run = runs.find(asked.run)
     say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    from app.evaluation.again import evaluate_again
+    from epochal.app.evaluation.evaluate_run import evaluate_again
 
     figures = evaluate_again(run)
-    print(json.dumps(figures) if asked.json else "\n".join(f"{key}: {value}" for key, value in figures.items()))
+    print(
+        json.dumps(figures)
+        if asked.json
+        else "\n".join(f"{key}: {value}" for key, value in figures.items())
+    )
     return 0

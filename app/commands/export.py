@@ -2,10 +2,10 @@
 
 import json
 
-from app import runs
-from app.commands.common import Parser, load_tensorflow, say
-from app.errors import UsageError
-from app.export.variants import PRECISIONS, variant
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.errors import UsageError
+from epochal.app.export.variants import PRECISIONS, variant
+from epochal.app.store import run as runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
 
@@ -20,26 +20,39 @@ def run(words: list[str], verbosity: int) -> int:
     """Parses, calls, prints; returns the exit code."""
     parser = Parser(prog="epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
-    parser.add_argument("--name", help="of the served model (default: the run's, with the precision if not the run's)")
+    parser.add_argument(
+        "--name",
+        help="of the served model (default: the run's, with the precision if not the run's)",
+    )
     parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
     several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
-    parser.add_argument("--precision", choices=several, help="default: the run's own, elsewhere float32")
-    parser.add_argument("--compare", action="store_true", help="accuracy, size and latency of every variant")
-    parser.add_argument("--json", action="store_true", help="print the folder and the card, or the comparison, as JSON")
+    parser.add_argument(
+        "--precision", choices=several, help="default: the run's own, elsewhere float32"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="accuracy, size and latency of every variant"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the folder and the card, or the comparison, as JSON",
+    )
     asked = parser.parse_args(words)
     if asked.compare and (asked.name or asked.format or asked.precision):
-        raise UsageError("--compare exports every variant and keeps none; drop --name, --format and --precision")
+        raise UsageError(
+            "--compare exports every variant and keeps none; drop --name, --format and --precision"
+        )
     chosen = variant(asked.format, asked.precision)
     run = runs.find(asked.run)
     say(f"epochal export: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if asked.compare:
-        from app.export.compare import compare, table
+        from epochal.app.export.compare import compare, table
 
         rows = compare(run, say)
         print(json.dumps(rows) if asked.json else table(rows))
         return 0
-    from app.export.export import card_of, export
+    from epochal.app.export.export import card_of, export
 
     folder = export(run, asked.name, chosen, say)
     print(json.dumps({"folder": str(folder), **card_of(folder)}) if asked.json else folder)

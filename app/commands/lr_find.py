@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.arguments import split_arguments
-from app.commands.common import Parser, load_tensorflow, say
-from app.config import Config
-from app.data.ready import check_data
+from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.config import Config
+from epochal.app.data.availability import check_data
 
 if TYPE_CHECKING:
-    from app.training.rate_sweep import Course
+    from epochal.app.training.probes.rate_sweep import Course
 
 HELP = """\
 Trains a few steps at each of twelve learning rates, from the same weights on the same batches, and stores nothing.
@@ -40,8 +40,8 @@ def _steps(text: str) -> int:
 
 def answer(config: Config, steps: int, plot: Path | None) -> str:
     """The text to print."""
-    from app.training.curvature import suggest_rate
-    from app.training.rate_sweep import suggested, sweep
+    from epochal.app.training.probes.curvature import suggest_rate
+    from epochal.app.training.probes.rate_sweep import suggested, sweep
 
     courses, begun = sweep(config, steps)
     rate = suggested(courses)
@@ -57,7 +57,9 @@ def answer(config: Config, steps: int, plot: Path | None) -> str:
     if begun.noise:
         say(_noise(begun.noise.scale, config.batch_size))
     if config.optimizer == "sgd":
-        say("steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it")
+        say(
+            "steps and one_cycle bear the suggested rate at their peak; without warm-up, take a half of it"
+        )
     return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])
 
 
@@ -74,30 +76,53 @@ def _noise(scale: float, batch: int) -> str:
 def _table(courses: Sequence["Course"]) -> list[str]:
     """Rate, loss at the end and label of every course."""
     head = f"{'rate':>9}  {'final loss':>10}  (before: {courses[0].before:.3f})"
-    return [head, *(f"{course.rate:9.2g}  {course.final:10.4g}  {course.label}" for course in courses)]
+    return [
+        head,
+        *(f"{course.rate:9.2g}  {course.final:10.4g}  {course.label}" for course in courses),
+    ]
 
 
 def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
     """The courses' final losses over their rates, the regions named."""
-    from app import storage
-    from app.evaluation.canvas import BLUE, SOFT, VERMILLION, new_figure, png, style
+    from epochal.app.evaluation.figures import BLUE, SOFT, VERMILLION, new_figure, png, style
+    from epochal.app.store import files as storage
 
     with style():
         figure = new_figure(7.2, 3.4)
         axes: Any = figure.add_subplot()
-        before, colours = courses[0].before, {"good": BLUE, "diverged": VERMILLION}
+        before = courses[0].before
+        colours = {"good": BLUE, "diverged": VERMILLION}
         shown = [min(course.final, 1.5 * before) for course in courses]
         axes.plot([course.rate for course in courses], shown, color=SOFT, linewidth=1)
         for label in dict.fromkeys(course.label for course in courses):
             chosen = [
-                (course.rate, value) for course, value in zip(courses, shown, strict=True) if course.label == label
+                (course.rate, value)
+                for course, value in zip(courses, shown, strict=True)
+                if course.label == label
             ]
-            axes.plot(*zip(*chosen, strict=True), _MARKERS[label], color=colours.get(label, SOFT), label=label)
+            axes.plot(
+                *zip(*chosen, strict=True),
+                _MARKERS[label],
+                color=colours.get(label, SOFT),
+                label=label,
+            )
         axes.axvline(rate, color=BLUE, linestyle=":", linewidth=1.2)
         axes.axhline(before, color=SOFT, linestyle="--", linewidth=0.8)
-        axes.annotate(f"suggested {rate:.2g}", (rate, 1.5 * before), xytext=(5, -8), textcoords="offset points")
-        axes.annotate("before training", (courses[0].rate, before), xytext=(0, 4), textcoords="offset points")
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss at the end", title="Short trainings at each rate")
+        axes.annotate(
+            f"suggested {rate:.2g}",
+            (rate, 1.5 * before),
+            xytext=(5, -8),
+            textcoords="offset points",
+        )
+        axes.annotate(
+            "before training", (courses[0].rate, before), xytext=(0, 4), textcoords="offset points"
+        )
+        axes.set(
+            xscale="log",
+            xlabel="learning rate",
+            ylabel="loss at the end",
+            title="Short trainings at each rate",
+        )
         axes.set_ylim(0, 1.55 * before)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.legend(loc="lower left")

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.arguments import split_arguments
-from app.commands.common import Parser, load_tensorflow, say
-from app.config import Config
-from app.units import number_of
+from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.config import Config
+from epochal.app.units import number_of
 
 HELP = """\
 The learning rate of a configuration, epoch by epoch, before anything is trained.
@@ -31,8 +31,8 @@ def options(parser: ArgumentParser) -> ArgumentParser:
 
 def answer(config: Config, plot: Path | None) -> str:
     """The text to print."""
-    from app.training.optimizers import chosen_optimizer
-    from app.training.schedules import arithmetic, shape_of
+    from epochal.app.training.optimizers import chosen_optimizer
+    from epochal.app.training.step.learning_rate import arithmetic, shape_of
 
     chosen_optimizer(config)  # refuses a name that is misspelt
     counted = config.schedule.unit == "steps" or config.schedule.window is not None
@@ -44,9 +44,13 @@ def answer(config: Config, plot: Path | None) -> str:
 
     title = f"{config.schedule.shape}, {number_of(config.epochs, 'epoch')}, learning rate {arithmetic(config)}"
     if config.budget:
-        say(f"with a budget of {config.budget} this course follows the clock: epochs are its proportions alone")
+        say(
+            f"with a budget of {config.budget} this course follows the clock: epochs are its proportions alone"
+        )
     if config.schedule.shape in ("plateau", "stuck"):
-        say(f"{config.schedule.shape} drops the rate when training says so: this is the course without a drop")
+        say(
+            f"{config.schedule.shape} drops the rate when training says so: this is the course without a drop"
+        )
     if config.nan_policy == "rollback":
         say("each rollback divides the rates that follow it by ten: this is the course without one")
     if plot:
@@ -56,7 +60,7 @@ def answer(config: Config, plot: Path | None) -> str:
 
 
 def _steps_of_an_epoch(config: Config) -> int:
-    from app.data.load import load
+    from epochal.app.data.load import load
 
     return -(-len(load(config).train) // config.batch_size)
 
@@ -76,8 +80,8 @@ def _some(count: int, most: int) -> list[int]:
 
 
 def _draw(path: Path, rate: Callable[[int], float], total: int, steps: int, title: str) -> None:
-    from app import storage
-    from app.evaluation.canvas import BLUE, new_figure, png, style
+    from epochal.app.evaluation.figures import BLUE, new_figure, png, style
+    from epochal.app.store import files as storage
 
     with style():
         figure = new_figure(7.2, 3.0)

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from app.commands.common import Parser, load_tensorflow, say
-from app.errors import UsageError
-from app.evaluation import cost_tables
-from app.storage import check_new_png
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.errors import UsageError
+from epochal.app.evaluation import cost_tables
+from epochal.app.store.files import check_new_png
 
 HELP = """\
 The zoo, what a model of it costs layer by layer, cheaper blocks, runs by accuracy and cost.
@@ -28,23 +28,43 @@ _OF_A_MODEL = ("image_size", "channels", "classes", "batch_size", "norm", "activ
 
 def add_options(parser: ArgumentParser) -> None:
     """What may follow `epochal models`."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a model: what it costs, layer by layer")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a model: what it costs, layer by layer"
+    )
     model = parser.add_argument_group("of a model")
-    model.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the images (default: its native one)")
+    model.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images (default: its native one)",
+    )
     model.add_argument("--channels", type=int, help="of the images (default: its native ones)")
     model.add_argument("--classes", type=int, help="how many (default: its native ones)")
-    model.add_argument("--batch-size", type=int, metavar="IMAGES", help="whose activations are counted (default: 1)")
+    model.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="IMAGES",
+        help="whose activations are counted (default: 1)",
+    )
     model.add_argument("--norm", help="as in epochal train")
     model.add_argument("--activation", help="as in epochal train")
-    model.add_argument("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="default: float32")
+    model.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        help="default: float32",
+    )
     parser.add_argument(
         "--cheaper",
         type=_convolution,
         metavar="K,IN,OUT,SIZE",
         help="what can stand in for a K x K convolution from IN to OUT channels on images of SIZE x SIZE pixels",
     )
-    parser.add_argument("--pareto", nargs="+", metavar="RUN", help="finished runs: folders or names under runs/")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="of a model or of runs: draw it, too")
+    parser.add_argument(
+        "--pareto", nargs="+", metavar="RUN", help="finished runs: folders or names under runs/"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="of a model or of runs: draw it, too"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -55,14 +75,18 @@ def _convolution(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) != 4 or min(numbers) < 1:
-        raise ArgumentTypeError(f"expected four numbers, each at least 1, as 3,64,64,32; got {text}")
+        raise ArgumentTypeError(
+            f"expected four numbers, each at least 1, as 3,64,64,32; got {text}"
+        )
     return numbers
 
 
 def check(asked: Namespace) -> None:
     """Raises UsageError for options that do not go together, before anything slow begins."""
     if sum(map(bool, (asked.name, asked.cheaper, asked.pareto))) > 1:
-        raise UsageError("a model's NAME, --cheaper and --pareto exclude each other; give one of them")
+        raise UsageError(
+            "a model's NAME, --cheaper and --pareto exclude each other; give one of them"
+        )
     given = [option for option in _OF_A_MODEL if getattr(asked, option) is not None]
     if given and not asked.name:
         raise UsageError(f"--{given[0].replace('_', '-')} needs a model's NAME; see epochal models")
@@ -74,7 +98,9 @@ def check(asked: Namespace) -> None:
 
 def _check_plot(asked: Namespace) -> None:
     if not (asked.name or asked.pareto):
-        raise UsageError("--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo")
+        raise UsageError(
+            "--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo"
+        )
     check_new_png(asked.plot)
 
 
@@ -97,22 +123,26 @@ def answer(asked: Namespace) -> str:
 
 def _sizes_file() -> Path:
     """Beside the models, whose import would load TensorFlow."""
-    spec = find_spec("models")
+    spec = find_spec("epochal.models")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "sizes.json"
 
 
 def _model(asked: Namespace) -> str:
-    from app.evaluation.cost_plots import costs_png
-    from models import complexity
+    from epochal.app.evaluation.cost_plots import costs_png
+    from epochal.models import complexity
 
     try:
         model = complexity.skeleton(
             asked.name,
             _shape(asked),
             asked.classes,
-            options={key: getattr(asked, key) for key in ("norm", "activation") if getattr(asked, key) is not None},
+            options={
+                key: getattr(asked, key)
+                for key in ("norm", "activation")
+                if getattr(asked, key) is not None
+            },
             precision=asked.precision or "float32",
         )
         cost = complexity.model_cost(model, asked.batch_size or 1)
@@ -126,7 +156,7 @@ def _model(asked: Namespace) -> str:
 
 def _shape(asked: Namespace) -> tuple[int, int, int] | None:
     """What was asked for, the rest as the zoo has it; None for a name that it does not have."""
-    from models import ZOO
+    from epochal.models import ZOO
 
     if asked.name not in ZOO:
         return None
@@ -141,25 +171,34 @@ def _values(cost: Any) -> dict[str, Any]:
     sums = ("params", "multiply_adds", "kept_bytes", "live_bytes", "moved_bytes", "weight_bytes")
     values = asdict(cost)
     layers = values.pop("layers")
-    return {**values, **{key: getattr(cost, key) for key in sums}, "flops": 2 * cost.multiply_adds, "layers": layers}
+    return {
+        **values,
+        **{key: getattr(cost, key) for key in sums},
+        "flops": 2 * cost.multiply_adds,
+        "layers": layers,
+    }
 
 
 def _cheaper(asked: Namespace) -> str:
-    from models.cheaper_blocks import menu
+    from epochal.models.cheaper_blocks import menu
 
     kernel, inputs, outputs, side = asked.cheaper
-    blocks, pixels = menu(kernel, inputs, outputs), side * side
+    blocks = menu(kernel, inputs, outputs)
+    pixels = side * side
     if not asked.json:
         return cost_tables.menu_table(blocks, pixels)
     keys = ("name", "params", "multiply_adds")
     return json.dumps(
-        [dict(zip(keys, (block.name, block.params, block.multiply_adds(pixels)), strict=True)) for block in blocks]
+        [
+            dict(zip(keys, (block.name, block.params, block.multiply_adds(pixels)), strict=True))
+            for block in blocks
+        ]
     )
 
 
 def _pareto(asked: Namespace) -> str:
-    from app.evaluation.cost_plots import pareto_png
-    from app.evaluation.pareto import place
+    from epochal.app.evaluation.cost_plots import pareto_png
+    from epochal.app.evaluation.pareto import place
 
     placement = place(asked.pareto)
     for reason in placement.skipped:

@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from app import runs
-from app.commands.common import Parser, load_tensorflow, say
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.store import run as runs
 
 if TYPE_CHECKING:
-    from app.training.evidence import Evidence
-    from app.training.replay import Finding
+    from epochal.app.training.failures.failed_step import Evidence
+    from epochal.app.training.failures.replay import Finding
 
 _DESCRIPTION = """\
 Takes the step again in which a run left the finite numbers, from what the run kept of it (nan/), and names the first
@@ -27,7 +27,7 @@ def run(words: list[str], verbosity: int) -> int:
     run = runs.find(asked.run)
     say(f"epochal replay-nan: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    from app.training.replay import replay
+    from epochal.app.training.failures.replay import replay
 
     evidence, finding = replay(run)
     print(json.dumps(_values(evidence, finding)) if asked.json else _text(evidence, finding))
@@ -38,7 +38,13 @@ def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
     """All that was found, as plain values; epochs and steps from 1 as in the log."""
     step = {key: getattr(evidence, key) for key in ("split", "learning_rate", "quantity", "spoilt")}
     place = {"epoch": evidence.epoch + 1, "step": evidence.step + 1}
-    place |= dict(zip(("found_in_epoch", "found_at_step"), (number + 1 for number in evidence.found), strict=True))
+    place |= dict(
+        zip(
+            ("found_in_epoch", "found_at_step"),
+            (number + 1 for number in evidence.found),
+            strict=True,
+        )
+    )
     return {**place, **step, **asdict(finding), "data_index": _number(evidence, finding)}
 
 
@@ -58,7 +64,9 @@ def _text(evidence: "Evidence", finding: "Finding") -> str:
         lines.append(f"largest activation before it: {finding.largest:.6g} in {finding.largest_in}")
     if evidence.spoilt:
         first = evidence.spoilt[0]
-        lines.append(f"when it was found, {len(evidence.spoilt)} variable(s) were not finite, first {first}")
+        lines.append(
+            f"when it was found, {len(evidence.spoilt)} variable(s) were not finite, first {first}"
+        )
     return "\n".join(lines)
 
 

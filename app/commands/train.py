@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from app import arguments, runs
-from app.commands import preflight
-from app.commands.common import BEGAN, load_tensorflow, say
-from app.commands.train_help import train_help
-from app.data.ready import check_data
+from epochal.app.commands import arguments
+from epochal.app.commands import train_modes as preflight
+from epochal.app.commands.console import BEGAN, load_tensorflow, say
+from epochal.app.commands.train_help import train_help
+from epochal.app.data.availability import check_data
+from epochal.app.store import run as runs
 
 
 def run(words: list[str], verbosity: int) -> int:
@@ -21,12 +22,15 @@ def run(words: list[str], verbosity: int) -> int:
     if asked.resume is not None:
         return _resume(asked.resume, verbosity, export=asked.export)
     config = asked.config
-    say(f"epochal train: {config.model} on {config.dataset}, {config.extent}; loading TensorFlow ...")
+    say(
+        f"epochal train: {config.model} on {config.dataset}, {config.extent}; loading TensorFlow ..."
+    )
     config = check_data(config)
     if verbosity:
         say(runs.dump(config.to_dict()))
     load_tensorflow(verbosity)
-    from app.training import dry_run, train
+    from epochal.app.training import train
+    from epochal.app.training.probes import dry_run
 
     if asked.dry_run:
         dry_run.dry_run(config, BEGAN)
@@ -52,7 +56,7 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         config = arguments.read_config_file(run.folder / "config.yaml")
         say(f"epochal train --resume {run.folder}: loading TensorFlow ...")
         load_tensorflow(verbosity)
-        from app.training import train
+        from epochal.app.training import train
 
         train.resume(run, config, BEGAN, export=export)
     _finish(run, export=export)
@@ -69,7 +73,9 @@ def _finish(run: Any, *, export: bool) -> None:
         f"{result[f'{split}_count']:,} images), {split} loss {result[f'{split}_loss']:.4f}, "
         f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
     )
-    say(f"\neverything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/")
+    say(
+        f"\neverything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/"
+    )
     then = f"epochal serve {_exported(run).parent}" if export else f"epochal export {run.folder}"
     say(f"""next:
   epochal evaluate {run.folder}
@@ -79,8 +85,8 @@ def _finish(run: Any, *, export: bool) -> None:
 
 def _exported(run: Any) -> Any:
     """The run's folder under saved_models/, which is printed, too."""
-    from app.export.export import export
-    from app.export.variants import variant
+    from epochal.app.export.export import export
+    from epochal.app.export.variants import variant
 
     folder = export(run, None, variant(None, None), say)
     print(folder)

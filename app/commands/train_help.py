@@ -4,7 +4,7 @@ import shutil
 import textwrap
 from typing import Any
 
-from app.arguments import train_parser
+from epochal.app.commands.arguments import train_parser
 
 _COLUMNS = 28  # of the flags
 
@@ -22,15 +22,25 @@ def train_help() -> str:
     lines = [_EXAMPLES]
     width = min(shutil.get_terminal_size().columns, 120) - _COLUMNS
     for group in train_parser()._action_groups:
-        shown = [action for action in group._group_actions if action.help and not action.help.startswith("Path to a")]
+        shown = [
+            action
+            for action in group._group_actions
+            if action.help and not action.help.startswith("Path to a")
+        ]
         if shown:
-            lines += [f"{group.title}:", *(line for action in shown for line in _described(action, width)), ""]
+            lines += [
+                f"{group.title}:",
+                *(line for action in shown for line in _described(action, width)),
+                "",
+            ]
     return "\n".join(lines)
 
 
 def _described(action: Any, width: int) -> list[str]:
     """A flag and its help, in two columns; null needs no default, for the help says what it means."""
-    flag = action.option_strings[0].replace("_", "-") + (" [RUN]" if action.dest == "resume" else "")
+    flag = action.option_strings[0].replace("_", "-") + (
+        " [RUN]" if action.dest == "resume" else ""
+    )
     told = action.default is not None and action.default is not False and action.nargs != 0
     default = f" (default: {action.default})" if told else ""
     first, *rest = textwrap.wrap(action.help + default, max(width, 30))

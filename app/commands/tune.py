@@ -6,17 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app import runs
-from app.arguments import recipe_path, split_arguments
-from app.commands.common import Parser, load_tensorflow, say
-from app.config import Config
-from app.data.ready import check_data
-from app.errors import UsageError, suggestion
-from app.settings.splits import Splits
-from app.signals import end_with
-from app.tuning import folder
-from app.tuning.plan import ALGORITHMS, SELECTS, Plan
-from app.tuning.space import points, read_search
+from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.config import Config
+from epochal.app.config.files import recipe_path
+from epochal.app.config.splits import Splits
+from epochal.app.data.availability import check_data
+from epochal.app.errors import UsageError, suggestion
+from epochal.app.process.signals import end_with
+from epochal.app.store import run as runs
+from epochal.app.store import sweep as folder
+from epochal.app.tuning.plan import ALGORITHMS, SELECTS, Plan
+from epochal.app.tuning.space import points, read_search
 
 HELP = """\
 Searches what a configuration leaves open: every trial is an ordinary run, scored on images held out of training.
@@ -63,27 +64,35 @@ def run(words: list[str], verbosity: int) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told in a line of ours
     _take_address(given)
     if given.sweep and not given.worker:
-        raise UsageError("--sweep says which sweep a --worker works for; drop it, or give --resume SWEEP to go on")
+        raise UsageError(
+            "--sweep says which sweep a --worker works for; drop it, or give --resume SWEEP to go on"
+        )
     if given.jobs and (given.chief or given.worker):
-        raise UsageError("--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and --worker")
+        raise UsageError(
+            "--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and --worker"
+        )
     if given.worker:
         return _work(given, rest, verbosity)
     if given.resume is not None:
         return _resume(given, rest, verbosity)
     plan, config = planned(parser, words)
-    say(f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; loading TensorFlow ...")
+    say(
+        f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; loading TensorFlow ..."
+    )
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
-    from app.tuning.chief import check_free
-    from app.tuning.oracles import trials_of
-    from app.tuning.sweep import check_splits
+    from epochal.app.tuning.chief import check_free
+    from epochal.app.tuning.oracles import trials_of
+    from epochal.app.tuning.sweep import check_splits
 
     check_splits(plan, config, str(_search_file(given.search, rest)))
     if given.chief:
         check_free(given.chief)
     if (trials := trials_of(plan, config.epochs)) != plan.trials:
-        say(f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}")
+        say(
+            f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}"
+        )
         plan = replace(plan, trials=trials)
     run = folder.begin(plan, config, config.name or runs.default_name(config))
     return _search(run, given)
@@ -121,7 +130,9 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
     _, rest = parser.parse_known_args(words)
     asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
     if config.budget is not None:
-        raise UsageError("--budget ends a training by the clock, so that no trial could be repeated; give --epochs")
+        raise UsageError(
+            "--budget ends a training by the clock, so that no trial could be repeated; give --epochs"
+        )
     path = _search_file(asked.search, rest)
     space = read_search(path, config)
     splits = Splits.of(asked.splits or "holdout")
@@ -141,35 +152,49 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
 def _limited(plan: Plan, where: str) -> Plan:
     """A plan of no more trials than there are points; says where they are not as many as points, or asked for."""
     most = points(plan.space)
-    if plan.algorithm == "hyperband" or most == plan.trials:  # its trials go on with one another's points
+    if (
+        plan.algorithm == "hyperband" or most == plan.trials
+    ):  # its trials go on with one another's points
         return plan
     if most < plan.trials:
         say(f"{where} has {most} points: there will be {most} trials, not {plan.trials}")
         return replace(plan, trials=int(most))
     if plan.algorithm == "grid":
-        say(f"{where} has {most} points, of which the first {plan.trials} are tried; for all, give --trials {most}")
+        say(
+            f"{where} has {most} points, of which the first {plan.trials} are tried; for all, give --trials {most}"
+        )
     return plan
 
 
 def _search_file(asked: str | None, rest: list[str]) -> Path:
     """The file that was asked for, by path or by the name of a shipped one; else the recipe's, or the general one."""
-    shipped = {path.stem: path for path in (recipe_path(_DEFAULT).parent / "searches").glob("*.yaml")}
+    shipped = {
+        path.stem: path for path in (recipe_path(_DEFAULT).parent / "searches").glob("*.yaml")
+    }
     if asked is not None:
         if asked.endswith(".yaml") or "/" in asked:
             return Path(asked)
         if asked not in shipped:
             known = sorted(shipped)
-            raise UsageError(f"--search {asked}: unknown{suggestion(asked, known)}; there are: {', '.join(known)}")
+            raise UsageError(
+                f"--search {asked}: unknown{suggestion(asked, known)}; there are: {', '.join(known)}"
+            )
         return shipped[asked]
-    words = [part for word in rest for part in word.split("=", 1)] if rest else ["--recipe", _DEFAULT]
+    words = (
+        [part for word in rest for part in word.split("=", 1)] if rest else ["--recipe", _DEFAULT]
+    )
     recipe = words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else _GENERAL
     return shipped.get(recipe, shipped[_GENERAL])
 
 
 def _resume(given: Any, rest: list[str], verbosity: int) -> int:
-    unused = [f"--{key}" for key in ("trials", "algorithm", "splits", "select") if getattr(given, key)]
+    unused = [
+        f"--{key}" for key in ("trials", "algorithm", "splits", "select") if getattr(given, key)
+    ]
     if unused or rest:
-        raise UsageError(f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}")
+        raise UsageError(
+            f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}"
+        )
     run = folder.find(given.resume or None)
     if given.search:
         plan, config = folder.read(run)
@@ -185,7 +210,7 @@ def _resume(given: Any, rest: list[str], verbosity: int) -> int:
 
 
 def _search(run: Any, given: Any) -> int:
-    from app.tuning.sweep import LOCAL, search
+    from epochal.app.tuning.sweep import LOCAL, search
 
     say(f"sweep: {run.folder}")
     with run.locked():
@@ -201,7 +226,7 @@ def _work(given: Any, rest: list[str], verbosity: int) -> int:
         end_with(int(os.environ["EPOCHAL_PARENT"]))
     run = folder.find(given.sweep)
     load_tensorflow(verbosity)
-    from app.tuning.worker import work
+    from epochal.app.tuning.worker import work
 
     work(run, given.worker)
     return 0
@@ -211,7 +236,11 @@ def _finish(run: Any) -> int:
     """The summary: figures on stdout, what to do next on stderr."""
     result = run.read_json("result.json")
     spread = f" ± {result['spread']:.4f}" if result["spread"] is not None else ""
-    optimism = f", validation minus test {result['optimism']:+.4f}" if result["optimism"] is not None else ""
+    optimism = (
+        f", validation minus test {result['optimism']:+.4f}"
+        if result["optimism"] is not None
+        else ""
+    )
     print(
         f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test "
         f"accuracy {result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "

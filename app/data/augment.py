@@ -31,7 +31,9 @@ class Augmentation:
         places = self.stored_size - self.image_size + 2 * self.pad + 1
         offsets = tf.cast(random[:, :2] % tf.constant(places, tf.uint32), tf.int32)
         mirrored = (random[:, 2] >= 2**31) & self.flip
-        return window(images, offsets - self.pad, mirrored, size=self.image_size, border=self.border)
+        return window(
+            images, offsets - self.pad, mirrored, size=self.image_size, border=self.border
+        )
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """The central crop that evaluation and export take: uint8 `[n, S, S, C]` -> `[n, s, s, C]`."""
@@ -44,7 +46,9 @@ def centre_crop(images: tf.Tensor, size: int) -> tf.Tensor:
     return images[..., start : start + size, start : start + size, :]
 
 
-def draws(seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+def draws(
+    seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, tf.Tensor]
+) -> tf.Tensor:
     """Four uint32 random numbers for each position of an epoch from `positions[0]` to before `positions[1]`."""
     first, end = positions
     key = tf.cast(tf.cast(seed, tf.int64) * 2**32 + tf.cast(epoch, tf.int64), tf.uint64)
@@ -58,7 +62,9 @@ def draws(seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, t
     )
 
 
-def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, border: str) -> tf.Tensor:
+def window(
+    images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, border: str
+) -> tf.Tensor:
     """Cuts a window out of each image of a batch and mirrors some, in one gather.
 
     Args:
@@ -68,13 +74,18 @@ def window(images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: 
         size: side of the window.
         border: what lies outside: "reflect", the image mirrored at its outermost pixels, or "black".
     """
-    count, width, channels = tf.shape(images)[0], images.shape[2], images.shape[3]
-    steps, last = tf.range(size), images.shape[2] - 1
+    count = tf.shape(images)[0]
+    width = images.shape[2]
+    channels = images.shape[3]
+    steps = tf.range(size)
+    last = images.shape[2] - 1
     rows = steps + corners[:, :1]
     columns = tf.where(mirrored[:, None], steps[::-1], steps) + corners[:, 1:]
     places = [last - tf.abs(last - tf.abs(place)) for place in (rows, columns)]
     # One flat index per pixel: twice as fast as a gather with batch dimensions.
-    pixels = (tf.range(count)[:, None] * width + places[0])[:, :, None] * width + places[1][:, None, :]
+    pixels = (tf.range(count)[:, None] * width + places[0])[:, :, None] * width + places[1][
+        :, None, :
+    ]
     cut = tf.gather(tf.reshape(images, [-1, channels]), pixels)
     if border == "reflect":
         return cut

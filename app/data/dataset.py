@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.data import images as image_ops
+from epochal.app.data import decoding as image_ops
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
@@ -35,7 +35,10 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
@@ -82,9 +85,12 @@ class Streamed:
 
     def cached(self, count: int) -> "Cached":
         """All `count` images decoded into memory."""
-        blocks = tf.data.Dataset.range(count).map(self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        blocks = tf.data.Dataset.range(count).map(
+            self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
         stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
-        several, filled = max(1, _BLOCK_BYTES // (self.size**2 * self.channels)), 0
+        several = max(1, _BLOCK_BYTES // (self.size**2 * self.channels))
+        filled = 0
         for block in untuned(blocks.batch(several).prefetch(1)).as_numpy_iterator():
             stored[filled : filled + len(block)] = block
             filled += len(block)

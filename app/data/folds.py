@@ -4,15 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from app.errors import UsageError
-from app.settings.splits import Splits
+from epochal.app.config.splits import Splits
+from epochal.app.errors import UsageError
 
 _STREAM = 0xF01D  # of random numbers: the test split is carved off by others
 
 Draw = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
-def fold(labels: np.ndarray, splits: Splits, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def fold(
+    labels: np.ndarray, splits: Splits, index: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """One of the splits of `range(len(labels))`: a pure function of its arguments.
 
     With folds, every position validates once a repetition; numbers of images a fold differ by at most one, those of
@@ -32,7 +34,9 @@ def fold(labels: np.ndarray, splits: Splits, index: int, seed: int) -> tuple[np.
         UsageError: when a class has too few images.
     """
     if splits.kind == "holdout" or not 0 <= index < splits.count:
-        raise ValueError(f"index must be from 0 to below the {splits.count} splits of {splits}, got {index}.")
+        raise ValueError(
+            f"index must be from 0 to below the {splits.count} splits of {splits}, got {index}."
+        )
     repetition, place = divmod(index, splits.folds)
     random = np.random.default_rng([_STREAM, seed, repetition])
     _check_classes(labels, splits)
@@ -40,7 +44,9 @@ def fold(labels: np.ndarray, splits: Splits, index: int, seed: int) -> tuple[np.
         train = _by_class(labels, random, _drawn)
         validation = np.setdiff1d(np.arange(len(labels)), train)
     else:
-        dealt = _by_class(labels, random, np.random.Generator.permutation)  # as cards are, one class after the other
+        dealt = _by_class(
+            labels, random, np.random.Generator.permutation
+        )  # as cards are, one class after the other
         validation = dealt[place :: splits.folds]
         train = np.setdiff1d(dealt, validation)
     return np.sort(train).astype(np.int64), np.sort(validation).astype(np.int64)
@@ -59,7 +65,9 @@ def _check_classes(labels: np.ndarray, splits: Splits) -> None:
 
 
 def _by_class(labels: np.ndarray, random: np.random.Generator, draw: Draw) -> np.ndarray:
-    return np.concatenate([draw(random, np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    return np.concatenate(
+        [draw(random, np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    )
 
 
 def _drawn(random: np.random.Generator, members: np.ndarray) -> np.ndarray:

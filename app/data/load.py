@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from app.config import Config
-from app.data import digits, folder, tfds
-from app.data.augment import Augmentation
-from app.data.dataset import Dataset, Preprocessing, Split, Streamed, unreadable
-from app.data.folds import fold
-from app.data.ready import is_folder
-from app.data.splits import stratified
-from app.data.statistics import mean_and_deviation
-from app.errors import UsageError
-from app.settings.splits import Fold
+from epochal.app.config import Config
+from epochal.app.config.splits import Fold
+from epochal.app.data.augment import Augmentation
+from epochal.app.data.availability import is_folder
+from epochal.app.data.dataset import Dataset, Preprocessing, Split, Streamed, unreadable
+from epochal.app.data.folds import fold
+from epochal.app.data.sources import digits, folder, tfds
+from epochal.app.data.splits import stratified
+from epochal.app.data.statistics import mean_and_deviation
+from epochal.app.errors import UsageError
 
 # Mirrored, these show another character or none.
 _NOT_FLIPPABLE = (
@@ -29,7 +29,9 @@ _NOT_FLIPPABLE = (
     "binary_alpha_digits",
     "cmaterdb",
 )
-_LATEST: dict[tuple[object, ...], "Source"] = {}  # of prepared data, for the next run of this process
+_LATEST: dict[
+    tuple[object, ...], "Source"
+] = {}  # of prepared data, for the next run of this process
 _LARGEST_PADDED = 64  # pixels: above, images are scaled and cropped, the ImageNet way
 
 
@@ -61,7 +63,11 @@ def _loaded(config: Config) -> Dataset:
     source = _source(config)
     splits = complete(source.splits, config.seed, config.data.validation)
     if config.data.split is not None:
-        pool = splits["train"] if "validation" in source.splits else _together(splits["train"], splits["validation"])
+        pool = (
+            splits["train"]
+            if "validation" in source.splits
+            else _together(splits["train"], splits["validation"])
+        )
         splits |= split_again(pool, config.data.fold, config.seed)
     if config.data.part is not None:
         splits["train"] = part_of(splits["train"], config.data.part, config.seed)
@@ -84,7 +90,9 @@ def _loaded(config: Config) -> Dataset:
     )
 
 
-def complete(splits: dict[str, Split], seed: int, validation: float | None = None) -> dict[str, Split]:
+def complete(
+    splits: dict[str, Split], seed: int, validation: float | None = None
+) -> dict[str, Split]:
     """Carves what is missing: 60/20/20 of a single split; else 10 % of train each for validation and test.
 
     `validation` is another share for that split. A test split that exists is never touched.
@@ -113,7 +121,9 @@ def split_again(pool: Split, chosen: Fold | None, seed: int) -> dict[str, Split]
 
 def _together(one: Split, other: Split) -> Split:
     """Two splits of one store, in the order of their images."""
-    indices, labels = (np.concatenate([getattr(s, key) for s in (one, other)]) for key in ("indices", "labels"))
+    indices, labels = (
+        np.concatenate([getattr(s, key) for s in (one, other)]) for key in ("indices", "labels")
+    )
     return Split(one.images, indices, labels).subset(np.argsort(indices))
 
 
@@ -129,14 +139,20 @@ def part_of(split: Split, share: float, seed: int) -> Split:
 
 def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
     """The configured augmentation, its open choices decided by the data set."""
-    stored, size = dataset.preprocessing.stored_size, dataset.preprocessing.image_size
-    pad, flip = config.augment.pad_crop, config.augment.flip
+    stored = dataset.preprocessing.stored_size
+    size = dataset.preprocessing.image_size
+    pad = config.augment.pad_crop
+    flip = config.augment.flip
     if pad is None:
         pad = size // 8 if stored == size and size <= _LARGEST_PADDED else 0
     if pad >= stored:
-        raise UsageError(f"augment.pad_crop: {pad} pixels around images of {stored}; give less than their side")
+        raise UsageError(
+            f"augment.pad_crop: {pad} pixels around images of {stored}; give less than their side"
+        )
     flip = dataset.flippable if flip is None else flip
-    return Augmentation(stored_size=stored, image_size=size, pad=pad, border=config.augment.border, flip=flip)
+    return Augmentation(
+        stored_size=stored, image_size=size, pad=pad, border=config.augment.border, flip=flip
+    )
 
 
 def _source(config: Config) -> Source:
@@ -169,7 +185,9 @@ def _sizes(config: Config, native: int | None) -> tuple[int, int]:
 def _digits(config: Config) -> Source:
     stored, size = _sizes(config, 8)
     split, classes = digits.load(stored)
-    return Source(splits={"all": split}, classes=classes, channels=1, stored_size=stored, image_size=size)
+    return Source(
+        splits={"all": split}, classes=classes, channels=1, stored_size=stored, image_size=size
+    )
 
 
 def _tfds(config: Config) -> Source:
@@ -216,7 +234,10 @@ def _file_reader(paths: list[str]) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _stored(
-    read: Callable[[tf.Tensor], tf.Tensor], labels: np.ndarray, shape: tuple[int, int], config: Config
+    read: Callable[[tf.Tensor], tf.Tensor],
+    labels: np.ndarray,
+    shape: tuple[int, int],
+    config: Config,
 ) -> Split:
     """A split of encoded images, decoded into memory when they fit there."""
     size, channels = shape

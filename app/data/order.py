@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from app.data.augment import shuffled
+from epochal.app.data.augment import shuffled
 
 _GOLDEN = (5**0.5 - 1) / 2
 
-Arrange = Callable[[int], tuple[np.ndarray, np.ndarray | None]]  # of the epoch: which image, and its weight
+Arrange = Callable[
+    [int], tuple[np.ndarray, np.ndarray | None]
+]  # of the epoch: which image, and its weight
 
 
 def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -42,7 +44,11 @@ def generator(seed: int, epoch: int) -> np.random.Generator:
 
 def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     """What `augment.shuffled` gives for all positions of an epoch, int64 `[count]`."""
-    return shuffled(seed, tf.constant(epoch, tf.int64), tf.range(count), count).numpy().astype(np.int64)
+    return (
+        shuffled(seed, tf.constant(epoch, tf.int64), tf.range(count), count)
+        .numpy()
+        .astype(np.int64)
+    )
 
 
 def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -56,7 +62,8 @@ def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     first are in random order. Where one class has more than half of all images, the least possible number of equal
     neighbours is left: 2 * largest - N - 1.
     """
-    count, counts = len(labels), np.bincount(labels)
+    count = len(labels)
+    counts = np.bincount(labels)
     rounds = int(counts.max())
     rank = np.argsort(np.lexsort((random.random(len(counts)), -counts)))
     mixed = random.permutation(count)
@@ -67,7 +74,9 @@ def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     last = random.choice(np.flatnonzero(sequence >= (count - rounds if count < 2 * rounds else 0)))
     sequence = np.roll(sequence, rounds - 1 - last)
     place = np.argsort(sequence)
-    return by_class[np.argsort(place[row] + np.where(column > 0, (1 + random.random(count)) / 2, 0))]
+    return by_class[
+        np.argsort(place[row] + np.where(column > 0, (1 + random.random(count)) / 2, 0))
+    ]
 
 
 @dataclass(kw_only=True)
@@ -85,7 +94,9 @@ class Table:
         images, weights = self.arrange(0)
         with tf.device("CPU:0"):  # where batches are made
             self.images = tf.Variable(images, dtype=tf.int64, trainable=False)
-            self.weights = None if weights is None else tf.Variable(weights, dtype=tf.float32, trainable=False)
+            self.weights = (
+                None if weights is None else tf.Variable(weights, dtype=tf.float32, trainable=False)
+            )
 
     def set(self, epoch: int) -> None:
         """Moves to an epoch."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.data.augment import Augmentation, centre_crop, draws, shuffled
-from app.data.dataset import Split, untuned
-from app.data.order import Table
+from epochal.app.data.augment import Augmentation, centre_crop, draws, shuffled
+from epochal.app.data.dataset import Split, untuned
+from epochal.app.data.order import Table
 
 _EVALUATED_PIXELS = 2**22  # in a batch
 _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
@@ -24,8 +24,12 @@ class Position:
     """Where training stands: the epoch, the step at which its next iterator begins, and its order unless shuffled."""
 
     table: Table | None = None
-    epoch: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
-    start: tf.Variable = field(default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False))
+    epoch: tf.Variable = field(
+        default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False)
+    )
+    start: tf.Variable = field(
+        default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False)
+    )
 
     def set(self, epoch: int, start: int = 0) -> None:
         """Moves to a step of an epoch; iterators made from now on begin there."""
@@ -57,8 +61,11 @@ class TrainingBatches:
     def dataset(self, strategy: Any = None) -> Any:
         """The epoch at which `position` stands when an iterator is made."""
         read = self.split.images.reader()
-        indices, labels = tf.constant(self.split.indices), tf.constant(self.split.labels)
-        count, last, table = len(self.split), self.steps - 1, self.position.table
+        indices = tf.constant(self.split.indices)
+        labels = tf.constant(self.split.labels)
+        count = len(self.split)
+        last = self.steps - 1
+        table = self.position.table
 
         def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
             # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last step is asked for.
@@ -71,7 +78,12 @@ class TrainingBatches:
             images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
             if table is None or table.weights is None:
                 return images, tf.gather(labels, chosen)
-            return images, tf.gather(labels, chosen), table.weights.sparse_read(positions), positions
+            return (
+                images,
+                tf.gather(labels, chosen),
+                table.weights.sparse_read(positions),
+                positions,
+            )
 
         return _distributed(batch, self.steps, strategy)
 
@@ -84,7 +96,11 @@ class TrainingBatches:
         images, labels, *rest = next(iter(self.dataset()))
         first = step * self.batch_size
         chosen = self._chosen(self.position.epoch, tf.range(first, first + len(labels)))
-        made = {"images": images.numpy(), "labels": labels.numpy(), "indices": self.split.indices[chosen.numpy()]}
+        made = {
+            "images": images.numpy(),
+            "labels": labels.numpy(),
+            "indices": self.split.indices[chosen.numpy()],
+        }
         return made | ({"weights": rest[0].numpy()} if rest else {})
 
     def _chosen(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
@@ -102,7 +118,8 @@ def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> A
     """
     batch_size = max(1, min(256, _EVALUATED_PIXELS // image_size**2))
     read = split.images.reader()
-    indices, labels = tf.constant(split.indices), tf.constant(split.labels)
+    indices = tf.constant(split.indices)
+    labels = tf.constant(split.labels)
 
     def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
         first, end = share(step, batch_size, len(split), replica=replica, replicas=replicas)
@@ -122,7 +139,9 @@ def share(
     return start, tf.minimum(start + each, end)
 
 
-def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, strategy: Any) -> Any:
+def _distributed(
+    batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, strategy: Any
+) -> Any:
     """A data set of `batch(step, replica, replicas)`, each replica's part made for it alone."""
 
     def parts(replicas: int) -> tf.data.Dataset:
@@ -138,7 +157,9 @@ def _distributed(batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, 
 
     if strategy is None:
         return parts(1)
-    distributed = strategy.distribute_datasets_from_function(lambda context: parts(context.num_replicas_in_sync))
+    distributed = strategy.distribute_datasets_from_function(
+        lambda context: parts(context.num_replicas_in_sync)
+    )
     # TensorFlow counts every replica's part; Keras needs the number of global batches, and takes no other class.
     assert distributed.cardinality == steps * strategy.num_replicas_in_sync
     distributed._cardinality = steps

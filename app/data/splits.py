@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.errors import UsageError
+from epochal.app.errors import UsageError
 
 
 def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:

@@ -4,9 +4,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from app.doctor import cost, data, differences, evaluation, gradients, graph, leaks, learning, rate
-from app.doctor.finding import Finding, Level
-from app.training.setup import Setup
+from epochal.app.doctor import (
+    cost,
+    data,
+    differences,
+    evaluation,
+    gradients,
+    graph,
+    leaks,
+    learning,
+    rate,
+)
+from epochal.app.doctor.finding import Finding, Level
+from epochal.app.training.run.setup import Setup
 
 CHECKS: dict[str, Callable[[Setup], Finding]] = {
     "classes": data.classes_agree,
@@ -46,4 +56,6 @@ def examine(setup: Setup) -> Iterator[Examined]:
     for name, check in CHECKS.items():
         began = time.monotonic()
         finding = check(setup)
-        yield Examined(check=name, level=finding.level, text=finding.text, seconds=time.monotonic() - began)
+        yield Examined(
+            check=name, level=finding.level, text=finding.text, seconds=time.monotonic() - began
+        )

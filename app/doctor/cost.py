@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from app.data.dataset import Cached
-from app.data.pipeline import evaluation_batches
-from app.doctor.finding import Finding, error, ok, warning
-from app.runs import ROOT
-from app.training.setup import Setup
-from app.training.trial import step_seconds, undone
-from app.units import number_of, size, time_of
-from models.complexity import model_cost
-from models.cost_rules import itemsize
+from epochal.app.data.dataset import Cached
+from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.doctor.finding import Finding, error, ok, warning
+from epochal.app.store.run import ROOT
+from epochal.app.training.probes.probe_steps import step_seconds, undone
+from epochal.app.training.run.setup import Setup
+from epochal.app.units import number_of, size, time_of
+from epochal.models.complexity import model_cost
+from epochal.models.cost_rules import itemsize
 
 _TIMED = 9  # steps
 _SECONDS = 8.0  # or so long
@@ -32,27 +32,34 @@ def duration(setup: Setup) -> Finding:
     with undone(setup):
         step = median(step_seconds(setup, most=_TIMED, within=_SECONDS))
         evaluated = _evaluation_seconds(setup)
-    config, steps = setup.config, setup.batches.steps
+    config = setup.config
+    steps = setup.batches.steps
     epoch = steps * step + evaluated
     each = f"{number_of(steps, 'step')} of {1000 * step:.1f} ms and {evaluated:.1f} s of validation"
     if config.budget_seconds is None:
         return ok(f"about {time_of(config.last_epoch * epoch)}: {config.extent}, each {each}")
     if epoch > config.budget_seconds:
-        return error(f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget")
+        return error(
+            f"not one epoch fits into {config.extent}: it has {each}; give a larger --budget"
+        )
     return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {each}")
 
 
 def memory(setup: Setup) -> Finding:
     """Counts weights, gradients, the optimizer's slots, activations kept for the backward pass and cached images."""
-    model, config = setup.model, setup.config
+    model = setup.model
+    config = setup.config
     weights = _bytes([*model.weights, *model.optimizer.variables]) + _bytes(model.trainable_weights)
     at_once = config.batch_size // config.optim.micro_batches
     try:
         activations = model_cost(model, at_once).kept_bytes
         told = f"{size(activations)} of activations"
     except ValueError:  # a layer whose cost is not known
-        activations, told = 0, "activations not counted"
-    stores = {id(split.images): split.images for split in (setup.dataset.train, setup.dataset.validation)}
+        activations = 0
+        told = "activations not counted"
+    stores = {
+        id(split.images): split.images for split in (setup.dataset.train, setup.dataset.validation)
+    }
     images = sum(int(np.prod(s.tensor.shape)) for s in stores.values() if isinstance(s, Cached))
     told = f"{size(weights)} of weights, gradients and slots, {told}; {size(images)} of images are in memory"
     available = available_memory()
@@ -66,12 +73,18 @@ def largest_batch(fixed: int, each: float, available: int) -> int | None:
     return 2 ** int(math.log2(room)) if room >= 1 else None
 
 
-def judged_memory(needed: int, told: str, available: int | None, most: int | None = None) -> Finding:
+def judged_memory(
+    needed: int, told: str, available: int | None, most: int | None = None
+) -> Finding:
     """Whether so many bytes can be had; None where this system does not say."""
     if available is None:
         return ok(told)
     if needed > _USABLE * available:
-        lower = "take a smaller network" if most is None else f"lower --batch-size to {most:,}, or give micro-batches"
+        lower = (
+            "take a smaller network"
+            if most is None
+            else f"lower --batch-size to {most:,}, or give micro-batches"
+        )
         return warning(f"{told}: too much for the {size(available)} that are free; {lower}")
     enough = "" if most is None else f", enough for some {most:,} at a time"
     return ok(f"{told}; {size(available)} are free{enough}")
@@ -87,24 +100,31 @@ def available_memory() -> int | None:
 
 def disk(setup: Setup) -> Finding:
     """The run's folder will fit: checkpoints are weights and slots, uncompressed."""
-    needed = _CHECKPOINTS * _bytes([*setup.model.variables, *setup.model.optimizer.variables]) + _REST
+    needed = (
+        _CHECKPOINTS * _bytes([*setup.model.variables, *setup.model.optimizer.variables]) + _REST
+    )
     place = ROOT.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if needed > free:
-        return error(f"the run needs about {size(needed)}, {place} has {size(free)} left; free some")
+        return error(
+            f"the run needs about {size(needed)}, {place} has {size(free)} left; free some"
+        )
     return ok(f"about {size(needed)} in {ROOT}/, {size(free)} are free")
 
 
 def _evaluation_seconds(setup: Setup) -> float:
     """The time of an evaluation of the validation images, from its second batch's."""
-    model, split, side = setup.model, setup.dataset.validation, setup.dataset.preprocessing.image_size
+    model = setup.model
+    split = setup.dataset.validation
+    side = setup.dataset.preprocessing.image_size
     batches = evaluation_batches(split, side, setup.strategy)
     model.make_test_function()
     seconds = 0.0
     for _ in range(2):  # the first one traces
-        iterator, started = iter(batches), time.monotonic()
+        iterator = iter(batches)
+        started = time.monotonic()
         float(model.test_function(iterator)["loss"])
         seconds = time.monotonic() - started
     return seconds * len(evaluation_batches(split, side))  # a distributed data set has no length

@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.doctor.finding import Finding, error, ok, skipped
-from app.doctor.samples import some_images
-from app.doctor.twin import twin
-from app.training.setup import Setup
+from epochal.app.doctor.finding import Finding, error, ok, skipped
+from epochal.app.doctor.model_copy import twin
+from epochal.app.doctor.sample_images import some_images
+from epochal.app.training.run.setup import Setup
 
 _IMAGES = 8
-_DIRECTIONS, _COORDINATES = 3, 12
-_STEPS = (1e-5, 1e-6, 1e-7)  # of a weight; the smaller, the fewer kinks lie within and the more rounding shows
+_DIRECTIONS = 3
+_COORDINATES = 12
+_STEPS = (
+    1e-5,
+    1e-6,
+    1e-7,
+)  # of a weight; the smaller, the fewer kinks lie within and the more rounding shows
 _RELATIVE = 1e-6  # error of a gradient that is right
 _JITTER = 1e-2  # weights that start at 0 put whole layers on a kink
 _ROUNDINGS = 100  # in the last place of the loss
@@ -34,10 +39,13 @@ def central_differences(setup: Setup) -> Finding:
     weights = model.trainable_weights
     for weight in weights:
         weight.assign_add(_JITTER * random.standard_normal(weight.shape))
-    loss = tf.function(lambda: tf.reduce_mean(model.criterion(labels, model(images, training=True))))
+    loss = tf.function(
+        lambda: tf.reduce_mean(model.criterion(labels, model(images, training=True)))
+    )
     gradients = _gradient(loss, weights)
     along = Slope(lambda: float(loss()), weights)
-    verdicts, wrong = [], []
+    verdicts = []
+    wrong = []
     for name, moves in _moves(weights, gradients, random):
         analytic = sum(float(np.sum(gradients[i] * move)) for i, move in moves.items())
         verdict, numeric = along.agrees(moves, analytic)
@@ -58,7 +66,8 @@ class Slope:
     """Numeric derivatives of a loss along changes of its weights."""
 
     def __init__(self, loss: Callable[[], float], weights: list[Any]) -> None:
-        self._loss, self._weights = loss, weights
+        self._loss = loss
+        self._weights = weights
 
     def agrees(self, moves: Moves, analytic: float) -> tuple[bool | None, float]:
         """Whether differences say the same as `analytic`, None where they cannot tell; and what they say."""
@@ -66,10 +75,15 @@ class Slope:
         found: list[float] = []
         for step in _STEPS:
             numeric = self._difference(moves, step)
-            if abs(numeric - analytic) <= _RELATIVE * (abs(numeric) + abs(analytic)) and abs(numeric) > rounding / step:
+            if (
+                abs(numeric - analytic) <= _RELATIVE * (abs(numeric) + abs(analytic))
+                and abs(numeric) > rounding / step
+            ):
                 return True, numeric
             found.append(numeric)
-        apart, numeric, step = min((abs(a - b), b, h) for a, b, h in zip(found, found[1:], _STEPS[1:], strict=False))
+        apart, numeric, step = min(
+            (abs(a - b), b, h) for a, b, h in zip(found, found[1:], _STEPS[1:], strict=False)
+        )
         off = min(abs(numeric - analytic) for numeric in found)
         return (False if off > 10 * (apart + rounding / step) else None), numeric
 
@@ -92,7 +106,9 @@ def _gradient(loss: Any, weights: list[Any]) -> list[np.ndarray]:
     return [gradient.numpy() for gradient in found]
 
 
-def _moves(weights: list[Any], gradients: list[np.ndarray], random: np.random.Generator) -> Iterator[tuple[str, Moves]]:
+def _moves(
+    weights: list[Any], gradients: list[np.ndarray], random: np.random.Generator
+) -> Iterator[tuple[str, Moves]]:
     """Directions in which every weight moves, half at random and half uphill; then single coordinates."""
     for number in range(_DIRECTIONS):
         yield (
@@ -104,7 +120,9 @@ def _moves(weights: list[Any], gradients: list[np.ndarray], random: np.random.Ge
         )
     for _ in range(_COORDINATES):
         i = int(random.integers(len(weights)))
-        place = max(random.integers(gradients[i].size, size=32), key=lambda at: abs(gradients[i].flat[at]))
+        place = max(
+            random.integers(gradients[i].size, size=32), key=lambda at: abs(gradients[i].flat[at])
+        )
         move = np.zeros_like(gradients[i])
         move.flat[place] = 1.0
         yield f"{weights[i].path}[{place}]", {i: move}

@@ -7,16 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.doctor.finding import Finding, error, ok, skipped, warning
-from app.doctor.samples import some_images
-from app.doctor.twin import ready, twin
-from app.training.setup import Setup
+from epochal.app.doctor.finding import Finding, error, ok, skipped, warning
+from epochal.app.doctor.model_copy import ready, twin
+from epochal.app.doctor.sample_images import some_images
+from epochal.app.training.run.setup import Setup
 
 _FIRST = 128  # images in the first loss
 _FEW = 16  # images in a gradient
 _STEPS = 3
 _STEP = 1e-2  # the largest change of a weight in one of them
-_LOW, _HIGH = 0.5, 1.5  # times ln C: beyond these a first loss is no accident
+_LOW = 0.5
+_HIGH = 1.5  # times ln C: beyond these a first loss is no accident
 
 
 def first_loss(setup: Setup) -> Finding:
@@ -25,12 +26,17 @@ def first_loss(setup: Setup) -> Finding:
         return skipped(f"ln C is what cross_entropy starts at, not {setup.config.objective.loss}")
     images, labels = some_images(setup, _FIRST)
     model = twin(setup)
-    loss, even = float(_loss(model, images, labels)), math.log(len(setup.dataset.preprocessing.classes))
+    loss = float(_loss(model, images, labels))
+    even = math.log(len(setup.dataset.preprocessing.classes))
     told = f"{loss:.3g}, {loss / even:.2f} times ln {len(setup.dataset.preprocessing.classes)}"
     if not loss <= _HIGH * even:
-        return warning(f"the first loss is {told}; let the last layer start smaller, look at the scale of the images")
+        return warning(
+            f"the first loss is {told}; let the last layer start smaller, look at the scale of the images"
+        )
     if loss < _LOW * even and (setup.config.init_from, setup.config.weights) == (None, None):
-        return warning(f"the first loss is {told}, before anything was learned; look for a factor in the loss")
+        return warning(
+            f"the first loss is {told}, before anything was learned; look for a factor in the loss"
+        )
     return ok(f"the first loss is {told}")
 
 
@@ -38,13 +44,24 @@ def every_weight(setup: Setup) -> Finding:
     """Every weight gets a gradient, in the first step or the next two."""
     images, labels = some_images(setup, _FEW)
     model = twin(setup, "float64")
-    frozen = [w.path for layer in model.layers for w in layer.weights if _should_train(w) and not w.trainable]
+    frozen = [
+        w.path
+        for layer in model.layers
+        for w in layer.weights
+        if _should_train(w) and not w.trainable
+    ]
     moved: set[str] = set()
     for gradients in _steps(model, images, labels):
-        moved |= {path for path, gradient in gradients.items() if gradient is not None and np.any(gradient)}
+        moved |= {
+            path
+            for path, gradient in gradients.items()
+            if gradient is not None and np.any(gradient)
+        }
     still = [weight.path for weight in model.trainable_weights if weight.path not in moved]
     if still:
-        return error(f"no gradient in {_STEPS} steps: {_list(still)}; look for what cuts them off from the loss")
+        return error(
+            f"no gradient in {_STEPS} steps: {_list(still)}; look for what cuts them off from the loss"
+        )
     if frozen:
         return warning(f"not trained: {_list(frozen)}; let their layers be trainable")
     return ok(f"all {len(moved)} weights have one")
@@ -56,7 +73,9 @@ def symmetry(setup: Setup) -> Finding:
     model = twin(setup, "float64")
     for _ in _steps(model, images, labels):
         pass
-    alike = {w.path: _alike(w.numpy()) for w in model.trainable_weights if w.name.endswith("kernel")}
+    alike = {
+        w.path: _alike(w.numpy()) for w in model.trainable_weights if w.name.endswith("kernel")
+    }
     found = [f"{path} ({count} units)" for path, count in alike.items() if count]
     if found:
         return error(f"units that stay alike: {_list(found)}; start their kernels at random")
@@ -67,20 +86,31 @@ def own_batch(setup: Setup) -> Finding:
     """A step follows the gradient of its own batch, with nothing left from the one before (row J10)."""
     images, labels = some_images(setup, 2 * _FEW)
     if getattr(setup.model.optimizer, "gradient_accumulation_steps", None):
-        return warning("the optimizer adds gradients over steps, and batches count; use --optim.micro-batches")
+        return warning(
+            "the optimizer adds gradients over steps, and batches count; use --optim.micro-batches"
+        )
     model = ready(twin(setup, "float64"), keras.optimizers.SGD(1.0))
-    halves = tf.data.Dataset.from_tensor_slices((images, labels)).batch(len(images) // 2, drop_remainder=True)
+    halves = tf.data.Dataset.from_tensor_slices((images, labels)).batch(
+        len(images) // 2, drop_remainder=True
+    )
     iterator = iter(halves)
     model.train_function(iterator)
     before = [weight.numpy() for weight in model.trainable_weights]
     _, gradients = _gradients(model, *list(halves)[1])
     model.train_function(iterator)
-    moved = [weight.numpy() - value for weight, value in zip(model.trainable_weights, before, strict=True)]
+    moved = [
+        weight.numpy() - value
+        for weight, value in zip(model.trainable_weights, before, strict=True)
+    ]
     wanted = [-_dense(gradient, move) for gradient, move in zip(gradients, moved, strict=True)]
-    off = math.sqrt(sum(np.sum((move - want) ** 2) for move, want in zip(moved, wanted, strict=True)))
+    off = math.sqrt(
+        sum(np.sum((move - want) ** 2) for move, want in zip(moved, wanted, strict=True))
+    )
     whole = math.sqrt(sum(np.sum(want**2) for want in wanted))
     if off > 1e-4 * whole:
-        return error(f"the second step is {off / whole:.1%} off the gradient of its batch; do not add gradients up")
+        return error(
+            f"the second step is {off / whole:.1%} off the gradient of its batch; do not add gradients up"
+        )
     return ok("the second step is the gradient of the second batch")
 
 
@@ -91,7 +121,9 @@ def _steps(model: Any, images: np.ndarray, labels: np.ndarray) -> Any:
         yield {w.path: g for w, g in zip(model.trainable_weights, gradients, strict=True)}
         for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
             if gradient is not None:
-                weight.assign_sub(_STEP * gradient / max(float(tf.reduce_max(tf.abs(gradient))), 1e-6))
+                weight.assign_sub(
+                    _STEP * gradient / max(float(tf.reduce_max(tf.abs(gradient))), 1e-6)
+                )
 
 
 def _gradients(model: Any, images: Any, labels: Any) -> tuple[Any, list[Any]]:
@@ -107,7 +139,9 @@ def _loss(model: Any, images: Any, labels: Any) -> Any:
 def _alike(kernel: np.ndarray) -> int:
     """How many units of a kernel `[..., units]` have a sibling with the same numbers."""
     columns = kernel.reshape(-1, kernel.shape[-1]).T
-    rounded = np.round(columns / (np.abs(columns).max() or 1.0), 6) + 0.0  # + 0.0: -0.0 has other bytes
+    rounded = (
+        np.round(columns / (np.abs(columns).max() or 1.0), 6) + 0.0
+    )  # + 0.0: -0.0 has other bytes
     different = {column.tobytes() for column in rounded}
     return len(columns) - len(different)
 

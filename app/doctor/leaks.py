@@ -6,28 +6,36 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from app.data.dataset import Cached, Split
-from app.doctor.finding import Finding, error, ok, warning
-from app.doctor.learning import SIGMAS, above_chance, accuracy_of, learn
-from app.doctor.samples import images_of, plain_batches
-from app.doctor.twin import ready, twin
-from app.training.setup import Setup
+from epochal.app.data.dataset import Cached, Split
+from epochal.app.doctor.finding import Finding, error, ok, warning
+from epochal.app.doctor.learning import SIGMAS, above_chance, accuracy_of, learn
+from epochal.app.doctor.model_copy import ready, twin
+from epochal.app.doctor.sample_images import images_of, plain_batches
+from epochal.app.training.run.setup import Setup
 
 _SAMPLED = 1024  # images of a split that streams from disk
 _SHARED = 0.01  # of a split, from which on its images in the training split are no accident
-_SHOWN, _ASKED = 256, 64  # images with random labels to learn, and at least so many to ask for
-_BATCH, _PASSES, _RATE = 64, 40, 1e-3
+_SHOWN = 256
+_ASKED = 64  # images with random labels to learn, and at least so many to ask for
+_BATCH = 64
+_PASSES = 40
+_RATE = 1e-3
 
 
 def splits_apart(setup: Setup) -> Finding:
     """Next to no validation or test image lies in the training split, pixel for pixel."""
-    known, shared = set(_hashed(setup, setup.dataset.train).digests), {}
+    known = set(_hashed(setup, setup.dataset.train).digests)
+    shared = {}
     for name in ("validation", "test"):
         digests = _hashed(setup, getattr(setup.dataset, name)).digests
         shared[name] = sum(digest in known for digest in digests) / len(digests)
     told = " and ".join(f"{share:.2%} of {name}" for name, share in shared.items())
     text = f"{told} lies in the training images, too"
-    return warning(f"{text}; remove them from one split") if max(shared.values()) > _SHARED else ok(text)
+    return (
+        warning(f"{text}; remove them from one split")
+        if max(shared.values()) > _SHARED
+        else ok(text)
+    )
 
 
 def random_labels(setup: Setup) -> Finding:
@@ -37,7 +45,9 @@ def random_labels(setup: Setup) -> Finding:
     those with the smallest digests are taken, which is where such images meet.
     """
     classes = len(setup.dataset.preprocessing.classes)
-    train, validation = (_hashed(setup, split) for split in (setup.dataset.train, setup.dataset.validation))
+    train, validation = (
+        _hashed(setup, split) for split in (setup.dataset.train, setup.dataset.validation)
+    )
     shown = train.smallest(_SHOWN)
     near = sum(digest <= max(shown.digests) for digest in validation.digests)
     asked = validation.smallest(max(_ASKED, near))
@@ -45,10 +55,13 @@ def random_labels(setup: Setup) -> Finding:
     batches = plain_batches(setup, shown.relabelled(classes, setup.config.seed), _BATCH)
     learned = learn(model, batches, _PASSES * batches.steps)
     images, labels = images_of(setup, asked.relabelled(classes, setup.config.seed))
-    accuracy, bound = accuracy_of(model, images, labels), above_chance(1 / classes, len(labels))
+    accuracy = accuracy_of(model, images, labels)
+    bound = above_chance(1 / classes, len(labels))
     told = f"right for {accuracy:.1%} of {len(labels)} validation images; chance and {SIGMAS} sigma are {bound:.1%}"
     if accuracy > bound:
-        return error(f"random labels of training images were {told}: look for images that lie in both splits")
+        return error(
+            f"random labels of training images were {told}: look for images that lie in both splits"
+        )
     return ok(f"random labels, {learned.accuracy:.0%} of them learned, were {told}")
 
 
@@ -62,18 +75,25 @@ class _Hashed:
     def smallest(self, count: int) -> "_Hashed":
         """Those with the smallest digests."""
         chosen = sorted(range(len(self.digests)), key=self.digests.__getitem__)[:count]
-        return _Hashed(self.split.subset(np.array(chosen)), [self.digests[place] for place in chosen])
+        return _Hashed(
+            self.split.subset(np.array(chosen)), [self.digests[place] for place in chosen]
+        )
 
     def relabelled(self, classes: int, seed: int) -> Split:
         """The images with labels drawn by seed and digest."""
-        drawn = [int.from_bytes(_digest(digest + seed.to_bytes(8, "big"))) % classes for digest in self.digests]
+        drawn = [
+            int.from_bytes(_digest(digest + seed.to_bytes(8, "big"))) % classes
+            for digest in self.digests
+        ]
         return replace(self.split, labels=np.array(drawn, np.int32))
 
 
 def _hashed(setup: Setup, split: Split) -> _Hashed:
     """A split in memory with all its digests, or a sample of one that streams."""
     if not isinstance(split.images, Cached):
-        split = split.subset(np.random.default_rng(setup.config.seed).permutation(len(split))[:_SAMPLED])
+        split = split.subset(
+            np.random.default_rng(setup.config.seed).permutation(len(split))[:_SAMPLED]
+        )
     return _Hashed(split, [_digest(image.tobytes()) for image in images_of(setup, split)[0]])
 
 

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.data.dataset import Cached, Split
-from app.data.pipeline import TrainingBatches
-from app.doctor.finding import Finding, error, ok
-from app.doctor.samples import plain_batches, spread
-from app.doctor.twin import ready, twin
-from app.training.setup import Setup
-from app.training.steps import Classifier
+from epochal.app.data.dataset import Cached, Split
+from epochal.app.data.pipeline import TrainingBatches
+from epochal.app.doctor.finding import Finding, error, ok
+from epochal.app.doctor.model_copy import ready, twin
+from epochal.app.doctor.sample_images import plain_batches, spread
+from epochal.app.training.run.setup import Setup
+from epochal.app.training.step.classifier import Classifier
 
 KNOWN = 1e-2  # loss at which images are known by heart
 SIGMAS = 3  # standard deviations above chance that are no accident
@@ -40,7 +40,8 @@ def learn(model: Classifier, batches: TrainingBatches, most: int, strategy: Any 
 
     The model has a train function; its optimizer keeps its rate. Every pass has the order of the first.
     """
-    learned, passes = Learned(0, math.nan, 0.0), -(-most // batches.steps)
+    learned = Learned(0, math.nan, 0.0)
+    passes = -(-most // batches.steps)
     for number, iterator in enumerate(_iterators(batches, passes, strategy), start=1):
         model.reset_metrics()
         for _ in range(batches.steps):
@@ -68,17 +69,23 @@ _RATES = (1e-3, 1e-4)  # of Adam; deep networks without normalisation need the l
 def memorized(setup: Setup) -> Finding:
     """One batch can be learned by heart, and not without seeing it (row J1 of the lectures)."""
     split = setup.dataset.train
-    split = split.subset(spread(split.labels, min(_BATCH, setup.config.batch_size), setup.config.seed))
+    split = split.subset(
+        spread(split.labels, min(_BATCH, setup.config.batch_size), setup.config.seed)
+    )
     for rate in _RATES:
         seen = _by_adam(setup, split, rate, _STEPS)
         if seen.by_heart:
             break
     told = f"{len(split)} images in {seen.steps} steps: accuracy {seen.accuracy:.0%}, loss {seen.loss:.2g}"
     if not seen.by_heart:
-        return error(f"could not memorise {told}; look for labels that change, layers that pass nothing, a wrong loss")
+        return error(
+            f"could not memorise {told}; look for labels that change, layers that pass nothing, a wrong loss"
+        )
     unseen = _by_adam(setup, _blank(split), rate, seen.steps)
     if unseen.by_heart:
-        return error(f"memorised {told}; blank images, too: the labels do not need the images; look at the labels")
+        return error(
+            f"memorised {told}; blank images, too: the labels do not need the images; look at the labels"
+        )
     return ok(f"memorised {told}; blank images: accuracy {unseen.accuracy:.0%}")
 
 
@@ -101,5 +108,8 @@ def above_chance(chance: float, count: int) -> float:
 
 def accuracy_of(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of images that get their label, in inference mode."""
-    pieces = [model(images[at : at + 256], training=False).numpy().argmax(-1) for at in range(0, len(images), 256)]
+    pieces = [
+        model(images[at : at + 256], training=False).numpy().argmax(-1)
+        for at in range(0, len(images), 256)
+    ]
     return float(np.mean(np.concatenate(pieces) == labels))

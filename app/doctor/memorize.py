@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.config import Augment, Config, Emphasis
-from app.data.dataset import Split
-from app.doctor.learning import Learned, above_chance, accuracy_of, learn
-from app.doctor.samples import images_of, plain_batches
-from app.doctor.twin import drops
-from app.errors import TrainingFailed, UsageError
-from app.training.observers import as_in_first_epoch, clipping
-from app.training.setup import Setup, set_up, start
-from app.training.trial import undone
-from callbacks import GradientClipping
+from epochal.app.config import Augment, Config, Emphasis
+from epochal.app.data.dataset import Split
+from epochal.app.doctor.learning import Learned, above_chance, accuracy_of, learn
+from epochal.app.doctor.model_copy import drops
+from epochal.app.doctor.sample_images import images_of, plain_batches
+from epochal.app.errors import TrainingFailed, UsageError
+from epochal.app.training.probes.probe_steps import undone
+from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.run.setup import Setup, set_up, start
+from epochal.callbacks import GradientClipping
 
 PASSES = 300  # over the batches to overfit, at most
 STEPS = 2000  # on a rung of the ladder, at most
@@ -44,11 +44,15 @@ def overfit(config: Config, batches: int) -> tuple[int, Learned]:
     """
     setup, _ = _prepared(config)
     if batches > setup.batches.steps:
-        raise UsageError(f"--overfit-batches: the training images make {setup.batches.steps} batches, got {batches}")
+        raise UsageError(
+            f"--overfit-batches: the training images make {setup.batches.steps} batches, got {batches}"
+        )
     split = _drawn(setup, batches * config.batch_size)
     learned = _fitted(setup, split, PASSES * batches)
     if not learned.by_heart:
-        reached = f"accuracy {learned.accuracy:.1%}, loss {learned.loss:.3g} after {learned.steps} steps"
+        reached = (
+            f"accuracy {learned.accuracy:.1%}, loss {learned.loss:.3g} after {learned.steps} steps"
+        )
         raise TrainingFailed(
             f"{len(split)} images could not be memorised ({reached}); "
             "try another --learning-rate (epochal lr-find), or epochal doctor with these options"
@@ -133,5 +137,7 @@ def _fitted(setup: Setup, split: Split, most: int) -> Learned:
     batches = plain_batches(setup, split, setup.config.batch_size)
     learned = learn(setup.model, batches, most, setup.strategy)
     if not math.isfinite(learned.loss):
-        raise TrainingFailed(f"the loss on {len(split)} images is not finite; lower --learning-rate")
+        raise TrainingFailed(
+            f"the loss on {len(split)} images is not finite; lower --learning-rate"
+        )
     return learned

@@ -5,16 +5,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from app.doctor.finding import Finding, error, ok, warning
-from app.rates import final
-from app.training.observers import as_in_first_epoch, clipping
-from app.training.schedules import shape_of
-from app.training.setup import Setup
-from app.training.trial import steps_of, undone
+from epochal.app.doctor.finding import Finding, error, ok, warning
+from epochal.app.evaluation.rate_labels import final
+from epochal.app.training.probes.probe_steps import steps_of, undone
+from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.run.setup import Setup
+from epochal.app.training.step.learning_rate import shape_of
 
 _STEPS = 50  # sound networks were seen at 24 times their first loss after ten steps, and below it after thirty
 _SECONDS = 5.0  # or so long
-_HIGHER, _HOPELESS = 1.5, 4.0  # times the first loss: no noise; nothing is learned any more
+_HIGHER = 1.5
+_HOPELESS = 4.0  # times the first loss: no noise; nothing is learned any more
 
 
 def bearable(setup: Setup) -> Finding:
@@ -28,25 +29,33 @@ def bearable(setup: Setup) -> Finding:
 
 def judged(losses: Sequence[float], rate: float) -> Finding:
     """What the losses of the first steps, at rates up to this one, say of it."""
-    first, last = losses[0], final(losses)
+    first = losses[0]
+    last = final(losses)
     told = f"{first:.3g} to {last:.3g} in the first {len(losses)} steps, at learning rates up to {rate:g}"
     known = len(losses) == _STEPS
     if not math.isfinite(first + last) or (known and last > _HOPELESS * first):
-        return error(f"the loss went from {told}; ask epochal lr-find for a rate, or clip with --optim.clip-norm 1")
+        return error(
+            f"the loss went from {told}; ask epochal lr-find for a rate, or clip with --optim.clip-norm 1"
+        )
     if known and last > _HIGHER * first:
-        return warning(f"the loss rose from {told}; lower the rate, or let it rise with --schedule.warm-up 1")
+        return warning(
+            f"the loss rose from {told}; lower the rate, or let it rise with --schedule.warm-up 1"
+        )
     return ok(f"the loss went from {told}")
 
 
 def _losses(setup: Setup, rates: Sequence[float]) -> Iterator[float]:
     """The loss of each step at its rate, until one is not finite or time is up."""
-    model, end = setup.model, math.inf
+    model = setup.model
+    end = math.inf
     steps = steps_of(setup, len(rates))
     for rate in rates:
         model.optimizer.learning_rate = rate
         loss = float(next(steps)["loss"])
         yield loss
-        end = min(end, time.monotonic() + _SECONDS)  # from the first step on, which traces the graph
+        end = min(
+            end, time.monotonic() + _SECONDS
+        )  # from the first step on, which traces the graph
         if not math.isfinite(loss) or time.monotonic() > end:
             return
 

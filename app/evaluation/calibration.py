@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from app.evaluation.metrics import evaluate_logits, probabilities
+from epochal.app.evaluation.metrics import evaluate_logits, probabilities
 
 BINS = 15
 _RANGE = math.log(20.0)  # of the temperature's logarithm, both ways
@@ -34,7 +34,8 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     The mean, over images, of the distance between the confidence of their bin and the share of it that is right.
     """
     chances = probabilities(logits)
-    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    confidence = chances.max(axis=1)
+    right = chances.argmax(axis=1) == labels
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(places, weights=confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(labels))

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import storage
-from app.evaluation.canvas import BLUE, INK, SOFT, new_figure, png, printable, style
-from app.evaluation.cost_tables import heading
-from app.units import count, size
+from epochal.app.evaluation.cost_tables import heading
+from epochal.app.evaluation.figures import BLUE, INK, SOFT, new_figure, png, printable, style
+from epochal.app.store import files as storage
+from epochal.app.units import count, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from app.evaluation.pareto import Placed
-    from models.complexity import LayerCost, ModelCost
+    from epochal.app.evaluation.pareto import Placed
+    from epochal.models.complexity import LayerCost, ModelCost
 
 MOST = 25  # bars
 VISIBLE = 0.005  # of the whole: what rounds to a percent
@@ -50,7 +50,9 @@ def costs_png(path: Path, cost: ModelCost) -> None:
     with style():
         figure = new_figure(9.6, 1.2 + 0.25 * len(parts))
         figure.suptitle(heading(cost), x=0.01, ha="left", color=SOFT, fontsize=9.5)
-        for axes, (title, values) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        for axes, (title, values) in zip(
+            figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
+        ):
             _draw_bars(axes, parts, values)
             axes.set_title(title)
         storage.write_bytes(path, png(figure))
@@ -86,7 +88,10 @@ def _units(layers: Sequence[LayerCost]) -> list[str]:
 
 def _is_named_by_keras(layer: LayerCost) -> bool:
     """`batch_normalization_3` of BatchNormalization, also of our own version of it."""
-    return re.sub(r"_\d+$", "", layer.name).replace("_", "") == layer.kind.removeprefix("Fused").lower()
+    return (
+        re.sub(r"_\d+$", "", layer.name).replace("_", "")
+        == layer.kind.removeprefix("Fused").lower()
+    )
 
 
 def _summed(layers: Sequence[LayerCost], names: Iterable[str]) -> list[Part]:
@@ -107,10 +112,14 @@ def _summed(layers: Sequence[LayerCost], names: Iterable[str]) -> list[Part]:
 
 def _draw_bars(axes: Axes, parts: Sequence[Part], values: Sequence[int]) -> None:
     """A bar a part, its share of the whole behind it."""
-    places, total, longest = range(len(parts)), sum(values) or 1, max(values, default=0) or 1
+    places = range(len(parts))
+    total = sum(values) or 1
+    longest = max(values, default=0) or 1
     axes.barh(places, values, height=0.72, color=BLUE)
     for place, value in zip(places, values, strict=True):
-        share = f"{100 * value / total:.0f} %" if value >= VISIBLE * total else "< 1 %" if value else ""
+        share = (
+            f"{100 * value / total:.0f} %" if value >= VISIBLE * total else "< 1 %" if value else ""
+        )
         axes.text(value + 0.015 * longest, place, share, va="center", fontsize=8, color=SOFT)
     axes.set_yticks(places, [printable(part.name) for part in parts])
     axes.set_ylim(len(parts) - 0.4, -0.6)
@@ -139,14 +148,29 @@ def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
     for run in runs:
-        low, accuracy, high = (100 * x for x in (run.test_accuracy_low, run.test_accuracy, run.test_accuracy_high))
+        low, accuracy, high = (
+            100 * x for x in (run.test_accuracy_low, run.test_accuracy, run.test_accuracy_high)
+        )
         colour = BLUE if run.front else SOFT
         face = BLUE if run.front else "none"
-        point, around = (run.multiply_adds, accuracy), [[accuracy - low], [high - accuracy]]
-        axes.errorbar(*point, around, fmt=MARKERS[run.cheaper_by], color=colour, markerfacecolor=face, elinewidth=0.8)
+        point = (run.multiply_adds, accuracy)
+        around = [[accuracy - low], [high - accuracy]]
+        axes.errorbar(
+            *point,
+            around,
+            fmt=MARKERS[run.cheaper_by],
+            color=colour,
+            markerfacecolor=face,
+            elinewidth=0.8,
+        )
     best = [run for run in runs if run.front]
     steps = [(run.multiply_adds, 100 * run.test_accuracy) for run in best]
-    axes.step(*zip(*steps, (max(costs) * MARGIN, steps[-1][1]), strict=True), where="post", color=BLUE, linewidth=1)
+    axes.step(
+        *zip(*steps, (max(costs) * MARGIN, steps[-1][1]), strict=True),
+        where="post",
+        color=BLUE,
+        linewidth=1,
+    )
     for run in runs if len(runs) <= NAMED else best:
         _name(axes, run, right=run.multiply_adds**2 < min(costs) * max(costs))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -157,7 +181,9 @@ def _draw_front(axes: Axes, dataset: str, runs: Sequence[Placed]) -> None:
     axes.set_ylabel("test accuracy (%)")
     axes.grid(visible=True)
     for way in sorted(ways) if len(ways := {run.cheaper_by for run in runs}) > 1 else []:
-        axes.plot([], [], MARKERS[way], color=SOFT, markerfacecolor="none", label=f"cheaper by {way}")
+        axes.plot(
+            [], [], MARKERS[way], color=SOFT, markerfacecolor="none", label=f"cheaper by {way}"
+        )
         axes.legend(loc="lower right")
 
 

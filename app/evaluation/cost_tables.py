@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.units import count, size
+from epochal.app.units import count, size
 
 if TYPE_CHECKING:
-    from app.evaluation.pareto import Placed
-    from models.cheaper_blocks import Block
-    from models.complexity import ModelCost
+    from epochal.app.evaluation.pareto import Placed
+    from epochal.models.cheaper_blocks import Block
+    from epochal.models.complexity import ModelCost
 
 
 def zoo_table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -51,18 +51,38 @@ def model_table(cost: ModelCost) -> str:
 def _sums(cost: ModelCost) -> str:
     flops = count(2 * cost.multiply_adds)
     lines = [
-        ("parameters", f"{cost.params:,}", f"trained; all weights together take {size(cost.weight_bytes)}"),
-        ("multiply-adds", f"{cost.multiply_adds:,}", f"for one image; {flops} FLOPs, counting two for each"),
+        (
+            "parameters",
+            f"{cost.params:,}",
+            f"trained; all weights together take {size(cost.weight_bytes)}",
+        ),
+        (
+            "multiply-adds",
+            f"{cost.multiply_adds:,}",
+            f"for one image; {flops} FLOPs, counting two for each",
+        ),
         ("kept", size(cost.kept_bytes), "activations kept for the backward pass in training"),
-        ("live", size(cost.live_bytes), f"activations at once at inference, at most: in {cost.fullest.name}"),
-        ("moved", size(cost.moved_bytes), "weights and activations read, activations written at inference"),
+        (
+            "live",
+            size(cost.live_bytes),
+            f"activations at once at inference, at most: in {cost.fullest.name}",
+        ),
+        (
+            "moved",
+            size(cost.moved_bytes),
+            "weights and activations read, activations written at inference",
+        ),
     ]
     return f"{heading(cost)}\n{_columns(lines, '<><')}"
 
 
 def heading(cost: ModelCost) -> str:
     """What the figures of a model refer to."""
-    images = "one image" if cost.batch_size == 1 else f"{cost.batch_size:,} images (multiply-adds: for one)"
+    images = (
+        "one image"
+        if cost.batch_size == 1
+        else f"{cost.batch_size:,} images (multiply-adds: for one)"
+    )
     return f"{cost.name}, {images} of {times(cost.input_shape)}"
 
 
@@ -71,7 +91,12 @@ def menu_table(blocks: Sequence[Block], pixels: int) -> str:
     head = ("block", "weights", "multiply-adds", "of full")
     full = blocks[0].params
     cells = [
-        (block.name, f"{block.params:,}", f"{block.multiply_adds(pixels):,}", f"{block.params / full:.3f}")
+        (
+            block.name,
+            f"{block.params:,}",
+            f"{block.multiply_adds(pixels):,}",
+            f"{block.params / full:.3f}",
+        )
         for block in blocks
     ]
     return _columns([head, *cells], "<>>>")

@@ -60,7 +60,9 @@ class Evaluation:
             "accuracy_high": high,
             "loss": self.loss,
             "count": self.count,
-            "chance": float(self.class_counts.max() / self.count),  # of guessing the commonest class
+            "chance": float(
+                self.class_counts.max() / self.count
+            ),  # of guessing the commonest class
         }
         if self.top5_accuracy is not None:
             figures["top5_accuracy"] = self.top5_accuracy
@@ -105,7 +107,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     if shifted.ndim == 0 or shifted.shape[-1] == 0:
         raise ValueError(f"logits must have a last axis of classes, got shape {shifted.shape}.")
     if not np.isfinite(shifted).all():
-        raise ValueError(f"logits must be finite, got {np.count_nonzero(~np.isfinite(shifted))} that are not.")
+        raise ValueError(
+            f"logits must be finite, got {np.count_nonzero(~np.isfinite(shifted))} that are not."
+        )
     powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -116,9 +120,12 @@ def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[fl
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", p. 209-212.
     """
     if not 0 <= hits <= count or count == 0:
-        raise ValueError(f"wilson_interval needs 0 <= hits <= count and count > 0, got {hits} of {count}.")
+        raise ValueError(
+            f"wilson_interval needs 0 <= hits <= count and count > 0, got {hits} of {count}."
+        )
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, weight = hits / count, z * z / count
+    share = hits / count
+    weight = z * z / count
     centre = (share + weight / 2) / (1 + weight)
     half = z * np.sqrt(share * (1 - share) / count + weight / count / 4) / (1 + weight)
     # At 0 and at all hits the bound is exactly 0 or 1; rounding would leave 1e-17 beside it.
@@ -130,7 +137,11 @@ def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[fl
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts every (true, predicted) pair: int64 [C, C], rows true."""
     pairs = labels.astype(np.int64) * num_classes + predictions
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+    return (
+        np.bincount(pairs, minlength=num_classes**2)
+        .reshape(num_classes, num_classes)
+        .astype(np.int64)
+    )
 
 
 def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int, int, int]]:
@@ -138,24 +149,35 @@ def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int
     mistakes = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
     pairs = (divmod(int(flat), len(mistakes)) for flat in order)
-    return [(true, wrong, int(mistakes[true, wrong])) for true, wrong in pairs if mistakes[true, wrong]]
+    return [
+        (true, wrong, int(mistakes[true, wrong])) for true, wrong in pairs if mistakes[true, wrong]
+    ]
 
 
 def check_classes(evaluation: Evaluation, classes: Sequence[str]) -> None:
     """Raises ValueError unless there is one class name for each column of the confusion matrix."""
     if len(classes) != len(evaluation.confusion):
-        raise ValueError(f"classes must name {len(evaluation.confusion)} classes, got {len(classes)} names.")
+        raise ValueError(
+            f"classes must name {len(evaluation.confusion)} classes, got {len(classes)} names."
+        )
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`logits` as they are and `labels` as int64, or a ValueError that says what does not fit."""
-    logits, labels = np.asarray(logits), np.asarray(labels)
+    logits = np.asarray(logits)
+    labels = np.asarray(labels)
     if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits must be [N, C] with at least one image and one class, got {logits.shape}.")
+        raise ValueError(
+            f"logits must be [N, C] with at least one image and one class, got {logits.shape}."
+        )
     if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels must be [{len(logits)}], one for each row of logits, got {labels.shape}.")
+        raise ValueError(
+            f"labels must be [{len(logits)}], one for each row of logits, got {labels.shape}."
+        )
     if not np.issubdtype(logits.dtype, np.floating) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"logits must be floats, labels integers, got {logits.dtype} and {labels.dtype}.")
+        raise ValueError(
+            f"logits must be floats, labels integers, got {logits.dtype} and {labels.dtype}."
+        )
     broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(broken):
         raise ValueError(
@@ -184,7 +206,9 @@ def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1 of each class, float64 [C] each; NaN where undefined."""
-    hits, predicted, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    hits = np.diag(confusion)
+    predicted = confusion.sum(axis=0)
+    true = confusion.sum(axis=1)
     return _ratio(hits, predicted), _ratio(hits, true), _ratio(2 * hits, predicted + true)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluation.canvas import printable
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.figures import printable
+from epochal.app.evaluation.sections.section import Section
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -19,7 +19,9 @@ TEMPLATE = Path(__file__).with_name("page.html")
 def page(title: str, facts: Iterable[object], body: str) -> str:
     """A whole page: the heading, `facts` in a line below it, and `body`, which is HTML already."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escaped(title), subtitle=" · ".join(escaped(fact) for fact in facts if fact is not None), body=body
+        title=escaped(title),
+        subtitle=" · ".join(escaped(fact) for fact in facts if fact is not None),
+        body=body,
     )
 
 
@@ -36,7 +38,8 @@ def section_html(section: Section) -> str:
     """A heading, sentences, figures and a table; text is escaped, figures are ours."""
     head, *rows = section.table or ((),)
     cells = "".join(
-        f'<th scope="col"{" class=number" if place else ""}>{escaped(cell)}</th>' for place, cell in enumerate(head)
+        f'<th scope="col"{" class=number" if place else ""}>{escaped(cell)}</th>'
+        for place, cell in enumerate(head)
     )
     body = "".join(row_html(row[:1], map(escaped, row[1:])) for row in rows)
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
@@ -70,7 +73,9 @@ def _block(lines: str) -> str:
 
 def row_html(names: Iterable[str], cells: Iterable[str]) -> str:
     """One table row; `names` are escaped, `cells` are ours."""
-    heads = "".join(f'<th scope="row" title="{escaped(name)}">{escaped(name)}</th>' for name in names)
+    heads = "".join(
+        f'<th scope="row" title="{escaped(name)}">{escaped(name)}</th>' for name in names
+    )
     return f"<tr>{heads}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 

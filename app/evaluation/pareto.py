@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app import runs
-from app.arguments import read_config_file
-from app.config import Config
-from app.data.dataset import Preprocessing
-from app.errors import EpochalError, UsageError
-from app.runs import Run
-from app.trained import build_model
-from models.complexity import multiply_adds, without_values
+from epochal.app.config import Config
+from epochal.app.config.files import read_config_file
+from epochal.app.data.dataset import Preprocessing
+from epochal.app.errors import EpochalError, UsageError
+from epochal.app.store import run as runs
+from epochal.app.store.run import Run
+from epochal.app.store.trained_model import build_model
+from epochal.models.complexity import multiply_adds, without_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
     A point dominates another that costs no less and is no more accurate, unless the two are equal.
     """
-    best, efficient = float("-inf"), set()
+    best = float("-inf")
+    efficient = set()
     for cost, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if accuracy > best:
             best = accuracy
@@ -61,7 +62,8 @@ def place(wheres: Iterable[str]) -> Placement:
         UsageError: a run does not exist, or none has finished.
     """
     costs: dict[Any, int] = {}
-    placed, skipped = [], []
+    placed = []
+    skipped = []
     for where in dict.fromkeys(wheres):
         try:
             placed.append(_placed(_run(where), costs))
@@ -92,7 +94,8 @@ def _run(where: str) -> Run:
 def _placed(run: Run, costs: dict[Any, int]) -> Placed:
     """`costs` of what has been built already: many runs share a model."""
     try:
-        config, result = read_config_file(run.folder / "config.yaml"), run.read_json("result.json")
+        config = read_config_file(run.folder / "config.yaml")
+        result = run.read_json("result.json")
         preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
         if "validation_accuracy" in result and runs.judged_on(result) == "validation":
             raise _Skipped(f"{run.folder}: only validation was evaluated, it has no test figures")
@@ -103,7 +106,10 @@ def _placed(run: Run, costs: dict[Any, int]) -> Placed:
             image_size=preprocessing.image_size,
             cheaper_by="architecture" if config.precision == "float32" else "operations",
             multiply_adds=_cost(config, preprocessing, costs),
-            **{key: result[key] for key in ("params", "test_accuracy", "test_accuracy_low", "test_accuracy_high")},
+            **{
+                key: result[key]
+                for key in ("params", "test_accuracy", "test_accuracy_low", "test_accuracy_high")
+            },
         )
     except EpochalError as error:
         raise _Skipped(f"{run.folder}: {error}") from error

@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app import storage
-from app.evaluation.canvas import BLUE, INK, SOFT, VERMILLION, clear_blue, new_figure, png, printable, style, svg
-from app.evaluation.metrics import Evaluation, check_classes
+from epochal.app.evaluation.figures import (
+    BLUE,
+    INK,
+    SOFT,
+    VERMILLION,
+    clear_blue,
+    new_figure,
+    png,
+    printable,
+    style,
+    svg,
+)
+from epochal.app.evaluation.metrics import Evaluation, check_classes
+from epochal.app.store import files as storage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,14 +73,19 @@ def curves_png(path: Path, history: Sequence[Row], best_epoch: int | None = None
             axes = figure.add_subplot((len(panels) + 1) // 2, min(2, len(panels)), place)
             _draw_panel(axes, panel, history, best_epoch)
         if not panels:
-            figure.text(0.5, 0.5, "No epoch has been recorded yet", ha="center", va="center", color=SOFT)
+            figure.text(
+                0.5, 0.5, "No epoch has been recorded yet", ha="center", va="center", color=SOFT
+            )
         storage.write_bytes(Path(path), png(figure))
 
 
 def curves_svg(history: Sequence[Row], best_epoch: int | None = None) -> list[str]:
     """The same curves as one SVG element a panel, so that a page can arrange them by its width."""
     context: dict[str, Any] = {"history": history, "best_epoch": best_epoch}
-    return [svg((4.8, 3.0), partial(_draw_panel, panel=panel, **context), panel.title) for panel in _drawable(history)]
+    return [
+        svg((4.8, 3.0), partial(_draw_panel, panel=panel, **context), panel.title)
+        for panel in _drawable(history)
+    ]
 
 
 def confusion_png(path: Path, evaluation: Evaluation, classes: Sequence[str]) -> None:
@@ -101,7 +117,11 @@ def _values(history: Sequence[Row], key: str) -> np.ndarray:
 
 def _drawable(history: Sequence[Row]) -> list[_Panel]:
     """The panels for which there is anything to draw."""
-    return [panel for panel in PANELS if any(np.isfinite(_values(history, key)).any() for key in panel.keys)]
+    return [
+        panel
+        for panel in PANELS
+        if any(np.isfinite(_values(history, key)).any() for key in panel.keys)
+    ]
 
 
 def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: int | None) -> None:
@@ -111,10 +131,14 @@ def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: i
     columns = {key: _values(history, key) * panel.scale for key in panel.keys}
     for key, values in columns.items():
         course = "steps-mid" if panel.in_steps else "default"
-        _draw_line(axes, epochs, values, solid=key.startswith("val_") or len(columns) == 1, course=course)
+        _draw_line(
+            axes, epochs, values, solid=key.startswith("val_") or len(columns) == 1, course=course
+        )
     if best_epoch is not None:
         dots: Any = (0, (1, 2))
-        axes.axvline(best_epoch, color=SOFT, linewidth=1, linestyle=dots, label=f"best epoch {best_epoch}")
+        axes.axvline(
+            best_epoch, color=SOFT, linewidth=1, linestyle=dots, label=f"best epoch {best_epoch}"
+        )
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.grid(axis="y")
@@ -123,7 +147,9 @@ def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: i
         axes.legend(labelcolor=SOFT)
 
 
-def _draw_line(axes: Axes, epochs: np.ndarray, values: np.ndarray, *, solid: bool, course: str) -> None:
+def _draw_line(
+    axes: Axes, epochs: np.ndarray, values: np.ndarray, *, solid: bool, course: str
+) -> None:
     """One curve, between epochs as Matplotlib's draw style `course` has it; nothing where there is no value."""
     dashes: Any = "-" if solid else (0, (4, 1.5))
     if np.isfinite(values).any():
@@ -142,7 +168,8 @@ def _scale_axes(axes: Axes, panel: _Panel, epochs: np.ndarray, values: np.ndarra
     """Whole epochs across; upwards logarithmic where needed, from zero where a constant is likely."""
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
-    first, last = np.nanmin(epochs), np.nanmax(epochs)
+    first = np.nanmin(epochs)
+    last = np.nanmax(epochs)
     margin = max(0.5 if first == last else 0.0, 0.02 * (last - first))
     axes.set_xlim(first - margin, last + margin)
     axes.set_xlabel("epoch")
@@ -167,7 +194,8 @@ def _matrix_side(num_classes: int) -> float:
 
 def _matrix_size(classes: Sequence[str]) -> tuple[float, float]:
     """Inches of the figure: the square, the names beside it, the title above it, the colour bar."""
-    side, names = _matrix_side(len(classes)), EM * max(map(len, _short(classes)))
+    side = _matrix_side(len(classes))
+    names = EM * max(map(len, _short(classes)))
     return side + 1.4 + names, side + 0.9 + (names if _upright(classes) else 0.2)
 
 
@@ -187,7 +215,9 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) 
 
     shares = evaluation.confusion / np.maximum(evaluation.class_counts, 1)[:, None]
     image = axes.imshow(shares, cmap=clear_blue(), norm=PowerNorm(0.35, 0, 1), interpolation="none")
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, aspect=28, pad=0.02, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1])
+    bar = axes.figure.colorbar(
+        image, ax=axes, shrink=0.6, aspect=28, pad=0.02, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1]
+    )
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
@@ -211,7 +241,9 @@ def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
     edges = np.arange(len(names) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
-    axes.grid(which="minor", linewidth=(0.7 if len(names) <= 40 else 0.3) if len(names) <= NAMED else 0.0)
+    axes.grid(
+        which="minor", linewidth=(0.7 if len(names) <= 40 else 0.3) if len(names) <= NAMED else 0.0
+    )
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
 
@@ -221,4 +253,12 @@ def _number_cells(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None
     size = min(9.0, 24 / len(str(confusion.max())) * min(1.0, 12 / len(confusion)) + 2)
     for row, column in np.argwhere(confusion):
         colour = "white" if shares[row, column] > 0.5 else INK
-        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=size, color=colour)
+        axes.text(
+            column,
+            row,
+            str(confusion[row, column]),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=colour,
+        )

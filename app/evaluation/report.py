@@ -12,11 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from app import storage
-from app.evaluation import plots
-from app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
-from app.evaluation.page import duration, escaped, folded, page, pairs, percent, row_html, section_html, tiles
-from app.evaluation.sections import Section
+from epochal.app.evaluation import plots
+from epochal.app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
+from epochal.app.evaluation.page import (
+    duration,
+    escaped,
+    folded,
+    page,
+    pairs,
+    percent,
+    row_html,
+    section_html,
+    tiles,
+)
+from epochal.app.evaluation.sections import Section
+from epochal.app.store import files as storage
 
 Images = np.ndarray | Sequence[np.ndarray]
 
@@ -59,7 +69,9 @@ class Report:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
-def hardest(evaluation: Evaluation, images_of: Callable[[np.ndarray], Images], count: int = 32) -> list[HardImage]:
+def hardest(
+    evaluation: Evaluation, images_of: Callable[[np.ndarray], Images], count: int = 32
+) -> list[HardImage]:
     """The `count` images with the highest loss, highest first, the earlier one first in a tie.
 
     `images_of(indices)` returns one uint8 [H, W, C] image for each position in the evaluated split. Raises
@@ -97,7 +109,10 @@ def report_html(report: Report) -> str:
     facts = [result.get("dataset"), result.get("model"), f"{len(report.classes)} classes"]
     body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         tiles=_tiles(report),
-        curves="".join(f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, result.get("best_epoch"))),
+        curves="".join(
+            f"<figure>{svg}</figure>"
+            for svg in plots.curves_svg(report.history, result.get("best_epoch"))
+        ),
         matrix=plots.confusion_svg(report.evaluation, report.classes),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
         mistakes=_mistakes(report),
@@ -111,7 +126,8 @@ def report_html(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     """The headline figures; what `result` lacks has no tile."""
-    evaluation, result = report.evaluation, report.result
+    evaluation = report.evaluation
+    result = report.result
     low, high = evaluation.interval
     shown = [
         (
@@ -122,8 +138,14 @@ def _tiles(report: Report) -> str:
         ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
     ]
     if evaluation.top5_accuracy is not None:
-        shown.append(("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five"))
-    shown += [(name, form(result[key]), unit) for key, name, form, unit in TILES if result.get(key) is not None]
+        shown.append(
+            ("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five")
+        )
+    shown += [
+        (name, form(result[key]), unit)
+        for key, name, form, unit in TILES
+        if result.get(key) is not None
+    ]
     return tiles(shown)
 
 
@@ -131,7 +153,10 @@ def _mistakes(report: Report) -> str:
     """Rows of the most frequent mistakes."""
     counts = report.evaluation.class_counts
     rows = [
-        row_html([report.classes[true], report.classes[wrong]], [f"{count:,}", percent(count / counts[true])])
+        row_html(
+            [report.classes[true], report.classes[wrong]],
+            [f"{count:,}", percent(count / counts[true])],
+        )
         for true, wrong, count in frequent_mistakes(report.evaluation)
     ]
     return "".join(rows) or '<tr><td colspan="4">None: every image is right.</td></tr>'
@@ -143,7 +168,10 @@ def _class_rows(report: Report) -> str:
     return "".join(
         row_html(
             [report.classes[index]],
-            [_bar(column[index]) for column in (evaluation.f1, evaluation.precision, evaluation.recall)]
+            [
+                _bar(column[index])
+                for column in (evaluation.f1, evaluation.precision, evaluation.recall)
+            ]
             + [f"{evaluation.class_counts[index]:,}"],
         )
         for index in np.argsort(evaluation.f1, kind="stable")
@@ -181,7 +209,9 @@ def _data_uri(image: np.ndarray) -> str:
 def _checked(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
-        raise ValueError(f"images_of must return uint8 [H, W, 1 or 3] images, got {image.dtype} {image.shape}.")
+        raise ValueError(
+            f"images_of must return uint8 [H, W, 1 or 3] images, got {image.dtype} {image.shape}."
+        )
     return image
 
 

@@ -3,23 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-from app.data.dataset import Dataset
-from app.runs import Run, judged_on
-from app.trained import Trained
+from epochal.app.data.dataset import Dataset
+from epochal.app.store.run import Run, judged_on
+from epochal.app.store.trained_model import Trained
 
 FORMAT = 1
 _FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "count", "loss")
 _PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
-def card(run: Run, trained: Trained, dataset: Dataset, calibration: dict[str, Any]) -> dict[str, Any]:
+def card(
+    run: Run, trained: Trained, dataset: Dataset, calibration: dict[str, Any]
+) -> dict[str, Any]:
     """What is known of the run's model.
 
     Args:
         calibration: the temperature and what it was found and judged by.
     """
-    result, preprocessing = run.read_json("result.json"), trained.preprocessing
-    judged, configuration = judged_on(result), trained.config.to_dict()
+    result = run.read_json("result.json")
+    preprocessing = trained.preprocessing
+    judged = judged_on(result)
+    configuration = trained.config.to_dict()
     return {
         "made_by": "epochal",
         "format": FORMAT,
@@ -46,7 +50,9 @@ def card(run: Run, trained: Trained, dataset: Dataset, calibration: dict[str, An
             "epochs": result["epochs"],
             "best_epoch": result["best_epoch"],
             "seconds": result["wall_seconds"],
-            "configuration": {key: value for key, value in configuration.items() if key not in _PRIVATE},
+            "configuration": {
+                key: value for key, value in configuration.items() if key not in _PRIVATE
+            },
             "packages": run.read_json("environment.json")["packages"],
         },
     }

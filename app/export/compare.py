@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.export.export import asked
-from app.export.source import Source, read_source
-from app.export.variants import Variant, installed
-from app.runs import Run
+from epochal.app.export.export import asked
+from epochal.app.export.exported_run import Source, read_source
+from epochal.app.export.variants import Variant, installed
+from epochal.app.store.run import Run
 
 _NEAR = 0.005  # of the best accuracy, within which the smallest is marked
 _BATCHES = ("1", "32")
@@ -20,7 +20,8 @@ def compare(run: Run, say: Callable[[str], None]) -> list[dict[str, Any]]:
     Accuracy is that of the whole test split, asked in a fresh process; latency, in milliseconds, is the median and
     95th percentile of the first signature on all cores that this process may use, one call after the other.
     """
-    source, rows = read_source(run), []
+    source = read_source(run)
+    rows = []
     for variant in installed():
         if variant.format == "saved_model" and variant.precision == source.own.card["precision"]:
             continue  # the run's own is the same
@@ -36,7 +37,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [_line(row) for row in rows]
     taken = f"{'ms: 1 im.':>9} {'95 %':>8} {'32 im.':>9} {'95 %':>8}"
     head = f"{'':2}{'format':12} {'precision':10} {'accuracy':>9} {'MB':>8} {taken}"
-    return "\n".join([head, *lines, f"* the smallest within {100 * _NEAR:g} points of the best accuracy"])
+    return "\n".join(
+        [head, *lines, f"* the smallest within {100 * _NEAR:g} points of the best accuracy"]
+    )
 
 
 def _measured(source: Source, variant: Variant) -> dict[str, Any]:
@@ -50,6 +53,9 @@ def _measured(source: Source, variant: Variant) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    taken = [f"{row['milliseconds'][size][0]:9.2f} {row['milliseconds'][size][1]:8.2f}" for size in _BATCHES]
+    taken = [
+        f"{row['milliseconds'][size][0]:9.2f} {row['milliseconds'][size][1]:8.2f}"
+        for size in _BATCHES
+    ]
     named = f"{'*' if row['smallest'] else '':2}{row['format']:12} {row['precision']:10}"
     return f"{named} {row['accuracy']:9.4f} {row['bytes'] / 1e6:8.2f} {taken[0]} {taken[1]}"

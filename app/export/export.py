@@ -11,15 +11,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from app import storage
-from app.config import is_name
-from app.errors import StorageError, UsageError
-from app.export import proof
-from app.export.evidence import Evidence
-from app.export.saved_model import CARD
-from app.export.source import Source, read_source
-from app.export.variants import Variant
-from app.runs import Run
+from epochal.app.config import is_name
+from epochal.app.errors import StorageError, UsageError
+from epochal.app.export import proof
+from epochal.app.export.exported_run import Source, read_source
+from epochal.app.export.reference_answers import Evidence
+from epochal.app.export.saved_model import CARD
+from epochal.app.export.variants import Variant
+from epochal.app.store import files as storage
+from epochal.app.store.run import Run
 
 _UNWRITTEN = (  # what TensorFlow's writers make of a full disk, a file too large, a forbidden one: no OSError
     tf.errors.ResourceExhaustedError,
@@ -29,7 +29,13 @@ _UNWRITTEN = (  # what TensorFlow's writers make of a full disk, a file too larg
 _LOST = 0.05  # of test accuracy: a precision that costs more is a mistake
 
 
-def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], None], root: Path | None = None) -> Path:
+def export(
+    run: Run,
+    name: str | None,
+    variant: Variant,
+    say: Callable[[str], None],
+    root: Path | None = None,
+) -> Path:
     """Exports the run's best model as the next version of `name` and returns its folder.
 
     Raises:
@@ -48,8 +54,12 @@ def export(run: Run, name: str | None, variant: Variant, say: Callable[[str], No
         try:
             expected = source.write(folder, variant, name)
         except _UNWRITTEN as error:
-            raise StorageError(f"cannot write {folder}: {error.message[-150:]}; free space, then run again") from error
-        say(f"asking it in a fresh process, {len(expected.evidence.images):,} test images each way in ...")
+            raise StorageError(
+                f"cannot write {folder}: {error.message[-150:]}; free space, then run again"
+            ) from error
+        say(
+            f"asking it in a fresh process, {len(expected.evidence.images):,} test images each way in ..."
+        )
         verdict = asked(folder, expected.evidence, expected.tolerance)
         if verdict["first_difference"]:
             raise StorageError(
@@ -76,7 +86,9 @@ def _next_version(folder: Path) -> int:
     return max(taken, default=0) + 1
 
 
-def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: str = "") -> dict[str, Any]:
+def asked(
+    folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: str = ""
+) -> dict[str, Any]:
     """What `proof.py`, in a process of its own, finds of the model in a folder.
 
     Raises:
@@ -84,11 +96,21 @@ def asked(folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: 
     """
     with tempfile.TemporaryDirectory() as beside:
         evidence.save(Path(beside))
-        command = [sys.executable, "-EP", str(Path(proof.__file__)), str(folder), beside, str(tolerance), timed]
+        command = [
+            sys.executable,
+            "-EP",
+            str(Path(proof.__file__)),
+            str(folder),
+            beside,
+            str(tolerance),
+            timed,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise StorageError(f"the exported model cannot be loaded and asked: {last[:150]}; not published")
+        raise StorageError(
+            f"the exported model cannot be loaded and asked: {last[:150]}; not published"
+        )
     verdict: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return verdict
 
@@ -109,12 +131,15 @@ def card_of(folder: Path) -> dict[str, Any]:
 
 def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
     """What the user should know of an export."""
-    ways, calibration = ", ".join(verdict["ways"]), source.own.card["calibration"]
+    ways = ", ".join(verdict["ways"])
+    calibration = source.own.card["calibration"]
     lines = [f"asked: {verdict['images']:,} test images through {ways}"]
     if exact:
         lines[0] += f"; every label equal, probabilities within {verdict['largest_difference']:.1e}"
     else:
-        lines[0] += f"; test accuracy {verdict['accuracy']:.4f}, the run's own {source.accuracy:.4f}"
+        lines[0] += (
+            f"; test accuracy {verdict['accuracy']:.4f}, the run's own {source.accuracy:.4f}"
+        )
     if calibration["fitted_on"]:
         before, after = (calibration[f"error_{when}"] for when in ("before", "after"))
         lines.append(

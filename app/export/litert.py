@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.export.saved_model import describe
-from app.export.servable import Servable
-from app.quiet import quietly
+from epochal.app.export.saved_model import describe
+from epochal.app.export.servable import Servable
+from epochal.app.process.tensorflow_import import quietly
 
 FILE = "model.tflite"
 
@@ -22,7 +22,8 @@ def write(servable: Servable, folder: Path, images: np.ndarray) -> None:
     int8 quantises weights and activations, convolutions too (`keras.Model.quantize` leaves those in float32), by the
     ranges that `images`, uint8 as stored, of the training split, give rise to.
     """
-    size, channels = servable.preprocessing.stored_size, servable.preprocessing.channels
+    size = servable.preprocessing.stored_size
+    channels = servable.preprocessing.channels
 
     constant = replace(servable, model=_of_constants(servable.model))
 

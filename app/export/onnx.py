@@ -4,9 +4,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from app.export.saved_model import describe
-from app.export.servable import Servable
-from app.quiet import quietly
+from epochal.app.export.saved_model import describe
+from epochal.app.export.servable import Servable
+from epochal.app.process.tensorflow_import import quietly
 
 FILE = "model.onnx"
 _OPSET = 17
@@ -17,7 +17,8 @@ def write(servable: Servable, folder: Path) -> None:
     with quietly():
         import tf2onnx
 
-    size, channels = servable.preprocessing.stored_size, servable.preprocessing.channels
+    size = servable.preprocessing.stored_size
+    channels = servable.preprocessing.channels
     signature = [tf.TensorSpec([None, size, size, channels], tf.uint8, name="image")]
     answer = tf.function(
         lambda image: {"probabilities": servable.answers(image)["probabilities"]},
@@ -25,5 +26,7 @@ def write(servable: Servable, folder: Path) -> None:
         autograph=False,
     )
     with quietly():
-        tf2onnx.convert.from_function(answer, signature, opset=_OPSET, output_path=str(folder / FILE))
+        tf2onnx.convert.from_function(
+            answer, signature, opset=_OPSET, output_path=str(folder / FILE)
+        )
     describe(servable, folder)

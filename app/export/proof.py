@@ -34,11 +34,19 @@ def main(folder: str, evidence: str, tolerance: str, timed: str = "") -> None:
     ways = opened(Path(folder))
     ways = dict([next(iter(ways.items()))]) if timed else ways
     known = {file.stem: np.load(file, mmap_mode="r") for file in Path(evidence).glob("*.npy")}
-    verdict: dict[str, Any] = {"images": len(known["images"]), "ways": list(ways), "first_difference": None}
-    worst, hits = 0.0, 0
+    verdict: dict[str, Any] = {
+        "images": len(known["images"]),
+        "ways": list(ways),
+        "first_difference": None,
+    }
+    worst = 0.0
+    hits = 0
     for name, ask in ways.items():
         for start in range(0, len(known["images"]), BATCH):
-            chosen = {key: rows if key == "classes" else rows[start : start + BATCH] for key, rows in known.items()}
+            chosen = {
+                key: rows if key == "classes" else rows[start : start + BATCH]
+                for key, rows in known.items()
+            }
             answer = ask(chosen["images"])
             apart = difference(answer, chosen)
             worst = max(worst, float(apart.max()))
@@ -49,7 +57,9 @@ def main(folder: str, evidence: str, tolerance: str, timed: str = "") -> None:
                 verdict["first_difference"] = f"image {first} through {name}"
     verdict |= {"largest_difference": worst, "accuracy": hits / len(known["images"])}
     ask = next(iter(ways.values()))
-    verdict["milliseconds"] = {size: clock(ask, known["images"], int(size)) for size in timed.split(",") if size}
+    verdict["milliseconds"] = {
+        size: clock(ask, known["images"], int(size)) for size in timed.split(",") if size
+    }
     print(json.dumps(verdict))
 
 
@@ -59,7 +69,8 @@ def difference(answer: Answer, expected: Answer) -> np.ndarray:
     A label stands for its expected probability, which must be that of its rank: of classes that are as likely as each
     other, either may be named.
     """
-    chances, classes = expected["probabilities"], {str(name): i for i, name in enumerate(expected["classes"])}
+    chances = expected["probabilities"]
+    classes = {str(name): i for i, name in enumerate(expected["classes"])}
     ranked = -np.sort(-chances, axis=1)
     apart = []
     for name, found in answer.items():
@@ -68,13 +79,26 @@ def difference(answer: Answer, expected: Answer) -> np.ndarray:
         elif name == "scores":
             apart.append(np.abs(found - ranked[:, : found.shape[1]]).max(axis=1))
         elif name == "image":
-            apart.append(np.abs(found - centre(expected["images"], found.shape[1]).astype(float)).max(axis=(1, 2, 3)))
+            apart.append(
+                np.abs(found - centre(expected["images"], found.shape[1]).astype(float)).max(
+                    axis=(1, 2, 3)
+                )
+            )
         elif name == "features":
             scale = max(1.0, float(np.abs(expected["features"]).max()))
             apart.append(np.abs(found - expected["features"]).max(axis=1) / scale)
         else:
-            places = np.array([[classes[label.decode()] for label in row] for row in found.reshape(len(found), -1)])
-            apart.append(np.abs(np.take_along_axis(chances, places, 1) - ranked[:, : places.shape[1]]).max(axis=1))
+            places = np.array(
+                [
+                    [classes[label.decode()] for label in row]
+                    for row in found.reshape(len(found), -1)
+                ]
+            )
+            apart.append(
+                np.abs(np.take_along_axis(chances, places, 1) - ranked[:, : places.shape[1]]).max(
+                    axis=1
+                )
+            )
     return np.max(apart, axis=0)
 
 
@@ -87,7 +111,8 @@ def centre(images: np.ndarray, size: int) -> np.ndarray:
 def clock(ask: Way, images: np.ndarray, size: int, seconds: float = 2.0) -> list[float]:
     """Median and 95th percentile of the milliseconds that a batch of so many images takes."""
     batch = np.resize(images, (size, *images.shape[1:]))
-    taken, began = [], time.perf_counter()
+    taken = []
+    began = time.perf_counter()
     for i in range(10_000):
         start = time.perf_counter()
         ask(batch)
@@ -104,8 +129,14 @@ def opened(folder: Path) -> dict[str, Way]:
     if (folder / "model.onnx").exists():
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-        return {"onnx": lambda images: {"probabilities": session.run(["probabilities"], {"image": images})[0]}}
+        session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
+        )
+        return {
+            "onnx": lambda images: {
+                "probabilities": session.run(["probabilities"], {"image": images})[0]
+            }
+        }
     return _signatures(folder)
 
 
@@ -118,8 +149,14 @@ def _signatures(folder: Path) -> dict[str, Way]:
         return tf.stack([tf.io.encode_png(image) for image in images])
 
     def examples(images: np.ndarray) -> Any:
-        lists = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[png.numpy()])) for png in files(images)]
-        made = [tf.train.Example(features=tf.train.Features(feature={"image_bytes": one})) for one in lists]
+        lists = [
+            tf.train.Feature(bytes_list=tf.train.BytesList(value=[png.numpy()]))
+            for png in files(images)
+        ]
+        made = [
+            tf.train.Example(features=tf.train.Features(feature={"image_bytes": one}))
+            for one in lists
+        ]
         return tf.constant([one.SerializeToString() for one in made])
 
     prepared: dict[str, Callable[[np.ndarray], Any]] = {
@@ -134,7 +171,10 @@ def _signatures(folder: Path) -> dict[str, Way]:
     def ask(name: str, images: np.ndarray) -> Answer:
         signature = loaded.signatures[name]
         (argument,) = signature.structured_input_signature[1]
-        return {key: value.numpy() for key, value in signature(**{argument: prepared[name](images)}).items()}
+        return {
+            key: value.numpy()
+            for key, value in signature(**{argument: prepared[name](images)}).items()
+        }
 
     return {name: partial(ask, name) for name in prepared}
 

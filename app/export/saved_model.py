@@ -7,11 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from app.data import images
-from app.data.augment import centre_crop
-from app.export.servable import Servable
+from epochal.app.data import decoding as images
+from epochal.app.data.augment import centre_crop
+from epochal.app.export.servable import Servable
 
-LABELS, CARD = "labels.txt", "card.json"
+LABELS = "labels.txt"
+CARD = "card.json"
 TOP = 5
 _DECODED = 4  # files at a time: each may take a gigabyte
 
@@ -57,15 +58,22 @@ class _Served(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """Each signature's function, traced for its one input."""
         shape = [None, None, None, self._preprocessing.channels]
-        pixels, floats = (tf.TensorSpec(shape, dtype, name="image") for dtype in (tf.uint8, tf.float32))
-        files, examples = (tf.TensorSpec([None], tf.string, name=name) for name in ("image_bytes", "inputs"))
+        pixels, floats = (
+            tf.TensorSpec(shape, dtype, name="image") for dtype in (tf.uint8, tf.float32)
+        )
+        files, examples = (
+            tf.TensorSpec([None], tf.string, name=name) for name in ("image_bytes", "inputs")
+        )
         functions: dict[str, tuple[Any, Any]] = {
             "serving_default": (lambda image: self._named(self._fitted(image)), pixels),
             "serving_float": (lambda image: self._named(self._fitted(_levels(image))), floats),
             "serving_bytes": (lambda image_bytes: self._named(self._decoded(image_bytes)), files),
             "classify": (lambda inputs: self._classified(inputs), examples),
             "preprocess": (lambda image_bytes: {"image": self._seen(image_bytes)}, files),
-            "features": (lambda image: {"features": self._answers(self._fitted(image))["features"]}, pixels),
+            "features": (
+                lambda image: {"features": self._answers(self._fitted(image))["features"]},
+                pixels,
+            ),
         }
         return {
             name: tf.function(function, input_signature=[spec], autograph=False)
@@ -78,7 +86,8 @@ class _Served(tf.Module):
         return images.fit(_some(image), self._preprocessing.stored_size)
 
     def _decoded(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        size, channels = self._preprocessing.stored_size, self._preprocessing.channels
+        size = self._preprocessing.stored_size
+        channels = self._preprocessing.channels
         return tf.map_fn(
             lambda encoded: images.fit(images.decode(encoded, channels), size),
             _some(tf.ensure_shape(image_bytes, [None])),
@@ -91,7 +100,9 @@ class _Served(tf.Module):
 
     def _classified(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         feature = {"image_bytes": tf.io.FixedLenFeature([], tf.string)}
-        found = self._named(self._decoded(tf.io.parse_example(_some(inputs), feature)["image_bytes"]))
+        found = self._named(
+            self._decoded(tf.io.parse_example(_some(inputs), feature)["image_bytes"])
+        )
         return {"classes": found["labels"], "scores": found["scores"]}
 
     def _named(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -103,19 +114,23 @@ class _Served(tf.Module):
 
 def _some(values: tf.Tensor) -> tf.Tensor:
     """The batch, which must not be empty: oneDNN's convolution would fail with words about shapes."""
-    with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(values)[0], "expected an image, got none")]):
+    with tf.control_dependencies(
+        [tf.debugging.assert_positive(tf.shape(values)[0], "expected an image, got none")]
+    ):
         return tf.identity(values)
 
 
 def _levels(image: tf.Tensor) -> tf.Tensor:
     """Levels 0 to 255 as uint8; an image of what seem to be fractions of 1, which would all be black, is refused."""
-    pixels, levels = [1, 2, 3], tf.round(image)
+    pixels = [1, 2, 3]
+    levels = tf.round(image)
     fractions = tf.reduce_any(image != levels, pixels) & (tf.reduce_max(image, pixels) <= 1)
     fits = tf.reduce_all((levels >= 0) & (levels <= 255))
     checks = [
         tf.debugging.Assert(fits, ["expected levels 0 to 255, got some that are none"]),
         tf.debugging.Assert(
-            ~tf.reduce_any(fractions), ["expected levels 0 to 255, got fractions of 1: multiply by 255"]
+            ~tf.reduce_any(fractions),
+            ["expected levels 0 to 255, got fractions of 1: multiply by 255"],
         ),
     ]
     with tf.control_dependencies(checks):

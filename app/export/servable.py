@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from app.data.augment import centre_crop
-from app.data.dataset import Preprocessing
-from models.fold import fold_batch_norm
-from models.layers.convolution import Convolution
+from epochal.app.data.augment import centre_crop
+from epochal.app.data.dataset import Preprocessing
+from epochal.models.fold_batch_norm import fold_batch_norm
+from epochal.models.layers.convolution import Convolution
 
 HALVES = ("float16", "bfloat16")
 _KERNELS = (keras.layers.Conv2D, Convolution, keras.layers.SeparableConv2D, keras.layers.Dense)
@@ -30,7 +30,9 @@ class Servable:
 
     def answers(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
         """`probabilities` `[N, classes]` and `features` `[N, F]`, float32, of uint8 images as the run stores them."""
-        features, logits = self.model(centre_crop(stored, self.preprocessing.image_size), training=False)
+        features, logits = self.model(
+            centre_crop(stored, self.preprocessing.image_size), training=False
+        )
         flat = tf.reshape(features, [tf.shape(logits)[0], features.shape[-1]])
         chances = tf.nn.softmax(tf.cast(logits, tf.float32) / self.temperature)
         return {"probabilities": chances, "features": tf.cast(flat, tf.float32)}
@@ -41,7 +43,8 @@ class Servable:
         Inlined into each of its callers it would be fused differently, which in bfloat16 moves probabilities by a
         hundredth.
         """
-        size, channels = self.preprocessing.stored_size, self.preprocessing.channels
+        size = self.preprocessing.stored_size
+        channels = self.preprocessing.channels
         return tf.function(
             lambda stored: self.answers(stored),
             input_signature=[tf.TensorSpec([None, size, size, channels], tf.uint8)],
@@ -52,7 +55,9 @@ class Servable:
 
 def with_features(model: Any) -> Any:
     """A model of the zoo with the input of its last layer as a first output."""
-    return keras.Model(model.input, [model.get_layer("logits").input, model.output], name=model.name)
+    return keras.Model(
+        model.input, [model.get_layer("logits").input, model.output], name=model.name
+    )
 
 
 def for_inference(model: Any) -> Any:
@@ -72,7 +77,9 @@ def in_precision(servable: Servable, precision: str) -> Servable:
     def clone(layer: Any) -> Any:
         kept = layer.name == "logits" or isinstance(layer, keras.layers.InputLayer)
         policy = precision if isinstance(layer, _KERNELS) else f"mixed_{precision}"
-        return type(layer).from_config(layer.get_config() if kept else {**layer.get_config(), "dtype": policy})
+        return type(layer).from_config(
+            layer.get_config() if kept else {**layer.get_config(), "dtype": policy}
+        )
 
     copy = keras.models.clone_model(servable.model, clone_function=clone)
     copy.set_weights(servable.model.get_weights())

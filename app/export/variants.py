@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import UsageError
+from epochal.app.errors import UsageError
 
 OWN = "own"  # the precision that the run was trained and evaluated in
 PRECISIONS = {
@@ -35,9 +35,15 @@ class Variant:
 
     def check_installed(self) -> None:
         """Raises UsageError, naming the extra, where this format's package is missing."""
-        missing = [package for package in _NEEDED.get(self.format, ()) if importlib.util.find_spec(package) is None]
+        missing = [
+            package
+            for package in _NEEDED.get(self.format, ())
+            if importlib.util.find_spec(package) is None
+        ]
         if missing:
-            raise UsageError(f"--format {self.format} needs {missing[0]}: pip install -e '.[{self.format}]'")
+            raise UsageError(
+                f"--format {self.format} needs {missing[0]}: pip install -e '.[{self.format}]'"
+            )
 
 
 def variant(format: str | None, precision: str | None) -> Variant:
@@ -49,7 +55,9 @@ def variant(format: str | None, precision: str | None) -> Variant:
     chosen = format or "saved_model"
     known = PRECISIONS[chosen]
     if precision is not None and precision not in known:
-        raise UsageError(f"--precision {precision}: {chosen} has {', '.join(known)}; take one of these")
+        raise UsageError(
+            f"--precision {precision}: {chosen} has {', '.join(known)}; take one of these"
+        )
     found = Variant(format=chosen, precision=precision or known[0])
     found.check_installed()
     return found
@@ -57,5 +65,13 @@ def variant(format: str | None, precision: str | None) -> Variant:
 
 def installed() -> list[Variant]:
     """Every variant whose packages are there."""
-    everything = (Variant(format=kind, precision=one) for kind, several in PRECISIONS.items() for one in several)
-    return [one for one in everything if all(importlib.util.find_spec(name) for name in _NEEDED.get(one.format, ()))]
+    everything = (
+        Variant(format=kind, precision=one)
+        for kind, several in PRECISIONS.items()
+        for one in several
+    )
+    return [
+        one
+        for one in everything
+        if all(importlib.util.find_spec(name) for name in _NEEDED.get(one.format, ()))
+    ]

@@ -28,12 +28,16 @@ class _Waiting:
     def fits(self, other: "_Waiting") -> bool:
         """Whether both can be one batch: the same inputs, of the same shape but for their number."""
         known = self.rows and other.rows and self.arrays.keys() == other.arrays.keys()
-        return known and all(array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items())
+        return known and all(
+            array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items()
+        )
 
     @property
     def rows(self) -> bool:
         """Whether every array has a row for each of `count` images: nothing else can be joined."""
-        return self.count > 0 and all(array.shape[:1] == (self.count,) for array in self.arrays.values())
+        return self.count > 0 and all(
+            array.shape[:1] == (self.count,) for array in self.arrays.values()
+        )
 
 
 class Batcher:
@@ -57,8 +61,11 @@ class Batcher:
         queue: int = 1024,
         seen: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
-        self._answer, self._executor, self._seen = answer, executor, seen
-        self._largest, self._queue = largest, queue
+        self._answer = answer
+        self._executor = executor
+        self._seen = seen
+        self._largest = largest
+        self._queue = queue
         self._waiting: list[_Waiting] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -99,7 +106,8 @@ class Batcher:
         self._waiting = [one for one in self._waiting if not one.answer.cancelled()]
         if not self._waiting:
             return []
-        chosen, total = [self._waiting[0]], self._waiting[0].count
+        chosen = [self._waiting[0]]
+        total = self._waiting[0].count
         for one in self._waiting[1:]:
             if one.fits(chosen[0]) and total + one.count <= self._largest:
                 chosen.append(one)
@@ -114,14 +122,20 @@ class Batcher:
         if len(chosen) > 1:
             joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in joined}
         began = time.perf_counter()
-        answer: Any = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, joined)
+        answer: Any = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._answer, joined
+        )
         count = sum(one.count for one in chosen)
         self._seen(count, time.perf_counter() - began)
         if len(chosen) > 1 and any(rows.shape[:1] != (count,) for rows in answer.values()):
             raise ValueError("an output that is no row an image cannot be shared out")
         start = 0
         for one in chosen:
-            part = answer if len(chosen) == 1 else {n: rows[start : start + one.count] for n, rows in answer.items()}
+            part = (
+                answer
+                if len(chosen) == 1
+                else {n: rows[start : start + one.count] for n, rows in answer.items()}
+            )
             start += one.count
             if not one.answer.done():
                 one.answer.set_result(part)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from app.serving.complaints import BadRequest, is_bytes, quoted
-from app.serving.wire import all_finite, bytes_of, encode, plain
+from epochal.app.serving.tensor_errors import BadRequest, is_bytes, quoted
+from epochal.app.serving.wire import all_finite, bytes_of, encode, plain
 
 
 def examples(value: Mapping[str, Any], verb: str) -> list[dict[str, tuple[str, list[Any]]]]:
@@ -18,15 +18,20 @@ def examples(value: Mapping[str, Any], verb: str) -> list[dict[str, tuple[str, l
     key = f"JSON Value: {quoted(value)} When method is {verb}, key 'examples' is expected and was not found"
     if "examples" not in value:
         raise BadRequest(key)
-    given, context = value["examples"], value.get("context", {})
+    given = value["examples"]
+    context = value.get("context", {})
     if not isinstance(given, list) or not given:
-        raise BadRequest(f"JSON Value: {quoted(given)} Expecting 'examples' to be a list that holds some")
+        raise BadRequest(
+            f"JSON Value: {quoted(given)} Expecting 'examples' to be a list that holds some"
+        )
     if not isinstance(context, dict):
         raise BadRequest(f"JSON Value: {quoted(context)} Expecting 'context' to be an object")
     for one in given:
         if not isinstance(one, dict):
             raise BadRequest(f"JSON Value: {quoted(one)} Is not object")
-    return [{name: _feature(name, found) for name, found in {**context, **one}.items()} for one in given]
+    return [
+        {name: _feature(name, found) for name, found in {**context, **one}.items()} for one in given
+    ]
 
 
 def _feature(name: str, value: Any) -> tuple[str, list[Any]]:
@@ -35,9 +40,13 @@ def _feature(name: str, value: Any) -> tuple[str, list[Any]]:
         return "bytes_list", bytes_of(values)
     if all(isinstance(one, bool | int) for one in values):
         if any(not -(2**63) <= one < 2**63 for one in values):
-            raise BadRequest(f"JSON Value: {quoted(value)} feature: {quoted(name)} has an integer beyond 64 bits")
+            raise BadRequest(
+                f"JSON Value: {quoted(value)} feature: {quoted(name)} has an integer beyond 64 bits"
+            )
         return "int64_list", [int(one) for one in values]
-    if all(type(one) in (int, float) for one in values) and not any(type(one) is int for one in values):
+    if all(type(one) in (int, float) for one in values) and not any(
+        type(one) is int for one in values
+    ):
         return "float_list", values
     raise BadRequest(
         f"JSON Value: {quoted(value)} feature: {quoted(name)} has values of more than one type, or of none"
@@ -49,10 +58,14 @@ def results(outputs: Mapping[str, np.ndarray], verb: str) -> bytes:
     finite = all_finite(outputs)
     if verb == "regress":
         return encode({"results": outputs["outputs"].reshape(-1)}, finite=finite)
-    names, scores = outputs.get("classes"), outputs.get("scores")
+    names = outputs.get("classes")
+    scores = outputs.get("scores")
     if names is None:
         names = np.full(outputs["scores"].shape, b"", dtype=object)
     if scores is None:
         scores = np.zeros(names.shape, np.float32)
     rows = zip(plain("classes", names), scores, strict=True)
-    return encode({"results": [[list(pair) for pair in zip(*row, strict=True)] for row in rows]}, finite=finite)
+    return encode(
+        {"results": [[list(pair) for pair in zip(*row, strict=True)] for row in rows]},
+        finite=finite,
+    )

@@ -15,7 +15,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _CLOSE = (b"connection", b"close")
-_OPEN = ("/", "/healthz", "/readyz")  # what tells nothing of the model; the page takes the token after #token=
+_OPEN = (
+    "/",
+    "/healthz",
+    "/readyz",
+)  # what tells nothing of the model; the page takes the token after #token=
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,15 @@ class Guard:
     leaving = False
 
     def __init__(
-        self, app: Any, limits: Limits, told: Callable[[str, int, float], None] = lambda path, status, seconds: None
+        self,
+        app: Any,
+        limits: Limits,
+        told: Callable[[str, int, float], None] = lambda path, status, seconds: None,
     ) -> None:
-        self._app, self._limits, self._told, self._active = app, limits, told, 0
+        self._app = app
+        self._limits = limits
+        self._told = told
+        self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -71,15 +81,22 @@ class Guard:
 
     async def _last(self, send: Send, message: MutableMapping[str, Any]) -> None:
         if self.leaving and message["type"] == "http.response.start":
-            message["headers"] = [pair for pair in message["headers"] if pair[0] != b"connection"] + [_CLOSE]
+            message["headers"] = [
+                pair for pair in message["headers"] if pair[0] != b"connection"
+            ] + [_CLOSE]
         await send(message)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
             if self._active > self._limits.requests and scope["path"] not in _OPEN:
-                raise Refused(503, f"{self._limits.requests} requests are being answered; try again later")
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+                raise Refused(
+                    503, f"{self._limits.requests} requests are being answered; try again later"
+                )
+            headers = {
+                name.decode("latin-1").lower(): value.decode("latin-1")
+                for name, value in scope["headers"]
+            }
             self._check(scope, headers)
             body = _inflated(await self._timely(headers, receive), headers, self._limits.inflated)
         except Refused as refused:
@@ -90,13 +107,27 @@ class Guard:
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         limits = self._limits
-        if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["raw_path"]) > limits.headers:
+        if (
+            sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["raw_path"])
+            > limits.headers
+        ):
             raise Refused(431, f"headers of more than {limits.headers:,} bytes")
         host = headers.get("host", "")
-        if limits.local and (host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host) not in _LOCAL:
-            raise Refused(400, "this server answers requests to localhost alone: start it with --host for others")
+        if (
+            limits.local
+            and (host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host)
+            not in _LOCAL
+        ):
+            raise Refused(
+                400,
+                "this server answers requests to localhost alone: start it with --host for others",
+            )
         given = headers.get("authorization", "").encode()
-        wanted = None if limits.token is None or scope["path"] in _OPEN else f"Bearer {limits.token}".encode()
+        wanted = (
+            None
+            if limits.token is None or scope["path"] in _OPEN
+            else f"Bearer {limits.token}".encode()
+        )
         if wanted is not None and not hmac.compare_digest(given, wanted):
             raise Refused(401, "expecting the header Authorization: Bearer TOKEN")
 
@@ -105,19 +136,25 @@ class Guard:
             async with asyncio.timeout(self._limits.seconds):
                 return await self._body(headers, receive)
         except TimeoutError as error:
-            raise Refused(408, f"the body did not arrive within {self._limits.seconds:g} seconds") from error
+            raise Refused(
+                408, f"the body did not arrive within {self._limits.seconds:g} seconds"
+            ) from error
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        most, length = self._limits.body, headers.get("content-length", "0")
+        most = self._limits.body
+        length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > most:
             raise Refused(413, f"a body of more than {most:,} bytes")
-        parts, size, more = [], 0, True
+        parts = []
+        size = 0
+        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Refused(400, "the client went away")
             parts.append(message.get("body", b""))
-            size, more = size + len(parts[-1]), message.get("more_body", False)
+            size = size + len(parts[-1])
+            more = message.get("more_body", False)
             if size > most:
                 raise Refused(413, f"a body of more than {most:,} bytes")
         return b"".join(parts)
@@ -136,7 +173,9 @@ def _inflated(body: bytes, headers: dict[str, str], most: int) -> bytes:
         raise Refused(400, "the body is no gzip") from error
     if inflater.unconsumed_tail or not inflater.eof:
         status, what = (
-            (413, f"inflates to more than {most:,} bytes") if inflater.unconsumed_tail else (400, "ends early")
+            (413, f"inflates to more than {most:,} bytes")
+            if inflater.unconsumed_tail
+            else (400, "ends early")
         )
         raise Refused(status, f"the gzip body {what}")
     return whole

@@ -10,12 +10,14 @@ from urllib.parse import unquote
 import numpy as np
 import tensorflow as tf
 
-from app.data.images import reason
-from app.serving import classify, infer, pixels, wire
-from app.serving.batching import QueueFull
-from app.serving.complaints import BadRequest
-from app.serving.loaded import Signature
-from app.serving.versions import NotFound, NotReady, Served, State, Versions
+from epochal.app.data.decoding import reason
+from epochal.app.serving import classify, wire
+from epochal.app.serving import open_inference as infer
+from epochal.app.serving import picture_sizes as pixels
+from epochal.app.serving.batching import QueueFull
+from epochal.app.serving.loaded_model import Signature
+from epochal.app.serving.tensor_errors import BadRequest
+from epochal.app.serving.versions import NotFound, NotReady, Served, State, Versions
 
 _MOST_VERSION = 2**63 - 1
 _MODEL = re.compile(
@@ -44,7 +46,8 @@ class Rest:
     """
 
     def __init__(self, versions: Versions, seconds: float = 30.0) -> None:
-        self._versions, self._seconds = versions, seconds
+        self._versions = versions
+        self._seconds = seconds
 
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
         """The status and JSON of a request's reply; `path` as it came, without its query."""
@@ -66,8 +69,13 @@ class Rest:
             return 503, f"{error}; try again later"
         if isinstance(error, NotReady):
             return 503, str(error)
-        if isinstance(error, UnicodeDecodeError):  # TensorFlow's own error, which quotes bytes that are no text
-            return 400, "the model cannot take this input apart; see /metadata for what each signature takes"
+        if isinstance(
+            error, UnicodeDecodeError
+        ):  # TensorFlow's own error, which quotes bytes that are no text
+            return (
+                400,
+                "the model cannot take this input apart; see /metadata for what each signature takes",
+            )
         if isinstance(error, TimeoutError):
             return 504, f"not answered within {self._seconds:g} seconds"
         traceback.print_exception(error)
@@ -77,11 +85,16 @@ class Rest:
         if path.startswith("/v2"):
             return await self._open_inference(method, path, body)
         match = _MODEL.fullmatch(path)
-        if match is None or (method == "POST") != bool(match["verb"]) or method not in ("GET", "POST"):
+        if (
+            match is None
+            or (method == "POST") != bool(match["verb"])
+            or method not in ("GET", "POST")
+        ):
             if path.rstrip("/").lower() == "/v1/models" and method == "GET":
                 raise BadRequest("Missing model name in request.")
             raise BadRequest(f"Malformed request: {method} {path}")
-        name, version = unquote(match["name"]), _version(match["version"])
+        name = unquote(match["name"])
+        version = _version(match["version"])
         if match["metadata"]:
             return 200, wire.encode(self._metadata(name, version, match["label"]))
         if not match["verb"]:

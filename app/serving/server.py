@@ -10,16 +10,23 @@ from typing import Any
 
 import uvicorn
 
-from app.errors import UsageError
-from app.serving.app import make_app
-from app.serving.limits import Guard, Limits
-from app.serving.versions import Versions
+from epochal.app.errors import UsageError
+from epochal.app.serving.application import make_app
+from epochal.app.serving.limits import Guard, Limits
+from epochal.app.serving.versions import Versions
 
 _DRAIN = 10  # seconds in which requests that are being answered may end
 _LINGER = 1.0  # seconds in which a connection that was kept open may still ask
 
 
-def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool, say: Callable[[str], None]) -> None:
+def serve(
+    folder: Path,
+    address: tuple[str, int],
+    *,
+    limits: Limits,
+    trust: bool,
+    say: Callable[[str], None],
+) -> None:
     """Answers requests for the model in a folder until SIGTERM or Ctrl-C, then ends what is being answered.
 
     Raises:
@@ -31,7 +38,9 @@ def serve(folder: Path, address: tuple[str, int], *, limits: Limits, trust: bool
     asyncio.run(_run(versions, listener, limits, say))
 
 
-async def _run(versions: Versions, listener: socket.socket, limits: Limits, say: Callable[[str], None]) -> None:
+async def _run(
+    versions: Versions, listener: socket.socket, limits: Limits, say: Callable[[str], None]
+) -> None:
     app = make_app(versions, limits)
     config = uvicorn.Config(
         app,
@@ -41,11 +50,15 @@ async def _run(versions: Versions, listener: socket.socket, limits: Limits, say:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_DRAIN,
         http="h11",  # which bounds headers; the faster httptools does not
-        h11_max_incomplete_event_size=4 * limits.headers,  # up to there the guard says in JSON what is wrong
-        limit_concurrency=2 * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
+        h11_max_incomplete_event_size=4
+        * limits.headers,  # up to there the guard says in JSON what is wrong
+        limit_concurrency=2
+        * limits.requests,  # connections, idle ones too; what is beyond gets no JSON
     )
     server = _Server(config, app)
-    first = asyncio.create_task(_announce(versions, listener, server, say, "TOKEN" if limits.token else None))
+    first = asyncio.create_task(
+        _announce(versions, listener, server, say, "TOKEN" if limits.token else None)
+    )
     await server.serve(sockets=[listener])
     await first
     if versions.current is None and versions.failure is not None:
@@ -61,7 +74,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes in who has called, listens no more, answers each once more, then lets uvicorn end the rest."""
-        loop, last = asyncio.get_running_loop(), [one for listener in sockets or [] for one in _waiting(listener)]
+        loop = asyncio.get_running_loop()
+        last = [one for listener in sockets or [] for one in _waiting(listener)]
         for server in self.servers:
             server.close()
         self._guard.leaving = True
@@ -75,7 +89,9 @@ class _Server(uvicorn.Server):
 
     def _protocol(self) -> Any:
         made: Any = self.config.http_protocol_class
-        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
@@ -85,7 +101,11 @@ def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
 
 
 async def _announce(
-    versions: Versions, listener: socket.socket, server: Any, say: Callable[[str], None], token: str | None
+    versions: Versions,
+    listener: socket.socket,
+    server: Any,
+    say: Callable[[str], None],
+    token: str | None,
 ) -> None:
     """Tells where the server is once it is ready; ends it when there is nothing it could answer with."""
     while not server.should_exit and versions.current is None:
@@ -97,7 +117,9 @@ async def _announce(
         host = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104 told, not bound
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         page = f"/#token={token}" if token else "/"
-        say(f"{where}{page} is a page to try it with; for programs: {where}/v1/models/{versions.name}")
+        say(
+            f"{where}{page} is a page to try it with; for programs: {where}/v1/models/{versions.name}"
+        )
         golden = versions.folder / str(versions.current.loaded.version) / "assets.extra/golden.json"
         if golden.exists():
             header = f"-H 'Authorization: Bearer {token}' " if token else ""
@@ -115,5 +137,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         other = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
-        raise UsageError(f"--port {port}: cannot listen at {host}: {error.strerror}; give another {other}") from error
+        raise UsageError(
+            f"--port {port}: cannot listen at {host}: {error.strerror}; give another {other}"
+        ) from error
     return listener

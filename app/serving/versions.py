@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import EpochalError, StorageError
-from app.serving.batching import Batcher
-from app.serving.folder import found
-from app.serving.loaded import Loaded, load
+from epochal.app.errors import EpochalError, StorageError
+from epochal.app.serving.batching import Batcher
+from epochal.app.serving.loaded_model import Loaded, load
+from epochal.app.store.export import found
 
 _LOOK = 1.0  # seconds between looks at the folder, as TensorFlow Serving
 _FORGOTTEN = 10  # versions that ended are still told of, at most so many
@@ -54,15 +54,26 @@ class Versions:
     """
 
     def __init__(
-        self, folder: Path, *, trust: bool, say: Callable[[str], None], batcher: Callable[..., Batcher] = Batcher
+        self,
+        folder: Path,
+        *,
+        trust: bool,
+        say: Callable[[str], None],
+        batcher: Callable[..., Batcher] = Batcher,
     ) -> None:
-        self.folder, self.name = folder, folder.resolve().name
+        self.folder = folder
+        self.name = folder.resolve().name
         self.states: dict[int, State] = {}
         self.current: Served | None = None
-        self.failure: EpochalError | None = None  # why the last version that was tried cannot be served
-        self._trust, self._say = trust, say
+        self.failure: EpochalError | None = (
+            None  # why the last version that was tried cannot be served
+        )
+        self._trust = trust
+        self._say = say
         self.batcher = batcher
-        self._calls = ThreadPoolExecutor(1, "call")  # one batch at a time: TensorFlow has threads of its own
+        self._calls = ThreadPoolExecutor(
+            1, "call"
+        )  # one batch at a time: TensorFlow has threads of its own
         self._loads = ThreadPoolExecutor(1, "load")
         self._failed: dict[int, float] = {}
         self._since = 0.0  # when the version that answers was changed last
@@ -99,9 +110,13 @@ class Versions:
 
         Where the one that answers was deleted, the newest of the others takes over; where all were, it stays.
         """
-        there, now = sorted(found(self.folder), reverse=True), self.current and self.current.loaded.version
+        there = sorted(found(self.folder), reverse=True)
+        now = self.current and self.current.loaded.version
         for version in there:
-            if now in there and (version < now or (version == now and self._since == _changed(self.folder / str(now)))):
+            if now in there and (
+                version < now
+                or (version == now and self._since == _changed(self.folder / str(now)))
+            ):
                 return
             if await self._try(version):
                 return
@@ -116,13 +131,22 @@ class Versions:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 self._loads, lambda: load(folder, trust=self._trust)
             )
-            served = Served(loaded, {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()})
+            served = Served(
+                loaded,
+                {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()},
+            )
         except Exception as error:  # whatever it is, the watch goes on
-            self.failure = error if isinstance(error, EpochalError) else StorageError(f"{folder}: {error}")
+            self.failure = (
+                error if isinstance(error, EpochalError) else StorageError(f"{folder}: {error}")
+            )
             self._failed[version] = changed
-            answers = self.current is not None and self.current.loaded.version == version  # as it was before
+            answers = (
+                self.current is not None and self.current.loaded.version == version
+            )  # as it was before
             reason = str(error).replace(str(folder), f"version {version}")
-            self.states[version] = State("AVAILABLE" if answers else "END", "FAILED_PRECONDITION", reason)
+            self.states[version] = State(
+                "AVAILABLE" if answers else "END", "FAILED_PRECONDITION", reason
+            )
             self._say(f"version {version} cannot be served: {error}")
             return False
         self._since = changed
@@ -130,7 +154,8 @@ class Versions:
         return True
 
     def _swap(self, served: Served) -> None:
-        before, self.current = self.current, served
+        before = self.current
+        self.current = served
         if before is not None:
             self.states[before.loaded.version] = State("UNLOADING")
             self._ending = asyncio.create_task(self._let_go(before))
@@ -143,7 +168,9 @@ class Versions:
             await served.idle.wait()
         if self.current is None or self.current.loaded.version != served.loaded.version:
             self.states[served.loaded.version] = State("END")
-        for version in sorted(v for v, one in self.states.items() if one.state == "END")[:-_FORGOTTEN]:
+        for version in sorted(v for v, one in self.states.items() if one.state == "END")[
+            :-_FORGOTTEN
+        ]:
             del self.states[version]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.serving.complaints import (
+from epochal.app.serving.tensor_errors import (
     BadRequest,
     about_column,
     about_rows,
@@ -59,7 +59,9 @@ def parse(body: bytes) -> dict[str, Any]:
     """
     if body.count(b",") > _ELEMENTS:
         raise BadRequest(f"JSON Parse error: more than {_ELEMENTS:,} elements")
-    if _depth(body) > _DEEPEST and _depth(_TEXT.sub(b"", body)) > _DEEPEST:  # brackets in texts count for nothing
+    if (
+        _depth(body) > _DEEPEST and _depth(_TEXT.sub(b"", body)) > _DEEPEST
+    ):  # brackets in texts count for nothing
         raise BadRequest(f"JSON Parse error: nested too deeply: more than {_DEEPEST} levels")
     try:
         value = orjson.loads(body)
@@ -134,7 +136,10 @@ def _rows(value: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, np
         return {name: _array(rows, field, rows=True) for name, field in fields.items()}
     for i, row in enumerate(rows):
         _check_keys(i, row, set(fields))
-    return {name: _array([row[name] for row in rows], field, rows=True, key=name) for name, field in fields.items()}
+    return {
+        name: _array([row[name] for row in rows], field, rows=True, key=name)
+        for name, field in fields.items()
+    }
 
 
 def _check_keys(i: int, row: Any, wanted: set[str]) -> None:
@@ -147,7 +152,9 @@ def _check_keys(i: int, row: Any, wanted: set[str]) -> None:
             raise BadRequest(f"{where} key: {name} of 'instances' list. {text}")
     if set(row) != wanted:
         keys = ",".join(sorted(wanted))
-        raise BadRequest(f"{where} of 'instances' list. JSON object: {quoted(row)} keys must be equal to: {keys}")
+        raise BadRequest(
+            f"{where} of 'instances' list. JSON object: {quoted(row)} keys must be equal to: {keys}"
+        )
 
 
 def _columns(given: Any, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
@@ -166,7 +173,9 @@ def _array(values: Any, field: Field, *, rows: bool, key: str | None = None) -> 
     try:
         found = _strings(values) if field.dtype == "object" else _numbers(values, field.dtype)
     except (ValueError, OverflowError) as error:
-        raise (about_rows(values, field.dtype, key) if rows else about_column(values, field.dtype)) from error
+        raise (
+            about_rows(values, field.dtype, key) if rows else about_column(values, field.dtype)
+        ) from error
     if np.dtype(field.dtype).kind in "iu":
         found = _in_range(found, field.dtype)
     _check_shape(found.shape, field.shape)
@@ -197,7 +206,9 @@ def _numbers(values: Any, dtype: str) -> np.ndarray:
 def _in_range(found: np.ndarray, dtype: str) -> np.ndarray:
     """Integers as their type; what NumPy makes decimals or objects of is beyond 64 bits."""
     limits = np.iinfo(dtype)
-    if found.size and (found.dtype.kind not in "iu" or found.min() < limits.min or found.max() > limits.max):
+    if found.size and (
+        found.dtype.kind not in "iu" or found.min() < limits.min or found.max() > limits.max
+    ):
         raise BadRequest(f"expecting integers from {limits.min} to {limits.max} for type: {dtype}")
     return found.astype(dtype)
 
@@ -210,7 +221,9 @@ def _all_of(value: Any, kinds: set[type]) -> bool:
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
-    fits = len(shape) == len(wanted) and all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
+    fits = len(shape) == len(wanted) and all(
+        b in (None, a) for a, b in zip(shape, wanted, strict=True)
+    )
     if not fits:
         said = ",".join("?" if size is None else str(size) for size in wanted)
         raise BadRequest(f"Expecting shape [{said}] but got: [{','.join(map(str, shape))}]")
@@ -238,7 +251,11 @@ def reply(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
 
 def plain(name: str, array: np.ndarray) -> Any:
     """An output as `encode` takes it."""
-    return _texts(array.tolist(), encoded=name.endswith("_bytes")) if array.dtype.kind in "OS" else array
+    return (
+        _texts(array.tolist(), encoded=name.endswith("_bytes"))
+        if array.dtype.kind in "OS"
+        else array
+    )
 
 
 def all_finite(outputs: Mapping[str, np.ndarray]) -> bool:
@@ -258,10 +275,16 @@ def encode(value: Any, *, finite: bool = True) -> bytes:
 
 def _listed(array: Any) -> Any:
     """An array, or one number of it, as lists."""
-    return np.asarray(array).astype(str).astype(np.float64).tolist() if array.dtype == np.float32 else array.tolist()
+    return (
+        np.asarray(array).astype(str).astype(np.float64).tolist()
+        if array.dtype == np.float32
+        else array.tolist()
+    )
 
 
 def _texts(value: Any, *, encoded: bool) -> Any:
     if isinstance(value, list):
         return [_texts(one, encoded=encoded) for one in value]
-    return {"b64": base64.b64encode(value).decode()} if encoded else value.decode("utf-8", "replace")
+    return (
+        {"b64": base64.b64encode(value).decode()} if encoded else value.decode("utf-8", "replace")
+    )

@@ -11,25 +11,25 @@ from typing import Any
 
 import tensorflow as tf
 
-import callbacks
-from app.config import Config
-from app.data.dataset import unreadable
-from app.data.pipeline import evaluation_batches
-from app.errors import EpochalError, TrainingFailed, UsageError
-from app.evaluation.conclude import Training, conclude
-from app.runs import ROOT, Run, claim, default_name, environment, judged_on, learned
-from app.signals import STOP
-from app.trained import publish_weights
-from app.training import rollback
-from app.training.budget import budget_for, refuse_hopeless
-from app.training.checkpoints import Checkpoint, Checkpoints, newest
-from app.training.history import History
-from app.training.observers import activations, observers
-from app.training.pilot import check_piloted
-from app.training.same_run import check_end, check_identity, check_origin
-from app.training.setup import Setup, set_up, start, summary
-from app.training.steps import Callbacks
-from app.training.warm_start import Origin
+from epochal import callbacks
+from epochal.app.config import Config
+from epochal.app.data.dataset import unreadable
+from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.errors import EpochalError, TrainingFailed, UsageError
+from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.process.signals import STOP
+from epochal.app.store.run import ROOT, Run, claim, default_name, environment, judged_on, learned
+from epochal.app.store.trained_model import publish_weights
+from epochal.app.training.run import rollback
+from epochal.app.training.run.budget import budget_for, refuse_hopeless
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
+from epochal.app.training.run.history import History
+from epochal.app.training.run.pilot import check_piloted
+from epochal.app.training.run.run_callbacks import activations, observers
+from epochal.app.training.run.same_run import check_end, check_identity, check_origin
+from epochal.app.training.run.setup import Setup, set_up, start, summary
+from epochal.app.training.run.warm_start import Origin
+from epochal.app.training.step.classifier import Callbacks
 
 _ENOUGH = 1_000_000  # epochs, where a budget ends training
 _LOST = 0.05  # of a budget is lost at most when the process is killed: there is no more time to make up for it
@@ -79,7 +79,9 @@ def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
     return result
 
 
-def ready(config: Config, began: float, *, export: bool = False) -> tuple[Setup, Origin | None, Any]:
+def ready(
+    config: Config, began: float, *, export: bool = False
+) -> tuple[Setup, Origin | None, Any]:
     """All that may still be refused: the setup with its first weights, and the budget's callback."""
     refuse_hopeless(config, began)
     setup = set_up(config)
@@ -88,11 +90,15 @@ def ready(config: Config, began: float, *, export: bool = False) -> tuple[Setup,
 
 def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: bool) -> None:
     config = setup.config
-    run.write_json("environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {}))
+    run.write_json(
+        "environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {})
+    )
     run.write_json("data.json", _data_card(setup, test))
     run.write_config(config)  # last: with it the folder is a run, which can be resumed
     if setup.dataset.skipped:
-        say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them")
+        say(
+            f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them"
+        )
     say(f"{summary(setup, origin)}\nrun: {run.folder}")
     run.log(f"started: {config.model} on {config.dataset}")
     for line in origin.lines(config, setup.batches.steps) if origin else []:
@@ -101,7 +107,12 @@ def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: 
 
 
 def resume(
-    run: Run, config: Config, began: float | None = None, *, test: bool | None = None, export: bool = False
+    run: Run,
+    config: Config,
+    began: float | None = None,
+    *,
+    test: bool | None = None,
+    export: bool = False,
 ) -> None:
     """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began`, `export` as in `train`.
 
@@ -120,7 +131,9 @@ def resume(
         check_end(checkpoint, config, run)
         done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.last_epoch
         share = f", {done:.0%} done" if config.budget is None else ""
-        say(f"resuming {run.folder} at step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}{share}")
+        say(
+            f"resuming {run.folder} at step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}{share}"
+        )
     else:
         check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
@@ -133,7 +146,9 @@ def resume(
     _train(setup, run, checkpoint, budget_for(setup, began, fresh=False, export=export), test=test)
 
 
-def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *, test: bool) -> None:
+def _train(
+    setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *, test: bool
+) -> None:
     config = setup.config
     try:
         with STOP.deferred() as asked:
@@ -162,9 +177,13 @@ def _train(setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *
 def _finished(run: Run, result: dict[str, Any]) -> None:
     """Logs how it ended, and tells when nothing was learned."""
     split = judged_on(result)
-    accuracy, chance, loss = (result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss"))
+    accuracy, chance, loss = (
+        result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss")
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    run.log(f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB")
+    run.log(
+        f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB"
+    )
     if not learned(result):
         _tell(
             run,
@@ -177,7 +196,8 @@ def _fitted(
     setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, stopping: Callable[[], bool]
 ) -> tuple[History, Any, float]:
     """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
-    config, tell = setup.config, partial(_tell, run)
+    config = setup.config
+    tell = partial(_tell, run)
     while True:
         back = rollback.count(run)
         early = _early_stopping(config)
@@ -208,10 +228,14 @@ def _fitted(
 def _early_stopping(config: Config) -> Any:
     """What keeps the best epoch; the last one where validation, being trained on, cannot tell which is the best."""
     least = -math.inf if config.data.split == "all" else 0.0
-    return callbacks.EarlyStopping(config.stopping.monitor, patience=config.stopping.patience, min_delta=least)
+    return callbacks.EarlyStopping(
+        config.stopping.monitor, patience=config.stopping.patience, min_delta=least
+    )
 
 
-def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> None:
+def fit(
+    setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None
+) -> None:
     """Runs Keras' `fit` from the checkpoint, or from the beginning.
 
     Raises:
@@ -219,9 +243,13 @@ def fit(setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint:
         TrainingFailed: in one line, when memory runs out.
         UsageError: when an image cannot be read any more.
     """
-    config, model, dataset = setup.config, setup.model, setup.dataset
+    config = setup.config
+    model = setup.model
+    dataset = setup.dataset
     epochs = config.last_epoch if config.budget is None else _ENOUGH
-    validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size, setup.strategy)
+    validation = evaluation_batches(
+        dataset.validation, dataset.preprocessing.image_size, setup.strategy
+    )
     checkpoints.set_model(model)
     checkpoints.watch(watching)
     if checkpoint is not None:
@@ -255,7 +283,9 @@ def expected_failures(config: Config) -> Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        raise TrainingFailed(f"out of memory with --batch-size {config.batch_size}; start again with less") from error
+        raise TrainingFailed(
+            f"out of memory with --batch-size {config.batch_size}; start again with less"
+        ) from error
     except tf.errors.OpError as error:
         if "IteratorGetNext" not in str(error):
             raise

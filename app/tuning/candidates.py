@@ -5,13 +5,13 @@ from functools import partial
 
 import keras
 
-from app.config import Config
-from app.data.dataset import Preprocessing
-from app.errors import UsageError
-from app.trained import build_model
-from app.training.optimizers import check_decay, make_optimizer
-from app.tuning.space import Space, changed, corners
-from models.complexity import without_values
+from epochal.app.config import Config
+from epochal.app.data.dataset import Preprocessing
+from epochal.app.errors import UsageError
+from epochal.app.store.trained_model import build_model
+from epochal.app.training.optimizers import check_decay, make_optimizer
+from epochal.app.tuning.space import Space, changed, corners
+from epochal.models.complexity import without_values
 
 
 def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, where: str) -> None:
@@ -43,7 +43,9 @@ def _make(config: Config) -> None:
         check_decay(config)
         make_optimizer(config)
     except UsageError as error:
-        raise UsageError(f"{error}; what some optimizers lack is searched with when: {{optimizer: [...]}}") from error
+        raise UsageError(
+            f"{error}; what some optimizers lack is searched with when: {{optimizer: [...]}}"
+        ) from error
 
 
 def _sized(preprocessing: Preprocessing, size: int | None) -> Preprocessing:

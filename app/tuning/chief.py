@@ -18,11 +18,11 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from app.errors import EpochalError, UsageError
-from app.tuning import oracles
-from app.tuning.plan import Plan
-from app.tuning.records import Records
-from app.tuning.trial import read_report
+from epochal.app.errors import EpochalError, UsageError
+from epochal.app.store.trials import Records
+from epochal.app.tuning import oracles
+from epochal.app.tuning.plan import Plan
+from epochal.app.tuning.trial import read_report
 
 LEASE = 60.0  # seconds without a word after which a worker has lost its trial
 _FAILURES = 3  # trials in a row that end the search
@@ -42,10 +42,18 @@ class Chief(OracleServicer):
     """
 
     def __init__(
-        self, plan: Plan, oracle: Any, records: Records, tell: Callable[[str], None], identity: str = ""
+        self,
+        plan: Plan,
+        oracle: Any,
+        records: Records,
+        tell: Callable[[str], None],
+        identity: str = "",
     ) -> None:
         super().__init__(oracle)
-        self.plan, self.records, self.tell, self.identity = plan, records, tell, identity
+        self.plan = plan
+        self.records = records
+        self.tell = tell
+        self.identity = identity
         self.exhausted = False  # no further trial will be made
         self.reason: str | None = None  # why, if it is not that all are done
         self.error: Exception | None = None  # that kept it from answering, such as a full disk
@@ -58,7 +66,10 @@ class Chief(OracleServicer):
         """Hands out a trial to a worker of this sweep, which calls itself SWEEP/NAME."""
         sweep, _, worker = request.tuner_id.partition("/")
         if sweep != self.identity:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"this chief's sweep is {self.records.folder.parent}")
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"this chief's sweep is {self.records.folder.parent}",
+            )
         with self._answering():
             self._heard[worker] = self.latest = time.monotonic()
             trial = self._next(worker)
@@ -69,7 +80,9 @@ class Chief(OracleServicer):
         """Takes a trial's end: what it found lies in its folder."""
         with self._answering():
             name = request.trial.trial_id
-            self._end(name, read_report(self.records.place(name)) or _failed("its worker left no report"))
+            self._end(
+                name, read_report(self.records.place(name)) or _failed("its worker left no report")
+            )
             return protos.get_service().EndTrialResponse()
 
     def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -91,7 +104,9 @@ class Chief(OracleServicer):
             if self._losses[trial.trial_id] < _LOSSES:
                 oracles.hand_back(self.oracle, trial.trial_id)
             else:
-                self._end(trial.trial_id, _failed(f"{_LOSSES} workers ended in it, the last one {cause}"))
+                self._end(
+                    trial.trial_id, _failed(f"{_LOSSES} workers ended in it, the last one {cause}")
+                )
 
     def lose_silent(self) -> None:
         """Takes back the trials of all workers that were not heard of for too long."""
@@ -117,7 +132,9 @@ class Chief(OracleServicer):
 
     def _next(self, worker: str) -> Any:
         if self.reason is not None:
-            return Trial(hyperparameters=self.oracle.get_space(), trial_id="", status=TrialStatus.STOPPED)
+            return Trial(
+                hyperparameters=self.oracle.get_space(), trial_id="", status=TrialStatus.STOPPED
+            )
         trial = self.oracle.create_trial(worker)
         if trial.status == TrialStatus.STOPPED and self.oracle.ongoing_trials:
             trial.status = TrialStatus.IDLE  # one of those may have to be handed out again
@@ -144,8 +161,12 @@ class Chief(OracleServicer):
 
     def _check_failures(self, name: str, report: dict[str, Any]) -> None:
         last = self.oracle.end_order[-_FAILURES:]
-        if len(last) == _FAILURES and all(self.oracle.trials[one].status == TrialStatus.FAILED for one in last):
-            self.reason = f"{_FAILURES} trials in a row failed, the last one with: {report['message']}"
+        if len(last) == _FAILURES and all(
+            self.oracle.trials[one].status == TrialStatus.FAILED for one in last
+        ):
+            self.reason = (
+                f"{_FAILURES} trials in a row failed, the last one with: {report['message']}"
+            )
             self.exhausted = True
 
 
@@ -173,7 +194,9 @@ def serve(chief: Chief, address: str) -> tuple[Any, str]:
     Raises:
         UsageError: when the port is taken, or the host is not this one.
     """
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)]
+    )
     protos.get_service_grpc().add_OracleServicer_to_server(chief, server)
     host, _, _ = address.rpartition(":")
     port = 0

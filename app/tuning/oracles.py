@@ -16,10 +16,10 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src.engine import conditions
 
-from app.errors import StorageError
-from app.tuning.plan import Plan
-from app.tuning.records import Event
-from app.tuning.space import Range, Space
+from epochal.app.errors import StorageError
+from epochal.app.store.trials import Event
+from epochal.app.tuning.plan import Plan
+from epochal.app.tuning.space import Range, Space
 
 OBJECTIVE = "score"
 _FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
@@ -32,7 +32,9 @@ _ALGORITHMS = {
 }
 
 
-vars(conditions)["print"] = lambda *_: None  # a left-over there writes to stdout for every condition that is sent
+vars(conditions)["print"] = lambda *_: (
+    None
+)  # a left-over there writes to stdout for every condition that is sent
 
 
 class _Distinct:
@@ -55,10 +57,15 @@ class _Distinct:
         order = random.Random(f"{self.seed} {len(self.trials)}")
         points = _points(self.hyperparameters.space, order, {})
         values = next((point for point in points if not self._duplicate(point)), None)
-        return {"status": TrialStatus.STOPPED if values is None else TrialStatus.RUNNING, "values": values}
+        return {
+            "status": TrialStatus.STOPPED if values is None else TrialStatus.RUNNING,
+            "values": values,
+        }
 
 
-def _points(space: Sequence[Any], order: random.Random, before: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _points(
+    space: Sequence[Any], order: random.Random, before: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Every point of a space in a random order; of real numbers, one each stands for all.
 
     Args:
@@ -85,9 +92,15 @@ def make_oracle(plan: Plan, epochs: int) -> Any:
     kind = _ALGORITHMS[plan.algorithm]
     limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm == "hyperband":
-        limits = {"max_epochs": epochs, "factor": _FACTOR, "hyperband_iterations": plan.trials}  # max_trials ends it
+        limits = {
+            "max_epochs": epochs,
+            "factor": _FACTOR,
+            "hyperband_iterations": plan.trials,
+        }  # max_trials ends it
     kinds = (kind,) if plan.algorithm in ("grid", "hyperband") else (_Distinct, kind)
-    unstored = type(kind.__name__, kinds, {"save": lambda self: None, "_save_trial": lambda self, trial: None})
+    unstored = type(
+        kind.__name__, kinds, {"save": lambda self: None, "_save_trial": lambda self, trial: None}
+    )
     oracle = unstored(
         objective=keras_tuner.Objective(OBJECTIVE, "min" if plan.monitor == "val_loss" else "max"),
         hyperparameters=hyperparameters(plan.space),
@@ -109,7 +122,9 @@ def trials_of(plan: Plan, epochs: int) -> int:
         return plan.trials
     oracle = make_oracle(plan, epochs)
     brackets = range(oracle._get_num_brackets())
-    each = sum(oracle._get_size(bracket, rung) for bracket in brackets for rung in range(bracket + 1))
+    each = sum(
+        oracle._get_size(bracket, rung) for bracket in brackets for rung in range(bracket + 1)
+    )
     return int(each * max(1, plan.trials // each))
 
 
@@ -131,11 +146,20 @@ def hyperparameters(space: Space) -> Any:
 
 def _declared(one: Range, others: Mapping[str, Range]) -> Any:
     kinds = keras_tuner.engine.hyperparameters
-    when = {parent: [_told(others[parent], value) for value in values] for parent, values in (one.when or {}).items()}
-    more: dict[str, Any] = {"conditions": [conditions.Parent(*condition) for condition in when.items()]}
+    when = {
+        parent: [_told(others[parent], value) for value in values]
+        for parent, values in (one.when or {}).items()
+    }
+    more: dict[str, Any] = {
+        "conditions": [conditions.Parent(*condition) for condition in when.items()]
+    }
     if one.kind == "int":
-        return kinds.Int(one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1), **more)
-    if one.listed is not None:  # also with a step, of which KerasTuner misses the last: 1.0 // 0.1 is 9
+        return kinds.Int(
+            one.name, int(one.low or 0), int(one.high or 0), step=int(one.step or 1), **more
+        )
+    if (
+        one.listed is not None
+    ):  # also with a step, of which KerasTuner misses the last: 1.0 // 0.1 is 9
         return kinds.Choice(one.name, [_told(one, value) for value in one.listed], **more)
     return kinds.Float(one.name, one.low, one.high, sampling=one.kind, **more)
 
@@ -152,10 +176,17 @@ def _plain(one: Range) -> bool:
 
 def values_of(trial: Any, space: Space) -> dict[str, Any]:
     """A trial's configuration values, as the search file would say them."""
-    values, found = trial.hyperparameters.values, dict[str, Any]()
+    values = trial.hyperparameters.values
+    found = dict[str, Any]()
     for one in space:
-        if one.name in values and one.searched_with(found):  # one that came over the network holds defaults of the rest
-            found[one.name] = values[one.name] if one.kind != "choice" or _plain(one) else json.loads(values[one.name])
+        if one.name in values and one.searched_with(
+            found
+        ):  # one that came over the network holds defaults of the rest
+            found[one.name] = (
+                values[one.name]
+                if one.kind != "choice" or _plain(one)
+                else json.loads(values[one.name])
+            )
     return found
 
 
@@ -206,13 +237,17 @@ def hand_back(oracle: Any, trial_id: str) -> None:
         if trial.trial_id == trial_id:
             del oracle.ongoing_trials[worker]
             oracle.tuner_ids.discard(worker)
-            oracle._retry_queue.append(trial_id)  # KerasTuner has no public way that does not count as a failure
+            oracle._retry_queue.append(
+                trial_id
+            )  # KerasTuner has no public way that does not count as a failure
 
 
 def _check_equal(values: dict[str, Any], event: Event) -> None:
     if event.values is not None and values != event.values:
         differing = sorted(
-            key for key in values.keys() | event.values.keys() if values.get(key) != event.values.get(key)
+            key
+            for key in values.keys() | event.values.keys()
+            if values.get(key) != event.values.get(key)
         )
         raise StorageError(
             f"trial {event.trial} was made by another search space, or another version of KerasTuner: "

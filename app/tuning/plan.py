@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import UsageError
-from app.tuning.space import Space, from_dicts
+from epochal.app.errors import UsageError
+from epochal.app.tuning.space import Space, from_dicts
 
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 SELECTS = ("best", "one-se")
@@ -60,7 +60,9 @@ class Plan:
     def check_same(self, other: Space, where: str) -> None:
         """Refuses to go on with another search space, naming the keys that differ."""
         own, theirs = ({one.name: one for one in space} for space in (self.space, other))
-        if differing := sorted(key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key)):
+        if differing := sorted(
+            key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key)
+        ):
             raise UsageError(
                 f"{where} was made by another search space (differing: {', '.join(differing)}); leave --search out, "
                 "or start a new sweep"

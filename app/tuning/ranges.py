@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from app.config import Config
-from app.errors import UsageError
+from epochal.app.config import Config
+from epochal.app.errors import UsageError
 
 Kind = Literal["log", "linear", "int", "choice"]
 KINDS = ("log", "linear", "int", "choice")
@@ -36,14 +36,17 @@ class Range:
     @property
     def listed(self) -> Sequence[Any] | None:
         """Every value, in order; None where they are real numbers without a step."""
-        low, high = self.low or 0, self.high or 0
+        low = self.low or 0
+        high = self.high or 0
         if self.kind == "choice":
             return self.values
         if self.kind == "int":
             return range(int(low), int(high) + 1, int(self.step or 1))
         if self.step is None:
             return None
-        places = range(math.floor((high - low) / self.step + 1e-9) + 1)  # 0.3 / 0.1 is a little below 3
+        places = range(
+            math.floor((high - low) / self.step + 1e-9) + 1
+        )  # 0.3 / 0.1 is a little below 3
         return [float(f"{low + place * self.step:.12g}") for place in places]
 
     @property
@@ -53,7 +56,10 @@ class Range:
 
     def searched_with(self, values: Mapping[str, Any]) -> bool:
         """Whether this range counts where the others have `values`."""
-        return all(parent in values and values[parent] in those for parent, those in (self.when or {}).items())
+        return all(
+            parent in values and values[parent] in those
+            for parent, those in (self.when or {}).items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what is not given."""
@@ -75,13 +81,18 @@ def read_range(name: str, node: Any, where: str) -> Range:
     """
     kinds = [kind for kind in KINDS if isinstance(node, dict) and kind in node]
     if len(kinds) != 1 or not is_range(node):
-        expected = "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
+        expected = (
+            "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
+        )
         raise UsageError(f"{where}: {name}: expected {expected}, got {_shown(node)}")
-    kind, span = kinds[0], node[kinds[0]]
+    kind = kinds[0]
+    span = node[kinds[0]]
     when = _conditions(name, node["when"], where) if "when" in node else None
     if kind == "choice":
         if "step" in node:
-            raise UsageError(f"{where}: {name}: a choice has no step; drop it, or give linear or int")
+            raise UsageError(
+                f"{where}: {name}: a choice has no step; drop it, or give linear or int"
+            )
         return Range(name=name, kind="choice", values=_choices(name, span, where), when=when)
     _check_kind(name, kind, where)
     low, high = _bounds(name, kind, span, where)
@@ -96,15 +107,22 @@ def is_range(node: Mapping[str, Any]) -> bool:
 
 def _conditions(name: str, node: Any, where: str) -> dict[str, tuple[Any, ...]]:
     when = node if isinstance(node, dict) else {}
-    found = {str(key): tuple(those) if isinstance(those, list) else (those,) for key, those in when.items()}
+    found = {
+        str(key): tuple(those) if isinstance(those, list) else (those,)
+        for key, those in when.items()
+    }
     if not found or not all(found.values()):
-        raise UsageError(f"{where}: {name}: when needs another range and its values, {_EXAMPLE}; got {_shown(node)}")
+        raise UsageError(
+            f"{where}: {name}: when needs another range and its values, {_EXAMPLE}; got {_shown(node)}"
+        )
     return found
 
 
 def _choices(name: str, span: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(span, list) or not span:
-        raise UsageError(f"{where}: {name}: choice needs a list of at least one value, got {_shown(span)}")
+        raise UsageError(
+            f"{where}: {name}: choice needs a list of at least one value, got {_shown(span)}"
+        )
     numbers = _types(name) & {int, float}
     values = [as_number(value) if numbers else value for value in span]
     for value in values:
@@ -124,7 +142,9 @@ def _choices(name: str, span: Any, where: str) -> tuple[Any, ...]:
 def _check_kind(name: str, kind: str, where: str) -> None:
     types = _types(name)
     if not types & {int, float}:
-        raise UsageError(f"{where}: {name}: is no number, got a range {kind}; give its values as {{choice: [...]}}")
+        raise UsageError(
+            f"{where}: {name}: is no number, got a range {kind}; give its values as {{choice: [...]}}"
+        )
     if kind != "int" and float not in types:
         raise UsageError(
             f"{where}: {name}: is a whole number, got a range {kind}; give {{int: [low, high]}} or {{choice: [...]}}"
@@ -134,12 +154,18 @@ def _check_kind(name: str, kind: str, where: str) -> None:
 def _bounds(name: str, kind: str, span: Any, where: str) -> tuple[float, float]:
     ends = [as_number(one) for one in span] if isinstance(span, list) else []
     if len(ends) != 2 or not all(_is_real(one) for one in ends):
-        raise UsageError(f"{where}: {name}: {kind} needs two numbers, [low, high], got {_shown(span)}")
+        raise UsageError(
+            f"{where}: {name}: {kind} needs two numbers, [low, high], got {_shown(span)}"
+        )
     low, high = ends
     if low >= high:
-        raise UsageError(f"{where}: {name}: the range [{low:g}, {high:g}] is empty; the lower end comes first")
+        raise UsageError(
+            f"{where}: {name}: the range [{low:g}, {high:g}] is empty; the lower end comes first"
+        )
     if kind == "log" and low <= 0:
-        raise UsageError(f"{where}: {name}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6")
+        raise UsageError(
+            f"{where}: {name}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6"
+        )
     if kind == "int" and (low != int(low) or high != int(high)):
         raise UsageError(f"{where}: {name}: int needs whole numbers, got [{low:g}, {high:g}]")
     return low, high
@@ -152,7 +178,9 @@ def _step(name: str, kind: str, given: Any, width: float, where: str) -> float:
             f"{where}: {name}: log has no step, got {_shown(given)}; drop it, or give the values as choice"
         )
     if not _is_real(step) or not 0 < step <= width:
-        raise UsageError(f"{where}: {name}: step must be above 0 and at most {width:g}, got {_shown(given)}")
+        raise UsageError(
+            f"{where}: {name}: step must be above 0 and at most {width:g}, got {_shown(given)}"
+        )
     if kind == "int" and step != int(step):
         raise UsageError(f"{where}: {name}: int needs a whole step, got {_shown(given)}")
     if kind == "linear" and width / step > _MOST:
@@ -174,13 +202,19 @@ def _types(name: str) -> set[Any]:
 
 def as_number(value: Any) -> Any:
     """Text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all else as it is."""
-    if not isinstance(value, str) or not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value
+    ):
         return value
     return int(value) if re.fullmatch("[-+]?[0-9]{1,18}", value) else float(value)
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.tuning.plan import Plan
+from epochal.app.tuning.plan import Plan
 
 _ALPHA = 0.05  # of the one-sided paired test that drops a trial
 _FEWEST = 2  # splits that it needs
@@ -28,7 +28,9 @@ def clearly_worse(scores: Sequence[float], best: Sequence[float], monitor: str) 
         return True
     from scipy.stats import t
 
-    return bool(t.sf(statistics.mean(lacks) / (deviation / math.sqrt(len(lacks))), len(lacks) - 1) < _ALPHA)
+    return bool(
+        t.sf(statistics.mean(lacks) / (deviation / math.sqrt(len(lacks))), len(lacks) - 1) < _ALPHA
+    )
 
 
 def ranked(trials: Sequence[Mapping[str, Any]], monitor: str) -> list[Mapping[str, Any]]:

@@ -7,12 +7,22 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.arguments import config_from, read_yaml
-from app.config import Config
-from app.errors import UsageError, suggestion
-from app.tuning.ranges import OPTIONS, Range, as_number, is_range, read_range
+from epochal.app.config import Config
+from epochal.app.config.files import read_yaml
+from epochal.app.config.load import config_from
+from epochal.app.errors import UsageError, suggestion
+from epochal.app.tuning.ranges import OPTIONS, Range, as_number, is_range, read_range
 
-__all__ = ["Range", "Space", "changed", "corners", "from_dicts", "points", "read_search", "read_space"]
+__all__ = [
+    "Range",
+    "Space",
+    "changed",
+    "corners",
+    "from_dicts",
+    "points",
+    "read_search",
+    "read_space",
+]
 
 Space = tuple[Range, ...]
 
@@ -67,7 +77,9 @@ def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
         try:
             changed(base, corner)
         except UsageError as error:
-            raise UsageError(f"{where}: {str(error).removesuffix('; see epochal train --help')}") from error
+            raise UsageError(
+                f"{where}: {str(error).removesuffix('; see epochal train --help')}"
+            ) from error
     return space
 
 
@@ -78,7 +90,9 @@ def from_dicts(values: Sequence[Mapping[str, Any]]) -> Space:
             **{
                 **one,
                 "values": tuple(one.get("values", ())),
-                "when": {key: tuple(those) for key, those in one["when"].items()} if "when" in one else None,
+                "when": {key: tuple(those) for key, those in one["when"].items()}
+                if "when" in one
+                else None,
             }
         )
         for one in values
@@ -94,7 +108,9 @@ def points(space: Space, given: Mapping[str, Any] | None = None) -> float:
     """
     if not space:
         return 1
-    one, rest, values = space[0], space[1:], given or {}
+    one = space[0]
+    rest = space[1:]
+    values = given or {}
     if not one.searched_with(values):
         return points(rest, values)
     if any(one.name in (other.when or {}) for other in rest):
@@ -130,7 +146,9 @@ def changed(base: Config, values: Mapping[str, Any]) -> Config:
     return config_from(nested, "the search")
 
 
-def _leaves(values: Mapping[str, Any], where: str, kind: Any = Config, prefix: str = "") -> list[tuple[str, Any]]:
+def _leaves(
+    values: Mapping[str, Any], where: str, kind: Any = Config, prefix: str = ""
+) -> list[tuple[str, Any]]:
     """Ranges by dotted key, in their order; unknown keys are errors with a suggestion."""
     found: list[tuple[str, Any]] = []
     for key, node in values.items():
@@ -140,10 +158,14 @@ def _leaves(values: Mapping[str, Any], where: str, kind: Any = Config, prefix: s
             found += _leaves(node, where, group, f"{name}.")
         elif name in _GIVEN:
             raise UsageError(f"{where}: {name} cannot be searched: {_GIVEN[name]}")
-        elif name in _known() or (name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()):
+        elif name in _known() or (
+            name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()
+        ):
             found.append((name, node))
         else:
-            raise UsageError(f"{where}: unknown key {name}{suggestion(name, _known())}; see epochal train --help")
+            raise UsageError(
+                f"{where}: unknown key {name}{suggestion(name, _known())}; see epochal train --help"
+            )
     return found
 
 
@@ -151,7 +173,9 @@ def _group(name: str) -> Any:
     """What holds further keys: a section of the configuration, or the optimizer's options."""
     if name == OPTIONS[:-1]:
         return dict
-    return next((one.type for one in fields(Config) if one.name == name and is_dataclass(one.type)), None)
+    return next(
+        (one.type for one in fields(Config) if one.name == name and is_dataclass(one.type)), None
+    )
 
 
 def _known() -> list[str]:
@@ -159,7 +183,11 @@ def _known() -> list[str]:
     names = []
     for field in fields(Config):
         inner = field.type
-        names += [f"{field.name}.{one.name}" for one in fields(inner)] if is_dataclass(inner) else [field.name]
+        names += (
+            [f"{field.name}.{one.name}" for one in fields(inner)]
+            if is_dataclass(inner)
+            else [field.name]
+        )
     return [name for name in names if name not in _GIVEN]
 
 
@@ -168,7 +196,9 @@ def _check_names(names: list[str], where: str) -> None:
         if name in names[:place]:
             raise UsageError(f"{where}: {name} is given twice, nested or with dots; give it once")
         if whole := next((other for other in names if name.startswith(f"{other}.")), None):
-            raise UsageError(f"{where}: {name} is a part of {whole}, which is given, too; give one of both")
+            raise UsageError(
+                f"{where}: {name} is a part of {whole}, which is given, too; give one of both"
+            )
 
 
 def _conditioned(one: Range, before: Space, where: str) -> Range:
@@ -181,7 +211,9 @@ def _conditioned(one: Range, before: Space, where: str) -> Range:
             raise UsageError(
                 f"{where}: {one.name}: when {parent}: no range above it has that name; there are: {listed}"
             )
-        when[parent] = tuple(_chosen(known, value, f"{where}: {one.name}: when {parent}") for value in values)
+        when[parent] = tuple(
+            _chosen(known, value, f"{where}: {one.name}: when {parent}") for value in values
+        )
     return replace(one, when=when or None)
 
 
@@ -189,7 +221,11 @@ def _chosen(parent: Range, value: Any, where: str) -> Any:
     for one in parent.values:
         if one in (value, as_number(value)) and isinstance(one, bool) == isinstance(value, bool):
             return one
-    listed = f"its choices {list(parent.values)}" if parent.values else "its choices: it is a range of numbers"
+    listed = (
+        f"its choices {list(parent.values)}"
+        if parent.values
+        else "its choices: it is a range of numbers"
+    )
     raise UsageError(f"{where}: {value!r} is none of {listed}")
 
 
@@ -197,7 +233,10 @@ def _needed(one: Range, space: Space) -> dict[str, Any]:
     """Values of other ranges with which this one is searched."""
     needed: dict[str, Any] = {}
     for parent, values in (one.when or {}).items():
-        needed |= {**_needed(next(other for other in space if other.name == parent), space), parent: values[0]}
+        needed |= {
+            **_needed(next(other for other in space if other.name == parent), space),
+            parent: values[0],
+        }
     return needed
 
 

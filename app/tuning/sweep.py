@@ -8,26 +8,26 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from app import storage
-from app.config import Config
-from app.data.load import load
-from app.errors import TrainingFailed
-from app.runs import Run, dump
-from app.settings.splits import Fold, Splits
-from app.signals import STOP
-from app.training.devices import prepare
-from app.training.train import say, train_at
-from app.tuning import oracles
-from app.tuning.candidates import check_candidates
-from app.tuning.chief import Chief, serve
-from app.tuning.folder import identity, read
-from app.tuning.jobs import Jobs
-from app.tuning.plan import Plan
-from app.tuning.records import Records
-from app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
-from app.tuning.selection import winner
-from app.tuning.space import changed
-from callbacks.parts.text import is_terminal
+from epochal.app.config import Config
+from epochal.app.config.splits import Fold, Splits
+from epochal.app.data.load import load
+from epochal.app.errors import TrainingFailed
+from epochal.app.process.signals import STOP
+from epochal.app.store import files as storage
+from epochal.app.store.run import Run, dump
+from epochal.app.store.sweep import identity, read
+from epochal.app.store.trials import Records
+from epochal.app.training.run.devices import prepare
+from epochal.app.training.train import say, train_at
+from epochal.app.tuning import oracles
+from epochal.app.tuning.candidates import check_candidates
+from epochal.app.tuning.chief import Chief, serve
+from epochal.app.tuning.local_workers import Jobs
+from epochal.app.tuning.plan import Plan
+from epochal.app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
+from epochal.app.tuning.selection import winner
+from epochal.app.tuning.space import changed
+from epochal.callbacks.parts.text import is_terminal
 
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
@@ -43,7 +43,9 @@ def check_splits(plan: Plan, base: Config, where: str) -> None:
     """
     splits = Splits.of(plan.splits)
     name = None if splits.kind == "holdout" else str(Fold(splits, 1))
-    prepare(base)  # before data is loaded: afterwards, this process could not train the winner on several devices
+    prepare(
+        base
+    )  # before data is loaded: afterwards, this process could not train the winner on several devices
     data = load(replace(base, data=replace(base.data, split=name)))
     check_candidates(plan.space, base, data.preprocessing, where)
 
@@ -68,7 +70,11 @@ def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
     events = records.events(say)
     oracle = oracles.make_oracle(plan, base.epochs)
     values = oracles.replay(oracle, plan, events)
-    for trial in {event.trial for event in events if event.values is None and not event.failed and event.score is None}:
+    for trial in {
+        event.trial
+        for event in events
+        if event.values is None and not event.failed and event.score is None
+    }:
         records.lost([event for event in events if event.trial == trial], values[trial])
     chief = Chief(plan, oracle, records, _board(run, jobs or 1), identity(run))
     try:
@@ -136,12 +142,16 @@ def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str,
     trials = [record for record in records.all().values() if record]
     best = winner(trials, plan)
     if best is None:
-        failed = sorted((one for one in trials if one["status"] == "failed"), key=lambda one: one["trial"])
+        failed = sorted(
+            (one for one in trials if one["status"] == "failed"), key=lambda one: one["trial"]
+        )
         cause = failed[0]["message"] if failed else "there was none"
         raise TrainingFailed(f"no trial of {run.folder} could be scored; the first: {cause}")
     config = retrained(changed(base, best["values"]), best["epochs"])
     storage.write_bytes(run.folder / "best.yaml", dump(config.to_dict()).encode())
-    say(f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner")
+    say(
+        f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner"
+    )
     result = train_at(Run(run.folder / "winner"), config, test=True)
     seconds = result["wall_seconds"] + sum(trial.get("seconds") or 0.0 for trial in trials)
     return conclude_sweep(run.folder, winner=best["trial"], seconds=seconds)
@@ -154,5 +164,7 @@ def retrained(config: Config, epochs: list[int]) -> Config:
         config,
         name=None,
         data=replace(config.data, split="all", validation=None),
-        stopping=replace(config.stopping, after=after if after < config.epochs else None, patience=None),
+        stopping=replace(
+            config.stopping, after=after if after < config.epochs else None, patience=None
+        ),
     )

@@ -10,16 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from app import storage
-from app.config import Config
-from app.errors import EpochalError, RunInUse, StorageError
-from app.runs import Run
-from app.settings.splits import Fold, Splits
-from app.training.train import train_at
-from app.tuning.plan import Plan
-from app.tuning.records import Records
-from app.tuning.selection import clearly_worse, ranked
-from app.tuning.space import changed
+from epochal.app.config import Config
+from epochal.app.config.splits import Fold, Splits
+from epochal.app.errors import EpochalError, RunInUse, StorageError
+from epochal.app.store import files as storage
+from epochal.app.store.run import Run
+from epochal.app.store.trials import Records
+from epochal.app.training.train import train_at
+from epochal.app.tuning.plan import Plan
+from epochal.app.tuning.selection import clearly_worse, ranked
+from epochal.app.tuning.space import changed
 
 REPORT = "report.json"
 _WAIT = 2.0  # seconds between looks at a run that a worker still holds
@@ -39,7 +39,8 @@ def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> 
         StorageError: when something cannot be written.
         KeyboardInterrupt: when this process was asked to stop; the trial's runs are saved.
     """
-    began, records = time.monotonic(), Records(folder)
+    began = time.monotonic()
+    records = Records(folder)
     place = records.place(asked["trial"])
     try:
         report = _scored(records, plan, changed(base, asked["values"]), asked)
@@ -49,13 +50,21 @@ def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> 
         text = " ".join(str(error).split())[:500]
         message = text if isinstance(error, EpochalError) else f"{type(error).__name__}: {text}"
         seconds = round(time.monotonic() - began, 2)
-        report = {"status": "failed", "score": None, "scores": [], "message": message, "seconds": seconds}
+        report = {
+            "status": "failed",
+            "score": None,
+            "scores": [],
+            "message": message,
+            "seconds": seconds,
+        }
     place.mkdir(parents=True, exist_ok=True)
     storage.write_json(place / REPORT, report)
 
 
 def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any]) -> dict[str, Any]:
-    splits, results, before = Splits.of(plan.splits), [], 0.0
+    splits = Splits.of(plan.splits)
+    results = []
+    before = 0.0
     dropping = plan.algorithm != "hyperband"  # which drops by rungs, and needs every split to go on
     for number in range(1, splits.count + 1):
         run = Run(records.place(asked["trial"]) / f"split-{number}")
@@ -82,7 +91,8 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
 def _of_split(config: Config, splits: Splits, number: int, until: int | None) -> Config:
     """The configuration of a trial's run on one split, up to so many epochs."""
     name = None if splits.kind == "holdout" else str(Fold(splits, number))
-    data, stopping = replace(config.data, split=name), replace(config.stopping, after=until)
+    data = replace(config.data, split=name)
+    stopping = replace(config.stopping, after=until)
     return replace(config, name=None, data=data, stopping=stopping)
 
 
@@ -93,7 +103,9 @@ def promote(origin: Run, run: Run) -> None:
     beside = run.folder.with_name(f".{run.folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(origin.folder, beside, ignore=shutil.ignore_patterns("result.json", "report.html", ".lock"))
+    shutil.copytree(
+        origin.folder, beside, ignore=shutil.ignore_patterns("result.json", "report.html", ".lock")
+    )
     beside.rename(run.folder)
 
 

@@ -15,11 +15,11 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src.distribute import oracle_client
 from tensorflow.python.framework.ops import gradient_registry
 
-from app.errors import TrainingFailed, UsageError
-from app.runs import Run
-from app.tuning.folder import identity, read
-from app.tuning.oracles import asked
-from app.tuning.trial import run_trial
+from epochal.app.errors import TrainingFailed, UsageError
+from epochal.app.store.run import Run
+from epochal.app.store.sweep import identity, read
+from epochal.app.tuning.oracles import asked
+from epochal.app.tuning.trial import run_trial
 
 START = 120.0  # seconds within which a chief has to answer
 _BEAT = 5.0  # seconds between signs of life
@@ -40,7 +40,8 @@ def work(run: Run, address: str) -> None:
         KeyboardInterrupt: when this process was asked to stop.
     """
     plan, base = read(run)
-    client, name = _connected(address), f"{identity(run)}/{_name()}"
+    client = _connected(address)
+    name = f"{identity(run)}/{_name()}"
     gc.freeze()  # every trial collects garbage, of which TensorFlow's modules are none: half a second saved in each
     try:
         while (trial := client.create_trial(name)).status != TrialStatus.STOPPED:
@@ -53,8 +54,12 @@ def work(run: Run, address: str) -> None:
             forget()
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
-            raise UsageError(f"--worker {address}: {error.details()}, not {run.folder}; give --sweep") from None
-        raise TrainingFailed(f"the chief at {address} does not answer any more; what was trained is saved") from None
+            raise UsageError(
+                f"--worker {address}: {error.details()}, not {run.folder}; give --sweep"
+            ) from None
+        raise TrainingFailed(
+            f"the chief at {address} does not answer any more; what was trained is saved"
+        ) from None
 
 
 def forget() -> None:
@@ -71,9 +76,17 @@ def _connected(address: str) -> Any:
     try:
         grpc.channel_ready_future(grpc.insecure_channel(address)).result(timeout=START)
     except grpc.FutureTimeoutError:
-        raise UsageError(f"--worker {address}: no chief answered within {START:.0f} s; start it first") from None
-    os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": _name()}
-    oracle_client.TIMEOUT = _PATIENCE  # of an hour, in which a chief that is gone would not be noticed
+        raise UsageError(
+            f"--worker {address}: no chief answered within {START:.0f} s; start it first"
+        ) from None
+    os.environ |= {
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": port,
+        "KERASTUNER_TUNER_ID": _name(),
+    }
+    oracle_client.TIMEOUT = (
+        _PATIENCE  # of an hour, in which a chief that is gone would not be noticed
+    )
     return oracle_client.OracleClient(None)
 
 

@@ -10,13 +10,27 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from callbacks.parts.backend import traced
+from epochal.callbacks.parts.backend import traced
 
 SATURATED = 0.01  # of a non-linearity whose slope is below
 _HALF = 0.01  # of the interval over which slopes are taken
 _RELUS = {"relu": math.inf, "relu6": 6.0}  # what they are cut off at
-_UNLIKE = ("linear", "softmax", "log_softmax", "sparsemax", "glu", "leaky_relu")  # not by element, or never saturated
-_LAYERS = ("LeakyReLU", "PReLU", "ELU", "Maxout", "Softmax", "StandardizedReLU")  # watched for mean and spread alone
+_UNLIKE = (
+    "linear",
+    "softmax",
+    "log_softmax",
+    "sparsemax",
+    "glu",
+    "leaky_relu",
+)  # not by element, or never saturated
+_LAYERS = (
+    "LeakyReLU",
+    "PReLU",
+    "ELU",
+    "Maxout",
+    "Softmax",
+    "StandardizedReLU",
+)  # watched for mean and spread alone
 
 
 class Seen:
@@ -27,18 +41,25 @@ class Seen:
         function: a non-linearity by element, whose slope is looked at; None for none.
     """
 
-    def __init__(self, *, top: float | None = None, function: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, *, top: float | None = None, function: Callable[[Any], Any] | None = None
+    ) -> None:
         self.count = 0
-        self._top, self._function = top, function
-        self._mean = self._squares = 0.0  # of the values: mean, and sum of squared differences from it
+        self._top = top
+        self._function = function
+        self._mean = self._squares = (
+            0.0  # of the values: mean, and sum of squared differences from it
+        )
         self._saturated = 0
         self._largest: np.ndarray | None = None  # by unit
 
     def add(self, inputs: Any, outputs: Any) -> None:
         """Takes in what came and what went: `[N, ..., units]`."""
         outputs = ops.cast(outputs, "float32")
-        size, mean = math.prod(outputs.shape), float(ops.mean(outputs))
-        squares, apart = float(ops.var(outputs)) * size, mean - self._mean
+        size = math.prod(outputs.shape)
+        mean = float(ops.mean(outputs))
+        squares = float(ops.var(outputs)) * size
+        apart = mean - self._mean
         # Chan, Golub and LeVeque 1979: sums of squares from zero would lose what is small beside the mean.
         self._squares += squares + apart**2 * self.count * size / (self.count + size)
         self._mean += apart * size / (self.count + size)
@@ -69,13 +90,17 @@ class Seen:
 def observed(model: Any) -> Iterator[dict[str, Seen]]:
     """Within it, what the model computes eagerly is added to what it yields: by the path of the layer, as they run."""
     layers: dict[str, Seen] = {}
-    held: list[tuple[Any, str, Any]] = []  # an object, and what its attribute was: None where the class has it
+    held: list[
+        tuple[Any, str, Any]
+    ] = []  # an object, and what its attribute was: None where the class has it
     try:
         for layer in model._flatten_layers(include_self=False):
             function = vars(layer).get("activation")
             if function is not None and getattr(function, "__name__", "") != "linear":
                 held.append((layer, "activation", function))
-                layer.activation = partial(_watch, function, _entry(layers, layer, _for_function(function)))
+                layer.activation = partial(
+                    _watch, function, _entry(layers, layer, _for_function(function))
+                )
             elif (own := _for_layer(layer)) is not None:
                 held.append((layer, "call", None))
                 layer.call = partial(_watch, layer.call, _entry(layers, layer, own))
@@ -91,13 +116,25 @@ def _entry(layers: dict[str, Seen], layer: Any, seen: Seen) -> Callable[[], Seen
     def enter() -> Seen:
         if not seen.count:
             path = getattr(layer, "path", None) or layer.name
-            layers[next(name for i in count(1) if (name := path if i == 1 else f"{path}#{i}") not in layers)] = seen
+            layers[
+                next(
+                    name
+                    for i in count(1)
+                    if (name := path if i == 1 else f"{path}#{i}") not in layers
+                )
+            ] = seen
         return seen
 
     return enter
 
 
-def _watch(function: Callable[..., Any], entry: Callable[[], Seen], inputs: Any, *others: Any, **options: Any) -> Any:
+def _watch(
+    function: Callable[..., Any],
+    entry: Callable[[], Seen],
+    inputs: Any,
+    *others: Any,
+    **options: Any,
+) -> Any:
     outputs = function(inputs, *others, **options)
     if not traced(outputs):
         entry().add(inputs, outputs)
@@ -106,7 +143,11 @@ def _watch(function: Callable[..., Any], entry: Callable[[], Seen], inputs: Any,
 
 def _for_function(function: Any) -> Seen:
     name = getattr(function, "__name__", type(function).__name__)
-    return Seen(top=_RELUS[name]) if name in _RELUS else Seen(function=None if name in _UNLIKE else function)
+    return (
+        Seen(top=_RELUS[name])
+        if name in _RELUS
+        else Seen(function=None if name in _UNLIKE else function)
+    )
 
 
 def _for_layer(layer: Any) -> Seen | None:

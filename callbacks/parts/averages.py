@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from callbacks.parts.backend import require_built
+from epochal.callbacks.parts.backend import require_built
 
 
 class Averages:
@@ -17,7 +17,9 @@ class Averages:
 
     def __init__(self, model: Any, decay: float) -> None:
         require_built(model, "ExponentialMovingAverage")
-        self.model, self.decay, self.step = model, decay, 0
+        self.model = model
+        self.decay = decay
+        self.step = 0
         self.weights = [weight for weight in model.weights if _is_averaged(weight)]
         kind: dict[str, Any] = {
             "trainable": False,
@@ -47,7 +49,9 @@ class Averages:
     def complete(self) -> list[np.ndarray]:
         """Returns the averages, and what is not averaged, in the order of `model.get_weights()`."""
         averages = iter(self._averages)
-        return [next(averages).numpy() if _is_averaged(w) else w.numpy() for w in self.model.weights]
+        return [
+            next(averages).numpy() if _is_averaged(w) else w.numpy() for w in self.model.weights
+        ]
 
     def exchange(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Gives the model's weights other values, and returns those they had."""
@@ -64,8 +68,11 @@ class Averages:
             if copy:
                 average.assign(weight.value)
             else:  # one kernel for `average -= share * (average - weight)`, behind the difference
-                apart, alpha = average - weight.value, tf.cast(share, average.dtype)
-                tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=alpha, delta=apart)
+                apart = average - weight.value
+                alpha = tf.cast(share, average.dtype)
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=average.handle, alpha=alpha, delta=apart
+                )
 
 
 def _is_averaged(weight: Any) -> bool:

@@ -14,7 +14,9 @@ def require_tensorflow(who: str, otherwise: str) -> None:
 def require_built(model: Any, who: str) -> None:
     """Raises ValueError for a model whose weights are made by its first batch: `who` would not see them."""
     if not model.built:
-        raise ValueError(f"{who} needs a model that has its weights: begin {model.name} with an Input, or build it.")
+        raise ValueError(
+            f"{who} needs a model that has its weights: begin {model.name} with an Input, or build it."
+        )
 
 
 def traced(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from callbacks.parts.gradients import dense
+from epochal.callbacks.parts.gradients import dense
 
 
 class BatchGradients:
@@ -21,9 +21,16 @@ class BatchGradients:
         penalties: with those of the weights, such as coupled weight decay, added to the loss of the data.
     """
 
-    def __init__(self, model: Any, batch: tuple[Any, Any], *, training: bool, penalties: bool) -> None:
-        self._model, self._batch, self._training, self._penalties = model, batch, training, penalties
-        self._differentiate: dict[tuple[int, ...], Any] = {}  # by the ids of what is trained, which Freezing changes
+    def __init__(
+        self, model: Any, batch: tuple[Any, Any], *, training: bool, penalties: bool
+    ) -> None:
+        self._model = model
+        self._batch = batch
+        self._training = training
+        self._penalties = penalties
+        self._differentiate: dict[
+            tuple[int, ...], Any
+        ] = {}  # by the ids of what is trained, which Freezing changes
 
     def __call__(self) -> dict[str, Any]:
         """Returns the gradients by the path of their weight, without loss scaling; weights without one are left out."""
@@ -31,7 +38,9 @@ class BatchGradients:
             trained = tuple(map(id, self._model.trainable_variables))
             if trained not in self._differentiate:
                 # Traced here: a call that traces makes TensorFlow warn of many, which thawing layers ask for.
-                self._differentiate[trained] = tf.function(self._sum_over_replicas).get_concrete_function()
+                self._differentiate[trained] = tf.function(
+                    self._sum_over_replicas
+                ).get_concrete_function()
             return self._differentiate[trained]()
 
     def _sum_over_replicas(self) -> dict[str, tf.Tensor]:
@@ -42,14 +51,20 @@ class BatchGradients:
             return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
 
     def _loss_gradients(self) -> dict[str, tf.Tensor]:
-        model, training = self._model, self._training
+        model = self._model
+        training = self._training
         x, y = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in self._batch)
         scale = model.optimizer.scale_loss(tf.ones(()))  # else float16 gradients underflow
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=training), training=training) * scale
+            loss = (
+                model.compute_loss(x=x, y=y, y_pred=model(x, training=training), training=training)
+                * scale
+            )
         gradients = tape.gradient(loss, model.trainable_variables)
         pairs = zip(model.trainable_variables, gradients, strict=True)
-        return {variable.path: dense(value) / scale for variable, value in pairs if value is not None}
+        return {
+            variable.path: dense(value) / scale for variable, value in pairs if value is not None
+        }
 
 
 @contextmanager

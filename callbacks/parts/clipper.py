@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from callbacks.parts.gradients import clip_factor, global_norm
-from callbacks.parts.percentile import RunningPercentile
+from epochal.callbacks.parts.gradients import clip_factor, global_norm
+from epochal.callbacks.parts.percentile import RunningPercentile
 
 KINDS = ("norm", "variable", "value", "percentile")
 
@@ -27,7 +27,8 @@ class Clipper:
             raise ValueError(f"limit must be None or a positive number, got {limit}.")
         if by == "percentile" and (limit or 0) > 100:
             raise ValueError(f"limit must be a percentile, at most 100, got {limit}.")
-        self.limit, self.by = limit, by
+        self.limit = limit
+        self.by = by
         self.running: Any = None  # a RunningPercentile, once built
 
     def build(self) -> None:
@@ -36,9 +37,13 @@ class Clipper:
 
     def norms(self) -> np.ndarray:
         """Returns the norms of the latest 100 steps, oldest first, infinity where there was none yet."""
-        return np.full(100, math.inf, np.float32) if self.running is None else self.running.get_state()
+        return (
+            np.full(100, math.inf, np.float32) if self.running is None else self.running.get_state()
+        )
 
-    def __call__(self, gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, Any]:
+    def __call__(
+        self, gradients: Sequence[tf.Tensor], scale: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, Any]:
         """Returns the clipped gradients, their norm before, and whether any was beyond the limit.
 
         `gradients` are multiples by `scale` (of a LossScaleOptimizer), limit and norm are without it. A norm that is
@@ -52,25 +57,45 @@ class Clipper:
             self.running.add(norm / scale)
         return [g * tf.cast(spoilt, g.dtype) for g in parts], norm / scale, shortened
 
-    def _clipped(self, gradients: Sequence[tf.Tensor], norm: tf.Tensor, scale: tf.Tensor) -> tuple[Sequence[Any], Any]:
+    def _clipped(
+        self, gradients: Sequence[tf.Tensor], norm: tf.Tensor, scale: tf.Tensor
+    ) -> tuple[Sequence[Any], Any]:
         if self.limit is None:
             return gradients, False
-        limit = scale * (tf.cast(self.running.limit(), scale.dtype) if self.by == "percentile" else self.limit)
+        limit = scale * (
+            tf.cast(self.running.limit(), scale.dtype) if self.by == "percentile" else self.limit
+        )
         if self.by == "value":
             bounds = [tf.cast(limit, g.dtype) for g in gradients]
-            parts = [tf.clip_by_value(g, -bound, bound) for g, bound in zip(gradients, bounds, strict=True)]
+            parts = [
+                tf.clip_by_value(g, -bound, bound)
+                for g, bound in zip(gradients, bounds, strict=True)
+            ]
             largest = tf.stack([tf.cast(tf.reduce_max(tf.abs(g)), norm.dtype) for g in gradients])
             return parts, tf.reduce_any(largest > limit)
-        norms = [global_norm([g]) for g in gradients] if self.by == "variable" else [norm] * len(gradients)
+        norms = (
+            [global_norm([g]) for g in gradients]
+            if self.by == "variable"
+            else [norm] * len(gradients)
+        )
         norms = [tf.cast(each, limit.dtype) for each in norms]
-        parts = [g * tf.cast(clip_factor(each, limit), g.dtype) for g, each in zip(gradients, norms, strict=True)]
+        parts = [
+            g * tf.cast(clip_factor(each, limit), g.dtype)
+            for g, each in zip(gradients, norms, strict=True)
+        ]
         return parts, tf.reduce_any(tf.stack(norms) > limit)
 
 
 def check_optimizer(optimizer: Any) -> None:
     """Raises ValueError where `GradientClipping` cannot sit on an optimizer."""
-    steps = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
+    steps = getattr(
+        getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None
+    )
     if steps:
-        raise ValueError(f"GradientClipping would clip each of {steps} accumulated parts: use larger batches.")
+        raise ValueError(
+            f"GradientClipping would clip each of {steps} accumulated parts: use larger batches."
+        )
     if "apply" in vars(optimizer):
-        raise ValueError(f"apply of optimizer {optimizer.name!r} is replaced already: use one GradientClipping.")
+        raise ValueError(
+            f"apply of optimizer {optimizer.name!r} is replaced already: use one GradientClipping."
+        )

@@ -22,10 +22,13 @@ def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
     At t (from 1) it is the mean of x_1 ... x_t with weights `weight`^(t - i) (Kingma and Ba 2015, arXiv:1412.6980,
     section 3). A value that is not finite is passed over.
     """
-    course, mean, mass = np.full(len(values), np.nan), 0.0, 0.0
+    course = np.full(len(values), np.nan)
+    mean = 0.0
+    mass = 0.0
     for place, value in enumerate(values):
         if math.isfinite(value):
-            mean, mass = weight * mean + (1 - weight) * value, weight * mass + 1 - weight
+            mean = weight * mean + (1 - weight) * value
+            mass = weight * mass + 1 - weight
         if mass:
             course[place] = mean / mass
     return course
@@ -40,7 +43,9 @@ def rate_drops(rates: Sequence[float]) -> list[int]:
         falls = np.nan_to_num(-np.diff(np.log(np.asarray(rates, np.float64))), posinf=0.0)
     around = np.abs(np.concatenate([[0.0], falls, [0.0]]))
     beside = np.maximum(around[:-2], around[2:])
-    return [int(place) for place in np.flatnonzero((falls >= -math.log(_DROP)) & (10 * beside <= falls))]
+    return [
+        int(place) for place in np.flatnonzero((falls >= -math.log(_DROP)) & (10 * beside <= falls))
+    ]
 
 
 def rises_after(losses: Sequence[float]) -> int | None:
@@ -59,7 +64,9 @@ def rises_after(losses: Sequence[float]) -> int | None:
     count = len(after)
     if count < _AFTER:
         return None
-    score = sum(float(np.sign(after[place + 1 :] - value).sum()) for place, value in enumerate(after))
+    score = sum(
+        float(np.sign(after[place + 1 :] - value).sum()) for place, value in enumerate(after)
+    )
     deviation = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     differences = np.diff(after)
     noise = 1.4826 * float(np.median(np.abs(differences - np.median(differences)))) / math.sqrt(2)
@@ -84,14 +91,20 @@ def curves_of(log: Path, weight: float | None) -> dict[str, Any]:
     course = smoothed([line["loss"] for line in steps], weight)
     each = max(1, math.ceil(len(steps) / _POINTS))
     shown = slice(len(steps) - 1 - (len(steps) - 1) // each * each if steps else 0, None, each)
-    places, ends = rate_drops([line["learning_rate"] for line in steps]), [line["iteration"] for line in checks]
+    places = rate_drops([line["learning_rate"] for line in steps])
+    ends = [line["iteration"] for line in checks]
     return {
         "iterations": [line["iteration"] for line in steps[shown]],
         "raw": [line["loss"] for line in steps[shown]],
         "smoothed": [round(float(value), 6) for value in course[shown]],
         "validation": {"iterations": ends, "losses": [line["val_loss"] for line in checks]},
-        "drops": [_dropped(steps[place]["iteration"], steps[place + 1]["iteration"], ends) for place in places],
-        "rises": None if lowest is None else {key: checks[lowest][key] for key in ("epoch", "iteration")},
+        "drops": [
+            _dropped(steps[place]["iteration"], steps[place + 1]["iteration"], ends)
+            for place in places
+        ],
+        "rises": None
+        if lowest is None
+        else {key: checks[lowest][key] for key in ("epoch", "iteration")},
     }
 
 
@@ -102,4 +115,6 @@ def _dropped(before: int, after: int, ends: Sequence[int]) -> int:
 def _lines(log: Path) -> list[dict[str, Any]]:
     """What the log's lines hold, with NaN for null: what JSON has no word for."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [{key: math.nan if value is None else value for key, value in line.items()} for line in lines]
+    return [
+        {key: math.nan if value is None else value for key, value in line.items()} for line in lines
+    ]

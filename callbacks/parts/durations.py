@@ -5,19 +5,22 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-_LEAST, _RATIO = 1e-6, 1.01  # seconds of the first class, and how much longer each next one is
+_LEAST = 1e-6
+_RATIO = 1.01  # seconds of the first class, and how much longer each next one is
 
 
 class Durations:
     """Counts durations in classes that are one percent wide, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
-        self.times, self.seconds = 0, 0.0
+        self.times = 0
+        self.seconds = 0.0
         self._classes: Counter[int] = Counter()
 
     def add(self, seconds: float, times: int = 1) -> None:
         """Takes in a duration that occurred so many times."""
-        self.times, self.seconds = self.times + times, self.seconds + seconds * times
+        self.times = self.times + times
+        self.seconds = self.seconds + seconds * times
         self._classes[int(math.log(max(seconds, _LEAST) / _LEAST) / math.log(_RATIO))] += times
 
     def quantile(self, share: float) -> float:

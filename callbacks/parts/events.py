@@ -42,8 +42,11 @@ def histogram(values: np.ndarray) -> np.ndarray:
     """Returns `[30, 3]`: left edge, right edge and count of buckets over the values that are finite."""
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # NumPy refuses buckets narrower than a rounding
-        low, high = low - 0.5, high + 0.5
+    if high - low <= 1e-12 * max(
+        abs(low), abs(high)
+    ):  # NumPy refuses buckets narrower than a rounding
+        low = low - 0.5
+        high = high + 0.5
     counts, edges = np.histogram(finite, _BUCKETS, (low, high))
     return np.stack([edges[:-1], edges[1:], counts], axis=1)
 

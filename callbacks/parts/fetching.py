@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from callbacks.parts.iterations import Iterations
+from epochal.callbacks.parts.iterations import Iterations
 
 
 class Fetching:
@@ -19,7 +19,8 @@ class Fetching:
     """
 
     def __init__(self, model: Any, watch: Iterations) -> None:
-        self._model, self._watch = model, watch
+        self._model = model
+        self._watch = watch
         self.apart = keras.backend.backend() == "tensorflow" and model.steps_per_execution == 1
         if self.apart:
             self._make = model._make_function
@@ -33,7 +34,8 @@ class Fetching:
             self._model.train_function = None
 
     def _make_apart(self, step: Callable[..., Any]) -> Callable[[Any], Any]:
-        function, model = self._make(step), self._model
+        function = self._make(step)
+        model = self._model
         if step != model.train_step:
             return function
         compiled: Any = None

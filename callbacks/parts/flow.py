@@ -25,7 +25,11 @@ def by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
     layers: dict[str, list[str]] = {}
     for path in arrays:
         layers.setdefault(path.rpartition("/")[0], []).append(path)
-    return {layer: paths for layer, paths in layers.items() if any(arrays[path].ndim > 1 for path in paths)}
+    return {
+        layer: paths
+        for layer, paths in layers.items()
+        if any(arrays[path].ndim > 1 for path in paths)
+    }
 
 
 def norm(arrays: Iterable[np.ndarray]) -> float:
@@ -47,12 +51,22 @@ def judged(
     above = 0.0
     for layer, paths in reversed(by_layer(gradients).items()):
         parts = [gradients[path] for path in paths]
-        length, size = norm(parts), norm([weights[path] for path in paths])
+        length = norm(parts)
+        size = norm([weights[path] for path in paths])
         rms = length / sum(part.size for part in parts) ** 0.5
         gone = max(float(np.max(np.abs(part))) for part in parts) < _TINY
         flag = _flag(rms, above, gone=gone, leaps=rate * length >= size > 0)
         ratio = length / size if size else None
-        rows.append({"layer": layer, "gradient": length, "rms": rms, "weight": size, "ratio": ratio, "flag": flag})
+        rows.append(
+            {
+                "layer": layer,
+                "gradient": length,
+                "rms": rms,
+                "weight": size,
+                "ratio": ratio,
+                "flag": flag,
+            }
+        )
         above = max(above, rms) if np.isfinite(rms) else above
     return rows[::-1]
 

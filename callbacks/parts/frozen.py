@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from callbacks.parts.backend import require_built
+from epochal.callbacks.parts.backend import require_built
 
 
 def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
@@ -17,7 +17,9 @@ def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
     if not found or len(found) == len(model.trainable_weights):
         some = ", ".join(weight.path for weight in model.trainable_weights[:3])
         amount = "every weight" if found else "none of the weights"
-        raise ValueError(f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ...")
+        raise ValueError(
+            f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ..."
+        )
     cut: list[list[Any]] = [[]]
     last = None
     for weight in model.weights:

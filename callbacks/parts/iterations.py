@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from callbacks.parts.stopwatch import Stopwatch
+from epochal.callbacks.parts.stopwatch import Stopwatch
 
 PARTS = ("input", "step", "callbacks")  # of an iteration
 _BOUND = {"input": "data-bound", "step": "compute-bound", "callbacks": "callback-bound"}
@@ -49,7 +49,8 @@ class Iterations(Stopwatch):
         else:
             for part, seconds in (spent | {"iteration": whole}).items():
                 self.durations[part].add(seconds / self._steps, self._steps)
-        self._steps, self._traced = 0, False
+        self._steps = 0
+        self._traced = False
 
     def median(self) -> float:
         """Returns the seconds of an iteration."""
@@ -59,7 +60,11 @@ class Iterations(Stopwatch):
         """Returns the share of each part in the iterations, the largest first; empty before there are any."""
         spent = {part: self.durations[part].seconds for part in PARTS if part in self.durations}
         whole = sum(spent.values())
-        return {part: spent[part] / whole for part in sorted(spent, key=spent.__getitem__, reverse=True) if whole}
+        return {
+            part: spent[part] / whole
+            for part in sorted(spent, key=spent.__getitem__, reverse=True)
+            if whole
+        }
 
     def summary(self) -> dict[str, Any]:
         """Returns what bounds the iterations, and each part's number, median, 95th percentile and total in seconds."""

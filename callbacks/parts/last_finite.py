@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from callbacks.parts.backend import require_built
+from epochal.callbacks.parts.backend import require_built
 
 
 class Kept(NamedTuple):
@@ -66,9 +66,14 @@ class LastFinite:
     def _flat(self) -> list[tf.Tensor]:
         """All variables of a dtype in one row, by dtype."""
         groups = [[v for v in self._variables if v.dtype == kind] for kind in self._kinds()]
-        return [tf.concat([tf.reshape(tf.convert_to_tensor(v.value), [-1]) for v in group], 0) for group in groups]
+        return [
+            tf.concat([tf.reshape(tf.convert_to_tensor(v.value), [-1]) for v in group], 0)
+            for group in groups
+        ]
 
     def _chosen(self, place: tf.Tensor, kept: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         flat = self._flat()
         finite = [tf.reduce_all(tf.math.is_finite(row)) for row in flat if row.dtype.is_floating]
-        return tf.cond(tf.reduce_all(tf.stack([True, *finite])), lambda: (place, *flat), lambda: kept)
+        return tf.cond(
+            tf.reduce_all(tf.stack([True, *finite])), lambda: (place, *flat), lambda: kept
+        )

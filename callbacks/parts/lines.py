@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from callbacks.parts.files import naming, write_whole
+from epochal.callbacks.parts.files import naming, write_whole
 
 
 class Lines:
@@ -14,8 +14,11 @@ class Lines:
     itself.
     """
 
-    def __init__(self, path: str | os.PathLike[str], place: Callable[[str], tuple[int, str]]) -> None:
-        self.path, self.place = Path(path), place
+    def __init__(
+        self, path: str | os.PathLike[str], place: Callable[[str], tuple[int, str]]
+    ) -> None:
+        self.path = Path(path)
+        self.place = place
         self._began: int | None = None
 
     def begin(self, iteration: int, *, closing: str | None = None) -> None:

@@ -32,12 +32,14 @@ class Monitored:
     """The quantity `name` that the callback `who` watches, an epoch at a time."""
 
     def __init__(self, who: str, name: str) -> None:
-        self.who, self.name = who, name
+        self.who = who
+        self.name = name
         self.begin()
 
     def begin(self) -> None:
         """Forgets earlier fits."""
-        self._seen, self._others = False, list[str]()
+        self._seen = False
+        self._others = list[str]()
 
     def value(self, logs: Mapping[str, Any]) -> float | None:
         """Returns the value of the epoch that logged this; None if it is one of validation, and none was made.

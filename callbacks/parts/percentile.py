@@ -15,7 +15,8 @@ class RunningPercentile:
     """
 
     def __init__(self, percentile: float, *, size: int = 100, least: int = 10) -> None:
-        self.percentile, self.least = percentile, least
+        self.percentile = percentile
+        self.least = least
         self._latest = tf.Variable(
             tf.fill([size], math.inf),
             trainable=False,
@@ -46,5 +47,7 @@ class RunningPercentile:
 
 def nearest_rank(percentile: float, count: tf.Tensor) -> tf.Tensor:
     """Returns the place (from 0) of the percentile among so many values in order: the least that reaches its share."""
-    share = Fraction(percentile / 100).limit_denominator(10**6)  # in float32, 72 % of 75 are more than 54
+    share = Fraction(percentile / 100).limit_denominator(
+        10**6
+    )  # in float32, 72 % of 75 are more than 54
     return tf.maximum((share.numerator * count - 1) // share.denominator, 0)

@@ -5,7 +5,7 @@ import math
 import os
 from typing import Any
 
-from callbacks.parts.lines import Lines
+from epochal.callbacks.parts.lines import Lines
 
 
 class Records:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.parts.files import write_whole
+from epochal.callbacks.parts.files import write_whole
 
 MANIFEST = "best_weights.json"
 
@@ -29,21 +29,30 @@ class Snapshots:
         entries = json.loads(path.read_bytes())["kept"] if path.exists() else []
         return [entry for entry in entries if self.has(entry)]
 
-    def write(self, model: Any, weights: list[np.ndarray], file: str, kept: list[dict[str, Any]]) -> None:
+    def write(
+        self, model: Any, weights: list[np.ndarray], file: str, kept: list[dict[str, Any]]
+    ) -> None:
         """Adds `weights` of `model` as `file`, and deletes what was listed but is not in `kept`.
 
         Raises:
             FileExistsError: for a file that is not listed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        old, names = self.listed(), [entry["file"] for entry in kept]
+        old = self.listed()
+        names = [entry["file"] for entry in kept]
         if (self.folder / file).exists() and file not in [entry["file"] for entry in old]:
-            raise FileExistsError(f"{self.folder / file} was not written by BestWeights; choose another folder.")
+            raise FileExistsError(
+                f"{self.folder / file} was not written by BestWeights; choose another folder."
+            )
         lost = [entry for entry in old if entry["file"] not in names]
         # Listed before it is written and until it is deleted: after any crash, what is ours is known to be.
         self._list([*kept, *lost])
         data = io.BytesIO()
-        np.savez(data, allow_pickle=False, **dict(zip(_named(model), map(_storable, weights), strict=True)))
+        np.savez(
+            data,
+            allow_pickle=False,
+            **dict(zip(_named(model), map(_storable, weights), strict=True)),
+        )
         write_whole(self.folder / file, data.getvalue())
         for entry in lost:
             (self.folder / entry["file"]).unlink(missing_ok=True)
@@ -57,14 +66,22 @@ class Snapshots:
         """
         entries = self.listed()
         if not 1 <= rank <= len(entries):
-            raise ValueError(f"rank must be from 1 to {len(entries)}, the epochs kept in {self.folder}; got {rank}.")
-        entry, named = entries[rank - 1], _named(model)
+            raise ValueError(
+                f"rank must be from 1 to {len(entries)}, the epochs kept in {self.folder}; got {rank}."
+            )
+        entry = entries[rank - 1]
+        named = _named(model)
         with np.load(self.folder / entry["file"], allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         # Layers without a name of their own have another one in every model that is built.
-        places = [{_place(name): tuple(each.shape) for name, each in one.items()} for one in (found, named)]
+        places = [
+            {_place(name): tuple(each.shape) for name, each in one.items()}
+            for one in (found, named)
+        ]
         if places[0] != places[1]:
-            raise ValueError(f"{self.folder / entry['file']} holds weights of another model than {model.name!r}.")
+            raise ValueError(
+                f"{self.folder / entry['file']} holds weights of another model than {model.name!r}."
+            )
         for weight, array in zip(named.values(), found.values(), strict=True):
             weight.assign(array)
         return entry

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from callbacks.parts.durations import Durations
+from epochal.callbacks.parts.durations import Durations
 
 
 class Stopwatch:
@@ -14,14 +14,17 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.durations: defaultdict[str, Durations] = defaultdict(Durations)
-        self._part, self._since = "", monotonic()
+        self._part = ""
+        self._since = monotonic()
         self._spent: dict[str, float] = {}
 
     def switch(self, part: str) -> str:
         """Charges what passed until now to the part so far, which it returns, and what follows to `part`."""
-        now, before = monotonic(), self._part
+        now = monotonic()
+        before = self._part
         self._spent[before] = self._spent.get(before, 0.0) + now - self._since
-        self._part, self._since = part, now
+        self._part = part
+        self._since = now
         return before
 
     def take(self, *parts: str) -> dict[str, float]:

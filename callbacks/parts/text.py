@@ -34,7 +34,8 @@ def rank(name: str) -> tuple[bool, bool, str]:
 
 def bar(head: str, tail: Sequence[str], share: float | None, width: int) -> str:
     """Returns `head`, a bar filled to `share` (0 to 1) and as much of `tail` as `width` columns hold."""
-    parts, size = list(tail), 0
+    parts = list(tail)
+    size = 0
     while parts and width - len("  ".join([head, *parts])) < 8:
         parts.pop()
     if share is not None:

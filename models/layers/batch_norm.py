@@ -4,9 +4,13 @@ from typing import Any
 
 import keras
 
-from models.layers.part_of_batch import current_part
+from epochal.models.layers.part_of_batch import current_part
 
-_NARROW = ("float32", "bfloat16", "float16")  # what the kernel takes; its weights and statistics are always float32
+_NARROW = (
+    "float32",
+    "bfloat16",
+    "float16",
+)  # what the kernel takes; its weights and statistics are always float32
 _LANES = 16  # channels that the kernel for CPUs takes at once
 
 
@@ -31,13 +35,22 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones_like(self.moving_mean)
         offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros_like(self.moving_mean)
         if not (training and self.trainable):
-            statistics = {"mean": self.moving_mean, "variance": self.moving_variance, "epsilon": self.epsilon}
+            statistics = {
+                "mean": self.moving_mean,
+                "variance": self.moving_variance,
+                "epsilon": self.epsilon,
+            }
             kernel = tf.raw_ops.FusedBatchNormV3
             return kernel(x=inputs, scale=scale, offset=offset, **statistics, is_training=False).y
         y, mean, variance = _normalised(inputs, scale, offset, self.epsilon)
-        count, part = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32), current_part()
+        count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+        part = current_part()
         # the kernel's variance is the unbiased estimate, Keras (like the paper in training) keeps the biased one
-        self._move(mean, variance * (tf.maximum(count - 1, 1) / count), some=part.own > 0 if part else count > 0)
+        self._move(
+            mean,
+            variance * (tf.maximum(count - 1, 1) / count),
+            some=part.own > 0 if part else count > 0,
+        )
         return y
 
     def _moments(self, inputs: Any, mask: Any) -> Any:
@@ -53,7 +66,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def _fits(self, inputs: Any, mask: Any) -> bool:
         plain = not (self.renorm or self.synchronized) and mask is None
         last = len(inputs.shape) == 4 and self.axis in (-1, 3)
-        known = plain and last and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
+        known = (
+            plain and last and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
+        )
         narrow = self.compute_dtype in _NARROW and self.variable_dtype == "float32"
         return known and narrow and keras.backend.backend() == "tensorflow"
 
@@ -80,8 +95,12 @@ def _normalised(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, A
         x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, more]])
         scale, offset = (tf.pad(weight, [[0, more]]) for weight in (scale, offset))
     kernel = tf.raw_ops.FusedBatchNormV3
-    result = kernel(x=x, scale=scale, offset=offset, mean=[], variance=[], epsilon=epsilon, is_training=True)
-    y, mean, variance = result.y, result.batch_mean, result.batch_variance
+    result = kernel(
+        x=x, scale=scale, offset=offset, mean=[], variance=[], epsilon=epsilon, is_training=True
+    )
+    y = result.y
+    mean = result.batch_mean
+    variance = result.batch_variance
     if not more:
         return y, mean, variance
     # tf.slice: the gradient of y[..., :channels] goes element by element

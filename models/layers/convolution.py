@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.shortcut import subsampled
+from epochal.models.layers.shortcut import subsampled
 
 _PIXELS = {"bfloat16": 64}  # of an output map, up to which the products are faster
 _OTHERWISE = 16  # likewise, in other dtypes
@@ -40,7 +40,9 @@ class Convolution(keras.layers.Conv2D):
 
     def _small(self, inputs: Any) -> bool:
         plain = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1)
-        even = self.strides[0] == self.strides[1] and (self.padding == "valid" or self.strides[0] == 1)
+        even = self.strides[0] == self.strides[1] and (
+            self.padding == "valid" or self.strides[0] == 1
+        )
         if not (plain and even):
             return False
         _, height, width, _ = self.compute_output_shape(inputs.shape)
@@ -55,7 +57,8 @@ def _in_groups(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> A
     """The convolution of each group of channels with its share of the filters."""
     import tensorflow as tf
 
-    x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
+    x = tf.convert_to_tensor(x)
+    kernel = tf.convert_to_tensor(kernel)
     if _differentiates_groups(x.dtype):
         return tf.nn.conv2d(x, kernel, strides, padding)
     groups = x.shape[-1] // kernel.shape[-2]
@@ -70,9 +73,12 @@ def _differentiates_groups(dtype: Any) -> bool:
 
     one = {"strides": [1, 1, 1, 1], "padding": "SAME"}
     with tf.init_scope():
-        upstream, kernel = tf.ones([1, 3, 3, 4], dtype), tf.ones([3, 3, 2, 4], dtype)
+        upstream = tf.ones([1, 3, 3, 4], dtype)
+        kernel = tf.ones([3, 3, 2, 4], dtype)
         try:
-            tf.raw_ops.Conv2DBackpropInput(input_sizes=[1, 3, 3, 4], filter=kernel, out_backprop=upstream, **one)
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=[1, 3, 3, 4], filter=kernel, out_backprop=upstream, **one
+            )
         except tf.errors.OpError:
             return False
     return True
@@ -85,7 +91,11 @@ def _by_products(x: Any, kernel: Any, stride: int, padding: str) -> Any:
     @tf.custom_gradient
     def convolve(x: Any, kernel: Any) -> Any:
         def gradients(upstream: Any) -> tuple[Any, Any]:
-            shape = {"input_sizes": tf.shape(x), "strides": [1, stride, stride, 1], "padding": padding}
+            shape = {
+                "input_sizes": tf.shape(x),
+                "strides": [1, stride, stride, 1],
+                "padding": padding,
+            }
             back = tf.raw_ops.Conv2DBackpropInput(filter=kernel, out_backprop=upstream, **shape)
             return back, _filter_gradient(x, upstream, stride, 1 if padding == "SAME" else 0)
 
@@ -103,7 +113,10 @@ def _filter_gradient(x: Any, upstream: Any, stride: int, margin: int) -> Any:
     padded = tf.pad(x, [[0, 0], [margin, margin], [margin, margin], [0, 0]]) if margin else x
     reach = [-1, (height - 1) * stride + 1, (width - 1) * stride + 1, channels]
     places = [tf.slice(padded, [0, i, j, 0], reach) for i in range(3) for j in range(3)]
-    seen = [tf.reshape(subsampled(place, stride) if stride > 1 else place, [-1, channels]) for place in places]
+    seen = [
+        tf.reshape(subsampled(place, stride) if stride > 1 else place, [-1, channels])
+        for place in places
+    ]
     upstream = tf.reshape(upstream, [-1, filters])
     products = [tf.matmul(place, upstream, transpose_a=True) for place in seen]
     return tf.reshape(tf.stack(products), [3, 3, channels, filters])

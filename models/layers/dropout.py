@@ -5,9 +5,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from models.layers.part_of_batch import current_part
+from epochal.models.layers.part_of_batch import current_part
 
-PHILOX = 1  # tf.random.Algorithm.PHILOX: the one generator with the same stream on every kind of device
+PHILOX = (
+    1  # tf.random.Algorithm.PHILOX: the one generator with the same stream on every kind of device
+)
 BLOCK = 4  # 32-bit numbers that one value of Philox' counter yields
 
 
@@ -41,7 +43,9 @@ class PerSampleDropout(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the variable that holds the seed and the number of the next call."""
-        if self.rate > 0:  # a name of its own: Keras would number it by what else the process has built
+        if (
+            self.rate > 0
+        ):  # a name of its own: Keras would number it by what else the process has built
             self.generator = keras.random.SeedGenerator(self.seed, name="generator")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -50,12 +54,15 @@ class PerSampleDropout(keras.layers.Layer):
             return inputs
         if keras.backend.backend() != "tensorflow":
             return keras.random.dropout(inputs, self.rate, seed=self.generator)
-        shape, part = tf.shape(inputs, tf.int64), current_part()
+        shape = tf.shape(inputs, tf.int64)
+        part = current_part()
         if part is None or part.number == 0:
             state = tf.convert_to_tensor(self.generator.next())
         else:  # another part of the batch that the last call was about
             state = tf.convert_to_tensor(self.generator.state) - [0, 1]
-        first_row = first_global_row(shape[0]) if part is None else first_global_row(part.rows) + part.first
+        first_row = (
+            first_global_row(shape[0]) if part is None else first_global_row(part.rows) + part.first
+        )
         uniform = rows_of_uniform(shape, seed=state[0], call=state[1], first_row=first_row)
         return tf.where(uniform >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
@@ -69,7 +76,9 @@ class PerSampleDropout(keras.layers.Layer):
         return {**config, "rate": self.rate, "seed": self.seed}
 
 
-def rows_of_uniform(shape: tf.Tensor, *, seed: tf.Tensor, call: tf.Tensor, first_row: tf.Tensor) -> tf.Tensor:
+def rows_of_uniform(
+    shape: tf.Tensor, *, seed: tf.Tensor, call: tf.Tensor, first_row: tf.Tensor
+) -> tf.Tensor:
     """Returns float32 numbers in [0, 1) of `shape`: rows `first_row` and following of an endless batch.
 
     Args:
@@ -94,7 +103,8 @@ def first_global_row(own: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)
-    replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    replica = context.replica_id_in_sync_group
+    replicas = context.num_replicas_in_sync
     # float32 because every collective carries it, NCCL's and the CPU's; exact up to 2**24 rows
     rows = tf.one_hot(replica, replicas) * tf.cast(own, tf.float32)
     rows_of_each = context.all_reduce(tf.distribute.ReduceOp.SUM, rows)

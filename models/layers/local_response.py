@@ -16,16 +16,25 @@ class LocalResponseNormalization(keras.layers.Layer):
     """
 
     def __init__(
-        self, size: int = 5, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any
+        self,
+        size: int = 5,
+        bias: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if size < 1 or size % 2 == 0:
             raise ValueError(f"size must be odd and at least 1, got {size}.")
-        self.size, self.bias, self.alpha, self.beta = size, bias, alpha, beta
+        self.size = size
+        self.bias = bias
+        self.alpha = alpha
+        self.beta = beta
 
     def call(self, inputs: Any) -> Any:
         """Returns the inhibited input."""
-        squares, channels = ops.square(inputs), inputs.shape[-1]
+        squares = ops.square(inputs)
+        channels = inputs.shape[-1]
         reach = self.size // 2
         padded = ops.pad(squares, [[0, 0]] * (len(inputs.shape) - 1) + [[reach, reach]])
         total = sum(padded[..., shift : shift + channels] for shift in range(self.size))
@@ -38,4 +47,10 @@ class LocalResponseNormalization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
         config: dict[str, Any] = super().get_config()
-        return {**config, "size": self.size, "bias": self.bias, "alpha": self.alpha, "beta": self.beta}
+        return {
+            **config,
+            "size": self.size,
+            "bias": self.bias,
+            "alpha": self.alpha,
+            "beta": self.beta,
+        }

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.part_of_batch import current_part
+from epochal.models.layers.part_of_batch import current_part
 
 
 @keras.saving.register_keras_serializable(package="epochal")
@@ -22,7 +22,8 @@ class MeanOnlyBatchNormalization(keras.layers.Layer):
 
     def __init__(self, *, momentum: float = 0.9, synchronized: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.momentum, self.synchronized = momentum, synchronized
+        self.momentum = momentum
+        self.synchronized = synchronized
         self.initializing = False
 
     def build(self, input_shape: Any) -> None:
@@ -45,7 +46,8 @@ class MeanOnlyBatchNormalization(keras.layers.Layer):
         return ops.cast(x - mean + ops.cast(self.beta, x.dtype), self.compute_dtype)
 
     def _mean(self, x: Any) -> Any:
-        axes, part = list(range(len(x.shape) - 1)), current_part()
+        axes = list(range(len(x.shape) - 1))
+        part = current_part()
         if part is None:
             return ops.moments(x, axes, synchronized=self.synchronized)[0]
         mean = ops.moments(x[: part.own], axes, synchronized=self.synchronized)[0]

@@ -31,7 +31,8 @@ class Part(NamedTuple):
     def or_else(self, found: Sequence[Any], otherwise: Sequence[Any]) -> list[Any]:
         """What was found in the part's rows, or other tensors where it has none, of which nothing can be found."""
         return [
-            tf.where(self.some, one, tf.cast(other, one.dtype)) for one, other in zip(found, otherwise, strict=True)
+            tf.where(self.some, one, tf.cast(other, one.dtype))
+            for one, other in zip(found, otherwise, strict=True)
         ]
 
 

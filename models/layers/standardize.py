@@ -21,7 +21,10 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(
-        self, mean: Sequence[float] | None = None, deviation: Sequence[float] | None = None, **kwargs: Any
+        self,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.mean = _checked("mean", mean)
@@ -37,7 +40,9 @@ class Standardize(keras.layers.Layer):
         """Raises ValueError where the statistics are not those of images with this many channels."""
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):
             if values is not None and len(values) != input_shape[-1]:
-                raise ValueError(f"{name} must hold one value a channel, got {values} for {input_shape[-1]} channels.")
+                raise ValueError(
+                    f"{name} must hold one value a channel, got {values} for {input_shape[-1]} channels."
+                )
 
     def call(self, inputs: Any) -> Any:
         """Returns the standardised images."""

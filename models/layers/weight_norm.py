@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.layers.convolution import Convolution
-from models.layers.mean_only import MeanOnlyBatchNormalization
+from epochal.models.layers.convolution import Convolution
+from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
 
 
 class _WeightNorm:
@@ -27,7 +27,9 @@ class _WeightNorm:
     def build(self, input_shape: Any) -> None:
         """Makes the kernel, the bias and the gains."""
         super().build(input_shape)  # type: ignore[misc]
-        shape = [1 if axis in self.unit_axes else size for axis, size in enumerate(self.direction.shape)]
+        shape = [
+            1 if axis in self.unit_axes else size for axis, size in enumerate(self.direction.shape)
+        ]
         self.gain = self.add_weight(  # type: ignore[attr-defined]
             name="gain", shape=shape, initializer=keras.initializers.Constant(self.initial_gain)
         )
@@ -40,13 +42,16 @@ class _WeightNorm:
     @property
     def kernel(self) -> Any:
         """What the layer computes with."""
-        direction = ops.cast(self.direction, "float64" if self.compute_dtype == "float64" else "float32")  # type: ignore[attr-defined]
+        dtype: str = self.compute_dtype  # type: ignore[attr-defined]
+        direction = ops.cast(self.direction, "float64" if dtype == "float64" else "float32")
         length = ops.sqrt(ops.sum(ops.square(direction), axis=self.unit_axes, keepdims=True))
         kernel = ops.cast(self.gain, direction.dtype) * direction / length
-        return ops.cast(kernel, self.compute_dtype)  # type: ignore[attr-defined]
+        return ops.cast(kernel, dtype)
 
     @kernel.setter
-    def kernel(self, weight: Any) -> None:  # Keras' depthwise layer makes its kernel under this name
+    def kernel(
+        self, weight: Any
+    ) -> None:  # Keras' depthwise layer makes its kernel under this name
         self._kernel = weight
 
     def call(self, inputs: Any, **options: Any) -> Any:
@@ -56,13 +61,16 @@ class _WeightNorm:
         return super().call(inputs, **options)  # type: ignore[misc]
 
     def _initialize_from(self, inputs: Any) -> None:
-        activation, self.activation = self.activation, None
+        activation = self.activation
+        self.activation = None
         try:
             outputs = ops.cast(super().call(inputs), "float32")  # type: ignore[misc]
         finally:
             self.activation = activation
         axes = tuple(range(len(outputs.shape) - 1))
-        deviation = ops.maximum(ops.std(outputs, axes), 1e-6)  # a channel that never varies stays finite
+        deviation = ops.maximum(
+            ops.std(outputs, axes), 1e-6
+        )  # a channel that never varies stays finite
         self.gain.assign(self.gain / ops.reshape(deviation, self.gain.shape))
         if self.use_bias:  # type: ignore[attr-defined]
             self.bias.assign((self.bias - ops.mean(outputs, axes)) / deviation)  # type: ignore[attr-defined]

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.evaluation.sections.activations import activations
-from app.evaluation.sections.feature_reuse import feature_reuse
-from app.evaluation.sections.gradient_flow import gradient_flow
-from app.evaluation.sections.histograms import histograms
-from app.evaluation.sections.losses import losses
-from app.evaluation.sections.schedule import schedule
-from app.evaluation.sections.section import Section
-from app.evaluation.sections.timing import timing
+from epochal.app.evaluation.sections.activations import activations
+from epochal.app.evaluation.sections.feature_reuse import feature_reuse
+from epochal.app.evaluation.sections.gradient_flow import gradient_flow
+from epochal.app.evaluation.sections.histograms import histograms
+from epochal.app.evaluation.sections.losses import losses
+from epochal.app.evaluation.sections.schedule import schedule
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.evaluation.sections.timing import timing
 
 __all__ = ["FINDERS", "Section", "sections_of"]
 
 _Finder = Callable[[Path], Section | None]
-FINDERS: tuple[_Finder, ...] = (losses, schedule, gradient_flow, activations, histograms, feature_reuse, timing)
+FINDERS: tuple[_Finder, ...] = (
+    losses,
+    schedule,
+    gradient_flow,
+    activations,
+    histograms,
+    feature_reuse,
+    timing,
+)
 """Each reads a run's folder, and returns None where what it needs was not recorded."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.evaluation.sections.layers import lines_of, listed, picture
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.sections.layers import lines_of, listed, picture
+from epochal.app.evaluation.sections.section import Section
 
 _SATURATED = 0.5  # of a layer's values, from which on a sentence names it
 
@@ -20,7 +20,13 @@ def activations(folder: Path) -> Section | None:
     epochs = [line for line in lines if line["data"] == "batch" and line["layers"]]
     figures = (
         [
-            picture(epochs, "saturated", title="Zero or saturated", label="share of the values", logarithmic=False),
+            picture(
+                epochs,
+                "saturated",
+                title="Zero or saturated",
+                label="share of the values",
+                logarithmic=False,
+            ),
             picture(epochs, "spread", title="Spread", label="standard deviation", logarithmic=True),
         ]
         if epochs
@@ -28,7 +34,8 @@ def activations(folder: Path) -> Section | None:
     )
     return Section(
         title="Activations",
-        text=" ".join([*_dead(lines[-1]), *_saturated(lines[-1])]) or "No non-linearity here can die or saturate.",
+        text=" ".join([*_dead(lines[-1]), *_saturated(lines[-1])])
+        or "No non-linearity here can die or saturate.",
         figures=tuple(figure for figure in figures if figure),
         table=_table(lines[-1]),
     )
@@ -40,12 +47,15 @@ def _dead(line: dict[str, Any]) -> list[str]:
     if not rectified:
         return []
     state, kind = ("dead", "validation") if line["data"] == "validation" else ("silent", "training")
-    units, dead = sum(row["units"] for row in rectified), sum(len(row["dead"]) for row in rectified)
+    units = sum(row["units"] for row in rectified)
+    dead = sum(len(row["dead"]) for row in rectified)
     if not dead:
         return [
             f"No ReLU is {state}: each of the {units:,} units is above 0 in some of {line['images']:,} {kind} images."
         ]
-    worst = sorted((row for row in rectified if row["dead"]), key=lambda row: -len(row["dead"]) / row["units"])
+    worst = sorted(
+        (row for row in rectified if row["dead"]), key=lambda row: -len(row["dead"]) / row["units"]
+    )
     names = listed([f"{row['layer']} ({len(row['dead'])} of {row['units']})" for row in worst])
     return [
         f"{dead:,} of {units:,} ReLU units are {state}, 0 at every position of all {line['images']:,} {kind} images: "
@@ -57,16 +67,28 @@ def _saturated(line: dict[str, Any]) -> Sequence[str]:
     others = [row for row in line["layers"] if not row["units"] and row["saturated"] is not None]
     if not others:
         return []
-    names = [f"{row['layer']} ({row['saturated']:.0%})" for row in others if row["saturated"] >= _SATURATED]
+    names = [
+        f"{row['layer']} ({row['saturated']:.0%})"
+        for row in others
+        if row["saturated"] >= _SATURATED
+    ]
     if not names:
         highest = max(row["saturated"] for row in others)
         return [f"At most {highest:.0%} of a layer's values are saturated (slope below 0.01)."]
-    return [f"Saturated, with slopes below 0.01: {listed(names)}. Smaller initial weights or a normalisation help."]
+    return [
+        f"Saturated, with slopes below 0.01: {listed(names)}. Smaller initial weights or a normalisation help."
+    ]
 
 
 def _table(line: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     whole = "validation images" if line["data"] == "validation" else "training images"
-    head = (f"layer, {line['images']:,} {whole}", "mean", "spread", "zero or saturated", "dead units")
+    head = (
+        f"layer, {line['images']:,} {whole}",
+        "mean",
+        "spread",
+        "zero or saturated",
+        "dead units",
+    )
     return (head, *(_row(row) for row in line["layers"]))
 
 

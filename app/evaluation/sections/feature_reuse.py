@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import clear_blue, svg
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.figures import clear_blue, svg
+from epochal.app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,11 @@ def feature_reuse(folder: Path) -> Section | None:
     blocks = json.loads((folder / FILE).read_text("utf-8"))
     means = [np.array(block["means"], float) for block in blocks]
     figures = [
-        svg((3.3, 2.9), partial(_draw, means=found, title=f"Dense block {number}"), f"Dense block {number}")
+        svg(
+            (3.3, 2.9),
+            partial(_draw, means=found, title=f"Dense block {number}"),
+            f"Dense block {number}",
+        )
         for number, found in enumerate(means, start=1)
     ]
     text = (
@@ -53,7 +57,16 @@ def _draw(axes: Axes, means: Any, title: str) -> None:
     shown = (means / np.maximum(np.nanmax(means, axis=1, keepdims=True), _LEAST)).T
     sides = (1.5, targets + 1.5, -0.5, sources - 0.5)
     blues = clear_blue(most=0.9)
-    axes.imshow(shown, cmap=blues, vmin=0, vmax=1, aspect="auto", origin="lower", extent=sides, interpolation="none")
+    axes.imshow(
+        shown,
+        cmap=blues,
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        origin="lower",
+        extent=sides,
+        interpolation="none",
+    )
     axes.set_xlim(sides[:2])
     axes.set_ylim(sides[2:])
     axes.set_title(title, fontsize=9.5)

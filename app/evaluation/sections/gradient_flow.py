@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluation.sections.layers import figures_of, lines_of, listed, picture
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.sections.layers import figures_of, lines_of, listed, picture
+from epochal.app.evaluation.sections.section import Section
 
 _ADVICE = {
     "vanishing": "They hardly learn: normalisation, residual connections, ReLUs or the initial weights of He help.",
@@ -24,7 +24,13 @@ def gradient_flow(folder: Path) -> Section | None:
         return None
     figures = (
         picture(lines, "rms", title="Gradient", label="root mean square", logarithmic=True),
-        picture(lines, "update", title="Update of the last step", label="share of the weights", logarithmic=True),
+        picture(
+            lines,
+            "update",
+            title="Update of the last step",
+            label="share of the weights",
+            logarithmic=True,
+        ),
     )
     return Section(
         title="Gradient flow",
@@ -42,10 +48,14 @@ def _verdicts(lines: Sequence[dict[str, Any]]) -> list[str]:
         for line in lines:
             for row in line["layers"]:
                 found[row["layer"]] = found.get(row["layer"], 0) + (row["flag"] == flag)
-        names = [f"{name} ({times} of {len(lines)} times)" for name, times in found.items() if times]
+        names = [
+            f"{name} ({times} of {len(lines)} times)" for name, times in found.items() if times
+        ]
         if names:
             sentences.append(f"The gradient is {flag} in {listed(names)}. {advice}")
-    return sentences or [f"No layer's gradient vanished or exploded; it was measured {len(lines)} times."]
+    return sentences or [
+        f"No layer's gradient vanished or exploded; it was measured {len(lines)} times."
+    ]
 
 
 def _updates(lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -71,9 +81,19 @@ def _clip(lines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _table(line: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    head = (f"layer, epoch {line['epoch']}", "gradient", "weights", "gradient / weights", "update / weights", "flag")
+    head = (
+        f"layer, epoch {line['epoch']}",
+        "gradient",
+        "weights",
+        "gradient / weights",
+        "update / weights",
+        "flag",
+    )
     keys = ("gradient", "weight", "ratio", "update")
-    rows = ((row["layer"], *(_number(row[key]) for key in keys), row["flag"] or "") for row in line["layers"])
+    rows = (
+        (row["layer"], *(_number(row[key]) for key in keys), row["flag"] or "")
+        for row in line["layers"]
+    )
     return (head, *rows)
 
 

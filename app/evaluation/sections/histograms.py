@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.evaluation.canvas import SOFT, clear_blue, svg
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.figures import SOFT, clear_blue, svg
+from epochal.app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,15 @@ def histograms(folder: Path) -> Section | None:
     """Of the first, middle and last kernel: how its values were spread at the end of each epoch."""
     found = _read(folder / "tensorboard")
     paths = list(dict.fromkeys(path for _, path in found))
-    chosen = list(dict.fromkeys(paths[place] for place in (0, len(paths) // 2, -1))) if paths else []
+    chosen = (
+        list(dict.fromkeys(paths[place] for place in (0, len(paths) // 2, -1))) if paths else []
+    )
     figures = [
-        svg((4.6, 2.6), partial(_draw, history=found[kind, path], title=f"{path}: {kind}"), f"{path}: {kind}")
+        svg(
+            (4.6, 2.6),
+            partial(_draw, history=found[kind, path], title=f"{path}: {kind}"),
+            f"{path}: {kind}",
+        )
         for path in chosen
         for kind in KINDS
         if (kind, path) in found
@@ -59,7 +65,7 @@ def _read(folder: Path) -> dict[tuple[str, str], History]:
 def _histograms_in(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
     import tensorflow as tf
 
-    from app.data.dataset import untuned
+    from epochal.app.data.dataset import untuned
 
     try:
         for record in untuned(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
@@ -77,8 +83,11 @@ def spread(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Values are taken to lie evenly within a bucket. The edges leave out what is beyond 99 % of the values.
     """
     columns = [history[epoch] for epoch in sorted(history)]
-    marks = np.stack([_quantiles(buckets, [0.005, 0.05, 0.5, 0.95, 0.995]) for buckets in columns], axis=1)
-    low, high = marks[0].min(), marks[-1].max()
+    marks = np.stack(
+        [_quantiles(buckets, [0.005, 0.05, 0.5, 0.95, 0.995]) for buckets in columns], axis=1
+    )
+    low = marks[0].min()
+    high = marks[-1].max()
     edges = np.linspace(low, high if high > low else low + 1e-12, _CELLS + 1)
     below = [np.interp(edges, *_distribution(buckets)) for buckets in columns]
     return edges, np.diff(np.stack(below, axis=1), axis=0), marks[1:4]
@@ -104,7 +113,14 @@ def _draw(axes: Axes, history: History, title: str) -> None:
     half = (epochs[-1] - epochs[0]) / max(1, len(epochs) - 1) / 2 or 0.5
     sides = (epochs[0] + 1 - half, epochs[-1] + 1 + half, edges[0], edges[-1])
     blues = clear_blue(most=0.9)
-    axes.imshow(np.sqrt(shares), cmap=blues, aspect="auto", origin="lower", extent=sides, interpolation="none")
+    axes.imshow(
+        np.sqrt(shares),
+        cmap=blues,
+        aspect="auto",
+        origin="lower",
+        extent=sides,
+        interpolation="none",
+    )
     for values, width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
         axes.plot([epoch + 1 for epoch in epochs], values, color=SOFT, linewidth=width)
     axes.set_xlim(sides[:2])

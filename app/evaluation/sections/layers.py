@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import clear_blue, printable, svg
+from epochal.app.evaluation.figures import clear_blue, printable, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,11 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     """The JSON lines of a file in their order, none where it is missing; what was cut short is left out."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        json.loads(line)
+        for line in path.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 def figures_of(lines: Sequence[dict[str, Any]], key: str) -> np.ndarray:
@@ -33,7 +37,9 @@ def figures_of(lines: Sequence[dict[str, Any]], key: str) -> np.ndarray:
     return np.array([[column.get(name) for column in columns] for name in names], np.float64)
 
 
-def picture(lines: Sequence[dict[str, Any]], key: str, *, title: str, label: str, logarithmic: bool) -> str:
+def picture(
+    lines: Sequence[dict[str, Any]], key: str, *, title: str, label: str, logarithmic: bool
+) -> str:
     """An SVG element: layers from the lowest (below) to the topmost, epochs across, the figure as a colour.
 
     Empty where the lines hold no such figure.
@@ -72,12 +78,18 @@ def _draw(
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-    low, high = np.nanmin(values), np.nanmax(values)
+    low = np.nanmin(values)
+    high = np.nanmax(values)
     scale: Normalize = Normalize(0, 1)
     if logarithmic:  # at least a decade: rounding is no pattern
         scale = LogNorm(min(low, high / 10), high)
     image = axes.imshow(
-        values, cmap=clear_blue(least=0.06), norm=scale, aspect="auto", origin="lower", interpolation="none"
+        values,
+        cmap=clear_blue(least=0.06),
+        norm=scale,
+        aspect="auto",
+        origin="lower",
+        interpolation="none",
     )
     bar = axes.figure.colorbar(image, ax=axes, aspect=28, pad=0.02)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -86,7 +98,9 @@ def _draw(
     bar.outline.set_visible(False)
     step = -(-len(names) // NAMED)
     size = 8.5 if len(names) <= 20 else 6.2
-    axes.set_yticks(range(0, len(names), step), [_short(name) for name in names[::step]], fontsize=size)
+    axes.set_yticks(
+        range(0, len(names), step), [_short(name) for name in names[::step]], fontsize=size
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _epoch(epochs, place)))
     axes.tick_params(length=0)

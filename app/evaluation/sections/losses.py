@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, SOFT, VERMILLION, svg
-from app.evaluation.plots import LOG_SPAN
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.figures import BLUE, SOFT, VERMILLION, svg
+from epochal.app.evaluation.plots import LOG_SPAN
+from epochal.app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,8 @@ def losses(folder: Path) -> Section | None:
 
 
 def _text(found: dict[str, Any]) -> str:
-    validation, rises = found["validation"]["losses"], found["rises"]
+    validation = found["validation"]["losses"]
+    rises = found["rises"]
     if not validation:
         return "No validation loss was logged."
     apart = validation[-1] - found["smoothed"][-1]
@@ -45,19 +46,32 @@ def _text(found: dict[str, Any]) -> str:
 
 def draw_losses(axes: Axes, found: dict[str, Any]) -> None:
     """Draws what `losses.json` holds."""
-    iterations, validation = found["iterations"], found["validation"]
-    axes.plot(iterations, found["raw"], color=VERMILLION, alpha=0.35, linewidth=0.8, label="training, raw")
-    axes.plot(iterations, found["smoothed"], color=VERMILLION, linewidth=2, label="training, smoothed")
+    iterations = found["iterations"]
+    validation = found["validation"]
+    axes.plot(
+        iterations, found["raw"], color=VERMILLION, alpha=0.35, linewidth=0.8, label="training, raw"
+    )
+    axes.plot(
+        iterations, found["smoothed"], color=VERMILLION, linewidth=2, label="training, smoothed"
+    )
     if validation["losses"]:
         marker = "o" if len(validation["losses"]) <= 40 else ""
-        axes.plot(validation["iterations"], validation["losses"], color=BLUE, marker=marker, label="validation")
+        axes.plot(
+            validation["iterations"],
+            validation["losses"],
+            color=BLUE,
+            marker=marker,
+            label="validation",
+        )
     dots: Any = (0, (1, 2))
     for place, iteration in enumerate(found["drops"]):
         label = "_" if place else "learning rate drops"
         axes.axvline(iteration, color=SOFT, linewidth=1, linestyle=dots, label=label)
     if found["rises"]:
         label = f"validation rises after epoch {found['rises']['epoch']}"
-        axes.axvline(found["rises"]["iteration"], color=BLUE, linewidth=1.2, linestyle="--", label=label)
+        axes.axvline(
+            found["rises"]["iteration"], color=BLUE, linewidth=1.2, linestyle="--", label=label
+        )
     _scale(axes, np.array([*found["smoothed"], *validation["losses"]], np.float64))
     axes.legend(labelcolor=SOFT)
 

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.evaluation.canvas import BLUE, svg
-from app.evaluation.plots import LOG_SPAN
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.figures import BLUE, svg
+from epochal.app.evaluation.plots import LOG_SPAN
+from epochal.app.evaluation.sections.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

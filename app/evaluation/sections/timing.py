@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.evaluation.sections.section import Section
+from epochal.app.evaluation.sections.section import Section
 
 PARTS = {
     "input": "Waiting for input",
@@ -43,7 +43,9 @@ def _text(bound: str | None, parts: Mapping[str, Any]) -> str:
     iteration = parts["iteration"]
     names = {"input": "waiting for input", "step": "step", "callbacks": "callbacks"}
     shares = ", ".join(
-        f"{name} {parts[part]['total'] / iteration['total']:.0%}" for part, name in names.items() if part in parts
+        f"{name} {parts[part]['total'] / iteration['total']:.0%}"
+        for part, name in names.items()
+        if part in parts
     )
     longest = max((part for part in PARTS if part in parts), key=lambda part: parts[part]["total"])
     return (
@@ -59,7 +61,12 @@ def _whole(parts: Mapping[str, Any]) -> float:
 
 def _row(name: str, figures: Mapping[str, float], whole: float) -> tuple[str, ...]:
     times = (_time(figures[key]) for key in ("median", "p95", "total"))
-    return name, f"{figures['times']:,}", *times, f"{figures['total'] / whole:.1%}".replace("%", " %")
+    return (
+        name,
+        f"{figures['times']:,}",
+        *times,
+        f"{figures['total'] / whole:.1%}".replace("%", " %"),
+    )
 
 
 def _time(seconds: float) -> str:

@@ -5,15 +5,15 @@ from typing import Any
 
 import keras
 
-from app.config import Config
-from app.errors import UsageError, suggestion
-from app.training.optimizers.adam import Adam
-from app.training.optimizers.adaptive_gain import AdaptiveGain
-from app.training.optimizers.diagonal_newton import DiagonalNewton
-from app.training.optimizers.global_gain import GlobalGain
-from app.training.optimizers.scaled import Adagrad, RMSprop
-from app.training.optimizers.schedule_free import ScheduleFreeAdamW
-from app.training.optimizers.sgd import SGD
+from epochal.app.config import Config
+from epochal.app.errors import UsageError, suggestion
+from epochal.app.training.optimizers.adam import Adam
+from epochal.app.training.optimizers.adaptive_gain import AdaptiveGain
+from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
+from epochal.app.training.optimizers.global_gain import GlobalGain
+from epochal.app.training.optimizers.scaled import Adagrad, RMSprop
+from epochal.app.training.optimizers.schedule_free import ScheduleFreeAdamW
+from epochal.app.training.optimizers.sgd import SGD
 
 _OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, GlobalGain, DiagonalNewton, ScheduleFreeAdamW)
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
@@ -48,9 +48,13 @@ def check_decay(config: Config) -> None:
     own = inspect.signature(chosen_optimizer(config)[0]).parameters.get("weight_decay")
     if config.optim.decay == "coupled" and own is not None and own.default is not None:
         name = config.optimizer.lower()
-        raise UsageError(f"optim.decay: expected decoupled, which {name} comes with, or null, got 'coupled'")
+        raise UsageError(
+            f"optim.decay: expected decoupled, which {name} comes with, or null, got 'coupled'"
+        )
     if config.optim.l1_proximal and chosen_optimizer(config)[0] is ScheduleFreeAdamW:
-        raise UsageError("optim.l1_proximal: expected false with schedulefreeadamw, whose weights are averages")
+        raise UsageError(
+            "optim.l1_proximal: expected false with schedulefreeadamw, whose weights are averages"
+        )
 
 
 def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
@@ -59,21 +63,37 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     Raises:
         UsageError: when there is none of that name, or it has not one of the options.
     """
-    known = {key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)}
+    known = {
+        key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)
+    }
     known |= {kind.__name__.lower(): kind for kind in _OURS}
     name = config.optimizer.lower()
     if name not in known:
-        raise UsageError(f"optimizer: unknown {name!r}{suggestion(name, list(known))}; there are {', '.join(known)}")
+        raise UsageError(
+            f"optimizer: unknown {name!r}{suggestion(name, list(known))}; there are {', '.join(known)}"
+        )
     if known[name] is DiagonalNewton and config.precision == "mixed_float16":
-        raise UsageError("precision: diagonalnewton's curvatures leave float16's range; take mixed_bfloat16 or float32")
+        raise UsageError(
+            "precision: diagonalnewton's curvatures leave float16's range; take mixed_bfloat16 or float32"
+        )
     options = _DEFAULTS.get(name, {}) if config.optim.options is None else config.optim.options
     if wrong := sorted(_RESERVED & set(options)):
-        raise UsageError(f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*")
+        raise UsageError(
+            f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*"
+        )
     bases = [kind for kind in known[name].__mro__ if issubclass(kind, keras.optimizers.Optimizer)]
-    accepted = {key: one for kind in reversed(bases) for key, one in inspect.signature(kind).parameters.items()}
+    accepted = {
+        key: one
+        for kind in reversed(bases)
+        for key, one in inspect.signature(kind).parameters.items()
+    }
     if unknown := [key for key in options if key not in accepted]:
-        raise _refused(config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], list(accepted))}")
-    return known[name], {key: _like(key, accepted[key].default, value) for key, value in options.items()}
+        raise _refused(
+            config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], list(accepted))}"
+        )
+    return known[name], {
+        key: _like(key, accepted[key].default, value) for key, value in options.items()
+    }
 
 
 def _like(key: str, default: Any, value: Any) -> Any:
@@ -90,7 +110,9 @@ def _refused(config: Config, why: str) -> UsageError:
     name = config.optimizer.lower()
     told = f"{name} refuses {config.optim.options}: {why.splitlines()[0][:120].rstrip('.')}"
     ours = name in [kind.__name__.lower() for kind in _OURS]
-    return UsageError(f"optim.options: {told}; see {'Optimizers in README.md' if ours else 'keras.optimizers'}")
+    return UsageError(
+        f"optim.options: {told}; see {'Optimizers in README.md' if ours else 'keras.optimizers'}"
+    )
 
 
 def _is_optimizer(kind: Any) -> bool:

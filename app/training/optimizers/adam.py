@@ -34,10 +34,16 @@ class Adam(keras.optimizers.Adam):
     ):
         super().__init__(learning_rate, **options)
         if epsilon_mode not in MODES:
-            raise ValueError(f"epsilon_mode must be one of {', '.join(MODES)}, got {epsilon_mode!r}.")
+            raise ValueError(
+                f"epsilon_mode must be one of {', '.join(MODES)}, got {epsilon_mode!r}."
+            )
         if v_init < 0 or (v_init and bias_correction):
-            raise ValueError(f"v_init must be 0, or above it with bias_correction=False, got {v_init}.")
-        self.epsilon_mode, self.bias_correction, self.v_init = epsilon_mode, bias_correction, v_init
+            raise ValueError(
+                f"v_init must be 0, or above it with bias_correction=False, got {v_init}."
+            )
+        self.epsilon_mode = epsilon_mode
+        self.bias_correction = bias_correction
+        self.v_init = v_init
 
     def build(self, var_list: list[Any]) -> None:
         """Makes the moments."""
@@ -48,22 +54,27 @@ class Adam(keras.optimizers.Adam):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, and its moments."""
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
         m, v = self._moments(gradient, variable)
         epsilon = self.epsilon
         if self.bias_correction:
             # Keras' own rounds the betas to float32, which is 1e-6 of a weight in float64.
             step = ops.cast(self.iterations + 1, variable.dtype)
             correction = 1 - ops.power(self.beta_2, step)
-            m, v = m / (1 - ops.power(self.beta_1, step)), v / correction
+            m = m / (1 - ops.power(self.beta_1, step))
+            v = v / correction
             epsilon = epsilon / ops.sqrt(correction) if self.epsilon_mode == "keras" else epsilon
         inside = self.epsilon_mode == "inside"
-        self.assign_sub(variable, rate * m / (ops.sqrt(v + epsilon) if inside else ops.sqrt(v) + epsilon))
+        self.assign_sub(
+            variable, rate * m / (ops.sqrt(v + epsilon) if inside else ops.sqrt(v) + epsilon)
+        )
 
     def _moments(self, gradient: Any, variable: Any) -> tuple[Any, Any]:
         """The moments after this gradient, uncorrected."""
         index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
+        m = self._momentums[index]
+        v = self._velocities[index]
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
         if self.amsgrad:
@@ -74,5 +85,9 @@ class Adam(keras.optimizers.Adam):
 
     def get_config(self) -> dict[str, Any]:
         """Keras' configuration and the choices."""
-        own = {"epsilon_mode": self.epsilon_mode, "bias_correction": self.bias_correction, "v_init": self.v_init}
+        own = {
+            "epsilon_mode": self.epsilon_mode,
+            "bias_correction": self.bias_correction,
+            "v_init": self.v_init,
+        }
         return {**super().get_config(), **own}

@@ -33,7 +33,10 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         check_gains(up, down, limits)
         if not 0 <= average < 1:
             raise ValueError(f"average must be 0 or more and below 1, got {average}.")
-        self.up, self.down, self.average, self.limits = up, down, average, tuple(limits)
+        self.up = up
+        self.down = down
+        self.average = average
+        self.limits = tuple(limits)
 
     def build(self, var_list: list[Any]) -> None:
         """Makes the gains and the averages."""
@@ -45,9 +48,11 @@ class AdaptiveGain(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, its gain and its average gradient."""
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
         index = self._get_variable_index(variable)
-        gain, average = self._gains[index], self._averages[index]
+        gain = self._gains[index]
+        average = self._averages[index]
         agreement = gradient * average
         factor = ops.where(agreement > 0, self.up, ops.where(agreement < 0, self.down, 1.0))
         self.assign(gain, ops.clip(gain * ops.cast(factor, variable.dtype), *self.limits))
@@ -56,7 +61,12 @@ class AdaptiveGain(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """What it was made with."""
-        own = {"up": self.up, "down": self.down, "average": self.average, "limits": list(self.limits)}
+        own = {
+            "up": self.up,
+            "down": self.down,
+            "average": self.average,
+            "limits": list(self.limits),
+        }
         return {**super().get_config(), **own}
 
 
@@ -65,4 +75,6 @@ def check_gains(up: float, down: float, limits: Sequence[float]) -> None:
     if not 0 < down < 1 < up < math.inf:
         raise ValueError(f"needs 0 < down < 1 < up, all finite, got {down} and {up}.")
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1] < math.inf:
-        raise ValueError(f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}.")
+        raise ValueError(
+            f"limits must be [low, high] with 0 < low <= 1 <= high, got {list(limits)}."
+        )

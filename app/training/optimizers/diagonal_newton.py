@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from app.training.optimizers.sgd import SGD
+from epochal.app.training.optimizers.sgd import SGD
 
 
 class DiagonalNewton(SGD):
@@ -19,7 +19,14 @@ class DiagonalNewton(SGD):
         ValueError: a damping below 0.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, *, damping: float = 0.02, **options: Any):
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        *,
+        damping: float = 0.02,
+        **options: Any,
+    ):
         super().__init__(learning_rate, momentum, **options)
         if not damping >= 0:
             raise ValueError(f"damping must be at least 0, got {damping}.")

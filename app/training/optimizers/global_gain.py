@@ -5,8 +5,8 @@ from typing import Any
 
 from keras import ops
 
-from app.training.optimizers.adaptive_gain import check_gains
-from app.training.optimizers.sgd import SGD
+from epochal.app.training.optimizers.adaptive_gain import check_gains
+from epochal.app.training.optimizers.sgd import SGD
 
 
 class GlobalGain(SGD):
@@ -34,7 +34,9 @@ class GlobalGain(SGD):
     ):
         super().__init__(learning_rate, momentum, **options)
         check_gains(up, down, limits)
-        self.up, self.down, self.limits = up, down, tuple(limits)
+        self.up = up
+        self.down = down
+        self.limits = tuple(limits)
 
     def build(self, variables: list[Any]) -> None:
         """Makes the gain and room for the gradient of the step before."""
@@ -53,22 +55,36 @@ class GlobalGain(SGD):
 
     def get_config(self) -> dict[str, Any]:
         """Keras' configuration, the factors and the limits."""
-        return {**super().get_config(), "up": self.up, "down": self.down, "limits": list(self.limits)}
+        return {
+            **super().get_config(),
+            "up": self.up,
+            "down": self.down,
+            "limits": list(self.limits),
+        }
 
     def _all_reduce_sum_gradients(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         # The one place of Keras where all gradients are together and summed.
         summed = super()._all_reduce_sum_gradients(pairs)
-        cosine = self._cosine([(gradient, variable) for gradient, variable in summed if gradient is not None])
-        factor = 1 + (self.up - 1) * ops.maximum(cosine, 0) + (1 - self.down) * ops.minimum(cosine, 0)
+        cosine = self._cosine(
+            [(gradient, variable) for gradient, variable in summed if gradient is not None]
+        )
+        factor = (
+            1 + (self.up - 1) * ops.maximum(cosine, 0) + (1 - self.down) * ops.minimum(cosine, 0)
+        )
         self._gain.assign(ops.clip(self._gain * factor, *self.limits))
         gain = ops.convert_to_tensor(self._gain)
-        return [(None if g is None else g * ops.cast(gain, g.dtype), variable) for g, variable in summed]
+        return [
+            (None if g is None else g * ops.cast(gain, g.dtype), variable) for g, variable in summed
+        ]
 
     def _cosine(self, pairs: Sequence[tuple[Any, Any]]) -> Any:
         """Of the angle between this gradient and the one before; 0 at the first step."""
         kind = self._gain.dtype
         now = [ops.cast(gradient, kind) for gradient, _ in pairs]
-        before = [ops.cast(self._before[self._get_variable_index(variable)], kind) for _, variable in pairs]
+        before = [
+            ops.cast(self._before[self._get_variable_index(variable)], kind)
+            for _, variable in pairs
+        ]
         lengths = ops.sqrt(_product(now, now)) * ops.sqrt(_product(before, before))
         return ops.divide_no_nan(_product(now, before), lengths)
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from app.config import Optim
-from app.errors import UsageError
+from epochal.app.config import Optim
+from epochal.app.errors import UsageError
 
 
 def decayed(model: Any, pattern: str | None = None) -> list[Any]:
@@ -32,7 +32,9 @@ def matching(model: Any, pattern: str, key: str) -> list[Any]:
     found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
     if not found:
         some = ", ".join(weight.path for weight in model.trainable_weights[:3])
-        raise UsageError(f"{key}: {pattern!r} matches no weight of {model.name}; they are called {some}, ...")
+        raise UsageError(
+            f"{key}: {pattern!r} matches no weight of {model.name}; they are called {some}, ..."
+        )
     return found
 
 
@@ -56,9 +58,13 @@ def penalize(model: Any, optimizer: Any, optim: Optim) -> None:
     if not coupled:
         chosen = {id(weight) for weight in decayed(model, optim.decays)}
         optimizer.weight_decay = optim.weight_decay or None
-        if hasattr(optimizer, "adam_weight_decay"):  # Keras' Muon has one for what it gives to Adam: convolutions
+        if hasattr(
+            optimizer, "adam_weight_decay"
+        ):  # Keras' Muon has one for what it gives to Adam: convolutions
             optimizer.adam_weight_decay = optimizer.weight_decay
-        optimizer.exclude_from_weight_decay([w for w in model.trainable_weights if id(w) not in chosen])
+        optimizer.exclude_from_weight_decay(
+            [w for w in model.trainable_weights if id(w) not in chosen]
+        )
 
 
 def soft_threshold(weight: Any, threshold: Any) -> tf.Tensor:

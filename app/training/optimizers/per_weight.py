@@ -5,10 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from app.config import Optim
-from app.training.optimizers.penalties import decayed, matching, soft_threshold
-from app.training.optimizers.schedule_free import ScheduleFreeAdamW
-from models.rewriting import inputs_of
+from epochal.app.config import Optim
+from epochal.app.training.optimizers.penalties import decayed, matching, soft_threshold
+from epochal.app.training.optimizers.schedule_free import ScheduleFreeAdamW
+from epochal.models.rewriting import inputs_of
 
 
 def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
@@ -25,10 +25,15 @@ def set_per_weight(model: Any, optimizer: Any, optim: Optim) -> None:
     shrunk = {id(weight) for weight in decayed(model, optim.decays)} if optim.l1_proximal else set()
     if not shrunk and set(factors) == {1.0}:
         return
-    weights = list(model.trainable_weights)  # as the optimizer counts them, whatever is frozen later
+    weights = list(
+        model.trainable_weights
+    )  # as the optimizer counts them, whatever is frozen later
     thresholds = [optim.l1 if id(weight) in shrunk else 0.0 for weight in weights]
-    plain, gain = optimizer.update_step, _gain(optimizer)
-    shrinks = optimizer.weight_decay and not isinstance(optimizer, ScheduleFreeAdamW)  # which does so by itself
+    plain = optimizer.update_step
+    gain = _gain(optimizer)
+    shrinks = optimizer.weight_decay and not isinstance(
+        optimizer, ScheduleFreeAdamW
+    )  # which does so by itself
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = optimizer._get_variable_index(variable)
@@ -58,7 +63,9 @@ def rate_factors(model: Any, optim: Optim) -> list[float]:
     above = _layers_above(model)
     factors: dict[int, float] = {}
     for layer in model.layers:
-        factors |= {id(weight): optim.rate_growth ** above[layer.name] for weight in layer.trainable_weights}
+        factors |= {
+            id(weight): optim.rate_growth ** above[layer.name] for weight in layer.trainable_weights
+        }
     for pattern, factor in (optim.rates or {}).items():
         for weight in matching(model, pattern, "optim.rates"):
             factors[id(weight)] *= factor
@@ -69,7 +76,9 @@ def _layers_above(model: Any) -> dict[str, int]:
     """How many layers with a kernel stand between each layer and the output, by its name."""
     above: dict[str, int] = defaultdict(int)
     for layer in reversed(model.layers):
-        through = above[layer.name] + any(weight.name.endswith("kernel") for weight in layer.weights)
+        through = above[layer.name] + any(
+            weight.name.endswith("kernel") for weight in layer.weights
+        )
         for tensor in inputs_of(layer):
             source = tensor._keras_history.operation.name
             above[source] = max(above[source], through)

@@ -31,7 +31,8 @@ class Adagrad(keras.optimizers.Adagrad):
         if self.epsilon_mode == "inside":
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
         total = self._accumulators[self._get_variable_index(variable)]
         self.assign_add(total, ops.square(gradient))
         self.assign_sub(variable, rate * gradient / (ops.sqrt(total) + self.epsilon))
@@ -56,14 +57,17 @@ class RMSprop(keras.optimizers.RMSprop):
         super().__init__(learning_rate, **options)
         self.epsilon_mode = _check(epsilon_mode)
         if epsilon_mode == "outside" and (self.centered or self.momentum):
-            raise ValueError("epsilon_mode 'outside' goes without centered and momentum; take 'inside'.")
+            raise ValueError(
+                "epsilon_mode 'outside' goes without centered and momentum; take 'inside'."
+            )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, and the average of its squared gradients."""
         if self.epsilon_mode == "inside":
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
         average = self._velocities[self._get_variable_index(variable)]
         self.assign_add(average, (ops.square(gradient) - average) * (1 - self.rho))
         self.assign_sub(variable, rate * gradient / (ops.sqrt(average) + self.epsilon))

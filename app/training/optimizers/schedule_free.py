@@ -29,13 +29,19 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         if self.built:
             return
         super().build(variables)
-        self._sums = [self.add_variable((), dtype=variable.dtype, name="sum") for variable in variables]
+        self._sums = [
+            self.add_variable((), dtype=variable.dtype, name="sum") for variable in variables
+        ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, its sequence, and its second moment."""
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
-        step, index = ops.cast(self.iterations + 1, variable.dtype), self._get_variable_index(variable)
-        sequence, v, total = self._momentums[index], self._velocities[index], self._sums[index]
+        gradient = ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
+        sequence = self._momentums[index]
+        v = self._velocities[index]
+        total = self._sums[index]
         average = (variable - (1 - self.beta_1) * sequence) / self.beta_1
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
         change = gradient / (ops.sqrt(v / (1 - ops.power(self.beta_2, step))) + self.epsilon)
@@ -45,7 +51,9 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
             change = change + self.weight_decay * variable
         self.assign_sub(sequence, rate * change)
         self.assign_add(total, ops.square(rate))
-        average = average + (sequence - average) * ops.divide_no_nan(ops.square(rate), ops.convert_to_tensor(total))
+        average = average + (sequence - average) * ops.divide_no_nan(
+            ops.square(rate), ops.convert_to_tensor(total)
+        )
         self.assign(variable, self.beta_1 * average + (1 - self.beta_1) * sequence)
 
     def _apply_weight_decay(self, variables: Any) -> None:

@@ -28,7 +28,14 @@ class SGD(keras.optimizers.SGD):
         ValueError: an unknown form, or one that is not Keras' without momentum.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, *, form: str = "heavy_ball", **options: Any):
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        *,
+        form: str = "heavy_ball",
+        **options: Any,
+    ):
         super().__init__(learning_rate, momentum, **options)
         if form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}.")
@@ -38,12 +45,15 @@ class SGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves a weight, and its momentum."""
-        rate, gradient = tf.cast(learning_rate, variable.dtype), tf.convert_to_tensor(gradient, variable.dtype)
+        rate = tf.cast(learning_rate, variable.dtype)
+        gradient = tf.convert_to_tensor(gradient, variable.dtype)
         if self.momentum == 0:
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
             return
         velocity = self.form == "velocity"
-        apply = tf.raw_ops.ResourceApplyMomentum if velocity else tf.raw_ops.ResourceApplyKerasMomentum
+        apply = (
+            tf.raw_ops.ResourceApplyMomentum if velocity else tf.raw_ops.ResourceApplyKerasMomentum
+        )
         apply(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,

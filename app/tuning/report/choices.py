@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.evaluation.sections.section import Section
-from app.tuning.report.finalists import paired
-from app.tuning.report.sweep import ENDED, Hyperparameter, Sweep, Trial
-from app.tuning.report.words import plain, score, settings, short_names, with_spread
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.finalists import paired
+from epochal.app.tuning.report.formatting import plain, score, settings, short_names, with_spread
+from epochal.app.tuning.report.sweep_data import ENDED, Hyperparameter, Sweep, Trial
 
 
 def tried(sweep: Sweep, parameter: Hyperparameter) -> dict[int, list[Trial]]:
@@ -28,11 +28,22 @@ def choices_section(sweep: Sweep) -> Section | None:
     if len(sweep.space) < 2:
         return None
     choices = [parameter for parameter in sweep.space if parameter.kind == "choice"]
-    found = [(parameter, trials) for parameter in choices if len(trials := tried(sweep, parameter)) > 1]
+    found = [
+        (parameter, trials) for parameter in choices if len(trials := tried(sweep, parameter)) > 1
+    ]
     if not found or not sweep.scored:
         return None
     rows = [row for parameter, trials in found for row in _rows(sweep, parameter, trials)]
-    heads = ("choice", "of", "trials", "best trial", "score", "minus the best", "splits", "its other hyperparameters")
+    heads = (
+        "choice",
+        "of",
+        "trials",
+        "best trial",
+        "score",
+        "minus the best",
+        "splits",
+        "its other hyperparameters",
+    )
     text = (
         "Each choice by its best trial, whatever the other hyperparameters are there. "
         f"{_budget(found)} {_chance(sweep)}"
@@ -40,9 +51,14 @@ def choices_section(sweep: Sweep) -> Section | None:
     return Section(title="Best of each choice", text=text, table=(heads, *rows))
 
 
-def _rows(sweep: Sweep, parameter: Hyperparameter, trials: Mapping[int, list[Trial]]) -> list[tuple[str, ...]]:
+def _rows(
+    sweep: Sweep, parameter: Hyperparameter, trials: Mapping[int, list[Trial]]
+) -> list[tuple[str, ...]]:
     ranks = {trial.trial: rank for rank, trial in enumerate(sweep.scored)}
-    bests = {place: next((one for one in found if one.trial in ranks), None) for place, found in trials.items()}
+    bests = {
+        place: next((one for one in found if one.trial in ranks), None)
+        for place, found in trials.items()
+    }
     best = min(filter(None, bests.values()), key=lambda trial: ranks[trial.trial], default=None)
     name = short_names(one.name for one in sweep.space)[parameter.name]
     rows: list[tuple[str, ...]] = []
@@ -53,7 +69,9 @@ def _rows(sweep: Sweep, parameter: Hyperparameter, trials: Mapping[int, list[Tri
             continue
         difference = "the best" if trial is best else _difference(trial, best, sweep)
         others = settings(trial, sweep, but=parameter.name) or "none"
-        rows.append((*head, trial.trial, score(trial, sweep), difference, str(len(trial.scores)), others))
+        rows.append(
+            (*head, trial.trial, score(trial, sweep), difference, str(len(trial.scores)), others)
+        )
     return rows
 
 
@@ -66,7 +84,10 @@ def _budget(found: Sequence[tuple[Hyperparameter, Mapping[int, list[Trial]]]]) -
     """How many trials were spent on each choice: the best of more is better by that alone."""
     counts = {parameter.name: sorted(map(len, trials.values())) for parameter, trials in found}
     ranges = {name: (few[0], few[-1]) for name, few in counts.items()}
-    spent = [f"{low if low == high else f'{low} to {high}'} on each {name}" for name, (low, high) in ranges.items()]
+    spent = [
+        f"{low if low == high else f'{low} to {high}'} on each {name}"
+        for name, (low, high) in ranges.items()
+    ]
     if all(low == high for low, high in ranges.values()):
         return f"Trials spent: {', '.join(spent)}, an equal budget."
     return f"Trials spent: {', '.join(spent)}; where budgets differ, the best of more trials is better by that alone."

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.evaluation.canvas import BLUE, SOFT, svg
-from app.evaluation.page import duration
-from app.evaluation.sections.section import Section
-from app.tuning.report.sweep import Sweep, Trial, curves_of, images_in
-from app.units import count, number_of
+from epochal.app.evaluation.figures import BLUE, SOFT, svg
+from epochal.app.evaluation.page import duration
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.sweep_data import Sweep, Trial, curves_of, images_in
+from epochal.app.units import count, number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,15 @@ class Cost:
 
 def cost_of(sweep: Sweep) -> Cost:
     """Adds up what every trial's own files say."""
-    epochs, images, known = 0, 0, True
+    epochs = 0
+    images = 0
+    known = True
     for trial in sweep.trials:
         for split, trained in enumerate(_epochs(sweep, trial), start=1):
             each = images_in(trial.folder / f"split-{split}")
             known = known and (each is not None or trained == 0)
-            epochs, images = epochs + trained, images + trained * (each or 0)
+            epochs = epochs + trained
+            images = images + trained * (each or 0)
     return Cost(
         seconds=sum(trial.seconds for trial in sweep.trials),
         epochs=epochs,
@@ -52,7 +55,9 @@ def _epochs(sweep: Sweep, trial: Trial) -> list[int]:
     origin = sweep.find(trial.goes_on_from)
     before = curves_of(origin, "epoch") if origin is not None else []
     taken = [max(curve, default=0) for curve in before] + [0] * len(curves)
-    return [sum(epoch > first for epoch in curve) for curve, first in zip(curves, taken, strict=False)]
+    return [
+        sum(epoch > first for epoch in curve) for curve, first in zip(curves, taken, strict=False)
+    ]
 
 
 def _saved(sweep: Sweep) -> float:
@@ -69,17 +74,19 @@ def cost_section(sweep: Sweep) -> Section | None:
     found = cost_of(sweep)
     if found.seconds <= 0:
         return None
-    timed = sorted((trial for trial in sweep.trials if trial.seconds > 0), key=lambda trial: trial.trial)
-    longest = max(timed, key=lambda trial: trial.seconds)
-    alternative = (
-        f"Time of {number_of(len(timed), 'trial')}; the longest, {longest.trial}, took {duration(longest.seconds)}"
+    timed = sorted(
+        (trial for trial in sweep.trials if trial.seconds > 0), key=lambda trial: trial.trial
     )
+    longest = max(timed, key=lambda trial: trial.seconds)
+    alternative = f"Time of {number_of(len(timed), 'trial')}; the longest, {longest.trial}, took {duration(longest.seconds)}"
     figure = svg((9.6, 2.6), partial(_draw, timed=timed), alternative)
     return Section(title="What the sweep cost", text=_text(sweep, found), figures=(figure,))
 
 
 def _text(sweep: Sweep, found: Cost) -> str:
-    seen = "" if found.images is None else f", in which {count(found.images)} images were trained on"
+    seen = (
+        "" if found.images is None else f", in which {count(found.images)} images were trained on"
+    )
     said = f"All trials together took {duration(found.seconds)} and {number_of(found.epochs, 'epoch')}{seen}."
     dropped = len(sweep.having("dropped"))
     if not dropped:
@@ -94,7 +101,9 @@ def _text(sweep: Sweep, found: Cost) -> str:
 def _draw(axes: Axes, timed: Sequence[Trial]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    unit, name = (60.0, "minutes") if max(trial.seconds for trial in timed) >= 180 else (1.0, "seconds")
+    unit, name = (
+        (60.0, "minutes") if max(trial.seconds for trial in timed) >= 180 else (1.0, "seconds")
+    )
     full = [trial.status == "completed" for trial in timed]
     axes.bar(
         range(len(timed)),
@@ -107,7 +116,9 @@ def _draw(axes: Axes, timed: Sequence[Trial]) -> None:
     names = [trial.trial for trial in timed]
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
     axes.xaxis.set_major_formatter(
-        lambda place, _: names[int(place)] if place == int(place) and 0 <= place < len(names) else ""
+        lambda place, _: (
+            names[int(place)] if place == int(place) and 0 <= place < len(names) else ""
+        )
     )
     axes.set_xlim(-0.7, max(len(timed), 10) - 0.3)
     axes.set_xlabel("trial (full: completed; hollow: dropped, failed or still running)")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, GRID, VERMILLION, svg
-from app.evaluation.sections.section import Section
-from app.tuning.report.drawing import heights_of
-from app.tuning.report.sweep import Sweep, Trial, curves_of
-from app.tuning.report.words import metric, score, with_spread
-from app.units import number_of
+from epochal.app.evaluation.figures import BLUE, GRID, VERMILLION, svg
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.axes import heights_of
+from epochal.app.tuning.report.formatting import metric, score, with_spread
+from epochal.app.tuning.report.sweep_data import Sweep, Trial, curves_of
+from epochal.app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,11 @@ class Difference:
 def finalists_of(sweep: Sweep, winner: Trial | None) -> list[Trial]:
     """The best completed trials by rank, and the winner where it is not among them."""
     found = [trial for trial in sweep.scored if trial.status == "completed"][:FINALISTS]
-    return found if winner is None or winner in found or winner not in sweep.scored else [*found[:-1], winner]
+    return (
+        found
+        if winner is None or winner in found or winner not in sweep.scored
+        else [*found[:-1], winner]
+    )
 
 
 def paired(trial: Trial, other: Trial) -> Difference | None:
@@ -58,7 +62,9 @@ def mean_curve(trial: Trial, key: str) -> dict[int, float]:
 
 def curves_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     """The monitored figure over the epochs; None where no trial has recorded any."""
-    curves = {trial.trial: curve for trial in sweep.trials if (curve := mean_curve(trial, sweep.monitor))}
+    curves = {
+        trial.trial: curve for trial in sweep.trials if (curve := mean_curve(trial, sweep.monitor))
+    }
     if not curves:
         return None
     bold = [trial for trial in finalists_of(sweep, winner) if trial.trial in curves]
@@ -77,7 +83,11 @@ def curves_section(sweep: Sweep, winner: Trial | None) -> Section | None:
 
 
 def _draw_curves(
-    axes: Axes, sweep: Sweep, curves: dict[str, dict[int, float]], bold: list[Trial], winner: Trial | None
+    axes: Axes,
+    sweep: Sweep,
+    curves: dict[str, dict[int, float]],
+    bold: list[Trial],
+    winner: Trial | None,
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -107,7 +117,12 @@ def _draw_curves(
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     heights.scale_axes(axes)
-    _bound(axes, [value for curve in curves.values() for value in curve.values()], heights.sign, heights.scale)
+    _bound(
+        axes,
+        [value for curve in curves.values() for value in curve.values()],
+        heights.sign,
+        heights.scale,
+    )
     if bold:
         axes.legend(fontsize=8.5)
 
@@ -127,9 +142,16 @@ def splits_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     figure = svg(
         (9.6, 0.9 + 0.45 * len(finalists)),
         partial(_draw_splits, sweep=sweep, finalists=finalists, winner=winner),
-        "Scores of the finalists by split: " + "; ".join(f"{trial.trial} {score(trial, sweep)}" for trial in finalists),
+        "Scores of the finalists by split: "
+        + "; ".join(f"{trial.trial} {score(trial, sweep)}" for trial in finalists),
     )
-    heads = ("trial", "mean ± spread", "splits", "minus the winner, paired", "splits better than it")
+    heads = (
+        "trial",
+        "mean ± spread",
+        "splits",
+        "minus the winner, paired",
+        "splits better than it",
+    )
     return Section(
         title="The finalists, split by split",
         text=_text(finalists, winner),
@@ -167,13 +189,17 @@ def _row(trial: Trial, sweep: Sweep, winner: Trial | None) -> tuple[str, ...]:
     return (*head, difference, f"{better} of {found.splits}")
 
 
-def _draw_splits(axes: Axes, sweep: Sweep, finalists: Sequence[Trial], winner: Trial | None) -> None:
+def _draw_splits(
+    axes: Axes, sweep: Sweep, finalists: Sequence[Trial], winner: Trial | None
+) -> None:
     heights = heights_of(sweep)
     for place, trial in enumerate(finalists):
         colour = VERMILLION if winner is not None and trial.trial == winner.trial else BLUE
         values = heights.scale * np.array(trial.scores)
         axes.axhline(place, color=GRID, linewidth=0.7, zorder=0)
-        axes.scatter(values, np.full(len(values), place), s=26, color=colour, alpha=0.65, linewidth=0)
+        axes.scatter(
+            values, np.full(len(values), place), s=26, color=colour, alpha=0.65, linewidth=0
+        )
         axes.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=colour, linewidth=2.4)
     axes.set_yticks(range(len(finalists)), [f"trial {trial.trial}" for trial in finalists])
     axes.set_ylim(len(finalists) - 0.4, -0.6)

@@ -14,10 +14,10 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from app import storage
-from app.tuning.report.finalists import mean_curve
-from app.tuning.report.sweep import Hyperparameter, Sweep, Trial, read_sweep
-from app.tuning.report.words import plain
+from epochal.app.store import files as storage
+from epochal.app.tuning.report.finalists import mean_curve
+from epochal.app.tuning.report.formatting import plain
+from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial, read_sweep
 
 FILE = "events.out.tfevents.0.epochal"  # always the same one: what is written again replaces what was there
 METRICS = ("score", "spread", "seconds", "weights")
@@ -38,7 +38,9 @@ def _write(folder: Path, steps: Iterable[tuple[int, float, list[Any]]]) -> None:
     writer.write(event_pb2.Event(file_version="brain.Event:2").SerializeToString())
     for step, seconds, values in steps:
         summary = summary_pb2.Summary(value=values)
-        writer.write(event_pb2.Event(step=step, wall_time=seconds, summary=summary).SerializeToString())
+        writer.write(
+            event_pb2.Event(step=step, wall_time=seconds, summary=summary).SerializeToString()
+        )
     folder.mkdir(parents=True, exist_ok=True)
     storage.write_bytes(folder / FILE, buffer.getvalue())
 
@@ -46,7 +48,9 @@ def _write(folder: Path, steps: Iterable[tuple[int, float, list[Any]]]) -> None:
 def _session(sweep: Sweep, trial: Trial) -> list[tuple[int, float, list[Any]]]:
     began = trial.created or 0.0
     ended = trial.ended or began
-    figures = {name: float(value) for name in METRICS if (value := getattr(trial, name)) is not None}
+    figures = {
+        name: float(value) for name in METRICS if (value := getattr(trial, name)) is not None
+    }
     curve = mean_curve(trial, sweep.monitor)
     return [
         (0, began, [_start(sweep, trial, began)]),
@@ -58,14 +62,18 @@ def _session(sweep: Sweep, trial: Trial) -> list[tuple[int, float, list[Any]]]:
 
 def _experiment(sweep: Sweep) -> Any:
     metrics = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=sweep.monitor if tag == "score" else tag)
+        api_pb2.MetricInfo(
+            name=api_pb2.MetricName(tag=tag), display_name=sweep.monitor if tag == "score" else tag
+        )
         for tag in METRICS
     ]
     experiment = api_pb2.Experiment(
         description=f"{sweep.algorithm} search over {sweep.splits}",
         hparam_infos=[_info(parameter) for parameter in sweep.space],
         metric_infos=metrics,
-        time_created_secs=min((trial.created for trial in sweep.trials if trial.created), default=0.0),
+        time_created_secs=min(
+            (trial.created for trial in sweep.trials if trial.created), default=0.0
+        ),
     )
     return _value(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
 
@@ -74,7 +82,10 @@ def _info(parameter: Hyperparameter) -> Any:
     if parameter.kind != "choice":
         interval = api_pb2.Interval(min_value=parameter.low, max_value=parameter.high)
         return api_pb2.HParamInfo(
-            name=parameter.name, type=api_pb2.DATA_TYPE_FLOAT64, domain_interval=interval, display_name=parameter.name
+            name=parameter.name,
+            type=api_pb2.DATA_TYPE_FLOAT64,
+            domain_interval=interval,
+            display_name=parameter.name,
         )
     kind = _kind(parameter)
     types = {
@@ -95,7 +106,9 @@ def _kind(parameter: Hyperparameter) -> type:
         return float
     if all(isinstance(value, bool) for value in parameter.values):
         return bool
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values)
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values
+    )
     return float if numbers else str
 
 
@@ -109,15 +122,27 @@ def _start(sweep: Sweep, trial: Trial, began: float) -> Any:
     for parameter in sweep.space:
         if parameter.name in trial.values:
             kind = _kind(parameter)
-            setattr(info.hparams[parameter.name], fields[kind], _typed(trial.values[parameter.name], kind))
-    return _value(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info))
+            setattr(
+                info.hparams[parameter.name],
+                fields[kind],
+                _typed(trial.values[parameter.name], kind),
+            )
+    return _value(
+        metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info)
+    )
 
 
 def _end(trial: Trial, ended: float) -> Any:
-    statuses = {"failed": api_pb2.STATUS_FAILURE, "running": api_pb2.STATUS_RUNNING, "lost": api_pb2.STATUS_UNKNOWN}
+    statuses = {
+        "failed": api_pb2.STATUS_FAILURE,
+        "running": api_pb2.STATUS_RUNNING,
+        "lost": api_pb2.STATUS_UNKNOWN,
+    }
     status = statuses.get(trial.status, api_pb2.STATUS_SUCCESS)
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
-    return _value(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+    return _value(
+        metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    )
 
 
 def _value(tag: str, content: Any) -> Any:

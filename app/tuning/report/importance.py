@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, SOFT, printable, svg
-from app.evaluation.sections.section import Section
-from app.tuning.report.sweep import Hyperparameter, Sweep, Trial
-from app.units import number_of
+from epochal.app.evaluation.figures import BLUE, SOFT, printable, svg
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,9 @@ def importance(sweep: Sweep) -> Importance | None:
 
 def encode(space: Sequence[Hyperparameter], trials: Sequence[Trial]) -> np.ndarray:
     """float64 [trials, hyperparameters]: places of choices, logarithms of log ranges, inactive ones below all."""
-    return np.array([[_code(parameter, trial) for parameter in space] for trial in trials], np.float64)
+    return np.array(
+        [[_code(parameter, trial) for parameter in space] for trial in trials], np.float64
+    )
 
 
 def _code(parameter: Hyperparameter, trial: Trial) -> float:
@@ -65,12 +67,14 @@ def _code(parameter: Hyperparameter, trial: Trial) -> float:
     if parameter.kind == "choice":
         place = parameter.place(value)
         return -1.0 if place is None else float(place)
-    low, high = parameter.low or 0.0, parameter.high or 0.0
+    low = parameter.low or 0.0
+    high = parameter.high or 0.0
     if not isinstance(value, int | float) or (parameter.kind == "log" and value <= 0):
         value = None
     if parameter.kind == "log" and low > 0:
         value = None if value is None else math.log(value)
-        low, high = math.log(low), math.log(high)
+        low = math.log(low)
+        high = math.log(high)
     return 2 * low - high - 1 if value is None else float(value)
 
 
@@ -92,7 +96,9 @@ def _increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np.ndarr
     return np.mean(rises, axis=0)
 
 
-def _rises(tree: Any, encoded: np.ndarray, scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _rises(
+    tree: Any, encoded: np.ndarray, scores: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     count, columns = encoded.shape
     shuffled = np.tile(encoded, (columns, SHUFFLES, 1, 1))
     for column in range(columns):
@@ -111,7 +117,9 @@ def importance_section(sweep: Sweep) -> Section | None:
         return Section(title=TITLE, text=_too_little(sweep))
     names = ", ".join(f"{name} {share:z.2f}" for name, share in found.shares.items())
     height = 1.1 + 0.3 * len(found.shares)
-    figure = svg((9.6, height), partial(_draw, found=found), f"Importance of each hyperparameter: {names}")
+    figure = svg(
+        (9.6, height), partial(_draw, found=found), f"Importance of each hyperparameter: {names}"
+    )
     return Section(title=TITLE, text=_text(sweep, found), figures=(figure,))
 
 
@@ -148,7 +156,14 @@ def _draw(axes: Axes, found: Importance) -> None:
     axes.barh(places, shares, height=0.65, color=BLUE)
     longest = max(map(abs, shares)) or 1.0
     for place, share in zip(places, shares, strict=True):
-        axes.text(max(share, 0.0) + 0.01 * longest, place, f"{share:z.2f}", va="center", fontsize=8.5, color=SOFT)
+        axes.text(
+            max(share, 0.0) + 0.01 * longest,
+            place,
+            f"{share:z.2f}",
+            va="center",
+            fontsize=8.5,
+            color=SOFT,
+        )
     axes.set_yticks(places, list(map(printable, found.shares)))
     axes.set_ylim(len(shares) - 0.4, -0.6)
     axes.set_xlim(min(0.0, *shares), 1.1 * longest)

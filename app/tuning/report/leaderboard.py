@@ -6,10 +6,10 @@ import csv
 import io
 from statistics import median
 
-from app import storage
-from app.evaluation.canvas import printable
-from app.tuning.report.sweep import ENDED, Sweep, Trial
-from app.tuning.report.words import plain, score, settings
+from epochal.app.evaluation.figures import printable
+from epochal.app.store import files as storage
+from epochal.app.tuning.report.formatting import plain, score, settings
+from epochal.app.tuning.report.sweep_data import ENDED, Sweep, Trial
 
 _SAID = ("dropped", "failed", "lost")
 
@@ -25,7 +25,14 @@ def leaderboard(sweep: Sweep) -> list[list[str]]:
     """Rows by rank, the heads first: what is inactive or unknown is empty, numbers have all their digits."""
     splits = max((len(trial.scores) for trial in sweep.trials), default=0)
     names = [parameter.name for parameter in sweep.space]
-    heads = ["rank", "trial", "status", "score", "spread", *(f"score_{split + 1}" for split in range(splits))]
+    heads = [
+        "rank",
+        "trial",
+        "status",
+        "score",
+        "spread",
+        *(f"score_{split + 1}" for split in range(splits)),
+    ]
     return [
         [*heads, "best_epoch", "seconds", "weights", *names],
         *(_row(rank, trial, splits, names) for rank, trial in enumerate(sweep.trials, start=1)),
@@ -45,14 +52,19 @@ def _cell(value: float | None) -> str:
     return "" if value is None else str(value)
 
 
-def leaderboard_text(sweep: Sweep, rows: int = 5, width: int | None = None, *, jobs: int = 1) -> str:
+def leaderboard_text(
+    sweep: Sweep, rows: int = 5, width: int | None = None, *, jobs: int = 1
+) -> str:
     """The best `rows` trials with a score and how far the sweep is.
 
     No line has more than `width` letters, None for no limit: hyperparameters that do not fit stand on lines of their
     own. The time left is that of the trials to come at the mean time of those that ended, `jobs` at once.
     """
     best = enumerate(sweep.scored[:rows], start=1)
-    cells = [(str(rank), trial.trial, score(trial, sweep), settings(trial, sweep)) for rank, trial in best]
+    cells = [
+        (str(rank), trial.trial, score(trial, sweep), settings(trial, sweep))
+        for rank, trial in best
+    ]
     cells = [("rank", "trial", sweep.monitor, "hyperparameters"), *cells] if cells else []
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []

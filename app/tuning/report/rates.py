@@ -9,14 +9,14 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from app.arguments import read_config_file
-from app.errors import UsageError
-from app.evaluation.canvas import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
-from app.evaluation.sections.section import Section
-from app.rates import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
-from app.tuning.report.finalists import mean_curve
-from app.tuning.report.sweep import Sweep, Trial, classes_in, curves_of, read_result
-from app.tuning.report.words import plain, score, short, short_names
+from epochal.app.config.files import read_config_file
+from epochal.app.errors import UsageError
+from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
+from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.finalists import mean_curve
+from epochal.app.tuning.report.formatting import plain, score, short, short_names
+from epochal.app.tuning.report.sweep_data import Sweep, Trial, classes_in, curves_of, read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,9 @@ def labelled(sweep: Sweep) -> list[Labelled]:
     if len(others) == len(sweep.space) or len(others) > 1 or sweep.algorithm == "hyperband":
         return []
     groups: dict[str, list[tuple[Trial, float]]] = {}
-    for trial in sorted(sweep.having("completed", "dropped", "failed"), key=lambda trial: trial.trial):
+    for trial in sorted(
+        sweep.having("completed", "dropped", "failed"), key=lambda trial: trial.trial
+    ):
         ended = _final(trial)
         if ended is not None and isinstance(trial.values.get(RATE), int | float):
             group = plain(trial.values.get(others[0])) if others else ""
@@ -68,7 +70,8 @@ def labelled(sweep: Sweep) -> list[Labelled]:
 
 def _group(found: Sequence[tuple[Trial, float]], others: Sequence[str]) -> list[Labelled]:
     found = sorted(found, key=lambda pair: float(pair[0].values[RATE]))
-    rates, finals = [float(trial.values[RATE]) for trial, _ in found], [ended for _, ended in found]
+    rates = [float(trial.values[RATE]) for trial, _ in found]
+    finals = [ended for _, ended in found]
     before = next((start for trial, _ in found if (start := _before(trial)) is not None), None)
     if before is None or len(set(rates)) < _FEWEST or not min(finals) < before:
         return []
@@ -81,14 +84,18 @@ def _group(found: Sequence[tuple[Trial, float]], others: Sequence[str]) -> list[
             before=before,
             label=label,
         )
-        for (trial, ended), rate, label in zip(found, rates, labels_of(rates, finals, before), strict=True)
+        for (trial, ended), rate, label in zip(
+            found, rates, labels_of(rates, finals, before), strict=True
+        )
     ]
 
 
 def _final(trial: Trial) -> float | None:
     """None where a trial failed for another reason than its loss, or its curves are lost."""
     splits = trial.folder.glob("split-*")
-    if _ASTRAY in (trial.message or "") or any(read_result(split).get("rollbacks") for split in splits):
+    if _ASTRAY in (trial.message or "") or any(
+        read_result(split).get("rollbacks") for split in splits
+    ):
         return math.inf
     curves = [list(curve.values()) for curve in curves_of(trial, "loss") if curve]
     return fmean(map(final, curves)) if curves and trial.status != "failed" else None
@@ -110,7 +117,11 @@ def rates_section(sweep: Sweep) -> Section | None:
     found = labelled(sweep)
     if not found:
         return None
-    names = [name for key, name in short_names(parameter.name for parameter in sweep.space).items() if key != RATE]
+    names = [
+        name
+        for key, name in short_names(parameter.name for parameter in sweep.space).items()
+        if key != RATE
+    ]
     groups: dict[str, list[Labelled]] = {}
     for one in found:
         groups.setdefault(_title(one, names), []).append(one)
@@ -130,7 +141,10 @@ def rates_section(sweep: Sweep) -> Section | None:
     )
     heads = ("learning rate", *names, "training loss at the end", "label", "trial", sweep.monitor)
     return Section(
-        title="Learning rates", text=text, figures=figures, table=(heads, *(_row(one, sweep, names) for one in found))
+        title="Learning rates",
+        text=text,
+        figures=figures,
+        table=(heads, *(_row(one, sweep, names) for one in found)),
     )
 
 
@@ -151,7 +165,11 @@ def _row(one: Labelled, sweep: Sweep, names: Sequence[str]) -> tuple[str, ...]:
 def _by_label(group: Sequence[Labelled]) -> dict[str, str]:
     """`too low: 0.001 to 0.003` of each label that there is, for rates that rise."""
     found = {label: [short(one.rate) for one in group if one.label == label] for label in _STYLES}
-    ranges = {label: " to ".join(dict.fromkeys((rates[0], rates[-1]))) for label, rates in found.items() if rates}
+    ranges = {
+        label: " to ".join(dict.fromkeys((rates[0], rates[-1])))
+        for label, rates in found.items()
+        if rates
+    }
     return {label: f"{label}: {rates}" for label, rates in ranges.items()}
 
 
@@ -168,7 +186,13 @@ def _draw(axes: Axes, group: Sequence[Labelled], title: str) -> None:
         curve = mean_curve(one.trial, "loss")
         losses = [min(loss, 2 * top) for loss in curve.values()]
         name = said.pop(one.label, None)
-        axes.plot(list(curve), losses, label=name, marker="." if len(curve) == 1 else "", **_STYLES[one.label])
+        axes.plot(
+            list(curve),
+            losses,
+            label=name,
+            marker="." if len(curve) == 1 else "",
+            **_STYLES[one.label],
+        )
     axes.axhline(group[0].before, color=GRID, linewidth=1, zorder=0)
     axes.set_ylim(0, top)
     axes.set_title(printable(title))

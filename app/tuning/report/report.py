@@ -7,18 +7,27 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app import storage
-from app.evaluation.page import duration, escaped, folded, page, pairs, percent, section_html, tiles
-from app.evaluation.sections.section import Section
-from app.tuning.report.choices import choices_section
-from app.tuning.report.cost import cost_section
-from app.tuning.report.finalists import curves_section, splits_section
-from app.tuning.report.importance import importance_section
-from app.tuning.report.rates import rates_section
-from app.tuning.report.scores import parallel_section, scores_section
-from app.tuning.report.sweep import Sweep, Trial, read_result
-from app.tuning.report.verdict import sentences
-from app.tuning.report.words import metric, score, short, short_names
+from epochal.app.evaluation.page import (
+    duration,
+    escaped,
+    folded,
+    page,
+    pairs,
+    percent,
+    section_html,
+    tiles,
+)
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.store import files as storage
+from epochal.app.tuning.report.choices import choices_section
+from epochal.app.tuning.report.cost import cost_section
+from epochal.app.tuning.report.finalists import curves_section, splits_section
+from epochal.app.tuning.report.formatting import metric, score, short, short_names
+from epochal.app.tuning.report.importance import importance_section
+from epochal.app.tuning.report.rates import rates_section
+from epochal.app.tuning.report.scores import parallel_section, scores_section
+from epochal.app.tuning.report.sweep_data import Sweep, Trial, read_result
+from epochal.app.tuning.report.verdict import sentences
 
 
 def write_sweep_report(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> None:
@@ -29,8 +38,16 @@ def write_sweep_report(sweep: Sweep, winner: Trial | None, result: Mapping[str, 
 def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> str:
     """The report as text; everything that came from outside is escaped."""
     trained = read_result(sweep.folder / "winner")
-    facts = [trained.get("dataset"), trained.get("model"), f"{sweep.algorithm} search", sweep.splits]
-    verdict = "".join(f'<p class="verdict">{escaped(sentence)}</p>' for sentence in sentences(sweep, winner, result))
+    facts = [
+        trained.get("dataset"),
+        trained.get("model"),
+        f"{sweep.algorithm} search",
+        sweep.splits,
+    ]
+    verdict = "".join(
+        f'<p class="verdict">{escaped(sentence)}</p>'
+        for sentence in sentences(sweep, winner, result)
+    )
     found = [
         choices_section(sweep),
         rates_section(sweep),
@@ -45,7 +62,10 @@ def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) ->
     ]
     sections = "".join(section_html(section) for section in found if section is not None)
     details = folded(
-        [("Result", pairs(result)), ("Configuration that the space changes", _configuration(sweep.folder))]
+        [
+            ("Result", pairs(result)),
+            ("Configuration that the space changes", _configuration(sweep.folder)),
+        ]
     )
     body = f"{verdict}{_tiles(sweep, result)}{sections}<section><h2>How this was made</h2>{details}</section>"
     return page(f"Sweep {sweep.folder.name}", facts, body)
@@ -56,9 +76,12 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
     shown = []
     winner = sweep.find(result["winner"])
     if result["test_accuracy"] is not None:
-        low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+        low = result["test_accuracy_low"]
+        high = result["test_accuracy_high"]
         interval = (
-            "of the retrained winner" if None in (low, high) else f"95 % interval {percent(low)} to {percent(high)}"
+            "of the retrained winner"
+            if None in (low, high)
+            else f"95 % interval {percent(low)} to {percent(high)}"
         )
         shown.append(("Test accuracy", percent(result["test_accuracy"], 2), interval))
     if winner is not None:
@@ -67,9 +90,15 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
         unit = " %" if figure[2].endswith("%") else ""
         shown.append((metric(sweep).capitalize(), figure[0] + unit, around))
     if result["optimism"] is not None:
-        shown.append(("Optimism", f"{100 * result['optimism']:+.2f}", "points, validation minus test"))
-    rest = ", ".join(f"{result[name]} {name}" for name in ("dropped", "failed", "lost") if result[name])
-    shown.append(("Trials completed", f"{result['completed']:,}", rest or "none dropped, none failed"))
+        shown.append(
+            ("Optimism", f"{100 * result['optimism']:+.2f}", "points, validation minus test")
+        )
+    rest = ", ".join(
+        f"{result[name]} {name}" for name in ("dropped", "failed", "lost") if result[name]
+    )
+    shown.append(
+        ("Trials completed", f"{result['completed']:,}", rest or "none dropped, none failed")
+    )
     return tiles(shown)
 
 
@@ -88,8 +117,21 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     if not sweep.trials:
         return None
     names = short_names(parameter.name for parameter in sweep.space)
-    heads = ("rank", "trial", "status", "score", "splits", "best epoch", "time", "weights", *names.values())
-    rows = [_row(rank, trial, sweep, winner, list(names)) for rank, trial in enumerate(sweep.trials, start=1)]
+    heads = (
+        "rank",
+        "trial",
+        "status",
+        "score",
+        "splits",
+        "best epoch",
+        "time",
+        "weights",
+        *names.values(),
+    )
+    rows = [
+        _row(rank, trial, sweep, winner, list(names))
+        for rank, trial in enumerate(sweep.trials, start=1)
+    ]
     text = (
         "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
         "splits. leaderboard.csv holds the same with all digits."
@@ -97,7 +139,9 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     return Section(title="All trials", text=text, table=(heads, *rows))
 
 
-def _row(rank: int, trial: Trial, sweep: Sweep, winner: Trial | None, names: list[str]) -> tuple[str, ...]:
+def _row(
+    rank: int, trial: Trial, sweep: Sweep, winner: Trial | None, names: list[str]
+) -> tuple[str, ...]:
     scale, digits = (100, 2) if sweep.sign > 0 else (1, 4)
     won = winner is not None and trial.trial == winner.trial
     return (

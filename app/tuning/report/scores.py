@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.evaluation.canvas import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
-from app.evaluation.plots import EM
-from app.evaluation.sections.section import Section
-from app.tuning.report.drawing import (
+from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
+from epochal.app.evaluation.plots import EM
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.axes import (
     Heights,
     choices_of,
     ends_of,
@@ -20,9 +20,9 @@ from app.tuning.report.drawing import (
     place_of,
     share_of,
 )
-from app.tuning.report.sweep import Hyperparameter, Sweep, Trial
-from app.tuning.report.words import metric, plain, score, short, short_names
-from app.units import number_of
+from epochal.app.tuning.report.formatting import metric, plain, score, short, short_names
+from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.units import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,21 +58,38 @@ def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
 
 def _alternative(sweep: Sweep, parameter: Hyperparameter, winner: Trial | None) -> str:
     shown = [trial for trial in sweep.scored if place_of(parameter, trial) is not None]
-    best = f"; the best, {score(shown[0], sweep)}, at {short(shown[0].values[parameter.name])}" if shown else ""
+    best = (
+        f"; the best, {score(shown[0], sweep)}, at {short(shown[0].values[parameter.name])}"
+        if shown
+        else ""
+    )
     won = winner.values.get(parameter.name) if winner else None
     star = f"; the winner at {short(won)}" if won is not None else ""
     return f"{metric(sweep)} against {parameter.name}: {number_of(len(shown), 'trial')}{best}{star}"
 
 
-def _draw(axes: Axes, sweep: Sweep, parameter: Hyperparameter, winner: Trial | None, heights: Heights) -> None:
+def _draw(
+    axes: Axes, sweep: Sweep, parameter: Hyperparameter, winner: Trial | None, heights: Heights
+) -> None:
     generator = np.random.default_rng(0)
     for status, looks in _KINDS:
         trials = [trial for trial in sweep.scored if trial.status == status and trial is not winner]
         places, shown = _places(parameter, trials, generator)
-        axes.scatter(places, heights.of([trial.score or 0.0 for trial in shown]), s=22, linewidth=1.1, **looks)
+        axes.scatter(
+            places,
+            heights.of([trial.score or 0.0 for trial in shown]),
+            s=22,
+            linewidth=1.1,
+            **looks,
+        )
     places, shown = _places(parameter, [winner] if winner in sweep.scored and winner else [], None)
     axes.scatter(
-        places, heights.of([trial.score or 0.0 for trial in shown]), s=120, marker="*", color=VERMILLION, zorder=3
+        places,
+        heights.of([trial.score or 0.0 for trial in shown]),
+        s=120,
+        marker="*",
+        color=VERMILLION,
+        zorder=3,
     )
     heights.scale_axes(axes)
     places, shown = _places(parameter, sweep.having("failed"), generator)
@@ -92,7 +109,9 @@ def _places(
     parameter: Hyperparameter, trials: Sequence[Trial], generator: np.random.Generator | None
 ) -> tuple[np.ndarray, list[Trial]]:
     """Where trials stand across; those of one choice lie side by side, so that none hides another."""
-    found = [(place, trial) for trial in trials if (place := place_of(parameter, trial)) is not None]
+    found = [
+        (place, trial) for trial in trials if (place := place_of(parameter, trial)) is not None
+    ]
     places = np.array([place for place, _ in found], np.float64)
     if parameter.kind == "choice" and generator is not None:
         places = places + generator.uniform(-0.18, 0.18, len(places))
@@ -107,7 +126,9 @@ def _scale_across(axes: Axes, parameter: Hyperparameter) -> None:
     if parameter.kind == "choice":
         names = choices_of(parameter)
         crowded = sum(map(len, names)) > 48
-        axes.set_xticks(range(len(names)), list(map(printable, names)), rotation=90 if crowded else 0)
+        axes.set_xticks(
+            range(len(names)), list(map(printable, names)), rotation=90 if crowded else 0
+        )
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.tick_params(axis="x", length=0)
     elif parameter.kind == "log" and low > 0:
@@ -120,7 +141,9 @@ def _scale_across(axes: Axes, parameter: Hyperparameter) -> None:
     else:
         margin = 0.04 * (high - low) or 0.5
         axes.set_xlim(low - margin, high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=parameter.kind == "int", min_n_ticks=1))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins=7, integer=parameter.kind == "int", min_n_ticks=1)
+        )
 
 
 def parallel_section(sweep: Sweep) -> Section | None:
@@ -133,12 +156,22 @@ def parallel_section(sweep: Sweep) -> Section | None:
     alternative = f"Parallel coordinates of {len(sweep.scored)} trials; the best, {score(first, sweep)}, has {values}"
     highlighted = "orange is the best one"
     if best > 1:
-        highlighted = "orange ones are the best tenth, and where they meet on an axis, its value mattered"
-    inactive = any(place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored)
-    below = " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
+        highlighted = (
+            "orange ones are the best tenth, and where they meet on an axis, its value mattered"
+        )
+    inactive = any(
+        place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored
+    )
+    below = (
+        " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
+    )
     text = f"A line is a trial, the bluer the better; {highlighted}.{below}"
     draw = partial(_draw_parallel, sweep=sweep, best=best)
-    return Section(title="All hyperparameters at once", text=text, figures=(svg((9.6, 4.2), draw, alternative),))
+    return Section(
+        title="All hyperparameters at once",
+        text=text,
+        figures=(svg((9.6, 4.2), draw, alternative),),
+    )
 
 
 def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
@@ -149,9 +182,14 @@ def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
     count = len(lines)
     order = list(range(count - 1, -1, -1))  # the best is drawn last
     faint = 0.5 if count < 60 else 0.3
-    colours = [to_rgba(VERMILLION, 0.9) if i < best else to_rgba(BLUE, 0.08 + faint * (1 - i / count)) for i in order]
+    colours = [
+        to_rgba(VERMILLION, 0.9) if i < best else to_rgba(BLUE, 0.08 + faint * (1 - i / count))
+        for i in order
+    ]
     widths = [2.0 if i < best else 1.1 for i in order]
-    axes.add_collection(LineCollection([lines[i] for i in order], colors=colours, linewidths=widths))
+    axes.add_collection(
+        LineCollection([lines[i] for i in order], colors=colours, linewidths=widths)
+    )
     names = short_names(parameter.name for parameter in sweep.space)
     axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
     for across, parameter in enumerate(sweep.space):
@@ -177,13 +215,18 @@ def _name_axes(axes: Axes, names: list[str]) -> None:
 def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
     """A line a trial, by rank: its place on each axis, the score last."""
     heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
-    low, high = heights.min(), heights.max()
+    low = heights.min()
+    high = heights.max()
     shares = (heights - low) / (high - low) if high > low else np.full(len(heights), 0.5)
     lines = []
     for trial, share in zip(sweep.scored, shares, strict=True):
         places = [(parameter, place_of(parameter, trial)) for parameter in sweep.space]
-        steps = [INACTIVE if place is None else share_of(parameter, place) for parameter, place in places]
-        lines.append([(float(across), height) for across, height in enumerate([*steps, float(share)])])
+        steps = [
+            INACTIVE if place is None else share_of(parameter, place) for parameter, place in places
+        ]
+        lines.append(
+            [(float(across), height) for across, height in enumerate([*steps, float(share)])]
+        )
     return lines
 
 
@@ -196,10 +239,13 @@ def _label_scores(axes: Axes, sweep: Sweep, across: int) -> None:
 
 def _mark(axes: Axes, across: int, height: float, text: str) -> None:
     """The ends of an axis are named above and below it, where few lines pass; what lies between, beside it."""
-    offset, across_side, upward_side = (4.0, 0.0), "left", "center"
+    offset = (4.0, 0.0)
+    across_side = "left"
+    upward_side = "center"
     if height in (0.0, 1.0):
         offset = (0.0, 4.0 if height else -4.0)
-        across_side, upward_side = "center", "bottom" if height else "top"
+        across_side = "center"
+        upward_side = "bottom" if height else "top"
     axes.annotate(
         text,
         (across, height),

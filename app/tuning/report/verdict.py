@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from app.evaluation.page import duration, percent
-from app.tuning.report.sweep import Sweep, Trial, read_result
-from app.tuning.report.words import metric, score, settings
-from app.units import number_of
+from epochal.app.evaluation.page import duration, percent
+from epochal.app.tuning.report.formatting import metric, score, settings
+from epochal.app.tuning.report.sweep_data import Sweep, Trial, read_result
+from epochal.app.units import number_of
 
 _TEST = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_count")
 
@@ -32,7 +32,10 @@ def result_of(sweep: Sweep, winner: Trial | None, seconds: float) -> dict[str, A
         **{key: tested.get(key) for key in _TEST},
         "optimism": validation - test if validation is not None and test is not None else None,
         "trials": len(sweep.trials),
-        **{status: len(sweep.having(status)) for status in ("completed", "dropped", "failed", "lost")},
+        **{
+            status: len(sweep.having(status))
+            for status in ("completed", "dropped", "failed", "lost")
+        },
         "seconds": round(seconds, 2),
     }
 
@@ -41,7 +44,10 @@ def validation_accuracy(trial: Trial, sweep: Sweep) -> float | None:
     """Mean over the splits, also where trials were ranked by their loss."""
     if sweep.sign > 0:
         return trial.score
-    splits = [read_result(split).get("validation_accuracy") for split in sorted(trial.folder.glob("split-*"))]
+    splits = [
+        read_result(split).get("validation_accuracy")
+        for split in sorted(trial.folder.glob("split-*"))
+    ]
     known = [accuracy for accuracy in splits if isinstance(accuracy, float)]
     return fmean(known) if known and len(known) == len(splits) else None
 
@@ -61,7 +67,11 @@ def _nothing(sweep: Sweep) -> str:
 
 def _won(sweep: Sweep, winner: Trial) -> str:
     splits = number_of(len(winner.scores), "split")
-    what = f"mean and sample standard deviation of {splits}" if winner.spread is not None else f"{splits}, no spread"
+    what = (
+        f"mean and sample standard deviation of {splits}"
+        if winner.spread is not None
+        else f"{splits}, no spread"
+    )
     said = f"Trial {winner.trial} won: {settings(winner, sweep) or 'nothing varied'}. "
     said += f"Its {metric(sweep)} is {score(winner, sweep)} ({what})."
     best = sweep.scored[0] if sweep.scored else winner
@@ -89,7 +99,9 @@ def _tested(sweep: Sweep, result: Mapping[str, Any]) -> str:
         return f"{said}."
     validation = result["validation_accuracy"]
     if low <= validation <= high:
-        return f"{said}: the validation accuracy lies inside the interval, so that chance explains it."
+        return (
+            f"{said}: the validation accuracy lies inside the interval, so that chance explains it."
+        )
     if optimism < 0:
         return f"{said}: the winner does better than in validation, where it had fewer images to train on."
     again = read_result(sweep.folder / "winner").get("validation_accuracy")
@@ -112,8 +124,11 @@ def _beyond_chance(validation: float, optimism: float, again: float | None) -> s
 
 def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:
     """`Of 20 planned trials, 15 completed, 4 dropped ...`, and how long it took."""
-    said = [f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))]
-    planned, became = number_of(sweep.planned, "planned trial"), ", ".join(said) or "none has begun"
+    said = [
+        f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))
+    ]
+    planned = number_of(sweep.planned, "planned trial")
+    became = ", ".join(said) or "none has begun"
     return f"Of {planned}, {became}; training took {duration(result['seconds'])} in all."
 
 

@@ -1,0 +1,259 @@
+"""Image files to uint8 tensors, in TensorFlow operations only.
+
+Training, evaluation and the exported model run the same functions, eagerly, inside tf.data or inside a
+SavedModel, and get the same bytes. What decoding means here:
+
+* JPEG, PNG, GIF, BMP (8, 24 and 32 bits, uncompressed) and WebP, told apart by content; of an animation the
+  first frame.
+* Every file is decoded to RGB first. One channel is the luma of ITU-R BT.601 in 16-bit fixed point, for every
+  format, and therefore leaves a grey image as it is.
+* Alpha is dropped, not blended: the colour stored under a transparent pixel counts.
+* 16-bit samples keep their upper byte. CMYK and YCCK are converted without a colour profile.
+* The EXIF orientation of a JPEG is applied; orientation stored in other formats is not.
+"""
+
+import re
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from epochal.app.data.file_headers import exif_orientation, first_gif_frame, number, webp_sides
+
+MAX_PIXELS = 64_000_000
+
+# (name, offset, bytes found there); the order is that of `_DECODERS`
+SIGNATURES = (
+    ("JPEG", 0, b"\xff\xd8\xff"),
+    ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
+    ("GIF", 0, b"GIF8"),
+    ("BMP", 0, b"BM"),
+    ("WebP", 8, b"WEBP"),
+)
+
+_HEAD_BYTES = 66  # as far as the masks of a BMP
+_BGRX_MASKS = [0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0]
+
+
+def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes one image file, upright.
+
+    Args:
+        encoded: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
+        channels: 1 (luma) or 3 (RGB).
+
+    Returns:
+        uint8 `[height, width, channels]`.
+
+    Raises:
+        ValueError: another number of channels.
+        tf.errors.InvalidArgumentError: damaged bytes, another format, or more than `MAX_PIXELS`, which is
+            checked before anything of that size is allocated.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"decode gives 1 or 3 channels, got channels={channels}.")
+    image = _rgb(encoded)
+    return image if channels == 3 else _luma(image)
+
+
+# Traced once: without a function of its own, every data set would trace all formats again, a second each.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _rgb(encoded: tf.Tensor) -> tf.Tensor:
+    head = tf.strings.substr(encoded, 0, _HEAD_BYTES) + b"\0" * _HEAD_BYTES
+    found = [tf.strings.substr(head, offset, len(mark)) == mark for _, offset, mark in SIGNATURES]
+    first = tf.argmax(tf.cast(tf.stack([*found, True]), tf.int32), output_type=tf.int32)
+    raw = tf.io.decode_raw(head, tf.uint8)
+    image = tf.switch_case(
+        first, [_bound(decoder, encoded, raw) for decoder in (*_DECODERS, _unknown)]
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow found wrong with a file, without the places in the graph around it."""
+    lines = error.message.splitlines()
+    node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
+    text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
+    text = re.sub(r"\W*Condition x .*", "", text)  # which only says again what was asserted
+    return re.sub(r"\[([^\[\]]*)\]", r"\1", text)  # an assertion's values each stand in brackets
+
+
+def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
+    """Scales the shorter side to `size` and cuts the central square of side `crop` (default: `size`).
+
+    Bilinear with antialiasing (a triangle as wide as the reduction), rounded to the nearest level. Only the
+    square is computed, so a 1 x 65,535 image costs no more than another. An image whose shorter side is
+    `size` is cut, never resampled, hence bit-exact; otherwise the square's centre is the image's to a
+    fraction of a pixel.
+
+    Args:
+        image: uint8 `[height, width, channels]`, or a batch of one shape `[N, height, width, channels]`.
+        size: pixels of the shorter side after scaling.
+        crop: pixels of the square's side, at most `size`.
+
+    Returns:
+        uint8 `[crop, crop, channels]`, or a batch of these.
+    """
+    crop = size if crop is None else crop
+    if not 1 <= crop <= size:
+        raise ValueError(f"fit needs 1 <= crop <= size, got crop={crop}, size={size}.")
+    if image.shape[-3:-1] == (size, size) and crop == size:
+        return image
+    batch = image if image.shape.rank == 4 else image[None]
+    sides = tf.shape(batch)[1:3]
+    square = tf.cond(
+        tf.reduce_min(sides) == size,
+        lambda: _cut(batch, sides, crop),
+        lambda: _scale_and_cut(batch, sides, size, crop),
+    )
+    square.set_shape([batch.shape[0], crop, crop, batch.shape[3]])
+    return square if image.shape.rank == 4 else square[0]
+
+
+def _cut(batch: tf.Tensor, sides: tf.Tensor, crop: int) -> tf.Tensor:
+    top, left = tf.unstack((sides - crop) // 2)
+    return batch[:, top : top + crop, left : left + crop]
+
+
+def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> tf.Tensor:
+    """`tf.image.resize` runs this operation too, but would make the whole scaled image before a cut."""
+    lengths = tf.cast(sides, tf.float32)
+    scale = tf.fill([2], size / tf.reduce_min(lengths))
+    scaled = tf.raw_ops.ScaleAndTranslate(
+        images=batch,
+        size=[crop, crop],
+        scale=scale,
+        translation=(crop - lengths * scale) / 2,
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.saturate_cast(tf.round(scaled), tf.uint8)
+
+
+def _luma(image: tf.Tensor) -> tf.Tensor:
+    """BT.601 luma; the weights add up to 65,536, so equal channels come back unchanged."""
+    red, green, blue = (tf.cast(image[..., channel], tf.int32) for channel in range(3))
+    return tf.cast((19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536, tf.uint8)[
+        ..., None
+    ]
+
+
+def _bound(decoder: Callable, encoded: tf.Tensor, raw: tf.Tensor) -> Callable[[], tf.Tensor]:
+    return lambda: decoder(encoded, raw)
+
+
+def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    shape = tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)
+    encoded = _limited(encoded, shape[0], shape[1])
+    # TensorFlow's default, the fast integer DCT, is up to 4 levels off; no other operation offers the choice
+    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return _upright(image, exif_orientation(encoded))
+
+
+def _png(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    big = tf.constant(True)
+    return tf.io.decode_png(
+        _limited(encoded, number(raw, 20, 4, big), number(raw, 16, 4, big)), channels=3
+    )
+
+
+def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    """Hands over the first frame alone: TensorFlow unpacks all of them, of any size, before it drops the others."""
+    content = tf.io.decode_raw(encoded + b"\0" * 16, tf.uint8)
+    frame, end = first_gif_frame(content)
+    encoded = _limited(encoded, number(raw, 8, 2), number(raw, 6, 2))
+    encoded = _limited(encoded, number(content, frame + 7, 2), number(content, frame + 5, 2))
+    one = tf.strings.substr(encoded, tf.constant(0, tf.int64), end) + b";"
+    return tf.io.decode_image(one, channels=3, expand_animations=False)
+
+
+def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    """Applies the palette, which TensorFlow leaves out, and refuses compression, which it ignores."""
+    start = number(raw, 10, 4)
+    header = number(raw, 14, 4)
+    bits = number(raw, 28, 2)
+    width = number(raw, 18, 4)
+    height = tf.cast(tf.bitcast(raw[22:26], tf.int32), tf.int64)
+    compression = number(raw, 30, 4)
+    plain = (compression == 0) | ((compression == 3) & tf.reduce_all(raw[54:66] == _BGRX_MASKS))
+    length = tf.cast(tf.strings.length(encoded), tf.int64)
+    readable = plain & (header >= 40) & (14 + header <= start) & (start <= length)
+    with tf.control_dependencies([tf.debugging.Assert(readable, ["expected an uncompressed BMP"])]):
+        encoded = _limited(encoded, tf.abs(height), width)
+    row = (width * bits + 31) // 32 * 4
+    # some programs append bytes, which TensorFlow refuses
+    exact = tf.strings.substr(encoded, tf.constant(0, tf.int64), start + row * tf.abs(height))
+    image = tf.io.decode_bmp(exact)
+    return tf.cond(
+        bits == 8, lambda: _from_palette(encoded, image, 14 + header, start), lambda: image[..., :3]
+    )
+
+
+def _from_palette(
+    encoded: tf.Tensor, index: tf.Tensor, begin: tf.Tensor, end: tf.Tensor
+) -> tf.Tensor:
+    """RGB of a BMP's palette indices; its entries are blue, green, red, unused."""
+    length = tf.clip_by_value(end - begin, 0, 1024)
+    entries = tf.io.decode_raw(tf.strings.substr(encoded, begin, length) + b"\0" * 1024, tf.uint8)[
+        :1024
+    ]
+    return tf.gather(tf.reshape(entries, [256, 4])[:, 2::-1], tf.cast(index[..., 0], tf.int32))
+
+
+def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    """Asks for the number of channels that the file has, and never lets TensorFlow guess it.
+
+    TensorFlow 2.21 writes four channels into a buffer of three when it guesses for an animation without
+    alpha, which destroys the heap. An animation therefore gets its alpha flag set, which changes no pixel.
+    """
+    extended = tf.reduce_all(raw[12:16] == list(b"VP8X"))
+    lossless = tf.reduce_all(raw[12:16] == list(b"VP8L"))
+    flags = tf.cast(raw[20], tf.int64)
+    animated = extended & (flags // 2 % 2 == 1)
+    alpha = (extended & (flags // 16 % 2 == 1)) | (lossless & (raw[24] // 16 % 2 == 1))
+    encoded = _limited(encoded, *webp_sides(raw, extended, lossless))
+
+    def first_frame() -> tf.Tensor:
+        flagged = (
+            tf.strings.substr(encoded, 0, 20) + b"\x12" + tf.strings.substr(encoded, 21, 2**31 - 1)
+        )
+        return tf.io.decode_image(flagged, channels=4, expand_animations=False)[..., :3]
+
+    def still() -> tf.Tensor:
+        return tf.cond(
+            alpha,
+            lambda: tf.io.decode_image(encoded, channels=4, expand_animations=False)[..., :3],
+            lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+        )
+
+    return tf.cond(animated, first_frame, still)
+
+
+def _unknown(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    names = ", ".join(name for name, _, _ in SIGNATURES)
+    with tf.control_dependencies(
+        [tf.debugging.Assert(False, [f"expected one of {names}, got", raw[:8]])]
+    ):
+        return tf.zeros([0, 0, 3], tf.uint8)
+
+
+_DECODERS = (_jpeg, _png, _gif, _bmp, _webp)
+
+
+def _limited(encoded: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """`encoded`, available only once the size in the header is known to be acceptable."""
+    small = height * width <= MAX_PIXELS
+    message = [f"expected at most {MAX_PIXELS} pixels, got height and width", height, width]
+    with tf.control_dependencies([tf.debugging.Assert(small, message)]):
+        return tf.identity(encoded)
+
+
+def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Undoes an EXIF orientation: 5 to 8 are transposed, then rows or columns mirrored (Exif 2.32, 4.6.4)."""
+
+    def moved() -> tf.Tensor:
+        turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        rows = tf.reduce_any(orientation == [3, 4, 7, 8])
+        columns = tf.reduce_any(orientation == [2, 3, 6, 7])
+        return tf.reverse(turned, tf.boolean_mask([0, 1], tf.stack([rows, columns])))
+
+    return tf.cond(orientation > 1, moved, lambda: image)

@@ -1,0 +1,27 @@
+"""A finished run's figures, computed again from its published weights and its data."""
+
+from typing import Any
+
+from epochal.app.data.load import load
+from epochal.app.errors import UsageError
+from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.store.run import Run
+from epochal.app.store.trained_model import load_trained
+
+
+def evaluate_again(run: Run) -> dict[str, Any]:
+    """Validation and test figures, named as in result.json.
+
+    Raises:
+        UsageError: when the run has not finished or its data is not the data it was trained on.
+    """
+    trained = load_trained(run)
+    dataset = load(trained.config)
+    if dataset.fingerprint() != run.read_json("data.json")["fingerprint"]:
+        raise UsageError(
+            f"{run.folder}: the data set is not the one it was trained on; restore it to evaluate the run"
+        )
+    size = trained.preprocessing.image_size
+    _, validation = evaluate_split(trained.model, dataset.validation, size)
+    _, test = evaluate_split(trained.model, dataset.test, size)
+    return {**validation.figures("validation_"), **test.figures("test_")}

@@ -1,0 +1,97 @@
+"""What stands at the end of a run: the reported figures, computed once over every image, and the pages about them."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from epochal.app.config import Config
+from epochal.app.data.dataset import Dataset, Split
+from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.evaluation.logits import predict_logits
+from epochal.app.evaluation.metrics import Evaluation, evaluate_logits
+from epochal.app.evaluation.plots import confusion_png, curves_png
+from epochal.app.evaluation.report import Report, hardest, write_report
+from epochal.app.evaluation.sections import sections_of
+from epochal.app.evaluation.sections.feature_reuse import FILE
+from epochal.app.store.run import Run, dump
+from epochal.models.feature_reuse import feature_reuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is known of the training when it ended."""
+
+    config: Config
+    rows: list[dict[str, Any]]
+    best_epoch: int | None
+    seconds: float
+    rollbacks: int = 0
+
+
+def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarray, Evaluation]:
+    """Logits of every image of the split, in order, and the figures computed from them."""
+    logits, labels = predict_logits(model, evaluation_batches(split, image_size))
+    return logits, evaluate_logits(logits, labels)
+
+
+def conclude(
+    run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True
+) -> dict[str, Any]:
+    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
+
+    Without `test` the test split is left alone, and there are no pages, which would show its figures.
+    """
+    size = dataset.preprocessing.image_size
+    splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
+    evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
+    result = _result(model, training, evaluations)
+    if test:
+        if blocks := feature_reuse(model):
+            run.write_json(FILE, [asdict(block) for block in blocks])
+        _write_pages(run, dataset, training, evaluations["test"], result)
+    run.write_json("result.json", result)
+    return result
+
+
+def _write_pages(
+    run: Run, dataset: Dataset, training: Training, test: Evaluation, result: dict[str, Any]
+) -> None:
+    curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
+    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
+    report = Report(
+        title=f"{run.folder.name}",
+        classes=dataset.preprocessing.classes,
+        evaluation=test,
+        history=training.rows,
+        result=result,
+        hardest=hardest(test, _images_of(dataset.test)),
+        sections=sections_of(run.folder),
+        configuration=dump(training.config.to_dict()),
+        environment=run.read_json("environment.json"),
+    )
+    write_report(run.folder / "report.html", report)
+
+
+def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+    rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    figures = [evaluation.figures(f"{name}_") for name, evaluation in evaluations.items()]
+    return {
+        "dataset": training.config.dataset,
+        "model": training.config.model,
+        "params": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "seed": training.config.seed,
+        "epochs": len(training.rows),
+        "best_epoch": training.best_epoch,
+        "rollbacks": training.rollbacks,
+        **{key: value for of_split in figures for key, value in of_split.items()},
+        "images_per_second": round(float(np.median(rates)), 1) if rates else None,
+        "wall_seconds": round(training.seconds, 2),
+    }
+
+
+def _images_of(split: Split) -> Callable[[np.ndarray], np.ndarray]:
+    read = split.images.reader()
+    return lambda chosen: read(tf.constant(split.indices[chosen])).numpy()

@@ -1,0 +1,212 @@
+"""Files and folders that are either whole or absent: written beside their place, flushed, renamed.
+
+Order that survives power loss: write, fsync the file, rename, fsync the folder that names it.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from epochal.app.errors import RunInUse, StorageError, UsageError
+
+MANIFEST = "manifest.json"
+FORMAT = 1  # of a published folder; raised when its meaning changes
+_TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"cannot write {path}: {reason}; {remedy(error)}, then run again"
+        ) from error
+
+
+def remedy(error: OSError) -> str:
+    """What may help where something could not be written."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "move the file that stands where a folder should be"
+    return "free space or change the permissions"
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`: after any crash the file holds the old bytes or the new ones, never a mix.
+
+    Raises:
+        StorageError: when the file cannot be written; the old file is then untouched.
+    """
+    with _reported(path):
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):  # the first failure is the one to report
+                os.unlink(name)
+            raise
+        sync_folder(path.parent)
+
+
+def check_new_png(path: Path | None) -> None:
+    """Refuses a place for a plot that is no new PNG file; None is no plot.
+
+    Raises:
+        UsageError: saying what to give instead.
+    """
+    if path is None:
+        return
+    if path.suffix != ".png":
+        raise UsageError(f"--plot {path}: a PNG file is written; give a name that ends in .png")
+    if path.exists():
+        raise UsageError(f"--plot {path}: exists already and is not overwritten; give another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts `value` at `path` as indented JSON, as `write_bytes` does."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def publish(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Lets `fill` write files into a temporary folder, adds a manifest of SHA-256 sums, renames it to `folder`.
+
+    Raises:
+        StorageError: when anything cannot be written or `folder` exists; nothing is left behind then.
+    """
+    with _reported(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+        try:
+            fill(temporary)
+            _seal(temporary)
+            os.chmod(temporary, 0o777 & ~_umask())
+            os.rename(
+                temporary, folder
+            )  # fails on a folder that holds anything: nothing is overwritten
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(folder.parent)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes a folder and holds it for this process; one that stays empty is removed.
+
+    Raises:
+        RunInUse: another process holds it.
+        StorageError: it cannot be made.
+    """
+    with _reported(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunInUse(
+                f"{folder}: another process writes a version there; wait for it, or give --name"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Returns the manifest of a published folder after comparing every byte with it.
+
+    Raises:
+        StorageError: naming the first file that is missing, damaged or not of this folder.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        expected: dict[str, Any] = dict(manifest["files"])
+        sealed = manifest["seal"] == _digest_of(expected)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{folder}: its manifest is missing or damaged") from error
+    if not sealed:
+        raise StorageError(f"{folder}: its manifest was changed")
+    if manifest.get("format") != FORMAT:
+        raise StorageError(
+            f"{folder}: format {manifest.get('format')!r} is not format {FORMAT} of this version"
+        )
+    present = {name for name in _files(folder) if name != MANIFEST}
+    for name in sorted(present | set(expected)):
+        if name not in present:
+            raise StorageError(f"{folder}: {name} is missing")
+        if name not in expected or _sum(folder / name) != expected[name]:
+            raise StorageError(f"{folder}: {name} is damaged")
+    return manifest
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files and folders that a killed process left directly in `folder`."""
+    for leftover in folder.glob(f"{_TEMPORARY}*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def remove_published(folder: Path) -> None:
+    """Deletes a published folder; a crash leaves it whole or under a temporary name, which `sweep` removes."""
+    doomed = folder.parent / f"{_TEMPORARY}{folder.name}"
+    with suppress(OSError):  # what cannot be deleted only costs space
+        os.rename(folder, doomed)
+        shutil.rmtree(doomed)
+
+
+def _seal(folder: Path) -> None:
+    sums = {name: _sum(folder / name) for name in _files(folder)}
+    manifest = {"format": FORMAT, "files": sums, "seal": _digest_of(sums)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for name in [*sums, MANIFEST]:
+        with open(folder / name, "rb") as file:
+            os.fsync(file.fileno())
+    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        sync_folder(inner)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def _sum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(sums: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

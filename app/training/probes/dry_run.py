@@ -1,0 +1,80 @@
+"""A run that leaves nothing behind: everything is made and checked, and two steps are trained."""
+
+import time
+from typing import Any
+
+import keras
+
+from epochal import callbacks
+from epochal.app.config import Config
+from epochal.app.errors import TrainingFailed
+from epochal.app.store.run import ROOT, check_writable, default_name
+from epochal.app.training.run.pilot import check_piloted
+from epochal.app.training.run.rollback import REMEDY, described
+from epochal.app.training.run.run_callbacks import by_epoch, clipping
+from epochal.app.training.run.setup import Setup, summary
+from epochal.app.training.step.classifier import Callbacks
+from epochal.app.training.step.learning_rate import rate_callbacks
+from epochal.app.training.train import expected_failures, ready
+from epochal.app.units import time_of
+
+
+def dry_run(config: Config, began: float) -> None:
+    """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
+
+    Raises:
+        UsageError, TrainingFailed: as `train` does.
+        StorageError: when no run could be made here.
+    """
+    check_writable()
+    setup, origin, budget = ready(config, began)
+    check_piloted(setup)
+    seconds = _two_steps(setup, budget) * setup.batches.steps * config.last_epoch
+    about = (
+        f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
+    )
+    print(
+        f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}"
+    )
+
+
+def _two_steps(setup: Setup, budget: Any) -> float:
+    """Trains as the first two steps of a run would; returns the seconds of the last."""
+    config = setup.config
+    model = setup.model
+    steps = setup.batches.steps
+    clock = _Clock()
+    rates = rate_callbacks(config, steps, budget and budget.share)
+    watching = [
+        *(
+            one for one in rates if isinstance(one, callbacks.RateSchedule)
+        ),  # others wait for losses of whole epochs
+        *by_epoch(setup),
+        clipping(config.optim),
+        callbacks.NanGuard(),
+        clock,
+    ]
+    try:
+        with expected_failures(config):
+            model.fit(
+                setup.batches.dataset(setup.strategy),
+                steps_per_epoch=min(2, steps),
+                callbacks=Callbacks(watching, add_history=True, model=model, epochs=1, steps=2),
+                shuffle=False,
+                verbose=0,
+            )
+    except callbacks.NonFiniteError as error:
+        raise TrainingFailed(f"{described(error)}; {REMEDY}") from error
+    return clock.last
+
+
+class _Clock(keras.callbacks.Callback):
+    """Seconds of the last step; the first one traces the graph."""
+
+    last = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.last = time.monotonic() - self._began

@@ -1,0 +1,338 @@
+"""Folders as users have them: sound, malformed, and sound but for some files."""
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from epochal.app.config import Config, Data
+from epochal.app.data.file_scan import BadFile, ImageFacts, inspect, printable
+from epochal.app.data.load import load
+from epochal.app.data.sources.folder import BadFiles, scan
+from epochal.app.errors import UsageError
+from tests.support import corpus
+from tests.support.corpus import image_folder
+
+BROKEN = corpus.broken()
+SOUND = corpus.sound()
+MALFORMED = corpus.malformed_folders()
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_folders_are_one_helpful_line(tmp_path, name):
+    case = MALFORMED[name]
+    root = case.make(tmp_path)
+    for skip_bad in (False, True):
+        with pytest.raises(UsageError) as caught:
+            scan(root, skip_bad=skip_bad)
+        message = str(caught.value)
+        assert re.search(case.message, message)
+        assert message.isprintable()
+        assert "; " in message  # what and where; how to fix it
+        assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def nobody():
+    """Gives up the rights of root, who may read everything, until the test is over."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65_534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.fixture
+def public_path():
+    """Like tmp_path, but open to every user."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    for folder in path.rglob("*"):
+        folder.chmod(0o700)
+    shutil.rmtree(path)
+
+
+def test_unreadable_folder(public_path, request):
+    root = image_folder(public_path / "data", {"cat": 3, "dog": 3})
+    (root / "dog").chmod(0)
+    request.getfixturevalue("nobody")
+    with pytest.raises(UsageError, match=r"cannot read the folder '.*dog': Permission denied"):
+        scan(root)
+
+
+def test_unreadable_file(public_path, request):
+    root = image_folder(public_path / "data", {"cat": 3, "dog": 3})
+    (root / "dog/0001.png").chmod(0)
+    request.getfixturevalue("nobody")
+    with pytest.raises(BadFiles) as caught:
+        scan(root)
+    assert caught.value.bad == (
+        BadFile(str(root / "dog/0001.png"), "cannot be read: Permission denied"),
+    )
+
+
+def test_classes_without_splits(tmp_path):
+    found = scan(image_folder(tmp_path, {"b": 3, "a": 4, "C": 5}))
+    assert found.root == tmp_path
+    assert found.classes == ("C", "a", "b")
+    assert list(found.splits) == ["all"]
+    files = found.splits["all"]
+    assert [Path(path).relative_to(tmp_path).parent.name for path in files.paths] == list(
+        "CCCCCaaaabbb"
+    )
+    assert files.paths == tuple(sorted(files.paths))
+    assert files.labels.dtype == np.int32
+    assert files.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 3
+    assert (found.channels, found.native_size, found.bad) == (3, 8, ())
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL"])
+def test_splits_share_one_class_list(tmp_path, validation):
+    counts = {
+        "train/a": 3,
+        "train/b": 3,
+        "train/c": 3,
+        f"{validation}/b": 1,
+        "test/c": 2,
+        "test/a": 1,
+    }
+    found = scan(image_folder(tmp_path, counts))
+    assert found.classes == ("a", "b", "c")
+    assert {split: files.labels.tolist() for split, files in found.splits.items()} == {
+        "train": [0] * 3 + [1] * 3 + [2] * 3,
+        "validation": [1],
+        "test": [0, 2, 2],
+    }
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert scan(image_folder(tmp_path, {"plane": 3, "test": 3, "train": 3})).classes == (
+        "plane",
+        "test",
+        "train",
+    )
+
+
+def test_two_images_a_class_do_when_nothing_is_carved(tmp_path):
+    counts = {f"{split}/{name}": 1 for split in ("train", "val", "test") for name in "ab"}
+    assert {len(files.paths) for files in scan(image_folder(tmp_path, counts)).splits.values()} == {
+        2
+    }
+
+
+def test_clutter_and_documents_are_ignored_and_links_followed(tmp_path):
+    root = image_folder(tmp_path / "data", {"cat": 3, "dog": 3})
+    image_folder(tmp_path / "elsewhere", {"eel": 3})
+    (root / "eel").symlink_to(tmp_path / "elsewhere/eel")
+    for name in (".DS_Store", ".hidden.png", "Thumbs.db", "desktop.ini"):
+        (root / "cat" / name).write_bytes(b"x")
+    (root / ".git").mkdir()
+    (root / "__MACOSX").mkdir()
+    (root / "LICENSE.txt").write_text("free")
+    found = scan(root)
+    assert found.classes == ("cat", "dog", "eel")
+    assert len(found.splits["all"].paths) == 9
+    assert found.bad == ()
+
+
+def test_content_decides_not_the_extension(tmp_path):
+    root = image_folder(tmp_path, {"cat": 2, "dog": 3})
+    (root / "cat/PHOTO.JPG").write_bytes(SOUND["png: plain"].content)
+    (root / "cat/no extension").write_bytes(SOUND["other: webp, animated"].content)
+    found = scan(root)
+    assert found.bad == ()
+    assert found.native_size is None
+    assert len(found.splits["all"].paths) == 7
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "channels"),
+    [
+        ("L", "PNG", 1),
+        ("RGB", "PNG", 1),
+        ("1", "PNG", 1),
+        ("L", "JPEG", 1),
+        ("L", "GIF", 1),
+        ("L", "BMP", 1),
+    ],
+)
+def test_grey_is_what_looks_grey(tmp_path, mode, kind, channels):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+    for path in root.rglob("*.png"):
+        Image.open(path).convert("L").convert(mode).save(path, kind)
+    assert scan(root).channels == channels
+    corpus.picture().save(root / "dog/colour.png")
+    assert scan(root).channels == 3
+
+
+def test_native_size_is_the_side_of_equal_squares(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3}, size=6)
+    assert scan(root).native_size == 6
+    for path in root.rglob("*.png"):
+        Image.open(path).resize((6, 7)).save(path)
+    assert scan(root).native_size is None
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_files_pass(tmp_path, name):
+    path = tmp_path / "image"
+    path.write_bytes(SOUND[name].content)
+    (found,) = inspect([str(path)])
+    expected = SOUND[name].rgb
+    if expected is not None:
+        height, width, _ = expected.shape
+        assert found == ImageFacts(height, width, bool((expected == expected[..., :1]).all()))
+    else:
+        assert isinstance(found, ImageFacts)
+
+
+def test_every_broken_file_is_named_in_one_table(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+    reasons = {}
+    for number, case in enumerate(BROKEN.values()):
+        path = root / "dog" / f"broken {number:02}.jpg"
+        path.write_bytes(case.content)
+        reasons[str(path)] = case.reason
+    with pytest.raises(
+        BadFiles, match=rf"^{len(BROKEN)} of {len(BROKEN) + 6} files .*--data.skip-bad true"
+    ) as caught:
+        scan(root)
+    assert {file.path for file in caught.value.bad} == reasons.keys()
+    for file in caught.value.bad:
+        assert re.search(reasons[file.path], file.reason), file
+        assert file.reason.isprintable()
+    table = caught.value.table().splitlines()
+    assert table == [f"{file.path}  {file.reason}" for file in caught.value.bad]
+
+    found = scan(root, skip_bad=True)
+    assert found.bad == caught.value.bad
+    assert len(found.splits["all"].paths) == 6
+    assert found.native_size == 8
+
+
+def test_odd_things_in_class_folders_are_bad_files(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+    (root / "cat/notes.txt").write_text("no image")
+    (root / "cat/gone.png").symlink_to("nowhere.png")
+    (root / "cat/loop.png").symlink_to("loop.png")
+    os.mkfifo(root / "cat/pipe.png")
+    shutil.copy(root / "cat/0000.png", root / "cat" / os.fsdecode(b"latin\xe9.png"))
+    shutil.copy(root / "cat/0000.png", root / "stray.png")
+    with pytest.raises(BadFiles) as caught:
+        scan(root)
+    assert [(Path(file.path).name, file.reason) for file in caught.value.bad] == [
+        ("stray.png", "lies beside the class folders, not in one"),
+        ("gone.png", "cannot be read: No such file or directory"),
+        (os.fsdecode(b"latin\xe9.png"), "its name is not valid UTF-8: rename it"),
+        ("loop.png", "cannot be read: Too many levels of symbolic links"),
+        ("notes.txt", "not a JPEG, PNG, GIF, BMP or WebP image"),
+        ("pipe.png", "not a regular file"),
+    ]
+    lines = caught.value.table().splitlines()
+    assert len(lines) == 6
+    assert all(line.isprintable() for line in lines)
+    assert r"latin\udce9.png" in lines[2]
+
+
+def test_too_few_good_files_are_an_error_with_the_table(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+    for path in (root / "dog").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(
+        BadFiles, match=r"class 'dog' has 0 usable images in split all .*at least 3"
+    ) as caught:
+        scan(root, skip_bad=True)
+    assert len(caught.value.bad) == 3
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_no_usable_image_at_all(tmp_path, skip_bad):
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    with pytest.raises(BadFiles, match="holds no usable image") as caught:
+        scan(tmp_path, skip_bad=skip_bad)
+    assert len(caught.value.bad) == 2
+
+
+def test_an_empty_class_in_a_split(tmp_path):
+    splits = ("train", "val", "test")
+    root = image_folder(tmp_path, {f"{split}/{name}": 3 for split in splits for name in "ab"})
+    for path in (root / "test/a").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(BadFiles, match=r"class 'a' has 0 usable images in split test .*at least 1"):
+        scan(root, skip_bad=True)
+
+
+@pytest.mark.parametrize("cache_gib", [0, 1])
+def test_an_image_that_vanishes_after_the_scan(tmp_path, monkeypatch, cache_gib):
+    root = image_folder(tmp_path, {"cat": 5, "dog": 5})
+
+    def scan_and_lose(*arguments, **options):
+        found = scan(*arguments, **options)
+        for path in (root / "cat").iterdir():
+            path.unlink()
+        return found
+
+    monkeypatch.setattr("epochal.app.data.sources.folder.scan", scan_and_lose)
+    with pytest.raises(
+        UsageError, match=r"an image cannot be read: .*cat.*No such file.*; restore the data set"
+    ):
+        load(Config(dataset=str(root), data=Data(cache_gib=cache_gib)))
+
+
+def test_pillow_warns_nobody(tmp_path):
+    paths = [tmp_path / "large.png", tmp_path / "exif.jpg"]
+    paths[0].write_bytes(BROKEN["png: 69 bytes, 400 megapixels"].content)
+    paths[1].write_bytes(SOUND["jpeg: exif, cut short"].content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        inspect([str(path) for path in paths] * 4)
+    assert caught == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b é 猫 🐈", "a b é 猫 🐈"),
+        ("a\nb\t\x1b[1m", r"a\nb\t\x1b[1m"),
+        ("\udcff", r"\udcff"),
+        ("\u202e", r"\u202e"),
+    ],
+)
+def test_printable(text, expected):
+    assert printable(text) == expected
+
+
+def test_scanning_leaves_the_folder_as_it_was(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+
+    def state():
+        stats = {path: path.stat() for path in root.rglob("*")}
+        return {
+            path: (stat.S_IMODE(found.st_mode), found.st_mtime_ns) for path, found in stats.items()
+        }
+
+    before = state()
+    scan(root)
+    assert state() == before
+
+
+@pytest.mark.slow
+def test_ten_thousand_files_take_seconds(tmp_path):
+    root = image_folder(tmp_path, {"cat": 5_000, "dog": 5_000}, kind="JPEG", size=32)
+    scan(image_folder(tmp_path / "warm", {"cat": 3, "dog": 3}))
+    (tmp_path / "warm").rename(tmp_path / ".warm")
+    start = time.perf_counter()
+    assert len(scan(root).splits["all"].paths) == 10_000
+    assert time.perf_counter() - start < 20

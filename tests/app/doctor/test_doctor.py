@@ -1,0 +1,574 @@
+"""Every check of the doctor catches a fault that is planted for it, and has nothing against sound set-ups."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from epochal import models
+from epochal.app.commands.main import main
+from epochal.app.config import Config, Objective, Optim, Schedule
+from epochal.app.data.dataset import Split
+from epochal.app.data.pipeline import TrainingBatches
+from epochal.app.doctor import CHECKS, cost, examine, learning
+from epochal.app.doctor.rate import judged
+from epochal.app.doctor.sample_images import spread
+from epochal.app.training.optimizers import make_optimizer
+from epochal.app.training.run.setup import Setup, set_up, start
+from epochal.app.training.step.classifier import Classifier
+from epochal.app.training.step.objective import cross_entropy
+from epochal.models.layers.batch_norm import FusedBatchNormalization
+from epochal.models.layers.standardize import Standardize
+from tests.support.corpus import image_folder
+from tests.support.zoo import UNTRIED
+
+pytestmark = pytest.mark.usefixtures("determinism_ends_here")
+
+Net = Callable[[Any], Any]  # from standardised images to logits
+QUICK = [check for check in CHECKS if check not in ("by heart", "random labels", "time")]
+
+
+@pytest.fixture(scope="module")
+def sound() -> Setup:
+    """A small network on the digits, nothing wrong with it."""
+    return set_up(Config(model="lenet300", batch_size=32))
+
+
+def with_net(setup: Setup, net: Net, kind: type[Classifier] = Classifier) -> Setup:
+    """The set-up with another network."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 1), dtype="uint8", name="image")
+    x = Standardize([78.0], [96.0], name="standardize")(images)
+    model = kind(images, net(x))
+    return with_optimizer(replace(setup, model=model), keras.optimizers.SGD(0.1))
+
+
+def with_optimizer(setup: Setup, optimizer: Any) -> Setup:
+    setup.model.compile(
+        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    setup.model.optimizer.build(setup.model.trainable_variables)
+    return setup
+
+
+def dense(x: Any, *between: Any, **last: Any) -> Any:
+    """A hidden layer, what comes behind it, and the logits."""
+    x = layers.Dense(24, activation="tanh", name="hidden")(layers.Flatten()(x))
+    for layer in between:
+        x = layer(x)
+    return layers.Dense(10, name="logits", **last)(x)
+
+
+def level(check: str, setup: Setup) -> str:
+    return CHECKS[check](setup).level
+
+
+class Inverted(layers.Layer):
+    """Base of what is planted: computes something, whatever the mode."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+
+class AlwaysDropping(Inverted):
+    def call(self, inputs: Any) -> Any:
+        return tf.nn.dropout(inputs, 0.5)
+
+
+class CentredByBatch(Inverted):
+    def call(self, inputs: Any) -> Any:
+        return inputs - tf.reduce_mean(inputs, axis=0, keepdims=True)
+
+
+class Blocking(Inverted):
+    def call(self, inputs: Any) -> Any:
+        return tf.stop_gradient(inputs)
+
+
+class Blind(Inverted):
+    def call(self, inputs: Any) -> Any:
+        return 0 * inputs
+
+
+class Misjudging(Inverted):
+    """Squares its input, with a gradient that is 1.01 times too large, or lacks the term of the first feature."""
+
+    def __init__(self, factor: float = 1.01, dropped: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self.factor = factor
+        self.dropped = dropped
+
+    def call(self, inputs: Any) -> Any:
+        @tf.custom_gradient
+        def squared(x: tf.Tensor) -> Any:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                kept = tf.cast(tf.range(x.shape[-1]) >= self.dropped, x.dtype)
+                return tf.cast(self.factor, x.dtype) * 2 * x * kept * upstream
+
+            return tf.square(x), gradient
+
+        return squared(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor, "dropped": self.dropped}
+
+
+class Accumulating(Classifier):
+    """Forgets to set the gradients of the step before to zero."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.before = [
+            tf.Variable(tf.zeros(w.shape, w.dtype), trainable=False) for w in self.trainable_weights
+        ]
+
+    def _gradients(self, *args: Any) -> list[Any]:
+        return [
+            total.assign_add(g)
+            for total, g in zip(self.before, super()._gradients(*args), strict=True)
+        ]
+
+
+class Relabelled(TrainingBatches):
+    """Gives an image another label every time."""
+
+    def dataset(self, strategy: Any = None) -> Any:
+        def shuffled(images: Any, labels: Any) -> Any:
+            return images, tf.random.uniform(tf.shape(labels), 0, 10, labels.dtype)
+
+        return super().dataset(strategy).map(shuffled)
+
+
+@pytest.mark.slow
+def test_a_sound_set_up_has_no_findings(sound: Setup) -> None:
+    found = {one.check: one for one in examine(sound)}
+    assert list(found) == list(CHECKS)
+    assert {one.level for one in found.values()} <= {"ok", "skipped"}, found
+    assert all(one.seconds >= 0 and one.text and "\n" not in one.text for one in found.values())
+
+
+def test_nothing_is_changed(sound: Setup) -> None:
+    variables = [*sound.model.variables, *sound.model.optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    assert level("time", sound) == "ok"
+    assert level("differences", sound) == "ok"
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def findings(setup: Setup, checks: Iterable[str] = QUICK) -> list[str]:
+    return [check for check in checks if level(check, setup) in ("warning", "error")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "lenet5", "resnet8"))],
+)
+def test_sound_models(name: str) -> None:
+    assert findings(set_up(Config(model=name, batch_size=16))) == []
+
+
+def test_a_sound_network_with_batch_norm(sound: Setup) -> None:
+    assert findings(with_net(sound, lambda x: normalised(x, bias=False))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in models.ZOO if name not in UNTRIED])
+def test_the_whole_zoo_is_sound(name: str) -> None:
+    given = {"image_size": max(8, models.ZOO[name].min_size), "batch_size": 32}
+    setup = set_up(
+        Config(model=name, learning_rate=1e-3, **given)
+    )  # deep ones without batch norm bear no more
+    start(setup)
+    assert findings(setup, CHECKS) == []
+
+
+# classes, flips, splits
+
+
+def with_split(setup: Setup, name: str, split: Split) -> Setup:
+    return replace(setup, dataset=replace(setup.dataset, **{name: split}))
+
+
+def named(setup: Setup, classes: tuple[str, ...]) -> Setup:
+    known = replace(setup.dataset.preprocessing, classes=classes)
+    return replace(setup, dataset=replace(setup.dataset, preprocessing=known))
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"), [("train", "error"), ("validation", "warning"), ("test", "warning")]
+)
+def test_a_class_without_images(sound: Setup, split: str, expected: str) -> None:
+    images = getattr(sound.dataset, split)
+    poorer = with_split(sound, split, images.subset(np.flatnonzero(images.labels != 3)))
+    finding = CHECKS["classes"](poorer)
+    assert finding.level == expected
+    assert f"{split} has no image of 1 of 10 classes (3)" in finding.text
+
+
+def test_class_maps_that_disagree(sound: Setup) -> None:
+    images = sound.dataset.validation
+    assert (
+        level("classes", with_split(sound, "validation", replace(images, labels=images.labels + 1)))
+        == "error"
+    )
+    assert level("classes", named(sound, tuple("0123456788"))) == "error"
+    assert level("classes", named(sound, tuple("0123456789a"))) == "error"
+
+
+def test_mirrored_digits(sound: Setup) -> None:
+    mirrored = replace(
+        sound,
+        batches=replace(sound.batches, augmentation=replace(sound.batches.augmentation, flip=True)),
+    )
+    assert level("flips", mirrored) == "warning"
+    assert level("flips", replace(mirrored, dataset=replace(sound.dataset, flippable=True))) == "ok"
+
+
+def leaking(setup: Setup) -> Setup:
+    """Validates on training images."""
+    return with_split(setup, "validation", setup.dataset.train.subset(np.arange(0, 1000, 3)))
+
+
+def test_images_in_two_splits(sound: Setup) -> None:
+    finding = CHECKS["splits"](leaking(sound))
+    assert finding.level == "warning"
+    assert finding.text.startswith("100.00% of validation and 0.00% of test")
+
+
+def test_random_labels_find_images_in_two_splits(sound: Setup) -> None:
+    assert level("random labels", leaking(sound)) == "error"
+
+
+# loss, biases, optimizer
+
+
+def probable(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=False)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_softmax_and_loss(sound: Setup, softmax: bool, from_logits: bool) -> None:
+    setup = with_net(sound, lambda x: dense(x, activation="softmax" if softmax else None))
+    if not from_logits:
+        setup.model.criterion = probable
+    assert level("logits", setup) == ("error" if softmax == from_logits else "ok")
+
+
+def normalised(x: Any, *, bias: bool, last: bool = True) -> Any:
+    x = layers.Conv2D(6, 3, use_bias=bias, name="conv")(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Dense(10, use_bias=last, name="scores")(layers.Flatten()(x))
+    return layers.Activation("linear")(x)
+
+
+@pytest.mark.parametrize(
+    ("bias", "last", "expected"),
+    [
+        (False, True, "none before batch norm, one at the output"),
+        (True, True, "batch norm takes out the bias of conv (1 in all); use_bias=False"),
+        (False, False, "the last layer, scores, has no bias; give it one"),
+        (True, False, "the last layer, scores, has no bias; give it one"),
+    ],
+)
+def test_biases(sound: Setup, bias: bool, last: bool, expected: str) -> None:
+    finding = CHECKS["biases"](with_net(sound, lambda x: normalised(x, bias=bias, last=last)))
+    assert (finding.level, finding.text) == ("ok" if last and not bias else "warning", expected)
+
+
+def test_biases_that_were_published_are_no_finding(sound: Setup) -> None:
+    published = replace(sound, config=replace(sound.config, model="vgg11_cifar"))
+    assert level("biases", with_net(published, lambda x: normalised(x, bias=True))) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("beta_2", "expected"), [(0.999, "ok"), (0.9, "warning"), (0.5, "warning")]
+)
+def test_betas(sound: Setup, beta_2: float, expected: str) -> None:
+    config = Config(optimizer="adam", optim=Optim(options={"beta_2": beta_2}))
+    assert (
+        level("betas", with_optimizer(with_net(sound, dense), make_optimizer(config))) == expected
+    )
+
+
+# inference mode
+
+
+def test_an_evaluation_at_random(sound: Setup) -> None:
+    assert level("evaluation", with_net(sound, lambda x: dense(x, AlwaysDropping()))) == "error"
+
+
+def test_batch_norm_that_never_trains(sound: Setup) -> None:
+    def frozen(x: Any) -> Any:
+        return dense(FusedBatchNormalization(trainable=False)(x))
+
+    assert level("evaluation", with_net(sound, frozen)) == "warning"
+    assert (
+        level("evaluation", with_net(sound, lambda x: dense(x, FusedBatchNormalization()))) == "ok"
+    )
+
+
+def test_logits_that_depend_on_the_batch(sound: Setup) -> None:
+    assert level("batch-mates", with_net(sound, lambda x: dense(x, CentredByBatch()))) == "error"
+
+
+# first steps
+
+
+def test_a_loud_last_layer(sound: Setup) -> None:
+    loud = with_net(
+        sound, lambda x: dense(x, kernel_initializer=keras.initializers.RandomNormal(stddev=5))
+    )
+    assert level("first loss", loud) == "warning"
+    faint = with_net(sound, dense)
+    faint.model.criterion = lambda labels, logits: 0.01 * cross_entropy(labels, logits)
+    assert level("first loss", faint) == "warning"
+    other = replace(loud, config=replace(loud.config, objective=Objective(loss="hinge")))
+    assert level("first loss", other) == "skipped"
+
+
+def test_a_weight_without_gradient(sound: Setup) -> None:
+    finding = CHECKS["gradients"](with_net(sound, lambda x: dense(x, Blocking())))
+    assert finding.level == "error"
+    assert "hidden/kernel, hidden/bias" in finding.text
+
+
+def test_a_frozen_layer(sound: Setup) -> None:
+    setup = with_net(sound, dense)
+    setup.model.get_layer("hidden").trainable = False
+    finding = CHECKS["gradients"](setup)
+    assert finding.level == "warning"
+    assert "hidden/kernel, hidden/bias" in finding.text
+
+
+@pytest.mark.parametrize("start_at", [0.0, 0.1])
+def test_units_that_stay_alike(sound: Setup, start_at: float) -> None:
+    def symmetric(x: Any) -> Any:
+        same = keras.initializers.Constant(start_at)
+        x = layers.Dense(24, activation="tanh", kernel_initializer=same, name="hidden")(
+            layers.Flatten()(x)
+        )
+        return layers.Dense(10, kernel_initializer=same, name="logits")(x)
+
+    finding = CHECKS["symmetry"](with_net(sound, symmetric))
+    assert finding.level == "error"
+    assert "hidden/kernel (23 units)" in finding.text
+
+
+def test_a_classifier_may_start_at_zero(sound: Setup) -> None:
+    def linear(x: Any) -> Any:
+        return layers.Dense(10, kernel_initializer="zeros", name="logits")(layers.Flatten()(x))
+
+    assert level("symmetry", with_net(sound, linear)) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("factor", "dropped", "expected"), [(1.0, 0, "ok"), (1.01, 0, "error"), (1.0, 1, "error")]
+)
+def test_a_wrong_gradient(sound: Setup, factor: float, dropped: int, expected: str) -> None:
+    assert (
+        level("differences", with_net(sound, lambda x: dense(x, Misjudging(factor, dropped))))
+        == expected
+    )
+
+
+def test_kinks_are_no_finding(sound: Setup) -> None:
+    def kinked(x: Any) -> Any:
+        x = layers.Dense(500, activation="relu", name="hidden")(layers.Flatten()(x))
+        return layers.Dense(10, name="logits")(layers.ReLU(threshold=0.1)(x))  # jumps there
+
+    assert level("differences", with_net(sound, kinked)) in ("ok", "skipped")
+
+
+def test_gradients_that_add_up(sound: Setup) -> None:
+    assert level("steps", with_net(sound, dense, Accumulating)) == "error"
+    assert level("steps", with_net(sound, dense)) == "ok"
+    later = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    assert level("steps", with_optimizer(with_net(sound, dense), later)) == "warning"
+
+
+# learning
+
+
+def at(setup: Setup, rate: float, **options: Any) -> Setup:
+    return replace(setup, config=replace(setup.config, learning_rate=rate, **options))
+
+
+def test_a_rate_that_training_does_not_bear(sound: Setup) -> None:
+    before = [variable.numpy() for variable in sound.model.optimizer.variables]
+    finding = CHECKS["rate"](at(sound, 100.0))
+    assert finding.level == "error"
+    assert re.match(
+        r"the loss went from .* steps, at learning rates up to 100; ask epochal lr-find",
+        finding.text,
+    )
+    assert level("rate", sound) == "ok"
+    for variable, value in zip(sound.model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_a_rate_is_tried_as_training_would_come_to_it(sound: Setup) -> None:
+    rising = at(sound, 100.0, epochs=3000, schedule=Schedule(warm_up=2000))
+    assert level("rate", rising) == "ok"
+    assert level("rate", at(sound, 100.0, optim=Optim(clip_norm=1e-3))) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([2.3] * 10 + [50.0] * 10 + [2.5] * 30, "ok"),  # a network with batch norm that recovers
+        ([2.3] * 10 + [5.0] * 40, "warning"),
+        ([2.3] * 10 + [50.0] * 40, "error"),
+        ([2.3, float("nan")], "error"),
+        ([float("nan")], "error"),
+        ([float("inf")], "error"),
+        ([0.0] * 50, "ok"),  # all margins of a hinge are met
+        ([2.3] * 10 + [50.0] * 10, "ok"),  # a large one that had no time to recover
+    ],
+)
+def test_a_rate_is_judged_by_where_the_loss_comes_to(losses: list[float], expected: str) -> None:
+    assert judged(losses, 0.1).level == expected
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what cannot be learned in more, either."""
+    monkeypatch.setattr(learning, "_STEPS", 60)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_model_that_does_not_look(sound: Setup) -> None:
+    finding = CHECKS["by heart"](with_net(sound, lambda x: dense(x, Blind())))
+    assert finding.level == "error"
+    assert finding.text.startswith("could not memorise 32 images in 60 steps")
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_labels_that_change(sound: Setup) -> None:
+    changing = replace(sound, batches=Relabelled(**vars(sound.batches)))
+    assert level("by heart", changing) == "error"
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_wrong_loss(sound: Setup) -> None:
+    setup = with_net(sound, dense)
+    setup.model.criterion = lambda labels, logits: cross_entropy((labels + 1) % 10, logits)
+    assert level("by heart", setup) == "error"
+
+
+def test_labels_that_need_no_images(sound: Setup) -> None:
+    train = sound.dataset.train
+    always = with_split(sound, "train", replace(train, labels=np.full(len(train), 7, np.int32)))
+    finding = CHECKS["by heart"](always)
+    assert finding.level == "error"
+    assert "blank images, too" in finding.text
+
+
+# cost
+
+
+def test_memory_that_is_not_there() -> None:
+    much = cost.judged_memory(2**31, "much", 2**30, most=64)
+    assert (much.level, "lower --batch-size to 64" in much.text) == ("warning", True)
+    little = cost.judged_memory(2**29, "little", 2**30, most=256)
+    assert (little.level, "enough for some 256 at a time" in little.text) == ("ok", True)
+    assert cost.judged_memory(2**40, "unknown", None).level == "ok"
+
+
+def test_memory_is_asked_of_the_system(sound: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert level("memory", sound) == "ok"
+    monkeypatch.setattr(cost, "available_memory", lambda: 2**10)
+    assert level("memory", sound) == "warning"
+
+
+@pytest.mark.parametrize(
+    ("each", "most"), [(1.0, 512), (2.0, 256), (1.1, 512), (744.0, 1), (745.0, None), (0.0, None)]
+)
+def test_the_largest_batch_is_a_power_of_two_that_fits(each: float, most: int | None) -> None:
+    assert cost.largest_batch(24, each, 1024) == most  # 768 - 24 bytes may be used
+
+
+def test_memory_grows_with_the_batch(sound: Setup) -> None:
+    texts = [
+        cost.memory(replace(sound, config=replace(sound.config, batch_size=size))).text
+        for size in (32, 3200)
+    ]
+    # of one image: the input of three dense layers, two ReLUs and the flattened image, in float32
+    assert f"{32 * 4 * (64 + 300 + 100) / 1024:.1f} KiB of activations" in texts[0], texts
+    assert f"{3200 * 4 * (64 + 300 + 100) / 2**20:.2f} MiB of activations" in texts[1], texts
+
+
+def test_a_full_disk(sound: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert level("disk", sound) == "ok"
+    usage = cost.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: usage._replace(free=2**20))
+    assert level("disk", sound) == "error"
+
+
+def test_a_budget_below_an_epoch(sound: Setup) -> None:
+    finding = cost.duration(replace(sound, config=replace(sound.config, budget="0h0m1s")))
+    assert (finding.level, "epochs in a budget of" in finding.text) == ("ok", True)
+    many = replace(sound.batches.split, indices=np.tile(sound.batches.split.indices, 10_000))
+    many = replace(many, labels=np.tile(many.labels, 10_000))
+    longer = replace(
+        sound, batches=replace(sound.batches, split=many), config=replace(sound.config, budget="1s")
+    )
+    finding = cost.duration(longer)
+    assert finding.level == "error"
+    assert finding.text.startswith("not one epoch fits into a budget of 1s")
+
+
+# samples and the command
+
+
+def test_samples_are_of_as_many_classes_as_can_be() -> None:
+    labels = np.repeat([0, 1, 2], [100, 10, 1])
+    assert sorted(labels[spread(labels, 3, seed=0)]) == [0, 1, 2]
+    assert sorted(labels[spread(labels, 9, seed=0)]) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert sorted(spread(labels, 1000, seed=0)) == list(range(111))
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", "--model", "lenet300", "--augment.flip", "true", "-v"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[6:19].strip() for line in lines] == list(CHECKS)
+    assert {line[:4].strip() for line in lines} == {"ok", "skip", "WARN"}
+    assert next(line for line in lines if line.startswith("WARN")).split()[1] == "flips"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_steps")
+def test_the_command_fails_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Pictures whose class cannot be seen: those of both are alike."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "epochal.app.doctor.CHECKS", {check: CHECKS[check] for check in ("classes", "by heart")}
+    )
+    image_folder(tmp_path / "photos", {"a": 20, "b": 20}, kind="PNG", size=8)
+    for picture in (tmp_path / "photos/a").iterdir():
+        (tmp_path / "photos/b" / picture.name).write_bytes(picture.read_bytes())
+    assert main(["doctor", "--dataset", "./photos", "--model", "softmax", "--json"]) == 5
+    out, err = capsys.readouterr()
+    assert [one["level"] for one in json.loads(out)] == ["ok", "error"]
+    assert err.splitlines()[-1] == "error: 1 of 2 checks failed: by heart"
+
+
+@pytest.mark.parametrize("words", [["--resume"], ["--dry-run"], ["--pilot"], ["--sample-ladder"]])
+def test_the_command_refuses(words: list[str], capsys: Any) -> None:
+    assert main(["doctor", *words]) == 2
+    assert words[0] in capsys.readouterr().err

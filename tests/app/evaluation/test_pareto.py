@@ -1,0 +1,147 @@
+"""The front against its definition, and runs that are placed, left out or refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epochal.app.config import Config
+from epochal.app.data.dataset import Preprocessing
+from epochal.app.errors import UsageError
+from epochal.app.evaluation.pareto import front, place
+from epochal.app.store.run import Run, claim
+
+CLASSES = ("a", "b", "c")
+points = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5))
+)  # few values, so that many are equal
+
+
+def dominates(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Nowhere worse and somewhere better."""
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+@given(points)
+def test_the_front_is_what_no_other_point_dominates(points: list[tuple[int, int]]) -> None:
+    assert front(points) == [
+        not any(dominates(other, point) for other in points) for point in points
+    ]
+
+
+@given(points)
+def test_the_front_only_knows_order(points: list[tuple[int, int]]) -> None:
+    stretched = [(10.0**cost, accuracy**3 - 7) for cost, accuracy in points]
+    assert front(stretched) == front(points)
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def finished(
+    name: str,
+    model: str,
+    accuracy: float,
+    *,
+    size: int = 8,
+    dataset: str = "digits",
+    **options: str,
+) -> Run:
+    """A run's folder as training leaves it, without its checkpoints."""
+    run = claim(name)
+    run.write_config(Config(dataset=dataset, model=model, **options))
+    settings = {
+        "channels": 1,
+        "stored_size": size,
+        "image_size": size,
+        "mean": (100.0,),
+        "deviation": (50.0,),
+    }
+    run.write_json("data.json", Preprocessing(classes=CLASSES, **settings).to_dict())
+    figures = {
+        "params": 1,
+        "test_accuracy": accuracy,
+        "test_accuracy_low": 0.0,
+        "test_accuracy_high": 1.0,
+    }
+    run.write_json("result.json", figures)
+    return run
+
+
+def test_runs_are_placed_by_cost_at_their_own_images() -> None:
+    finished("large", "softmax", 0.5, size=16)
+    finished("small", "softmax", 0.5)
+    finished("mlp", "mlp", 0.9)
+    placed = place(["runs/large", "mlp", "small", "mlp"]).placed
+    assert [(run.run, run.multiply_adds) for run in placed] == [
+        ("runs/small", 8 * 8 * 3),
+        ("runs/large", 16 * 16 * 3),
+        ("runs/mlp", 8 * 8 * 256 + 256 * 128 + 128 * 3),
+    ]
+    assert [run.front for run in placed] == [True, False, True]
+
+
+def test_narrow_numbers_make_operations_cheaper_not_fewer() -> None:
+    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+        finished(precision, "softmax", 0.5, precision=precision)
+    placed = place(["float32", "mixed_bfloat16", "mixed_float16"]).placed
+    assert {Path(run.run).name: run.cheaper_by for run in placed} == {
+        "float32": "architecture",
+        "mixed_bfloat16": "operations",
+        "mixed_float16": "operations",
+    }
+    assert len({run.multiply_adds for run in placed}) == 1
+
+
+def test_each_data_set_has_its_own_front() -> None:
+    finished("a", "softmax", 0.9, dataset="mnist")
+    finished("b", "softmax", 0.1, size=16)
+    placed = place(["a", "b"]).placed
+    assert [(run.dataset, run.front) for run in placed] == [("digits", True), ("mnist", True)]
+
+
+def test_options_of_the_model_count() -> None:
+    finished("plain", "lenet5", 0.9, size=28)
+    finished("maxout", "lenet5", 0.9, size=28, activation="maxout")
+    plain, maxout = place(["plain", "maxout"]).placed
+    assert (plain.model, maxout.model) == ("lenet5", "lenet5, maxout")
+    convolutions = 28 * 28 * 25 * 6 * 2 + 10 * 10 * 25 * 6 * 32  # two pieces each
+    assert maxout.multiply_adds == convolutions + 400 * 240 + 120 * 168 + 84 * 3
+    assert plain.multiply_adds < maxout.multiply_adds
+
+
+def test_what_is_no_finished_run_is_left_out_by_name() -> None:
+    finished("good", "softmax", 0.5)
+    claim("unfinished").write_config(Config())
+    Path("runs/notes.txt").touch()
+    finished("gone", "softmax", 0.5)
+    Path("runs/gone/result.json").write_text(json.dumps({"params": 1}))
+    finished("unknown", "no_such_model", 0.5)
+    placement = place(map(str, sorted(Path("runs").iterdir())))
+    assert [run.run for run in placement.placed] == ["runs/good"]
+    reasons = [
+        "gone: result.json or data.json is damaged",
+        "notes.txt: no run",
+        "unfinished: not finished",
+        "unknown: model",
+    ]
+    for skipped, reason in zip(placement.skipped, reasons, strict=True):
+        assert skipped.startswith(f"runs/{reason}")
+
+
+def test_no_finished_run_is_an_error() -> None:
+    claim("unfinished").write_config(Config())
+    with pytest.raises(
+        UsageError, match="none of these is a finished run: runs/unfinished: not finished"
+    ):
+        place(["unfinished"])
+
+
+def test_a_run_that_does_not_exist_is_an_error() -> None:
+    finished("good", "softmax", 0.5)
+    with pytest.raises(UsageError, match="nothing: no run there"):
+        place(["good", "nothing"])

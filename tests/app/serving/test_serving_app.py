@@ -1,0 +1,53 @@
+"""The whole application without a server, before there is a version to answer with."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from epochal.app.serving.application import make_app
+from epochal.app.serving.limits import Limits
+from epochal.app.serving.versions import Versions
+
+
+def ask(path: str, method: str, folder: Path) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of the application's reply for a model of which nothing is loaded yet."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b'{"instances": [1.0]}', "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = make_app(Versions(folder, trust=False, say=print), Limits())
+    known = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "query_string": b"",
+        "root_path": "",
+    }
+    scope = {**known, "path": path, "raw_path": path.encode(), "headers": [(b"host", b"localhost")]}
+    asyncio.run(app(scope, receive, send))
+    return (
+        sent[0]["status"],
+        dict(sent[0]["headers"]),
+        b"".join(message.get("body", b"") for message in sent),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 200), ("/readyz", 503), ("/card", 503), ("/metrics", 200)]
+)
+def test_it_is_alive_before_it_is_ready(path: str, status: int, tmp_path: Path) -> None:
+    assert ask(path, "GET", tmp_path)[0] == status
+
+
+def test_who_asks_before_it_is_ready_is_told_when_to_come_back(tmp_path: Path) -> None:
+    status, headers, body = ask(f"/v1/models/{tmp_path.name}:predict", "POST", tmp_path)
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    assert b"is being loaded; try again later" in body

@@ -1,0 +1,148 @@
+"""What a request may cost, without a server: the guard before an application that notes what reaches it."""
+
+import asyncio
+import gzip
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from epochal.app.serving import picture_sizes as pixels
+from epochal.app.serving.limits import Guard, Limits
+from epochal.app.serving.tensor_errors import BadRequest
+
+HEADERS = {"host": "localhost:8501"}
+
+
+def passed(
+    limits: Limits, headers: dict[str, str], *parts: bytes, path: str = "/v1/x"
+) -> tuple[int, Any]:
+    """Status and error of the guard's refusal, or 200 and the body that it handed on."""
+    found: list[Any] = []
+    waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    waiting.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append({"status": 200})
+        found.append(await receive())
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        found.append(message)
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "path": path, "raw_path": path.encode(), "headers": pairs}
+    asyncio.run(Guard(app, limits)(scope, receive, send))
+    body = found[1]["body"]
+    return found[0]["status"], body if found[0]["status"] == 200 else json.loads(body)["error"]
+
+
+def test_a_body_in_parts_arrives_whole() -> None:
+    assert passed(Limits(), HEADERS, b"one ", b"two") == (200, b"one two")
+
+
+@pytest.mark.parametrize("headers", [{"content-length": "11"}, {}])
+def test_a_body_too_large_is_refused_told_or_not(headers: dict[str, str]) -> None:
+    status, error = passed(Limits(body=10), HEADERS | headers, b"123456", b"78901")
+    assert (status, error) == (413, "a body of more than 10 bytes")
+
+
+def test_more_requests_than_can_be_answered_are_told_so() -> None:
+    refused = passed(Limits(requests=0), HEADERS)
+    assert refused == (503, "0 requests are being answered; try again later")
+
+
+def test_health_is_told_even_then() -> None:
+    assert passed(Limits(requests=0), HEADERS, path="/healthz")[0] == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    told: list[int] = []
+
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    scope = {"type": "http", "path": "/x", "raw_path": b"/x", "headers": [(b"host", b"localhost")]}
+    guard = Guard(
+        None, Limits(seconds=0.01), told=lambda path, status, seconds: told.append(status)
+    )
+    asyncio.run(guard(scope, never, send))
+    assert told == [408, 408, 0]
+
+
+def picture(side: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("1", (side, side)).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_pictures_are_refused_by_what_their_headers_claim() -> None:
+    large = picture(5000)
+    pixels.check([large, large, b"no picture" * 1000])
+    with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
+        pixels.check([large] * 3)
+    with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
+        pixels.check([picture(20_000)])
+
+
+def test_headers_too_large_are_refused() -> None:
+    assert passed(Limits(headers=100), HEADERS | {"x": "y" * 90})[0] == 431
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.1:1", "[::1]:8501"])
+def test_this_machine_is_answered(host: str) -> None:
+    assert passed(Limits(), {"host": host})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:80", "", "localhost:80:evil"]
+)
+def test_other_hosts_are_not_unless_wanted(host: str) -> None:
+    assert passed(Limits(), {"host": host})[0] == 400
+    assert passed(Limits(local=False), {"host": host})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Bearer", "Bearer wrong", "Basic right one", "bearer right one", "Bearer right"]
+)
+def test_another_token_is_refused(given: str) -> None:
+    assert passed(Limits(token="right one"), HEADERS | {"authorization": given})[0] == 401
+
+
+def test_the_right_token_is_let_in_and_health_needs_none() -> None:
+    limits = Limits(token="right one")
+    assert passed(limits, HEADERS | {"authorization": "Bearer right one"})[0] == 200
+    assert [
+        passed(limits, HEADERS, path=path)[0] for path in ("/", "/healthz", "/readyz", "/card")
+    ] == [200] * 3 + [401]
+
+
+GZIPPED: dict[str, tuple[bytes, int, Any]] = {
+    "small": (gzip.compress(b"small"), 200, b"small"),
+    "large": (gzip.compress(bytes(101)), 413, "the gzip body inflates to more than 100 bytes"),
+    "cut": (gzip.compress(b"small")[:-5], 400, "the gzip body ends early"),
+    "none": (b"none", 400, "the body is no gzip"),
+}
+
+
+@pytest.mark.parametrize("name", GZIPPED)
+def test_gzip_is_inflated_up_to_its_limit(name: str) -> None:
+    body, status, expected = GZIPPED[name]
+    assert passed(Limits(inflated=100), HEADERS | {"content-encoding": "gzip"}, body) == (
+        status,
+        expected,
+    )
+
+
+def test_another_coding_is_refused() -> None:
+    assert (
+        passed(Limits(), HEADERS | {"content-encoding": "br"})[1]
+        == "Content-Encoding br is not known: send gzip or none"
+    )

@@ -1,0 +1,72 @@
+"""Damaged checkpoints are found, named and passed over."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epochal.app.errors import StorageError
+from epochal.app.store import arrays as archive
+from epochal.app.store import files as storage
+from epochal.app.training.run.checkpoints import newest
+
+VALUES = {"epoch": 1, "step": 2, "ended": False, "elapsed": 0.5, "identity": {}, "callbacks": {}}
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    """Two whole checkpoints, of steps 1 and 2."""
+    for step in (1, 2):
+        arrays = {"model/0000/w": np.arange(12.0) * step}
+        archive.save(tmp_path / f"epoch-000001-step-{step:08d}", arrays, {**VALUES, "step": step})
+    return tmp_path
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "one bit flipped": flip,
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", [archive.ARRAYS, archive.VALUES, storage.MANIFEST])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_named_and_the_one_before_used(checkpoints: Path, damage: str, name: str) -> None:
+    DAMAGE[damage](checkpoints / "epoch-000001-step-00000002" / name)
+    said: list[str] = []
+    found = newest(checkpoints, said.append)
+    assert found is not None
+    assert found.step == 1
+    assert len(said) == 1
+    assert "epoch-000001-step-00000002" in said[0]
+
+
+def test_all_damaged_is_an_error(checkpoints: Path) -> None:
+    for folder in checkpoints.iterdir():
+        flip(folder / archive.ARRAYS)
+    with pytest.raises(StorageError, match="every checkpoint is damaged"):
+        newest(checkpoints, lambda line: None)
+
+
+def test_a_half_written_one_is_swept(checkpoints: Path) -> None:
+    shutil.copytree(checkpoints / "epoch-000001-step-00000002", checkpoints / ".tmp-x")
+    assert newest(checkpoints, pytest.fail).step == 2
+    assert not (checkpoints / ".tmp-x").exists()
+
+
+def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "a").write_text("a")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left"):
+        storage.publish(tmp_path / "x", fill)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,124 @@
+"""Which trials are dropped and which one wins: on planted searches whose truth is known."""
+
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from epochal.app.config import Config
+from epochal.app.tuning import oracles
+from epochal.app.tuning.plan import Plan
+from epochal.app.tuning.selection import clearly_worse, winner
+from epochal.app.tuning.space import read_space
+
+SEARCH = {"learning_rate": {"log": [1e-5, 1]}, "optim": {"weight_decay": {"log": [1e-7, 1e-1]}}}
+PLAN = Plan(space=read_space(SEARCH, "here", Config()))
+FOLDS = 5
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_test_is_the_one_sided_paired_one(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    best = generator.normal(0.9, 0.01, FOLDS)
+    own = generator.normal(0.89, 0.01, seed % 3 + 2)
+    expected = ttest_rel(best[: len(own)], own, alternative="greater").pvalue < 0.05
+    assert clearly_worse(list(own), list(best), "val_accuracy") == expected
+    assert clearly_worse(list(-own), list(-best), "val_loss") == expected
+
+
+def test_one_split_drops_nothing_and_an_equal_difference_at_once() -> None:
+    assert not clearly_worse([0.1], [0.9] * FOLDS, "val_accuracy")
+    assert clearly_worse([0.5, 0.25], [0.75, 0.5, 1.0], "val_accuracy")
+    assert not clearly_worse([0.5, 0.25], [0.5, 0.25, 1.0], "val_accuracy")
+
+
+def dropped_early(seed: int, trials: int = 20) -> tuple[float, bool]:
+    """A random search over true accuracies, folds of different difficulty, noise: share of fits saved, winner kept."""
+    generator = np.random.default_rng(seed)
+    truth = 0.95 - 0.05 * generator.uniform(0, 1.5, trials) ** 2
+    scores = (
+        truth[:, None]
+        + generator.normal(0, 0.01, FOLDS)
+        + generator.normal(0, 0.005, (trials, FOLDS))
+    )
+    best = 0
+    fits = 0
+    for trial, own in enumerate(scores):
+        done = 1
+        while done < FOLDS and not (
+            trial and clearly_worse(list(own[:done]), list(scores[best]), "val_accuracy")
+        ):
+            done += 1
+        fits += done
+        if done == FOLDS and own.mean() > scores[best].mean():
+            best = trial
+    return 1 - fits / (FOLDS * trials), best == scores.mean(axis=1).argmax()
+
+
+def test_dropping_saves_a_third_and_keeps_the_winner() -> None:
+    found = [dropped_early(seed) for seed in range(20)]
+    assert statistics.median(saved for saved, _ in found) >= 0.3
+    assert sum(kept for _, kept in found) >= 18
+
+
+def found_after(algorithm: str, seed: int, most: int = 40) -> int:
+    """Trials until one lies within a tenth of the ranges around the planted optimum."""
+    oracle = oracles.make_oracle(
+        Plan(space=PLAN.space, algorithm=algorithm, trials=most, seed=seed), 1
+    )
+    for number in range(1, most + 1):
+        trial = oracle.create_trial("worker")
+        values = oracles.values_of(trial, PLAN.space)
+        lacks = math.hypot(
+            math.log10(values["learning_rate"]) + 2, math.log10(values["optim.weight_decay"]) + 4
+        )
+        if lacks < 0.4:
+            return number
+        oracles.end(oracle, trial.trial_id, 0.95 - 0.02 * lacks**2)
+    return most
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_bayesian_search_needs_fewer_trials_than_random() -> None:
+    needed = {
+        name: statistics.median(found_after(name, seed) for seed in range(20))
+        for name in ("random", "bayesian")
+    }
+    print(needed)
+    assert needed["bayesian"] < needed["random"]
+
+
+def trial(
+    number: str, scores: list[float], weights: int, status: str = "completed"
+) -> dict[str, Any]:
+    return {
+        "trial": number,
+        "status": status,
+        "scores": scores,
+        "score": statistics.mean(scores),
+        "weights": weights,
+    }
+
+
+def test_winners() -> None:
+    trials = [
+        trial("0", [0.90, 0.94], 900),  # the best: 0.92, standard error 0.02
+        trial("1", [0.90, 0.91], 100),
+        trial("2", [0.89, 0.90], 10),
+        trial("3", [0.99, 0.99], 1, "dropped"),
+    ]
+    by = {
+        select: winner(trials, Plan(space=PLAN.space, select=select))
+        for select in ("best", "one-se")
+    }
+    assert {select: one["trial"] for select, one in by.items() if one} == {
+        "best": "0",
+        "one-se": "1",
+    }
+    assert winner(trials[3:], PLAN) is None
+    losses = Plan(space=PLAN.space, monitor="val_loss")
+    assert winner(trials, losses) == trials[2]

@@ -1,0 +1,56 @@
+"""Models and callbacks are Keras code: on JAX they build, train, and answer as on TensorFlow (extra `jax`)."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from epochal import models
+from tests.support.jax_child import random_weights
+from tests.support.zoo import UNTRIED, build, images, shapes
+
+FAST = ["lenet5", "mlp"]
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("jax"), reason="needs pip install -e '.[jax]'"
+)
+
+
+def on_jax(folder, names):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.support.jax_child", str(folder), *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {name: np.load(folder / f"{name}.npz") for name in names}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        FAST,
+        pytest.param(
+            [name for name in models.ZOO if name not in {*FAST, *UNTRIED}], marks=pytest.mark.slow
+        ),
+    ],
+    ids=["few", "all"],
+)
+def test_models_train_on_jax_and_answer_as_on_tensorflow(names, tmp_path):
+    for name, found in on_jax(tmp_path, names).items():
+        model = build(name)
+        random_weights(model)
+        expected = model(images(shapes(name)[0])).numpy()
+        np.testing.assert_allclose(
+            found["answers"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=name
+        )
+        assert np.isfinite(found["loss"]), name
+        clipping, freezing, histograms, guard, *others = found["refused"]
+        assert clipping == (
+            "GradientClipping needs the TensorFlow backend, got 'jax'; give the optimizer global_clipnorm instead."
+        )
+        assert "set trainable of the layers before compiling" in freezing
+        assert "leave the batch out" in histograms
+        assert "leave keep_state out" in guard
+        assert all("needs the TensorFlow backend, got 'jax'" in said for said in others)
+        assert len(others) == 2

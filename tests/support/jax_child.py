@@ -1,0 +1,85 @@
+"""Builds models, lets each answer and take a training step, on the backend that KERAS_BACKEND names.
+
+python -m tests.support.jax_child FOLDER NAME ... writes FOLDER/NAME.npz: the answers, and the loss of the step.
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from epochal import callbacks
+from tests.support.zoo import build, images, shapes
+
+
+def random_weights(model: keras.Model) -> None:
+    """Gives the model values that do not depend on the backend's generator."""
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        fan_in = max(1, int(np.prod(weight.shape[:-1])))
+        matrix = random.normal(0, fan_in**-0.5, weight.shape)
+        weight.assign(matrix if len(weight.shape) > 1 else random.uniform(0.5, 1.5, weight.shape))
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Answers before the step, and whether the step's loss is finite."""
+    assert keras.backend.backend() == "jax"
+    for name in names:
+        shape = shapes(name)[0]
+        model = build(name, shape)
+        random_weights(model)
+        answers = keras.ops.convert_to_numpy(model(images(shape)))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01), loss)
+        data = (images(shape), np.arange(4))
+        watching = [*observers(folder, data), callbacks.WeightHistograms(folder / name)]
+        history = model.fit(
+            *data, validation_data=data, batch_size=4, verbose=0, callbacks=watching
+        )
+        refusal = (
+            refused(model, callbacks.GradientClipping(1.0)),
+            refused(model, callbacks.Freezing("kernel")),
+            refused(model, callbacks.WeightHistograms(folder, batch=data)),
+            refused(model, callbacks.NanGuard(keep_state=True)),
+            refused(model, callbacks.GradientFlow(folder / "flow.jsonl", batch=data)),
+            refused(model, callbacks.ExponentialMovingAverage()),
+        )
+        np.savez(
+            folder / f"{name}.npz",
+            answers=answers,
+            loss=history.history["loss"][0],
+            refused=refusal,
+        )
+
+
+def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
+    """What a callback says that needs TensorFlow."""
+    callback.set_model(model)
+    try:
+        callback.on_train_begin()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.callbacks.Callback]:
+    """Every callback that is Keras code alone."""
+    return [
+        callbacks.Budget(3600),
+        callbacks.NanGuard(),
+        callbacks.EarlyStopping("val_loss", patience=1),
+        callbacks.Progress(),
+        callbacks.StepDecay(milestones=[1], factor=0.1),
+        callbacks.RateSchedule(0.01, lambda step: 1.0),
+        callbacks.PlateauDecay(patience=1),
+        callbacks.StuckDecay(1, patience=1),
+        callbacks.BestWeights(folder / "best", top=2),
+        callbacks.ActivationMonitor(folder / "activations.jsonl", batch=data[0], validation=[data]),
+        callbacks.Timing(folder / "timing.json"),
+        callbacks.LossCurves(folder / "losses.png", log=folder / "iterations.jsonl"),
+    ]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,132 @@
+"""Models and images with a fault planted in them, and runs that fail by it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from epochal import callbacks, models
+from epochal.app.config import Config
+from epochal.app.data.dataset import Cached, Dataset
+from epochal.app.data.load import load
+from epochal.app.store.run import Run
+from epochal.app.training.failures import failed_step as evidence
+from epochal.app.training.run.checkpoints import Checkpoints
+from epochal.app.training.run.setup import Setup, set_up
+from epochal.app.training.train import fit
+from epochal.models.layers.dropout import PerSampleDropout
+from epochal.models.zoo import Architecture
+
+Builder = Callable[[Any, int, Any], Any]
+
+
+class Log(layers.Layer):
+    """-inf where its input is 0."""
+
+    def call(self, inputs: Any) -> Any:
+        return ops.log(inputs)
+
+
+class Sqrt(layers.Layer):
+    """Finite at 0, where its gradient is not."""
+
+    def call(self, inputs: Any) -> Any:
+        return ops.sqrt(inputs)
+
+
+def plant(patch: pytest.MonkeyPatch, builder: Builder) -> None:
+    """Puts a model called "planted" into the zoo."""
+    patch.setitem(
+        models.ZOO, "planted", Architecture(builder=builder, input_shape=(8, 8, 1), options=())
+    )
+
+
+def log_of_zero(x: Any, classes: int, _: Any) -> Any:
+    """A layer "planted_log" behind a ReLU, which gives zeros."""
+    x = layers.Dense(6, "relu", name="hidden")(layers.Flatten()(x))
+    return layers.Dense(classes, name="logits")(Log(name="planted_log")(x))
+
+
+def nested_log_of_zero(x: Any, classes: int, _: Any) -> Any:
+    """The same layer inside a sequential model inside a functional one."""
+    tail = keras.Sequential(
+        [keras.Input((6,)), layers.ReLU(), Log(name="planted_log")], name="tail"
+    )
+    inner = keras.Input((64,))
+    body = keras.Model(inner, tail(layers.Dense(6, name="hidden")(inner)), name="body")
+    return layers.Dense(classes, name="logits")(body(layers.Flatten()(x)))
+
+
+def sqrt_at_zero(x: Any, classes: int, _: Any) -> Any:
+    """Two branches, one with a layer "planted_sqrt" whose input is 0 at first."""
+    x = layers.Flatten()(x)
+    stem = layers.Dense(4, kernel_initializer="zeros", name="stem")(x)
+    root = Sqrt(name="planted_sqrt")(stem)
+    return layers.Dense(classes, name="logits")(
+        layers.Add()([root, layers.Dense(4, name="side")(stem)])
+    )
+
+
+def with_state(x: Any, classes: int, _: Any) -> Any:
+    """Moving statistics and random numbers, which every step moves."""
+    x = layers.BatchNormalization(name="norm")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
+    return layers.Dense(classes, name="logits")(layers.Dropout(0.5, name="dropout")(x))
+
+
+def masked(x: Any, classes: int, _: Any) -> Any:
+    """Moving statistics that tell which masks dropout drew."""
+    x = PerSampleDropout(0.5, name="dropout")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
+    return layers.Dense(classes, name="logits")(layers.BatchNormalization(name="norm")(x))
+
+
+def steep(x: Any, classes: int, _: Any) -> Any:
+    """Logits of 0 with large gradients."""
+    return layers.Dense(classes, kernel_initializer="zeros", name="logits")(
+        layers.Rescaling(1e3)(layers.Flatten()(x))
+    )
+
+
+def infinite_pixel(
+    patch: pytest.MonkeyPatch, name: str, number: int, place: tuple[int, int, int]
+) -> None:
+    """Gives an image of a split an infinite pixel, and models float images, which unlike uint8 can hold it."""
+
+    def planted(config: Config) -> Dataset:
+        dataset = load(config)
+        split = getattr(dataset, name)
+        images = split.images.tensor.numpy().astype(np.float32)
+        images[(split.indices[number], *place)] = np.inf
+        return replace(dataset, **{name: replace(split, images=Cached(tf.constant(images)))})
+
+    plain = keras.Input
+    patch.setattr("epochal.app.training.run.setup.load", planted)
+    patch.setattr(
+        "epochal.models.keras.Input",
+        lambda shape, **options: plain(shape, **{**options, "dtype": "float32"}),
+    )
+
+
+def failed(config: Config, folder: Path) -> tuple[Run, Setup]:
+    """A run that trains until it fails, with a checkpoint of every step, and has kept the step."""
+    setup = set_up(config)
+    run = Run(folder)
+    run.write_config(config)
+    run.write_json("data.json", setup.dataset.preprocessing.to_dict())
+    saver = Checkpoints(
+        run.checkpoints,
+        seconds=0,
+        position=setup.batches.position,
+        stopping=lambda: False,
+        identity=setup.identity(),
+        rollbacks=0,
+    )
+    with pytest.raises(callbacks.NonFiniteError) as caught:
+        fit(setup, [callbacks.NanGuard(keep_state=True)], saver, None)
+    assert evidence.keep(setup, run, caught.value)
+    return run, setup

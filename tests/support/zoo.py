@@ -1,0 +1,145 @@
+"""What is known about every model of the zoo from elsewhere, and which ones the contract tests always run."""
+
+import numpy as np
+import pytest
+
+from epochal import models
+
+# Trainable parameters at the native shape and classes, from the papers where they count them, else from
+# github.com/osmr/imgclsmob, bearpaw/pytorch-classification, kuangliu/pytorch-cifar or Keras' own table; tests/
+# test_complexity.py derives them by hand.
+PARAMS = {
+    "softmax": 7_850,
+    "mlp": 235_146,
+    "lenet300": 266_610,
+    "lenet5": 61_706,
+    "lenet5_caffe": 431_080,
+    "rnn": 21_386,
+    "lstm": 81_674,
+    "alexnet": 60_965_224,
+    "alexnet_single": 62_378_344,
+    "alexnet_cifar": 2_472_266,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "vgg11_cifar": 9_231_114,
+    "vgg13_cifar": 9_416_010,
+    "vgg16_cifar": 14_728_266,
+    "vgg19_cifar": 20_040_522,
+    "googlenet": 6_998_552,
+    "googlenet_cifar": 5_871_914,
+    "inception_v3": 23_817_352,
+    "inception_resnet_v2": 55_813_192,
+    "inception_resnet_cifar": 1_630_138,
+    "xception": 22_855_952,
+    "xception_cifar": 1_150_570,
+    "resnet8": 75_290,
+    "resnet14": 172_506,
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    "resnet1202": 19_421_274,
+    "resnet20b": 272_474,
+    "resnet32b": 466_906,
+    "resnet44b": 661_338,
+    "resnet56b": 855_770,
+    "resnet110b": 1_730_714,
+    "resnet164": 1_704_154,
+    "resnet20_v2": 272_282,
+    "resnet56_v2": 855_578,
+    "resnet110_v2": 1_730_522,
+    "resnet164_v2": 1_703_258,
+    "resnet1001_v2": 10_327_706,
+    "resnet18_cifar": 11_173_962,
+    "resnet34_cifar": 21_282_122,
+    "resnet50_cifar": 23_520_842,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnet18_v2": 11_687_720,
+    "resnet34_v2": 21_795_880,
+    "resnet50_v2": 25_549_352,
+    "resnet101_v2": 44_541_480,
+    "resnet152_v2": 60_185_128,
+    "wrn16_4": 2_748_890,
+    "wrn16_8": 10_961_370,
+    "wrn28_10": 36_479_194,
+    "wrn40_4": 8_949_210,
+    "resnext29_32x4d": 4_775_754,
+    "resnext29_8x64d": 34_426_698,
+    "resnext29_16x64d": 68_155_210,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x4d": 44_177_704,
+    "mobilenet": 4_231_976,
+    "mobilenet_025": 470_072,
+    "mobilenet_050": 1_331_592,
+    "mobilenet_075": 2_585_560,
+    "mobilenet_cifar": 3_217_226,
+    "mobilenet_v2": 3_504_872,
+    "mobilenet_v2_035": 1_677_128,
+    "mobilenet_v2_050": 1_968_680,
+    "mobilenet_v2_075": 2_636_424,
+    "mobilenet_v2_140": 6_108_776,
+    "mobilenet_v2_cifar": 2_236_682,
+    "densenet_40_12": 1_019_722,
+    "densenet_100_12": 6_979_642,
+    "densenet_bc_40_12": 176_122,
+    "densenet_bc_100_12": 769_162,
+    "densenet_bc_250_24": 15_324_406,
+    "densenet_bc_190_40": 25_624_430,
+    "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
+}
+
+LARGE = 1_000_000  # parameters, from which on a model is tried only by `pytest -m slow`
+ALWAYS = [
+    "softmax",
+    "mlp",
+    "lenet5",
+    "lenet5_caffe",
+    "rnn",
+    "lstm",
+    "resnet8",
+    "resnet20_v2",
+    "densenet_bc_40_12",
+    "mobilenet_025",
+]
+UNTRIED = [
+    "resnet1202",
+    "resnet1001_v2",
+    "densenet_bc_250_24",
+]  # minutes each; their smaller kin have the same blocks
+
+
+def names(always: list[str] = ALWAYS) -> list:
+    """Every model but those that take minutes; all but `always` are marked slow."""
+    tried = [name for name in models.ZOO if name not in UNTRIED]
+    return [
+        name if name in always else pytest.param(name, marks=pytest.mark.slow) for name in tried
+    ]
+
+
+def shapes(name: str) -> list[tuple[int, int, int]]:
+    """Two small shapes that the model takes: square and grey, and oblong in colours."""
+    least = max(8, models.ZOO[name].min_size)
+    return [(least, least, 1), (least + 3, least, 3)]
+
+
+def images(shape: tuple[int, ...], count: int = 4) -> np.ndarray:
+    """Random pixels."""
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def build(
+    name: str, shape: tuple[int, int, int] | None = None, num_classes: int = 5, **options: str
+):
+    """The model for small images, which it standardises."""
+    shape = shape or shapes(name)[0]
+    statistics = {"mean": [120.0] * shape[-1], "deviation": [60.0] * shape[-1]}
+    return models.build(name, shape, num_classes, **statistics, options=options)
