@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
 from epochal.app.data import decoding as image_ops
+from epochal.app.store.data_card import Counts, DataCard
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
@@ -33,22 +33,17 @@ class Preprocessing:
         """Height, width and channels of the model's input."""
         return (self.image_size, self.image_size, self.channels)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `to_dict`; further keys are ignored."""
-        known: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__}
-        return cls(**{key: _frozen(value) for key, value in known.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    def from_card(cls, card: DataCard) -> "Preprocessing":
+        """Return what the data card of a run says of it."""
+        return cls(
+            classes=card.classes,
+            channels=card.channels,
+            stored_size=card.stored_size,
+            image_size=card.image_size,
+            mean=card.mean,
+            deviation=card.deviation,
+        )
 
 
 @dataclass(frozen=True)
@@ -154,3 +149,21 @@ class Dataset:
             if isinstance(split.images, Cached):
                 digest.update(split.images.tensor.numpy().data)
         return digest.hexdigest()
+
+    def card(self, *, test: bool) -> DataCard:
+        """Describe the data for a run's folder; `test` says whether the test split will be evaluated."""
+        preprocessing = self.preprocessing
+        return DataCard(
+            classes=preprocessing.classes,
+            channels=preprocessing.channels,
+            stored_size=preprocessing.stored_size,
+            image_size=preprocessing.image_size,
+            mean=preprocessing.mean,
+            deviation=preprocessing.deviation,
+            fingerprint=self.fingerprint(),
+            counts=Counts(
+                train=len(self.train), validation=len(self.validation), test=len(self.test)
+            ),
+            evaluated=("validation", "test") if test else ("validation",),
+            skipped=self.skipped,
+        )

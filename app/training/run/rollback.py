@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from epochal.app.errors import StorageError, TrainingFailed
+from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run
 from epochal.app.training.failures import failed_step as evidence
 from epochal.app.training.run.checkpoints import Checkpoint, newest, pass_over
@@ -14,12 +15,11 @@ from epochal.callbacks import NonFiniteError
 
 LIMIT = 3
 REMEDY = "start again with a lower --learning-rate or with --optim.clip-norm 1"
-_FILE = "rollbacks.json"
 
 
 def count(run: Run) -> int:
     """How often the run went back so far, stops and kills included."""
-    return len(_rows(run))
+    return len(run.rollbacks())
 
 
 def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
@@ -53,7 +53,7 @@ def go_back(
         if _kept(setup, run, error, say)
         else ""
     )
-    rows = _rows(run)
+    rows = run.rollbacks()
     allowed = setup.config.nan_policy == "rollback" and len(rows) < LIMIT
     good = _last_good(run, rows, say) if allowed else None
     if good is None:
@@ -63,12 +63,13 @@ def go_back(
         f"{what}: rollback {len(rows) + 1} of {LIMIT}, to step {good.step + 1} of epoch {good.epoch + 1}, "
         f"learning rates divided by {SLOWER ** (len(rows) + 1):,} from there on"
     )
-    place = {
-        "epoch": error.epoch + 1,
-        "step": error.step + 1,
-        "back_to": [good.epoch + 1, good.step + 1],
-    }
-    run.write_json(_FILE, [*rows, {"quantity": error.quantity, **place}])
+    rollback = Rollback(
+        quantity=error.quantity,
+        epoch=error.epoch + 1,
+        step=error.step + 1,
+        back_to=(good.epoch + 1, good.step + 1),
+    )
+    run.write_rollbacks([*rows, rollback])
     run.log(line)
     say(f"{line}{hint}")
     return good
@@ -91,18 +92,12 @@ def _kept(setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], No
         return False
 
 
-def _last_good(
-    run: Run, rows: list[dict[str, Any]], say: Callable[[str], None]
-) -> Checkpoint | None:
+def _last_good(run: Run, rows: list[Rollback], say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint, unless the last rollback went there in vain and there is one before it."""
     found = newest(run.checkpoints, say)
-    again = found is not None and rows and rows[-1]["back_to"] == [found.epoch + 1, found.step + 1]
+    again = found is not None and rows and rows[-1].back_to == (found.epoch + 1, found.step + 1)
     return (
         newest(run.checkpoints, say)
         if found and again and pass_over(run.checkpoints, found)
         else found
     )
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
-    return run.read_json(_FILE) if (run.folder / _FILE).exists() else []

@@ -37,9 +37,7 @@ def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) 
     clipper = clipping(setup.config.optim)
     average = config.optim.ema
     keep = config.stopping.keep
-    best = callbacks.BestWeights(
-        run.folder / "best_weights", config.stopping.monitor, top=keep or 1
-    )
+    best = callbacks.BestWeights(run.best_epochs, config.stopping.monitor, top=keep or 1)
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
@@ -50,12 +48,10 @@ def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) 
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
         *emphasis(setup, tell),  # learns of good epochs alone
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
-        callbacks.GradientFlow(
-            run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms
-        ),
+        callbacks.WeightHistograms(run.tensorboard, batch=batch),
+        callbacks.GradientFlow(run.gradient_flow_log, batch=batch, norms=clipper.latest_norms),
         callbacks.TrainingLog(run.folder),
-        callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
+        callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))
@@ -96,9 +92,7 @@ def activations(setup: Setup, run: Run) -> Any:
     images, _ = _probe(setup)
     size = setup.dataset.preprocessing.image_size
     validation = evaluation_batches(setup.dataset.validation, size)
-    return callbacks.ActivationMonitor(
-        run.folder / "activations.jsonl", batch=images, validation=validation
-    )
+    return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
 
 
 def _probe(setup: Setup) -> tuple[Any, Any]:
