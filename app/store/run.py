@@ -17,6 +17,7 @@ import yaml
 from epochal.app.config import Config, is_name
 from epochal.app.config.files import read_config_file
 from epochal.app.errors import RunInUse, StorageError, UsageError
+from epochal.app.process.log import log_file
 from epochal.app.store import files
 from epochal.app.store.data_card import DataCard
 from epochal.app.store.environment import Environment
@@ -177,15 +178,10 @@ class Run(RunFiles):
             files.remove_published(self.best)
         arrays.save(self.best, dict(values), {"model": model})
 
-    def log(self, line: str) -> None:
-        """Append a line with its time to log.txt."""
-        with open(self.log_file, "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
     @property
     def finished(self) -> bool:
         """Whether training and evaluation ended well."""
-        return (self.result_file).exists()
+        return self.result_file.exists()
 
     def check_finished(self) -> None:
         """Refuse a run without final weights.
@@ -214,7 +210,9 @@ class Run(RunFiles):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the kernel lets go of it however the process ends.
+        """Hold the run for this process, while its log takes the run's messages.
+
+        The kernel lets go of it however the process ends.
 
         Raises:
             RunInUse: another process holds it.
@@ -231,7 +229,8 @@ class Run(RunFiles):
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
             file.flush()
-            yield
+            with log_file(self.log_file):
+                yield
 
 
 def claim(name: str, root: Path = ROOT) -> Run:
