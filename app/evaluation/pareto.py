@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from epochal.app.config import Config
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import run as runs

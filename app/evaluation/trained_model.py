@@ -7,7 +7,7 @@ import numpy as np
 
 from epochal import models
 from epochal.app.config import Config
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.store.arrays import arrays_of, assign
 from epochal.app.store.run import Run

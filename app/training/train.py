@@ -241,9 +241,7 @@ def fit(
     model = setup.model
     dataset = setup.dataset
     epochs = config.last_epoch if config.budget is None else _ENOUGH
-    validation = evaluation_batches(
-        dataset.validation, dataset.preprocessing.image_size, setup.strategy
-    )
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing, setup.strategy)
     checkpoints.set_model(model)
     checkpoints.watch(watching)
     if checkpoint is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from epochal import callbacks
 from epochal.app.config import Optim
-from epochal.app.data.augment import centre_crop
 from epochal.app.data.dataset import Split
 from epochal.app.data.hard_examples import suspected
 from epochal.app.data.pipeline import evaluation_batches
@@ -89,8 +88,7 @@ def _add_energy(model: Any, epoch: int, logs: dict[str, Any]) -> None:
 def activations(setup: Setup, run: Run) -> Any:
     """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
     images, _ = _probe(setup)
-    size = setup.dataset.preprocessing.image_size
-    validation = evaluation_batches(setup.dataset.validation, size)
+    validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
     return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
 
 
@@ -103,8 +101,7 @@ def _probe(setup: Setup) -> tuple[Any, Any]:
 
 def _stored(setup: Setup, part: Split) -> tf.Tensor:
     """Its images as they are without augmentation."""
-    images = part.images.reader()(tf.constant(part.indices))
-    return centre_crop(images, setup.dataset.preprocessing.image_size)
+    return setup.dataset.preprocessing.crop(part.read())
 
 
 def freezing(optim: Optim) -> list[Any]:
