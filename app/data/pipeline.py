@@ -21,7 +21,10 @@ _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images
 
 @dataclass
 class Position:
-    """Where training stands: the epoch, the step at which its next iterator begins, and its order unless shuffled."""
+    """Where training stands: the epoch, the step at which its next iterator begins, and its order unless shuffled.
+
+    Keras counts the steps of a resumed epoch from its first: `steps_to_skip` are left that were trained before the stop.
+    """
 
     table: Table | None = None
     epoch: tf.Variable = field(
@@ -31,12 +34,19 @@ class Position:
         default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False)
     )
 
+    steps_to_skip: int = 0
+
     def set(self, epoch: int, start: int = 0) -> None:
         """Moves to a step of an epoch; iterators made from now on begin there."""
         self.epoch.assign(epoch)
         self.start.assign(start)
+        self.steps_to_skip = start
         if self.table is not None:
             self.table.set(epoch)
+
+    def skip_step(self) -> None:
+        """Counts a step that was passed over."""
+        self.steps_to_skip -= 1
 
 
 @dataclass(frozen=True, kw_only=True)

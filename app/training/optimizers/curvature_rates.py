@@ -31,7 +31,7 @@ class CurvatureRates(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Measures, unless the epoch was begun before a stop: its curvatures were restored with the optimizer."""
-        if not self.model.steps_to_skip:
+        if not self.model.passes_over_step:
             self.measure(epoch)
 
     def measure(self, epoch: int) -> None:
