@@ -26,11 +26,10 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
         return type(layer).from_config(config)
 
     with models.deep_recursion():
-        net = keras.models.clone_model(keras.Model(model.input, model.output), clone_function=again)
+        network = keras.Model(model.input, model.output, name=model.name)
+        net = keras.models.clone_model(network, clone_function=again)
         copy = type(model)(
-            net.input,
-            net.output,
-            name=model.name,
+            net,
             objective=replace(model.objective, penalty=WeightPenalty()),
             micro_batches=model.micro_batches,
         )

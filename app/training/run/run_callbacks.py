@@ -152,7 +152,11 @@ def _curvature_rates(setup: Setup) -> list[Any]:
         for _ in range(_CURVATURE_BATCHES)
     ]
     return [
-        CurvatureRates([_stored(setup, part) for part in drawn], [part.labels for part in drawn])
+        CurvatureRates(
+            [_stored(setup, part) for part in drawn],
+            [part.labels for part in drawn],
+            seed=setup.config.seed,
+        )
     ]
 
 

@@ -233,9 +233,7 @@ def build_classifier(
         penalty=weight_penalty(config),
     )
     model = Classifier(
-        network.input,
-        network.output,
-        name=network.name,
+        network,
         objective=objective,
         gradient_transforms=transforms,
         micro_batches=config.optim.micro_batches,

@@ -157,8 +157,7 @@ def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
 
 def penalized(penalty: WeightPenalty) -> Classifier:
     """Return a classifier of the small network with this penalty."""
-    network = small()
-    return Classifier(network.inputs, network.outputs, objective=Objective(penalty=penalty))
+    return Classifier(small(), objective=Objective(penalty=penalty))
 
 
 def test_energy_is_the_loss_with_the_penalties() -> None:
