@@ -10,14 +10,8 @@ from epochal.app.errors import UsageError
 from epochal.app.units import number_of
 from epochal.callbacks import schedules
 
-SLOWER = 10  # what a rollback divides the rate by
 WINDOW = 500  # steps, of `callbacks.StuckDecay` unless another one is given
 _STATEFUL = ("plateau", "stuck")
-
-
-def slowed(rate: float, rollbacks: int) -> float:
-    """The rate after so many rollbacks."""
-    return rate / SLOWER**rollbacks
 
 
 def shape_of(config: Config, steps: int) -> schedules.Shape:
@@ -92,21 +86,27 @@ def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
 
 
 def rate_callbacks(
-    config: Config, steps: int, share: Callable[[], float] | None = None
+    config: Config,
+    steps: int,
+    share: Callable[[], float] | None = None,
+    *,
+    rate_scale: float = 1.0,
 ) -> list[Any]:
     """What sets the rate: a pure schedule, or the warm-up and what comes after it.
 
-    These follow `share`, how much of the training is done, where that is given instead of a number of steps.
+    These follow `share`, how much of the training is done, where that is given instead of a number of steps. All rates
+    are multiplied by `rate_scale`.
     """
+    peak_rate = config.peak_rate * rate_scale
     schedule = config.schedule
     shape = shape_of(config, steps)
     total = config.epochs * steps
     position = None if share is None else lambda: min(total - 1, int(share() * total))
     if schedule.shape not in _STATEFUL:
-        return [callbacks.RateSchedule(config.peak_rate, shape, position=position)]
+        return [callbacks.RateSchedule(peak_rate, shape, position=position)]
     warm_up = _warm_up(config, steps)
     rising = (
-        [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up, position=position)]
+        [callbacks.RateSchedule(peak_rate, shape, steps=warm_up, position=position)]
         if warm_up
         else []
     )
@@ -115,6 +115,8 @@ def rate_callbacks(
         for key in ("factor", "patience", "window", "gain", "cooldown", "least")
     }
     given = {key: value for key, value in options.items() if value is not None}
+    if "least" in given:
+        given["least"] *= rate_scale
     if schedule.shape == "plateau":
         falling: Any = callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})
     else:
