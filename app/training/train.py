@@ -251,9 +251,8 @@ def fit(setup: Setup, watching: Iterable[Any], checkpoints: Checkpoints) -> None
     model = setup.model
     begin = checkpoints.begin
     epochs = config.last_epoch if config.budget is None else _UNLIMITED
-    validation = evaluation_batches(
-        setup.dataset.validation, setup.dataset.preprocessing.image_size, setup.strategy
-    )
+    dataset = setup.dataset
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing, setup.strategy)
     if begin.arrays:
         restore_variables(begin, model)
         rollback.rescale_rate(model, checkpoints.rollbacks - begin.rollbacks)

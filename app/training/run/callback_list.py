@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from epochal import callbacks
 from epochal.app.config import Config, Optim
-from epochal.app.data.augment import centre_crop
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.process.log import RUN_LOG
@@ -131,9 +130,7 @@ def emphasis(setup: Setup) -> list[Any]:
 def activation_monitor(setup: Setup, run: Run) -> Any:
     """Return what looks at activations, in the end at those of the weights that are kept."""
     images, _ = probe_batch(setup)
-    validation = evaluation_batches(
-        setup.dataset.validation, setup.dataset.preprocessing.image_size
-    )
+    validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
     return callbacks.ActivationMonitor(
         run.activations_log, batch=images, validation=validation
     )
@@ -197,5 +194,4 @@ def _curvature_rates(setup: Setup) -> list[Any]:
 
 def _plain_images(setup: Setup, part: Split) -> tf.Tensor:
     """Return images as they are without augmentation."""
-    images = part.images.reader()(tf.constant(part.indices))
-    return centre_crop(images, setup.dataset.preprocessing.image_size)
+    return setup.dataset.preprocessing.crop(part.read())
