@@ -24,8 +24,8 @@ from epochal.app.config import Config
 from epochal.app.store.run import Run
 from epochal.app.training.run.checkpoints import Checkpoints
 from epochal.app.training.run.history import History
-from epochal.app.training.run.run_callbacks import activations, observers
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.callback_list import early_stopping_of, run_callbacks
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
 
 BLOCK = 20
@@ -90,26 +90,17 @@ class Timed:
 
 def of_a_run(setup: Setup, run: Run) -> list[Any]:
     """The callbacks that `epochal train` has."""
-    timing = callbacks.Timing(run.folder / "timing.json")
-    early = callbacks.EarlyStopping("accuracy")
-    history = History(run.folder / "history.csv", images_per_step=128)
-    watching = [
-        timing,
-        *observers(setup, run, None),
-        early,
-        activations(setup, run),
-        history,
-    ]
+    early_stopping = early_stopping_of(setup.config)
+    history = History(run.history_file, images_per_step=128, events=ScalarEvents(run.tensorboard))
+    watching = [*run_callbacks(setup, run, None), early_stopping, history]
     saving = Checkpoints(
         run.checkpoints,
-        seconds=setup.config.checkpoint_seconds,
+        watching,
+        begin=Checkpoint(identity=setup.identity()),
+        trigger=Trigger(setup.config.checkpoint_seconds),
         position=setup.batches.position,
-        stopping=lambda: False,
-        identity=setup.identity(),
     )
-    saving.set_model(setup.model)
-    saving.watch(watching)
-    return [*watching, saving]
+    return sort_callbacks([*watching, saving])
 
 
 def train(setup: Setup, model: Any, watching: list[Any], turns: Turns, steps: int) -> None:
@@ -126,7 +117,7 @@ def step_ratios(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.ndarr
     steps = (pairs + 1) * BLOCK
     bare = Turns(first, second, pairs + 1)
     full = Turns(second, first, pairs + 1)
-    beside = partial(train, setup, compiled(setup.config, setup.dataset), [], bare, steps)
+    beside = partial(train, setup, build_classifier(setup.config, setup.dataset), [], bare, steps)
     thread = threading.Thread(target=beside)
     thread.start()
     train(setup, setup.model, watching, full, steps)

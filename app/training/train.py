@@ -256,7 +256,8 @@ def fit(setup: Setup, watching: Iterable[Any], checkpoints: Checkpoints) -> None
     if begin.arrays:
         restore_variables(begin, model)
         rollback.rescale_rate(model, checkpoints.rollbacks - begin.rollbacks)
-        model.steps_to_skip = begin.step  # callbacks ask whether the epoch was begun before
+        # Callbacks ask whether the epoch was begun before.
+        setup.batches.position.set(begin.epoch, begin.step)
     everyone = CallbackList(
         [*watching, checkpoints], model=model, epochs=epochs, steps=setup.batches.steps
     )

@@ -75,7 +75,7 @@ def keep_step(setup: Setup, run: Run, error: NonFiniteError) -> bool:
     else:
         split = "validation"
         step, batch = _worst_validation_batch(setup)
-    class_weights = setup.model.class_weights
+    class_weights = setup.model.objective.class_weights
     if class_weights is not None:
         arrays["class_weights"] = class_weights
     values = {
@@ -122,7 +122,7 @@ def _worst_validation_batch(setup: Setup) -> tuple[int, dict[str, np.ndarray]]:
     worst_batch = {}
     first = 0
     for number, (images, labels) in enumerate(batches):
-        losses = setup.model.criterion(labels, setup.model(images, training=False))
+        losses = setup.model.objective.loss(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
         if not math.isfinite(loss):
             loss = math.inf

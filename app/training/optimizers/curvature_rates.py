@@ -10,6 +10,7 @@ import tensorflow as tf
 from epochal.app.training.probes.curvature import diagonal_part
 from epochal.app.training.step.classifier import piece
 from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.phase import Phase
 
 
 class CurvatureRates(keras.callbacks.Callback):
@@ -22,6 +23,8 @@ class CurvatureRates(keras.callbacks.Callback):
         images, labels: of each batch, `[N, H, W, C]` and `[N]`, all batches alike; N divides by the number of replicas.
     """
 
+    phase = Phase.STEER
+
     def __init__(self, images: Sequence[Any], labels: Sequence[Any]) -> None:
         super().__init__()
         self._batches = list(zip(images, labels, strict=True))
@@ -31,7 +34,7 @@ class CurvatureRates(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Measures, unless the epoch was begun before a stop: its curvatures were restored with the optimizer."""
-        if not self.model.steps_to_skip:
+        if not self.model.passes_over_step:
             self.measure(epoch)
 
     def measure(self, epoch: int) -> None:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +19,7 @@ from epochal.app.training.run.epoch_log import Energy, EpochLog
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.run.thawing import Thawing
 from epochal.app.training.run.wrong_labels import WrongLabels
+from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
 from epochal.callbacks.parts.phase import sort_callbacks
 
@@ -27,10 +27,8 @@ _PROBED_IMAGES = 64  # whose gradients and activations are looked at after an ep
 _CURVATURE_BATCHES = 8  # of as many images
 
 
-class CallbackList(keras.callbacks.CallbackList):
-    """Keras' list for `fit`, ordered by the phases of the callbacks.
-
-    It is silent during the steps that a resumed epoch passes over.
+class CallbackList(Callbacks):
+    """The list for `fit`, ordered by the phases of the callbacks.
 
     Args:
         watching: callbacks with a `phase`, in any order; within a phase it stays
@@ -46,18 +44,6 @@ class CallbackList(keras.callbacks.CallbackList):
         ordered = sort_callbacks(watching)
         super().__init__(ordered, add_history=True, model=model, epochs=epochs, steps=steps)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Pass the call on unless the step is passed over."""
-        if not self.model.steps_to_skip:
-            super().on_train_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Pass the call on, or count the step that is passed over."""
-        if self.model.steps_to_skip:
-            self.model.steps_to_skip -= 1
-        else:
-            super().on_train_batch_end(batch, logs)
-
 
 def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.0) -> list[Any]:
     """Return the callbacks of a run, apart from those that `train` asks how training ended.
@@ -71,16 +57,20 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
     config = setup.config
     share = None if budget is None else budget.share
     probe = probe_batch(setup)
-    clipper = clipping(config.optim)
     listed = [
         callbacks.Timing(run.timing_file, warn=RUN_LOG.info),
         *rate_callbacks(config, setup.batches.steps, share, rate_scale=rate_scale),
         *weight_steering(setup),
-        clipper,
+        setup.clipping,
         callbacks.NanGuard(keep_state=True),
         *emphasis(setup),
         callbacks.WeightHistograms(run.tensorboard, batch=probe),
-        callbacks.GradientFlow(run.gradient_flow_log, batch=probe, norms=clipper.latest_norms),
+        callbacks.GradientFlow(
+            run.gradient_flow_log,
+            batch=probe,
+            loss=setup.model.data_loss,
+            norms=setup.clipping.latest_norms,
+        ),
         callbacks.TrainingLog(run.folder),
         callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
@@ -157,7 +147,7 @@ def freezing(optim: Optim) -> list[Any]:
 
 
 def as_in_first_epoch(setup: Setup) -> list[Any]:
-    """Prepare steps outside of `fit` as the first epoch would, before the train function is made.
+    """Prepare steps outside of `fit` as the first epoch would, and make the train function.
 
     Returns the callbacks that did it; their `on_train_end` undoes it.
     """
@@ -166,14 +156,8 @@ def as_in_first_epoch(setup: Setup) -> list[Any]:
         callback.set_model(setup.model)
         callback.on_train_begin()
         callback.on_epoch_begin(0)
+    setup.model.make_train_function()
     return steering
-
-
-def clipping(optim: Optim) -> Any:
-    """Return what measures the gradient, and clips it where that is configured."""
-    for key, limit in optim.clipping.items():
-        return callbacks.GradientClipping(limit, by=key.removeprefix("clip_"))
-    return callbacks.GradientClipping()
 
 
 def _curvature_rates(setup: Setup) -> list[Any]:

@@ -171,7 +171,6 @@ class Checkpoints(keras.callbacks.Callback):
             for name, variable in state.metric_variables(self.model).items():
                 variable.assign(self.begin.arrays[name])
             self._metrics = self._metric_values()
-        self.model.steps_to_skip = self._step
         self._position.set(epoch, self._step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

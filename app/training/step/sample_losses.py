@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.order import Table
+from epochal.callbacks.parts.phase import Phase
 
 
 class SampleLosses(keras.callbacks.Callback):
@@ -21,6 +22,9 @@ class SampleLosses(keras.callbacks.Callback):
         table: the order of the epoch; it is moved to the next epoch when that begins.
         devices: of the replicas; None is TensorFlow's choice.
     """
+
+    phase = Phase.RECORD
+    key = "sample_losses"
 
     def __init__(
         self, hard: HardExamples, table: Table, devices: tuple[str | None, ...] = (None,)

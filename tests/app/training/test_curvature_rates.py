@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow as tf
 from epochal.app.config import Config, Optim
 from epochal.app.errors import UsageError
 from epochal.app.training.optimizers import chosen_optimizer
-from epochal.app.training.run.run_callbacks import by_epoch
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.train import train
 
@@ -37,14 +38,14 @@ def exact(setup: Setup, images: tf.Tensor, decay: float) -> list[np.ndarray]:
     logits = net(images).numpy()
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     x = net.layers[-2].output
-    inputs = type(net)(net.input, x)(images).numpy()
+    inputs = keras.Model(net.input, x)(images).numpy()
     spread = p * (1 - p)
     return [np.square(inputs).T @ spread / len(p) + decay, spread.mean(0)]
 
 
 def test_estimates_what_a_step_minimises_and_leaves_the_rest_alone(setup: Setup) -> None:
     """Against the closed form of softmax regression, as the mean over epochs, whose signs differ."""
-    (rates,) = by_epoch(setup)
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     before = [variable.numpy() for variable in setup.model.variables]
     found = []
@@ -62,14 +63,14 @@ def test_estimates_what_a_step_minimises_and_leaves_the_rest_alone(setup: Setup)
 
 
 def test_an_epoch_that_was_begun_before_a_stop_keeps_its_curvatures(setup: Setup) -> None:
-    (rates,) = by_epoch(setup)
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     rates.on_epoch_begin(0)
     before = curvatures(setup)
-    setup.model.steps_to_skip = 3
+    setup.batches.position.set(1, 3)
     rates.on_epoch_begin(1)
     np.testing.assert_array_equal(before[0], curvatures(setup)[0])
-    setup.model.steps_to_skip = 0
+    setup.batches.position.set(1)
     rates.on_epoch_begin(1)
     assert (before[0] != curvatures(setup)[0]).any()
 

@@ -26,7 +26,7 @@ from epochal.app.export.variants import Variant
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
 from epochal.app.training import train as training
-from epochal.app.training.run.same_run import check_identity
+from epochal.app.training.run.resume import check_identity
 from epochal.app.training.run.setup import Setup, set_up, summary
 from epochal.app.tuning.worker import forget
 from tests.support.program import StopAt, outcome

@@ -26,7 +26,7 @@ from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run, find
 from epochal.app.training import train as training
 from epochal.app.training.run.checkpoints import Checkpoints, newest
-from epochal.app.training.run.run_callbacks import freezing
+from epochal.app.training.run.callback_list import freezing
 from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import standardised_like
 from epochal.app.training.step.classifier import Callbacks
