@@ -19,14 +19,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.store.run import Run
-from epochal.app.training.run.checkpoints import Checkpoints
-from epochal.app.training.run.history import History
 from epochal.app.training.run.callback_list import early_stopping_of, run_callbacks
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, Trigger
+from epochal.app.training.run.history import History
+from epochal.app.training.run.scalar_events import ScalarEvents
 from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
+from epochal.callbacks.parts.phase import sort_callbacks
 
 BLOCK = 20
 WARM = (

@@ -21,9 +21,9 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.store.run import Run
+from epochal.app.training.run.callback_list import run_callbacks
 from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
-from epochal.app.training.run.callback_list import run_callbacks
 
 WARM = 10
 COUNTED = 20

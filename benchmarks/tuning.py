@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     from epochal.app.training import train
     from epochal.app.tuning.space import changed
     from epochal.app.tuning.worker import forget
+    from epochal.callbacks.parts.phase import Phase
 
     gc.freeze()  # as a worker does
     begins: list[float] = []
@@ -82,14 +83,15 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     _, base = read(Run(sweep))
     values = [record["values"] for record in Records(sweep).all().values() if record]
 
-    def watched(setup: Any, watching: list[Any], checkpoints: Any, checkpoint: Any) -> None:
+    def watched(setup: Any, watching: Iterable[Any], checkpoints: Any) -> None:
         first = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: (
                 starts.append(time.monotonic() - asked) if batch == 0 else None
             )
         )
+        first.phase = Phase.MEASURE
         begins.append(time.monotonic() - asked)
-        fit(setup, [*watching, first], checkpoints, checkpoint)
+        fit(setup, [*watching, first], checkpoints)
 
     train.fit = watched
     seconds = 0.0

@@ -8,7 +8,7 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
 if TYPE_CHECKING:
-    from epochal.app.training.failures.failed_step import Evidence
+    from epochal.app.training.failures.failed_step import FailedStep
     from epochal.app.training.failures.replay import Finding
 
 _DESCRIPTION = """\
@@ -34,7 +34,7 @@ def run(words: list[str], verbosity: int) -> int:
     return 0
 
 
-def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
+def _values(evidence: "FailedStep", finding: "Finding") -> dict[str, object]:
     """All that was found, as plain values; epochs and steps from 1 as in the log."""
     step = {key: getattr(evidence, key) for key in ("split", "learning_rate", "quantity", "spoilt")}
     place = {"epoch": evidence.epoch + 1, "step": evidence.step + 1}
@@ -48,12 +48,12 @@ def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
     return {**place, **step, **asdict(finding), "data_index": _number(evidence, finding)}
 
 
-def _number(evidence: "Evidence", finding: "Finding") -> int | None:
+def _number(evidence: "FailedStep", finding: "Finding") -> int | None:
     """The image's index in the data set."""
     return None if finding.image is None else int(evidence.indices[finding.image])
 
 
-def _text(evidence: "Evidence", finding: "Finding") -> str:
+def _text(evidence: "FailedStep", finding: "Finding") -> str:
     rate = f" (learning rate {evidence.learning_rate:g})" if evidence.split == "train" else ""
     lines = [
         f"{evidence.quantity} was found not to be finite at {_step(*evidence.found)}; {evidence.split} "
@@ -74,7 +74,7 @@ def _step(epoch: int, step: int) -> str:
     return f"step {step + 1} of epoch {epoch + 1}"
 
 
-def _place(evidence: "Evidence", finding: "Finding") -> str:
+def _place(evidence: "FailedStep", finding: "Finding") -> str:
     what = {
         "weight": f"weight {finding.name}, before the step",
         "input": f"the input {finding.name}",
@@ -90,7 +90,7 @@ def _place(evidence: "Evidence", finding: "Finding") -> str:
     return f"{what}\n  {finding.value}{_where(evidence, finding)}; {finding.count:,} such value(s) there"
 
 
-def _where(evidence: "Evidence", finding: "Finding") -> str:
+def _where(evidence: "FailedStep", finding: "Finding") -> str:
     """` at (y, x, channel) of image 3 of the batch (7 of the data set)`."""
     axes = " (y, x, channel)" if finding.image is not None and len(finding.index) == 3 else ""
     place = f" at {list(finding.index)}{axes}" if finding.index else ""

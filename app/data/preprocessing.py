@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from epochal.app.data.decoding import decode, resize
+from epochal.app.store.data_card import DataCard
 
 _FILES_AT_A_TIME = 4  # each may take a gigabyte while it is decoded
 
@@ -104,6 +105,18 @@ class Preprocessing(ImageShape):
             image_size=values["image_size"],
             mean=tuple(values["mean"]),
             deviation=tuple(values["deviation"]),
+        )
+
+    @classmethod
+    def from_card(cls, card: DataCard) -> "Preprocessing":
+        """Return what the data card of a run says of it."""
+        return cls(
+            classes=card.classes,
+            channels=card.channels,
+            stored_size=card.stored_size,
+            image_size=card.image_size,
+            mean=card.mean,
+            deviation=card.deviation,
         )
 
 

@@ -78,7 +78,8 @@ def train(config: Config, session: Session | None = None) -> Run:
         _LOG.info(f"{ROOT / config.name} exists: this run is {run.folder}")
     with run.locked():
         _describe(run, setup, origin, test=True)
-        _complete(run, setup, setup.beginning(), budget, stop=session.stop, test=True)
+        beginning = Checkpoint(identity=setup.identity())
+        _complete(run, setup, beginning, budget, stop=session.stop, test=True)
     return run
 
 
@@ -103,7 +104,8 @@ def train_at(run: Run, config: Config, *, test: bool, session: Session | None = 
         else:
             setup, origin, budget = prepare(config, session)
             _describe(run, setup, origin, test=test)
-            _complete(run, setup, setup.beginning(), budget, stop=session.stop, test=test)
+            beginning = Checkpoint(identity=setup.identity())
+            _complete(run, setup, beginning, budget, stop=session.stop, test=test)
         return run.result()
 
 

@@ -121,9 +121,7 @@ def activation_monitor(setup: Setup, run: Run) -> Any:
     """Return what looks at activations, in the end at those of the weights that are kept."""
     images, _ = probe_batch(setup)
     validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
-    return callbacks.ActivationMonitor(
-        run.activations_log, batch=images, validation=validation
-    )
+    return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
 
 
 def probe_batch(setup: Setup) -> tuple[Any, Any]:

@@ -1,7 +1,5 @@
 """Figures of an epoch: the energy among its logs, and its line in the run's log.txt."""
 
-from typing import Any
-
 import keras
 
 from epochal.app.process.log import RUN_LOG

@@ -27,7 +27,7 @@ def place_to_go_on_from(run: Run, setup: Setup) -> Checkpoint:
         check_origin(start(setup), run)
         _LOG.info(f"resuming {run.folder} from its beginning: it has no checkpoint")
         RUN_LOG.debug("started again")
-        return setup.beginning()
+        return Checkpoint(identity=setup.identity())
     check_identity(checkpoint.identity, setup.identity(), run)
     check_end(checkpoint, setup.config, run)
     place = f"step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}"

@@ -88,9 +88,7 @@ def last_good(run: Run, rollbacks: list[Rollback]) -> Checkpoint | None:
     return checkpoint
 
 
-def charged(
-    budget: callbacks.Budget | None, checkpoint: Checkpoint
-) -> callbacks.Budget | None:
+def charged(budget: callbacks.Budget | None, checkpoint: Checkpoint) -> callbacks.Budget | None:
     """Return the budget for training on from the checkpoint; the time since then is lost."""
     if budget is None:
         return None

@@ -50,7 +50,9 @@ class Origin:
         fresh = len(self.fresh_classes)
         line = f"starting from {self.run}: it knows none of the classes"
         if known:
-            line = f"starting from {self.run}: it knows {known} of the {known + fresh} classes by name"
+            line = (
+                f"starting from {self.run}: it knows {known} of the {known + fresh} classes by name"
+            )
         if fresh:
             more = ", ..." if fresh > 5 else ""
             line += f"; the logits of {', '.join(self.fresh_classes[:5])}{more} start fresh"

@@ -24,8 +24,8 @@ from epochal.app.training.optimizers.per_weight import (
     rate_factors,
 )
 from epochal.app.training.optimizers.sgd import SGD
-from epochal.app.training.run.history import History
 from epochal.app.training.run.callback_list import _add_energy
+from epochal.app.training.run.history import History
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.objective import Objective
