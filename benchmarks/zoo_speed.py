@@ -121,7 +121,7 @@ def ours(name: str) -> Any:
 
     net = network(name)
     objective = Objective(penalty=WeightPenalty(decay=1e-4))
-    return ready(Classifier(net.inputs, net.outputs, objective=objective), SGD)
+    return ready(Classifier(net, objective=objective), SGD)
 
 
 def stock(name: str) -> Any:

@@ -27,11 +27,10 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
         return type(layer).from_config(config)
 
     with models.deep_recursion(), dtype_policy(setup.config.precision):
-        net = keras.models.clone_model(keras.Model(model.input, model.output), clone_function=again)
+        network = keras.Model(model.input, model.output, name=model.name)
+        net = keras.models.clone_model(network, clone_function=again)
         copy = type(model)(
-            net.input,
-            net.output,
-            name=model.name,
+            net,
             objective=replace(model.objective, penalty=WeightPenalty()),
             micro_batches=model.micro_batches,
         )
@@ -42,8 +41,9 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
 
 def ready(copy: Classifier, optimizer: Any) -> Classifier:
     """The copy, compiled, with a train function."""
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    copy.compile(optimizer=optimizer, loss=loss)
+    copy.compile(
+        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
     copy.optimizer.build(copy.trainable_variables)
     copy.make_train_function()
     return copy

@@ -171,7 +171,7 @@ def _curvature_rates(setup: Setup) -> list[Any]:
         drawn = split.subset(random.choice(len(split), size, replace=False))
         images.append(_plain_images(setup, drawn))
         labels.append(drawn.labels)
-    return [CurvatureRates(images, labels)]
+    return [CurvatureRates(images, labels, seed=setup.config.seed)]
 
 
 def _plain_images(setup: Setup, part: Split) -> tf.Tensor:

@@ -266,9 +266,7 @@ def build_classifier(
     )
     with dtype_policy(config.precision):
         model = Classifier(
-            network.input,
-            network.output,
-            name=network.name,
+            network,
             objective=objective,
             gradient_transforms=transforms,
             micro_batches=config.optim.micro_batches,

@@ -19,11 +19,10 @@ class Classifier(keras.Model):
 
     Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it; here every sample
     of the global batch has the same weight. `loss` is the mean loss without any weights and penalties, so that it
-    compares with the validation loss. Made from the inputs and outputs of a functional model, whose weights it shares.
+    compares with the validation loss. It shares the weights of the functional model that it is made from.
 
     Args:
-        inputs, outputs: of the functional model
-        name: of the model
+        network: the functional model
         objective: what a step minimises
         gradient_transforms: what the sum of gradients over all replicas goes through before the optimizer
         micro_batches: parts of a batch, one after the other, whose gradients add up to one update
@@ -33,17 +32,15 @@ class Classifier(keras.Model):
 
     def __init__(
         self,
-        inputs: Any,
-        outputs: Any,
+        network: keras.Model,
         *,
-        name: str | None = None,
         objective: Objective,
         gradient_transforms: Sequence[GradientTransform] = (),
         micro_batches: int = 1,
         sample_losses: SampleLosses | None = None,
         position: Position | None = None,
     ) -> None:
-        super().__init__(inputs, outputs, name=name)
+        super().__init__(network.input, network.output, name=network.name)
         self.objective = objective
         self.gradient_transforms = tuple(gradient_transforms)
         self.micro_batches = micro_batches

@@ -101,8 +101,7 @@ def train(
     for units, activation in ((5, "tanh"), (3, None)):
         x = keras.layers.Dense(units, activation)(x)
     model = Classifier(
-        inputs,
-        x,
+        keras.Model(inputs, x),
         objective=Objective(penalty=WeightPenalty(decay=0.1), **objective),
         micro_batches=micro_batches,
     )
@@ -134,7 +133,7 @@ def test_micro_batches_without_images_change_nothing(norm: Any, dtype: str) -> N
         x = keras.layers.Conv2D(5, 3, dtype=dtype)(keras.layers.Rescaling(1 / 255, dtype=dtype)(x))
         x = keras.layers.GlobalAveragePooling2D(dtype=dtype)(norm(dtype=dtype)(x))
         x = PerSampleDropout(0.5, seed=1, dtype=dtype)(x)
-        model = Classifier(inputs, x, objective=Objective(), micro_batches=parts)
+        model = Classifier(keras.Model(inputs, x), objective=Objective(), micro_batches=parts)
         model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
         images = np.random.default_rng(5).integers(0, 256, (7, 4, 4, 3), np.uint8)
         figures = model.fit(
@@ -149,7 +148,7 @@ def test_weights_are_those_of_the_gradient_and_not_of_the_logged_loss() -> None:
     weights = np.array([2.0, 1.0, 0.5], np.float32)
     inputs = keras.Input((6,))
     logits = keras.layers.Dense(3, kernel_initializer="zeros")(inputs)
-    model = Classifier(inputs, logits, objective=Objective(class_weights=weights))
+    model = Classifier(keras.Model(inputs, logits), objective=Objective(class_weights=weights))
     model.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy")
     history = model.fit(
         tf.data.Dataset.from_tensors((IMAGES, TARGETS)), verbose=0, shuffle=False
@@ -166,7 +165,7 @@ def test_callbacks_differentiate_the_loss_that_is_trained(name: str) -> None:
     objective = Objective(
         loss=LOSSES[name], class_weights=weights, penalty=WeightPenalty(decay=0.1, l1=0.2)
     )
-    model = Classifier(inputs, keras.layers.Dense(3)(inputs), objective=objective)
+    model = Classifier(keras.Model(inputs, keras.layers.Dense(3)(inputs)), objective=objective)
     logits = model(IMAGES)
     labels = tf.constant(TARGETS)
     data_loss = np.mean(LOSSES[name](TARGETS, logits).numpy() * weights[TARGETS])

@@ -24,7 +24,7 @@ from epochal.app.training.optimizers.per_weight import (
     rate_factors,
 )
 from epochal.app.training.optimizers.sgd import SGD
-from epochal.app.training.run.callback_list import _add_energy
+from epochal.app.training.run.epoch_log import Energy
 from epochal.app.training.run.history import History
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Classifier
@@ -157,19 +157,21 @@ def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
 
 def penalized(penalty: WeightPenalty) -> Classifier:
     """Return a classifier of the small network with this penalty."""
-    network = small()
-    return Classifier(network.inputs, network.outputs, objective=Objective(penalty=penalty))
+    return Classifier(small(), objective=Objective(penalty=penalty))
 
 
 def test_energy_is_the_loss_with_the_penalties() -> None:
     model = penalized(WeightPenalty(decay=0.5, l1=0.25))
     logs = {"loss": 1.0}
-    _add_energy(model, 0, logs)
+    energy = Energy()
+    energy.set_model(model)
+    energy.on_epoch_end(0, logs)
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     expected = sum(0.25 * (kernel**2).sum() + 0.25 * np.abs(kernel).sum() for kernel in kernels)
     assert logs["energy"] - 1 == pytest.approx(expected, rel=1e-5)
     bare = {"loss": 1.0}
-    _add_energy(penalized(WeightPenalty()), 0, bare)
+    energy.set_model(penalized(WeightPenalty()))
+    energy.on_epoch_end(0, bare)
     assert "energy" not in bare
 
 
