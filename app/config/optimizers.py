@@ -1,8 +1,9 @@
-"""Usual learning rates: a table that names every optimizer of the application, readable without TensorFlow."""
+"""Usual learning rates: a table of every optimizer, readable without TensorFlow."""
 
-# sgd: He et al. 2016 (arXiv:1512.03385, section 4.2), for networks with batch norm. adadelta: Zeiler 2012
-# (arXiv:1212.5701), whose steps have the right length by themselves. lion: Chen et al. 2023 (arXiv:2302.06675,
-# section 5), three to ten times below AdamW's. All others: the default of Keras, or of our own class.
+# sgd: He et al. 2016 (arXiv:1512.03385, section 4.2), for networks with batch norm. adadelta:
+# Zeiler 2012 (arXiv:1212.5701), whose steps have the right length by themselves. lion: Chen et al.
+# 2023 (arXiv:2302.06675, section 5), three to ten times below AdamW's. All others: the default of
+# Keras, or of our own class.
 USUAL_RATES: dict[str, float] = {
     "sgd": 0.1,
     "adadelta": 1.0,

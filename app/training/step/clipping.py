@@ -13,16 +13,18 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class Clipping(keras.callbacks.Callback):
-    """Makes gradients that are too long shorter in each step, and logs their norm; without a limit it only measures.
+    """Makes gradients that are too long shorter, and logs their norm; without a limit it measures.
 
-    It is one of the model's `gradient_transforms`, and a callback that logs `gradient_norm` (mean over the epoch's
-    steps of finite norm, before clipping, without loss scaling; infinite if there were none) and, with a limit,
-    `clipped_steps` (the share that was clipped). A norm that is not finite makes the gradient NaN on all replicas, so
-    that a loss-scale optimizer skips the step. Make it in the scope of the strategy.
+    It is one of the model's `gradient_transforms`, and a callback that logs `gradient_norm` (mean
+    over the epoch's steps of finite norm, before clipping, without loss scaling; infinite if there
+    were none) and, with a limit, `clipped_steps` (the share that was clipped). A norm that is not
+    finite makes the gradient NaN on all replicas, so that a loss-scale optimizer skips the step.
+    Make it in the scope of the strategy.
 
     Args:
         limit: what gradients are clipped to; None clips nothing
-        by: "norm", "variable", "value" or "percentile", as `epochal.callbacks.GradientClipping` describes
+        by: "norm", "variable", "value" or "percentile", as `epochal.callbacks.GradientClipping`
+            describes
     """
 
     phase = Phase.STEER
@@ -68,7 +70,7 @@ class Clipping(keras.callbacks.Callback):
         self.set_state(self._unused)
 
     def latest_norms(self) -> np.ndarray:
-        """Return the norms of at most 100 steps, oldest first, as they were before clipping: float32."""
+        """Return the norms before clipping of at most 100 steps, oldest first, float32."""
         latest = self._clipper.norms()
         return latest[np.isfinite(latest)]
 

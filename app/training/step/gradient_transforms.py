@@ -1,4 +1,4 @@
-"""Gradient transforms: what the gradients of a step go through between their sum over replicas and the optimizer."""
+"""Gradient transforms: what the sum of gradients over replicas goes through before the optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ GradientTransform = Callable[[list[tf.Tensor], StepContext], list[tf.Tensor]]
 def apply_transforms(
     transforms: Sequence[GradientTransform], gradients: Sequence[Any], loss_scale: tf.Tensor
 ) -> list[Any]:
-    """Sum gradients over the replicas, put them through the transforms, and return this replica's share.
+    """Sum gradients over replicas, put them through the transforms, return this replica's share.
 
-    Keras' optimizers sum over replicas themselves, and a loss scale or a gain may ask there for all gradients. So each
-    replica gives them an equal share of the sum that all of them hold.
+    Keras' optimizers sum over replicas themselves, and a loss scale or a gain may ask there for all
+    gradients. So each replica gives them an equal share of the sum that all of them hold.
 
     Args:
         transforms: called in their order; with none of them nothing is done

@@ -1,10 +1,12 @@
 """Learning rates: the one place that says at which rate a step is taken.
 
     rate of a step = learning_rate * batch_size / schedule.batch     (`Config.peak_rate`)
-                     * rate_scale                                    (1, and less after each rollback)
-                     * shape(step)                                   (`shape_of`: warm-up, then the schedule's shape)
+                     * rate_scale                                    (1, and less after each
+                     rollback) * shape(step)                                   (`shape_of`: warm-up,
+                     then the schedule's shape)
 
-Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when training says so.
+Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when
+training says so.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ def slowed(rate: float, rollbacks: int) -> float:
 
 
 def shape_of(config: Config, steps: int) -> schedules.Shape:
-    """Return the course of the rate relative to `config.peak_rate`, as a function of the step, counted from 0.
+    """Return the rate relative to `config.peak_rate` as a function of the step, counted from 0.
 
     That of plateau and stuck, which depends on how training goes, is what it is without a drop.
 
@@ -38,7 +40,8 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
         steps: in an epoch
 
     Raises:
-        UsageError: when steps that were counted in steps lie past the end, or a window is as long as the run.
+        UsageError: when steps that were counted in steps lie past the end, or a window is as long
+            as the run.
     """
     schedule = config.schedule
     total = config.epochs * steps
@@ -103,7 +106,8 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
 def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
     """Return the steps before which the rate drops, counted from the beginning of training.
 
-    Unless configured, these lie after a half and three quarters of the epochs, or of what the warm-up leaves.
+    Unless configured, these lie after a half and three quarters of the epochs, or of what the
+    warm-up leaves.
     """
     schedule = config.schedule
     total = config.epochs * steps
@@ -128,12 +132,13 @@ def rate_callbacks(
     *,
     rate_scale: float = 1.0,
 ) -> list[Any]:
-    """Return the callbacks that set the rate: a schedule, or a warm-up and what lowers the rate after it.
+    """Return the callbacks that set the rate: a schedule, or a warm-up and what lowers it later.
 
     Args:
         config: of the run
         steps: in an epoch
-        share: returns how much of the training is done; then this tells the step, instead of their number
+        share: returns how much of the training is done; then this tells the step, instead of their
+            number
         rate_scale: a factor of all rates
     """
     total = config.epochs * steps
