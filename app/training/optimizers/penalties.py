@@ -73,5 +73,8 @@ def matching(model: Any, pattern: str, key: str) -> list[Any]:
 
 
 def soft_threshold(weight: Any, threshold: Any) -> tf.Tensor:
-    """Return `sign(w) max(|w| - threshold, 0)`, the proximal step of L1 (Daubechies 2004)."""
+    """Return `sign(w) max(|w| - threshold, 0)`: exact zeros.
+
+    This is the proximal step of L1 (Daubechies et al. 2004).
+    """
     return tf.sign(weight) * tf.maximum(tf.abs(weight) - tf.cast(threshold, weight.dtype), 0)

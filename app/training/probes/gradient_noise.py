@@ -22,10 +22,10 @@ class Noise:
 
     @property
     def scale(self) -> float:
-        """Images of a batch whose noise is as long as the gradient (McCandlish 2018, arXiv 1812.06162).
+        """Images of a batch whose noise is as long as the gradient (McCandlish et al. 2018).
 
         Of smaller batches two nearly do the work of one twice as large; above it, more images gain
-        ever less.
+        ever less (arXiv:1812.06162, section 2.2).
         """
         return self.variance / self.signal if self.signal > 0 else math.inf
 

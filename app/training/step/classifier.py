@@ -69,7 +69,7 @@ class Classifier(keras.Model):
         return self.position is not None and self.position.steps_to_skip > 0
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
-        """Go forward, backward and update, on this replica's part of a batch of `TrainingBatches`."""
+        """Go forward, backward and update on this replica's part of a batch."""
         labels = data[1]
         samples, replicas = _global_batch(labels)
         shares = replicas * self.micro_batches
@@ -120,7 +120,7 @@ class Classifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return what a step minimises, for a batch that all replicas have, so that callbacks see it."""
+        """Return what a step minimises, for a batch that all replicas have."""
         replicas = self.distribute_strategy.num_replicas_in_sync
         return self.objective.penalized(self.data_loss(y, y_pred), self.losses, replicas)
 
@@ -138,7 +138,7 @@ class Classifier(keras.Model):
         return self.get_metrics_result()
 
     def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return the logits of images; of none one is made up, for oneDNN's kernels fail on none."""
+        """Return logits; where there is no image one is made up, for oneDNN fails on none."""
         if self.distribute_strategy.num_replicas_in_sync * self.micro_batches == 1:
             return self(images, training=training)
         count = tf.shape(images)[0]
@@ -151,7 +151,7 @@ class Classifier(keras.Model):
         self._accuracy.update_state(labels, logits)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Make Keras' function, except that steps are passed over that were trained before a stop."""
+        """Make Keras' function, which passes over steps that were trained before a stop."""
         if self.train_function is None or force:
             super().make_train_function(force)
             train = self.train_function
@@ -163,7 +163,7 @@ class Classifier(keras.Model):
         return self.train_function
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Do nothing: all is built; Keras draws a batch here, and fails on unequal shares of replicas."""
+        """Do nothing: all is built; Keras would draw a batch, and fail on unequal shares."""
 
 
 class Callbacks(keras.callbacks.CallbackList):
@@ -192,7 +192,7 @@ def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
 
 @contextmanager
 def _after(gradients: Sequence[Any]) -> Iterator[None]:
-    """Let a part wait for the one before: together they would need the memory that is to be saved."""
+    """Let a part wait for the one before: together they need the memory to be saved."""
     with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
         yield
 

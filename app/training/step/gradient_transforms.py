@@ -1,4 +1,4 @@
-"""Gradient transforms: what the sum of gradients over replicas goes through before the optimizer."""
+"""Gradient transforms: between the sum of gradients over replicas and the optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ class SampleLosses(keras.callbacks.Callback):
         self._assign(np.zeros_like(losses))
 
     def get_state(self) -> dict[str, Any]:
-        """Return the losses of the epoch so far by position, and the averages before it by image."""
+        """Return this epoch's losses by position, and the averages before it by image."""
         return {"losses": self._sum(), "averages": self._hard.losses}
 
     def set_state(self, state: dict[str, Any]) -> None:
