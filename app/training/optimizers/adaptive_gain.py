@@ -56,7 +56,9 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         agreement = gradient * average
         falling = ops.where(agreement < 0, self.down, 1.0)
         factor = ops.where(agreement > 0, self.up, falling)
-        self.assign(gain, ops.clip(gain * ops.cast(factor, variable.dtype), *self.limits))
+        factor = ops.cast(factor, variable.dtype)
+        least, most = self.limits
+        self.assign(gain, ops.clip(gain * factor, least, most))
         self.assign_add(average, (gradient - average) * (1 - self.average))
         self.assign_sub(variable, rate * gain * gradient)
 

@@ -69,7 +69,8 @@ class GlobalGain(SGD):
         cosine = self._cosine([pair for pair in summed if pair[0] is not None])
         rise = (self.up - 1) * ops.maximum(cosine, 0)
         fall = (1 - self.down) * ops.minimum(cosine, 0)
-        self._gain.assign(ops.clip(self._gain * (1 + rise + fall), *self.limits))
+        least, most = self.limits
+        self._gain.assign(ops.clip(self._gain * (1 + rise + fall), least, most))
         gain = ops.convert_to_tensor(self._gain)
         multiplied: list[tuple[Any, Any]] = []
         for gradient, variable in summed:

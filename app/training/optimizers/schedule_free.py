@@ -41,11 +41,13 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
         sequence = self._momentums[index]
-        v = self._velocities[index]
+        second_moment = self._velocities[index]
         total = self._sums[index]
         average = (variable - (1 - self.beta_1) * sequence) / self.beta_1
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        change = gradient / (ops.sqrt(v / (1 - ops.power(self.beta_2, step))) + self.epsilon)
+        moment_change = ops.square(gradient) - second_moment
+        self.assign_add(second_moment, moment_change * (1 - self.beta_2))
+        correction = 1 - ops.power(self.beta_2, step)
+        change = gradient / (ops.sqrt(second_moment / correction) + self.epsilon)
         if self.warmup_steps:
             rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
         if self.weight_decay and self._use_weight_decay(variable):

@@ -51,11 +51,21 @@ class Start:
 def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
     """Train at each rate of `RATES`, from the same weights on the same batches; store nothing.
 
-    Returns the courses, and what is known before any step.
+    Returns the courses with their labels, and what is known before any step.
 
     Raises:
         UsageError: as training does.
         TrainingFailed: when no rate makes the loss fall.
+    """
+    courses, begin = train_courses(config, steps)
+    return labelled(courses), begin
+
+
+def train_courses(config: Config, steps: int) -> tuple[list[Course], Start]:
+    """Return the courses of a sweep without labels, and what is known before any step.
+
+    Raises:
+        UsageError: as training does.
     """
     setup = set_up(config)
     start(setup)
@@ -67,7 +77,7 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
             put_back()
             losses = tuple(_losses_at(setup, rate, steps))
             courses.append(Course(rate=rate, before=math.nan, losses=losses))
-    return labelled(courses), begin
+    return courses, begin
 
 
 def _measure_start(setup: Setup) -> Start:

@@ -143,8 +143,10 @@ class Classifier(keras.Model):
             return self(images, training=training)
         count = tf.shape(images)[0]
         num_made_up = tf.cast(count == 0, tf.int32)
-        made_up = tf.zeros([num_made_up, *images.shape[1:]], images.dtype)
-        return self(tf.concat([images, made_up], axis=0), training=training)[:count]
+        shape = [num_made_up, *images.shape[1:]]
+        images = tf.concat([images, tf.zeros(shape, images.dtype)], axis=0)
+        logits = self(images, training=training)
+        return logits[:count]
 
     def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
