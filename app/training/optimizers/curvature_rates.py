@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from epochal.app.training.probes.curvature import diagonal_part
 from epochal.app.training.step.classifier import piece
-from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.batch_gradients import state_preserved
 
 
 class CurvatureRates(keras.callbacks.Callback):
@@ -40,7 +40,7 @@ class CurvatureRates(keras.callbacks.Callback):
         estimate = self._traced.setdefault(tuple(map(id, weights)), tf.function(self._estimate))
         random = np.random.default_rng(epoch)
         total = [np.zeros(weight.shape) for weight in weights]
-        with unmoved(self.model):
+        with state_preserved(self.model):
             for images, labels in self._batches:
                 signs = [
                     random.integers(0, 2, weight.shape).astype(weight.dtype) * 2 - 1

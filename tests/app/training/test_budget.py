@@ -9,7 +9,7 @@ import pytest
 
 from epochal import callbacks
 from epochal.callbacks import Budget
-from epochal.callbacks.parts.rate import learning_rate as read
+from epochal.callbacks.parts.optimizer import learning_rate as read
 from tests.support.program import epochal, saved, signal, start, stop_when
 
 EPOCHS = 1000
