@@ -17,24 +17,27 @@ from epochal.callbacks.parts.records import Records
 class ActivationMonitor(keras.callbacks.Callback):
     """Writes, by layer with a non-linearity, what comes out of it to a file of JSON lines.
 
-    A line is written after epochs, from `batch` (its `data` is "batch"), and one when training ends, from all of
-    `validation` ("validation"). Stand it behind `EarlyStopping`, so that the last line is of the weights that are kept.
-    Found are activations in nested models too, as layers of their own and as the `activation` of another layer. Of each
-    layer, over all values at all positions of all images, in inference mode (on JAX not of recurrent layers, whose
-    steps have no values outside of their loop):
+    A line is written after epochs, from `batch` (its `data` is "batch"), and one when training
+    ends, from all of `validation` ("validation"). Stand it behind `EarlyStopping`, so that the last
+    line is of the weights that are kept. Found are activations in nested models too, as layers of
+    their own and as the `activation` of another layer. Of each layer, over all values at all
+    positions of all images, in inference mode (on JAX not of recurrent layers, whose steps have no
+    values outside of their loop):
 
         mean, spread: mean and standard deviation;
-        saturated: of ReLUs the share of values that are 0 (of ReLU6 also 6), of others (sigmoid, tanh, LeCun's scaled
-            one, ...) the share where the slope of the non-linearity is below 0.01 (by central differences); null where
-            there is no such thing: softmax, maxout, leaky ReLUs;
+        saturated: of ReLUs the share of values that are 0 (of ReLU6 also 6), of others (sigmoid,
+            tanh, LeCun's scaled one, ...) the share where the slope of the non-linearity is below
+            0.01 (by central differences); null where there is no such thing: softmax, maxout, leaky
+            ReLUs;
         units: channels (the last axis), null where no ReLU;
-        dead: the numbers of those that are 0 at every position of every image. Only the line of the whole validation
-            set says that a unit is dead, that of a batch that it was silent there.
+        dead: the numbers of those that are 0 at every position of every image. Only the line of the
+            whole validation set says that a unit is dead, that of a batch that it was silent there.
 
     Args:
         log: the file to write, `activations.jsonl` in a run's folder.
         batch: inputs of the model, some dozens; None writes no line after epochs.
-        validation: batches of inputs, or of tuples that begin with them, to go through once; None writes no last line.
+        validation: batches of inputs, or of tuples that begin with them, to go through once; None
+            writes no last line.
         every: write after every so many epochs.
 
     Raises:

@@ -12,16 +12,17 @@ from epochal.callbacks.parts.snapshots import Snapshots
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the `top` best epochs as `epoch-0007.npz`, ..., and deletes those that fall out.
+    """Keeps the weights of the `top` best epochs as `epoch-0007.npz`, and so on.
 
-    A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
-    first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
-    weights are not finite is never kept, nor one without validation where the value is one of that. With an
-    `ExponentialMovingAverage` in the same fit the averages are kept, which were evaluated. Keras' ModelCheckpoint takes
-    NaN for the best, forgets its best when resumed, and writes in place.
+    Files that fall out are deleted. A file holds arrays by place and path of the weight,
+    `0000/conv/kernel`; `best_weights.json` lists the files, best first. Each is written whole or
+    not at all. In a tie the earlier epoch is better; an epoch whose value, loss or weights are not
+    finite is never kept, nor one without validation where the value is one of that. With an
+    `ExponentialMovingAverage` in the same fit the averages are kept, which were evaluated. Keras'
+    ModelCheckpoint takes NaN for the best, forgets its best when resumed, and writes in place.
 
-    Only files that the list names are ever replaced or deleted. A folder belongs to one training: where another one
-    begins in it, its files take the place of the listed ones.
+    Only files that the list names are ever replaced or deleted. A folder belongs to one training:
+    where another one begins in it, its files take the place of the listed ones.
 
     Args:
         folder: where the files go; made when the first is written.
@@ -30,7 +31,8 @@ class BestWeights(keras.callbacks.Callback):
         mode: "min", "max" or "auto" (from the name).
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it
+            is of validation).
         FileExistsError: a file of somebody else's has the name of one that is to be written.
     """
 
@@ -87,7 +89,10 @@ class BestWeights(keras.callbacks.Callback):
         return {"kept": {str(entry["epoch"]): entry["value"] for entry in self.kept}}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned, except epochs whose file is gone: what pushed it out comes again."""
+        """Take over what `get_state` returned, except epochs whose file is gone.
+
+        What pushed it out comes again.
+        """
         self.kept = []
         for epoch, value in state["kept"].items():
             entry = _entry(int(epoch), float(value))
@@ -96,7 +101,7 @@ class BestWeights(keras.callbacks.Callback):
 
     @staticmethod
     def load(folder: str | os.PathLike[str], model: Any, *, rank: int = 1) -> dict[str, Any]:
-        """Give `model` the weights of the best epoch (of the second best with rank 2, ...); return its entry.
+        """Give `model` the weights of the epoch of this rank, 1 for the best; return its entry.
 
         Raises:
             ValueError: no such rank, or the weights are of another model; nothing is assigned then.

@@ -12,15 +12,16 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class Budget(keras.callbacks.Callback):
-    """Ends training, within an epoch if need be, so that what comes after it is done when `seconds` have passed.
+    """Ends training, within an epoch if need be, so that all is done when `seconds` have passed.
 
-    `share` tells how much of the time for training has gone: a schedule that follows it (`RateSchedule` with
-    `position`) goes through its whole course, however fast the machine turns out to be. Time that a resumed training
-    took before counts; the time between does not.
+    `share` tells how much of the time for training has gone: a schedule that follows it
+    (`RateSchedule` with `position`) goes through its whole course, however fast the machine turns
+    out to be. Time that a resumed training took before counts; the time between does not.
 
     Args:
         seconds: for everything: training with its validation, and what comes before and after it.
-        after: seconds that are needed after the last step, as a function of how long one validation takes.
+        after: seconds that are needed after the last step, as a function of how long one validation
+            takes.
         validation: seconds of a validation, until one has been measured.
         spent: seconds of it that are gone when training begins.
         clock: returns the time in seconds; it never goes back.

@@ -16,20 +16,23 @@ class EarlyStopping(keras.callbacks.Callback):
     """Restores the best epoch's weights when training ends, and ends it when nothing gets better.
 
     Training may end in the last epoch, by patience, by another callback's `stop_training` or by
-    `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike with Keras'
-    own callback, an epoch whose monitored value, loss or weights are not finite never counts as the best. Epochs
-    without validation do not count where the value is one of validation.
+    `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike
+    with Keras' own callback, an epoch whose monitored value, loss or weights are not finite never
+    counts as the best. Epochs without validation do not count where the value is one of validation.
 
     Args:
         monitor: the logged quantity to watch.
-        patience: epochs without improvement before training stops; None keeps the best but never stops.
-        min_delta: what an improvement has to exceed; -inf takes every epoch for one, so that the last one is kept.
+        patience: epochs without improvement before training stops; None keeps the best but never
+            stops.
+        min_delta: what an improvement has to exceed; -inf takes every epoch for one, so that the
+            last one is kept.
         mode: "min", "max" or "auto" (from the name).
 
     Attributes: `best`, `best_epoch` and `stopped_epoch` (epochs from 0), None while there is none.
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it
+            is of validation).
     """
 
     phase = Phase.KEEP

@@ -16,25 +16,29 @@ from epochal.callbacks.parts.weight_averages import WeightAverages
 
 
 class ExponentialMovingAverage(keras.callbacks.Callback):
-    """Averages the weights over steps; validation is of the averages, and so are the weights when training ends.
+    """Averages the weights over steps.
 
-    After step t the average moves by `(1 - decay) / (1 - decay**t)` of the way to the weights: an exponential average
-    whose weights sum to 1 from the first step on, as with the bias correction of Adam (Kingma and Ba 2015,
-    arXiv:1412.6980, section 3); averages of weights: Polyak and Juditsky 1992. The moving statistics of batch norm, and
-    whatever else among the weights is a floating-point number, are averaged alike (as for EfficientNet, Tan and Le
-    2019, arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
+    Validation is of the averages, and so are the weights when training ends.
 
-    The averages are in the model during the validation within `fit`, and only then, whatever ends it: the wrapper that
-    puts them there takes them out again. `EarlyStopping` and `BestWeights` of the same fit keep averages. A checkpoint
-    made during validation, within `saving()`, finds the weights themselves. With `steps_per_execution` above 1, the
-    average moves once an execution. Keras' SwapEMAWeights leaves the averages in the model after `predict`.
+    After step t the average moves by `(1 - decay) / (1 - decay**t)` of the way to the weights: an
+    exponential average whose weights sum to 1 from the first step on, as with the bias correction
+    of Adam (Kingma and Ba 2015, arXiv:1412.6980, section 3); averages of weights: Polyak and
+    Juditsky 1992. The moving statistics of batch norm, and whatever else among the weights is a
+    floating-point number, are averaged alike (as for EfficientNet, Tan and Le 2019,
+    arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
+
+    The averages are in the model during the validation within `fit`, and only then, whatever ends
+    it: the wrapper that puts them there takes them out again. `EarlyStopping` and `BestWeights` of
+    the same fit keep averages. A checkpoint made during validation, within `saving()`, finds the
+    weights themselves. With `steps_per_execution` above 1, the average moves once an execution.
+    Keras' SwapEMAWeights leaves the averages in the model after `predict`.
 
     Args:
         decay: from 0 (the weights of the last step) to below 1.
 
     Raises:
-        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow, a model without its
-            weights, or two of these in one fit.
+        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow,
+            a model without its weights, or two of these in one fit.
     """
 
     phase = Phase.STEER
@@ -65,7 +69,10 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         self._averages.move()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leave the averages in the model; an `EarlyStopping` that stands behind puts the best epoch's there."""
+        """Leave the averages in the model.
+
+        An `EarlyStopping` that stands behind puts the best epoch's there.
+        """
         self._release()
         self._averages.exchange(self._averages.read())
 
@@ -92,7 +99,7 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         self._averages.assign(state["averages"], int(state["step"]))
 
     def _evaluate(self, evaluate: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Evaluate the averages where `fit` validates, and the weights themselves where the user calls `evaluate`."""
+        """Evaluate the averages where `fit` validates, the weights where the user evaluates."""
         if self not in getattr(options.get("callbacks"), "callbacks", ()):
             return evaluate(*args, **options)
         self._raw_weights = [weight.numpy() for weight in self._averages.weights]

@@ -12,24 +12,29 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class Freezing(keras.callbacks.Callback):
-    """Leaves the weights alone whose path, such as `stem_conv/kernel`, a regular expression finds; then thaws them.
+    """Freezes the weights whose path a regular expression finds, and may thaw them layer by layer.
 
-    A layer all of whose trainable weights are frozen is not trainable: batch norm there uses its moving statistics and
-    leaves them as they are. Dropout goes on: it is noise for what learns above. Below the lowest weight that is trained
-    no gradient is computed. The optimizer has momenta of frozen weights, too, which wait. What was trainable before is
-    so again when training ends, or the next fit begins if an exception ended this one.
+    A path is, for instance, `stem_conv/kernel`.
 
-    With `every`, the topmost frozen layer joins after each so many epochs, as in ULMFiT (Howard and Ruder 2018,
-    arXiv:1801.06146, section 3.3). A layer here is one with a kernel, and what normalises its output. What is frozen
-    follows from the epoch alone, so that a resumed training needs no state.
+    A layer all of whose trainable weights are frozen is not trainable: batch norm there uses its
+    moving statistics and leaves them as they are. Dropout goes on: it is noise for what learns
+    above. Below the lowest weight that is trained no gradient is computed. The optimizer has
+    momenta of frozen weights, too, which wait. What was trainable before is so again when training
+    ends, or the next fit begins if an exception ended this one.
+
+    With `every`, the topmost frozen layer joins after each so many epochs, as in ULMFiT (Howard and
+    Ruder 2018, arXiv:1801.06146, section 3.3). A layer here is one with a kernel, and what
+    normalises its output. What is frozen follows from the epoch alone, so that a resumed training
+    needs no state.
 
     Args:
         pattern: the regular expression, searched for in every path.
-        every: epochs until the first frozen layer is trained, and from each one to the next; None: they never are.
+        every: epochs until the first frozen layer is trained, and from each one to the next; None:
+            they never are.
 
     Raises:
-        ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all that is trained, an
-            optimizer with `use_ema`, or a model without its weights.
+        ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all
+            that is trained, an optimizer with `use_ema`, or a model without its weights.
     """
 
     phase = Phase.STEER
@@ -51,7 +56,8 @@ class Freezing(keras.callbacks.Callback):
         self._release()
         model = self.model
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        # Keras puts the averages of use_ema into the weights one by one as they come, the wrong ones if some are frozen.
+        # Keras puts the averages of use_ema into the weights one by one as they come, the wrong
+        # ones if some are frozen.
         if optimizer.use_ema:
             raise ValueError(
                 "Freezing cannot go with use_ema of the optimizer: use ExponentialMovingAverage."

@@ -16,17 +16,20 @@ from epochal.callbacks.parts.replacing import Replacement, refuse_second
 class GradientClipping(ClippingLog):
     """Makes gradients that are too long shorter; without a limit it only measures.
 
-    Keras' own `global_clipnorm` clips each replica's part before the sum, so that its result depends on the number
-    of devices; this does not, for a second all-reduce. It sits on `model.optimizer.apply` until training ends, or the
-    next fit begins if an exception ended this one. A norm that is not finite makes the gradient NaN on all replicas, so
-    that a LossScaleOptimizer skips the step. Logs `gradient_norm` (mean over the epoch's other steps, before clipping,
-    without loss scaling; infinite if there were none) and, with a limit, `clipped_steps` (the share that was clipped).
+    Keras' own `global_clipnorm` clips each replica's part before the sum, so that its result
+    depends on the number of devices; this does not, for a second all-reduce. It sits on
+    `model.optimizer.apply` until training ends, or the next fit begins if an exception ended this
+    one. A norm that is not finite makes the gradient NaN on all replicas, so that a
+    LossScaleOptimizer skips the step. Logs `gradient_norm` (mean over the epoch's other steps,
+    before clipping, without loss scaling; infinite if there were none) and, with a limit,
+    `clipped_steps` (the share that was clipped).
 
     Args:
         limit: what gradients are clipped to; None clips nothing.
-        by: "norm": the global norm, keeping the direction (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1);
-            "variable": each variable's norm; "value": each value; "percentile": the global norm, to this percentile
-            of those of the latest 100 steps (the first 10 are not clipped).
+        by: "norm": the global norm, keeping the direction (Pascanu et al. 2013, arXiv:1211.5063,
+            algorithm 1); "variable": each variable's norm; "value": each value; "percentile": the
+            global norm, to this percentile of those of the latest 100 steps (the first 10 are not
+            clipped).
 
     Raises:
         ValueError: arguments out of range, an accumulating optimizer, or two of these in one fit.

@@ -20,29 +20,32 @@ _ENOUGH = 10  # norms, for `clip`
 
 
 class GradientFlow(keras.callbacks.Callback):
-    """Writes the norms of every layer's gradient, weights and update to a file of JSON lines, and flags bad ones.
+    """Writes norms of each layer's gradient, weights and update as JSON lines, and flags bad ones.
 
-    A line is written before the first step (epoch 0) and after epochs. Of each layer that has a kernel (a weight of two
-    axes or more), all trainable weights together:
+    A line is written before the first step (epoch 0) and after epochs. Of each layer that has a
+    kernel (a weight of two axes or more), all trainable weights together:
 
-        gradient, rms: norm and root mean square of the gradient of the data's loss on `batch`, in training mode and
-            without the penalties of weights; nothing of the model is moved;
+        gradient, rms: norm and root mean square of the gradient of the data's loss on `batch`, in
+            training mode and without the penalties of weights; nothing of the model is moved;
         weight: norm of the weights;
         ratio: gradient / weight;
-        update: norm of what the epoch's last step changed, by whatever optimizer, rate, clipping and decay, over the
-            norm of the weights before it; null where that is not known. About 0.001 is usual;
+        update: norm of what the epoch's last step changed, by whatever optimizer, rate, clipping
+            and decay, over the norm of the weights before it; null where that is not known. About
+            0.001 is usual;
         flag: "vanishing", "exploding" or null, as `callbacks.parts.layer_gradients` defines them.
 
     Args:
         log: the file to write, `gradient_flow.jsonl` in a run's folder.
         batch: `(x, y)` to compute gradients on, as the model takes them.
-        norms: returns the global gradient norms of the latest steps, as `GradientClipping.latest_norms` does. Their
-            95th percentile (nearest rank; AutoClip, Seetharaman et al. 2020, arXiv:2007.14469) is the line's `clip`:
-            the value that would have clipped one step in twenty. None, or fewer than 10 norms: null.
+        norms: returns the global gradient norms of the latest steps, as
+            `GradientClipping.latest_norms` does. Their 95th percentile (nearest rank; AutoClip,
+            Seetharaman et al. 2020, arXiv:2007.14469) is the line's `clip`: the value that would
+            have clipped one step in twenty. None, or fewer than 10 norms: null.
         every: write after every so many epochs.
 
     Raises:
-        ValueError: `every` below 1, a batch that is not `(x, y)`, or another backend than TensorFlow.
+        ValueError: `every` below 1, a batch that is not `(x, y)`, or another backend than
+            TensorFlow.
     """
 
     phase = Phase.RECORD
@@ -83,7 +86,10 @@ class GradientFlow(keras.callbacks.Callback):
             self._write(0)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the weights before the epoch's last step; of a first epoch it may be unknown which that is."""
+        """Keep the weights before the epoch's last step.
+
+        Of a first epoch it may be unknown which that is.
+        """
         steps = (self.params or {}).get("steps") or self._steps
         if batch < steps <= batch + self.model.steps_per_execution:
             self._before = self._read_weights()

@@ -19,18 +19,20 @@ _SHARE = 100  # times what drawing takes must pass before it is drawn again
 
 
 class LossCurves(keras.callbacks.Callback):
-    """Draws the losses that `TrainingLog` writes: each line's faint, their moving average and the validation's bold.
+    """Draws the losses that `TrainingLog` writes.
 
-    Dotted lines mark where the learning rate dropped, a dashed one where the validation loss begins to rise for good.
-    It draws when training ends, and before, after epochs, as often as costs one percent of the time. Stands behind the
-    `TrainingLog`, whose lines are all that it keeps. The figures go into a JSON file of the same name beside the PNG,
-    with null for what is not finite.
+    Those of its lines are faint, their moving average and the losses of validation bold.
+
+    Dotted lines mark where the learning rate dropped, a dashed one where the validation loss begins
+    to rise for good. It draws when training ends, and before, after epochs, as often as costs one
+    percent of the time. Stands behind the `TrainingLog`, whose lines are all that it keeps. The
+    figures go into a JSON file of the same name beside the PNG, with null for what is not finite.
 
     Args:
         path: the PNG file.
         log: the `iterations.jsonl` of a `TrainingLog`.
-        smoothing: the weight of the past in the moving average, from 0 to below 1; None: such that it spans a fiftieth
-            of the log, and at least two and a half lines.
+        smoothing: the weight of the past in the moving average, from 0 to below 1; None: such that
+            it spans a fiftieth of the log, and at least two and a half lines.
         clock: returns the time in seconds; it never goes back.
 
     Raises:

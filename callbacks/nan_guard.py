@@ -15,10 +15,10 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class NonFiniteError(FloatingPointError):
-    """Training left the finite numbers: `quantity` did, at `step` of `epoch` (as Keras counts, from 0).
+    """Training left the finite numbers, with `quantity` at `step` of `epoch` (both from 0).
 
-    Where `NanGuard` was to keep them, `kept` are the model's variables (without metrics) before the step that began
-    it, and `spoilt` the paths of those that are not finite any more.
+    Where `NanGuard` was to keep them, `kept` are the model's variables (without metrics) before the
+    step that began it, and `spoilt` the paths of those that are not finite any more.
     """
 
     def __init__(
@@ -36,18 +36,20 @@ class NonFiniteError(FloatingPointError):
 class NanGuard(keras.callbacks.Callback):
     """Raises `NonFiniteError` as soon as a loss is NaN or infinite; deletes nothing.
 
-    Watches the running mean of the loss (once NaN, NaN to the end of the epoch) every `check_every` steps; at the end
-    of an epoch, validation included, all losses, NaN in any other quantity, and the weights, because the epoch's last
-    update shows in no logged loss. Before it raises, `EarlyStopping` of the same fit puts the best weights back,
-    whichever comes first in the list.
+    Watches the running mean of the loss (once NaN, NaN to the end of the epoch) every `check_every`
+    steps; at the end of an epoch, validation included, all losses, NaN in any other quantity, and
+    the weights, because the epoch's last update shows in no logged loss. Before it raises,
+    `EarlyStopping` of the same fit puts the best weights back, whichever comes first in the list.
 
     Args:
         check_every: steps between two looks at the loss.
-        keep_state: copies the model's variables before every step that begins with finite ones, and hands the copy
-            over with the error: that step went wrong, or the validation after it. Takes the model's memory once more.
+        keep_state: copies the model's variables before every step that begins with finite ones, and
+            hands the copy over with the error: that step went wrong, or the validation after it.
+            Takes the model's memory once more.
 
     Raises:
-        ValueError: `check_every` below 1, or `keep_state` without TensorFlow (when training begins).
+        ValueError: `check_every` below 1, or `keep_state` without TensorFlow (when training
+            begins).
         NonFiniteError: as said; one line with step, epoch, learning rate and what to do.
     """
 
@@ -121,8 +123,9 @@ class NanGuard(keras.callbacks.Callback):
         rate = learning_rate(self.model)
         error = NonFiniteError(
             f"{quantity} became {value} at step {self._step + 1} of epoch {self._epoch + 1} "
-            f"(learning rate {rate:.6g}): lower the learning rate, for instance to {rate / 10:.6g}, "
-            "clip the gradients with GradientClipping(1.0), or look for bad values in the data.",
+            f"(learning rate {rate:.6g}): lower the learning rate, for instance to "
+            f"{rate / 10:.6g}, clip the gradients with GradientClipping(1.0), or look for bad "
+            "values in the data.",
             quantity=quantity,
             epoch=self._epoch,
             step=self._step,

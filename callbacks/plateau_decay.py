@@ -20,8 +20,9 @@ from epochal.callbacks.parts.phase import Phase
 class PlateauDecay(keras.callbacks.Callback):
     """Multiplies the rate by `factor` after `patience` epochs without an improvement of `monitor`.
 
-    Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are not finite are no
-    improvement; epochs without validation do not count. Logs the `learning_rate` of the epoch.
+    Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are
+    not finite are no improvement; epochs without validation do not count. Logs the `learning_rate`
+    of the epoch.
 
     Args:
         monitor: the logged quantity to watch.
@@ -32,11 +33,14 @@ class PlateauDecay(keras.callbacks.Callback):
         min_delta: what an improvement has to exceed.
 
     Attributes:
-        begin: steps of the optimizer in which nothing is counted, 0 at first: those of a warm-up by another callback.
-        position: returns the step instead of the optimizer's count, for a warm-up that follows the clock; None at first.
+        begin: steps of the optimizer in which nothing is counted, 0 at first: those of a warm-up by
+            another callback.
+        position: returns the step instead of the optimizer's count, for a warm-up that follows the
+            clock; None at first.
 
     Raises:
-        ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
+        ValueError: arguments out of range, a metric that is not logged, or an optimizer with its
+            own schedule.
     """
 
     phase = Phase.STEER

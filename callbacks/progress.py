@@ -26,11 +26,11 @@ _REDRAWN = 0.1  # seconds, at least, between two drawings of the live bar
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch, and on a terminal a live bar within the epoch, at most ten times a second.
+    """Prints one line an epoch, and on a terminal a live bar, at most ten times a second.
 
-    A line holds losses and metrics of one value (`*` marks the best `monitor` so far), learning rate, training
-    speed (without validation), the epoch's duration and the time left for the run. No colours. Give `fit`
-    `verbose=0`.
+    A line holds losses and metrics of one value (`*` marks the best `monitor` so far), learning
+    rate, training speed (without validation), the epoch's duration and the time left for the run.
+    No colours. Give `fit` `verbose=0`.
 
     Args:
         images_per_epoch: to show images/s; None shows steps/s.
@@ -84,7 +84,7 @@ class Progress(keras.callbacks.Callback):
             self._first_step = self._clock()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count the steps done, of which steps_per_execution makes several, and draw the live bar."""
+        """Count the steps done, several with `steps_per_execution`, and draw the live bar."""
         now = self._clock()
         self._steps_done += batch + 1 - self._next_batch
         self._next_batch = batch + 1
@@ -96,8 +96,10 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Print the epoch's line."""
-        # A metric may also have a value for each class.
-        figures = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
+        figures = {}
+        for name, value in (logs or {}).items():
+            if np.ndim(value) == 0:  # a metric may also have a value for each class
+                figures[name] = value
         rate = figures.pop("learning_rate", learning_rate(self.model))
         words = [self._head]
         for name in sorted(figures, key=log_order):
@@ -106,11 +108,9 @@ class Progress(keras.callbacks.Callback):
         # A resumed run is faster in its first epoch, by the steps that it skipped.
         skipped = max(self._param("steps") - self._steps_done, 0)
         full_epoch = spent + skipped * self._seconds / max(self._steps_done, 1)
-        epochs_left = max(self._param("epochs") - epoch - 1, 0)
-        words.append(f"lr {rate:.3g}")
-        words.append(self._speed())
-        words.append(format_duration(spent))
-        words.append(f"{format_duration(full_epoch * epochs_left)} left")
+        left = full_epoch * max(self._param("epochs") - epoch - 1, 0)
+        words += [f"lr {rate:.3g}", self._speed()]
+        words += [format_duration(spent), f"{format_duration(left)} left"]
         self._write("  ".join(words), end="\n")
 
     def get_state(self) -> dict[str, float | None]:

@@ -13,17 +13,20 @@ from epochal.callbacks.parts.phase import Phase
 class RateSchedule(keras.callbacks.Callback):
     """Sets the rate of every step to `rate * shape(step)`.
 
-    The step is the optimizer's own count, so that a resumed run goes on where it was without any state here. Logs the
-    `learning_rate` of an epoch's last step.
+    The step is the optimizer's own count, so that a resumed run goes on where it was without any
+    state here. Logs the `learning_rate` of an epoch's last step.
 
     Args:
         rate: what the shape is relative to.
         shape: a pure function of the step (from 0), such as those of `callbacks.schedules`.
-        steps: how many of the first steps it holds for, for a warm-up before another callback; None: for all.
-        position: what tells the step instead of the optimizer's count, for a course that follows the clock.
+        steps: how many of the first steps it holds for, for a warm-up before another callback;
+            None: for all.
+        position: what tells the step instead of the optimizer's count, for a course that follows
+            the clock.
 
     Raises:
-        ValueError: a rate that is not positive, or (when training begins) an optimizer with its own schedule.
+        ValueError: a rate that is not positive, or (when training begins) an optimizer with its own
+            schedule.
     """
 
     phase = Phase.STEER

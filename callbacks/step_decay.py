@@ -31,9 +31,10 @@ def decayed(
 class StepDecay(keras.callbacks.Callback):
     """Multiplies the learning rate by `factor` at the given epochs, or every so many.
 
-    The schedule of the residual networks (He et al. 2016, arXiv:1512.03385, section 4.2). The rate of an
-    epoch follows from the epoch and the base rate alone. The base is the optimizer's rate when training
-    begins, unless that is what an earlier fit of this instance left there. Logs `learning_rate`.
+    The schedule of the residual networks (He et al. 2016, arXiv:1512.03385, section 4.2). The rate
+    of an epoch follows from the epoch and the base rate alone. The base is the optimizer's rate
+    when training begins, unless that is what an earlier fit of this instance left there. Logs
+    `learning_rate`.
 
     Args:
         milestones: epochs, counted from 0, from which on the rate is lower; or
@@ -41,7 +42,8 @@ class StepDecay(keras.callbacks.Callback):
         factor: what each step multiplies the rate by, above 0 and below 1.
 
     Raises:
-        ValueError: arguments out of range, or (when training begins) an optimizer with its own schedule.
+        ValueError: arguments out of range, or (when training begins) an optimizer with its own
+            schedule.
     """
 
     phase = Phase.STEER
@@ -95,7 +97,7 @@ class StepDecay(keras.callbacks.Callback):
             logs["learning_rate"] = learning_rate(self.model)
 
     def get_state(self) -> dict[str, float]:
-        """Return the base rate, so that a resumed run does not take its decayed rate for the base."""
+        """Return the base rate: a resumed run must not take its decayed rate for the base."""
         return {"base": self.base}
 
     def set_state(self, state: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""A learning rate that falls when the training loss is stuck, judged by the losses of the steps themselves."""
+"""A learning rate that falls when the training loss is stuck."""
 
 import math
 from collections.abc import Callable
@@ -18,13 +18,14 @@ from epochal.callbacks.parts.window_means import WindowMeans
 
 
 class StuckDecay(keras.callbacks.Callback):
-    """Multiplies the rate by `factor` when the moving average of the steps' losses has stopped falling.
+    """Multiplies the rate by `factor` when the mean loss over windows of steps stops falling.
 
-    Every `window` steps their mean loss is compared with that of the `window` before: less than the relative `gain`
-    better counts as stuck, and `patience` times in a row lower the rate. The next `cooldown` windows are not judged: a
-    lower rate helps at once, and that is no sign that learning goes on. It costs no forward pass: the losses are those
-    of training, read off the epoch's running mean. With `steps_per_execution` above 1, a window ends with an execution.
-    Logs the `learning_rate` of the epoch.
+    Every `window` steps their mean loss is compared with that of the `window` before: less than the
+    relative `gain` better counts as stuck, and `patience` times in a row lower the rate. The next
+    `cooldown` windows are not judged: a lower rate helps at once, and that is no sign that learning
+    goes on. It costs no forward pass: the losses are those of training, read off the epoch's
+    running mean. With `steps_per_execution` above 1, a window ends with an execution. Logs the
+    `learning_rate` of the epoch.
 
     Args:
         window: steps in a mean, enough to be above the noise of batches.
@@ -35,11 +36,14 @@ class StuckDecay(keras.callbacks.Callback):
         least: the rate that it does not fall below.
 
     Attributes:
-        begin: steps of the optimizer in which nothing is judged, 0 at first: those of a warm-up by another callback.
-        position: returns the step instead of the optimizer's count, for a warm-up that follows the clock; None at first.
+        begin: steps of the optimizer in which nothing is judged, 0 at first: those of a warm-up by
+            another callback.
+        position: returns the step instead of the optimizer's count, for a warm-up that follows the
+            clock; None at first.
 
     Raises:
-        ValueError: arguments out of range, an optimizer with its own schedule, or a `train_step` that logs no loss.
+        ValueError: arguments out of range, an optimizer with its own schedule, or a `train_step`
+            that logs no loss.
     """
 
     phase = Phase.STEER

@@ -21,16 +21,18 @@ _LIMIT = 0.5  # seconds
 class Timing(keras.callbacks.Callback):
     """Measures what iterations, evaluation and callbacks take; to stand first in the list.
 
-    Every moment from the first epoch on belongs to one part: `input` (the wait for a batch), `step` (until its logs are
-    there), `callbacks` (of an iteration, with Keras' own loop), `epoch_callbacks`, `evaluation`, `first_step` (any that
-    traces the graph; counted in no other), and `checkpoints`, made within `saving()`. The wait is told from the step on
-    TensorFlow with one step an execution; other backends fetch a batch before the step begins, which counts among the
-    callbacks. It waits for no device that Keras does not wait for. Median and percentile are
-    exact to half a percent.
+    Every moment from the first epoch on belongs to one part: `input` (the wait for a batch), `step`
+    (until its logs are there), `callbacks` (of an iteration, with Keras' own loop),
+    `epoch_callbacks`, `evaluation`, `first_step` (any that traces the graph; counted in no other),
+    and `checkpoints`, made within `saving()`. The wait is told from the step on TensorFlow with one
+    step an execution; other backends fetch a batch before the step begins, which counts among the
+    callbacks. It waits for no device that Keras does not wait for. Median and percentile are exact
+    to half a percent.
 
     Args:
         path: JSON file for the figures, in seconds, written anew after every epoch.
-        warn: called once, with a line, if the median iteration takes more than half a second: what bounds it, shares.
+        warn: called once, with a line, if the median iteration takes more than half a second: what
+            bounds it, shares.
         clock: returns the time in seconds; it never goes back.
     """
 
@@ -88,7 +90,10 @@ class Timing(keras.callbacks.Callback):
         self._times.close("evaluation")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Judge and write; the other callbacks of the epoch's end follow, and count when they are done."""
+        """Judge and write.
+
+        The other callbacks of the epoch's end follow, and count when they are done.
+        """
         self._times.switch("epoch_callbacks")
         self._times.close_step()
         self._warn_if_slow()
@@ -102,7 +107,10 @@ class Timing(keras.callbacks.Callback):
         self._release()
 
     def saving(self) -> AbstractContextManager[None]:
-        """Return a context for making a checkpoint: its time is charged to `checkpoints` and to no other part."""
+        """Return a context for making a checkpoint.
+
+        Its time is charged to `checkpoints` and to no other part.
+        """
         return self._times.measure("checkpoints")
 
     def get_state(self) -> dict[str, Any]:
@@ -116,7 +124,7 @@ class Timing(keras.callbacks.Callback):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the file holds: `bound` (data-bound, compute-bound, callback-bound) and the figures of each part."""
+        """The content of the file: `bound` (data-, compute- or callback-bound) and the parts."""
         return self._times.summary()
 
     def _warn_if_slow(self) -> None:

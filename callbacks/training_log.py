@@ -16,11 +16,11 @@ from epochal.callbacks.parts.window_means import WindowMeans
 
 
 class TrainingLog(keras.callbacks.Callback):
-    """Writes the mean loss (and accuracy) of every so many iterations to `iterations.log` and `iterations.jsonl`.
+    """Writes mean loss and accuracy of iterations to `iterations.log` and `iterations.jsonl`.
 
-    The iteration is the optimizer's own count. Lines that are there already stay, except those past that count when
-    training begins: they are of a training that was stopped, and come again. The JSON lines hold no times, so that a
-    resumed training writes the same ones.
+    The iteration is the optimizer's own count. Lines that are there already stay, except those past
+    that count when training begins: they are of a training that was stopped, and come again. The
+    JSON lines hold no times, so that a resumed training writes the same ones.
 
     Args:
         folder: where the two files go; made if missing.

@@ -17,18 +17,21 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class WeightHistograms(keras.callbacks.Callback):
-    """Writes histograms and norms of all weights, of their updates, and of the gradients on one batch, to TensorBoard.
+    """Writes histograms and norms of weights, updates and one batch's gradients to TensorBoard.
 
-    An update is what the last step before the writing added to a trainable weight, decay and all; the norm of a healthy
-    one is about a thousandth of the weight's. Where the number of steps is not known, the first epoch has none. The
-    gradients are those of the loss in inference mode (moving statistics, no dropout), so that epochs compare; computing
-    them changes neither weights, statistics, metrics nor random state.
+    An update is what the last step before the writing added to a trainable weight, decay and all;
+    the norm of a healthy one is about a thousandth of the weight's. Where the number of steps is
+    not known, the first epoch has none. The gradients are those of the loss in inference mode
+    (moving statistics, no dropout), so that epochs compare; computing them changes neither weights,
+    statistics, metrics nor random state.
 
     Args:
         log_dir: folder of the event file, made when there is something to write.
-        batch: `(x, y)` to compute the gradients on, as the model takes them; None writes no gradients.
+        batch: `(x, y)` to compute the gradients on, as the model takes them; None writes no
+            gradients.
         every: write after epochs 0, every, 2 * every, ...
-        every_steps: write whenever the optimizer's count of steps reaches a multiple of this, instead of after epochs.
+        every_steps: write whenever the optimizer's count of steps reaches a multiple of this,
+            instead of after epochs.
 
     Raises:
         ValueError: `every` or `every_steps` below 1, or a batch that is not `(x, y)`.

@@ -31,7 +31,7 @@ class ActivationStatistics:
         self._largest: np.ndarray | None = None  # output of each unit
 
     def add(self, inputs: Any, outputs: Any) -> None:
-        """Take in the inputs and outputs of the non-linearity for a batch, both `[N, ..., units]`."""
+        """Take in inputs and outputs of the non-linearity for a batch, both `[N, ..., units]`."""
         outputs = ops.cast(outputs, "float32")
         self._add_moments(outputs)
         if self._top is not None:
@@ -63,7 +63,8 @@ class ActivationStatistics:
         return figures
 
     def _add_moments(self, outputs: Any) -> None:
-        # Chan, Golub and LeVeque 1979: sums of squares from zero would lose what is small beside the mean.
+        # Chan, Golub and LeVeque 1979: sums of squares from zero would lose what is small beside
+        # the mean.
         size = math.prod(outputs.shape)
         total = self.count + size
         apart = float(ops.mean(outputs)) - self._mean

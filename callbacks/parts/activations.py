@@ -35,7 +35,8 @@ _LAYERS = (
 class _Observer:
     """Calls a non-linearity in its place, and adds what went in and came out to statistics.
 
-    From the first time on these are among `layers`, by the path of the layer, numbered where a path is taken.
+    From the first time on these are among `layers`, by the path of the layer, numbered where a path
+    is taken.
     """
 
     def __init__(

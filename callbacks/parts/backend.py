@@ -13,7 +13,7 @@ def require_tensorflow(name: str, remedy: str) -> None:
 
 
 def require_built(model: Any, name: str) -> None:
-    """Raise ValueError for a model whose weights are made by its first batch: the callback would not see them."""
+    """Raise ValueError for a model that has no weights before its first batch."""
     if not model.built:
         raise ValueError(
             f"{name} needs a model that has its weights: "
@@ -22,7 +22,7 @@ def require_built(model: Any, name: str) -> None:
 
 
 def is_traced(value: Any) -> bool:
-    """Return whether a value stands for numbers to come: on JAX, what passes through the loop of a recurrent layer."""
+    """Return whether a value has no numbers yet: on JAX, within the loop of a recurrent layer."""
     if keras.backend.backend() != "jax":
         return False
     import jax

@@ -13,13 +13,15 @@ from epochal.callbacks.parts.replacing import replaced
 class BatchGradients:
     """Computes the gradient of `model`'s loss on a fixed batch as often as it is called.
 
-    Neither weights, statistics, metrics nor random state are changed. On several replicas each gets the whole batch.
+    Neither weights, statistics, metrics nor random state are changed. On several replicas each gets
+    the whole batch.
 
     Args:
         model: compiled and built.
         batch: `(x, y)` as the model takes them.
         training: forward as in training (statistics of the batch, dropout) instead of inference.
-        penalties: with those of the weights, such as coupled weight decay, added to the loss of the data.
+        penalties: with those of the weights, such as coupled weight decay, added to the loss of the
+            data.
     """
 
     def __init__(
@@ -33,11 +35,15 @@ class BatchGradients:
         self._functions: dict[tuple[int, ...], Any] = {}
 
     def __call__(self) -> dict[str, Any]:
-        """Return the gradients by the path of their weight, without loss scaling; weights without one are left out."""
+        """Return the gradients by the path of their weight, without loss scaling.
+
+        Weights without one are left out.
+        """
         with state_preserved(self._model):
             trained = tuple(id(variable) for variable in self._model.trainable_variables)
             if trained not in self._functions:
-                # Traced here: a call that traces makes TensorFlow warn of many, which thawing layers ask for.
+                # Traced here: a call that traces makes TensorFlow warn of many, which thawing
+                # layers ask for.
                 function = tf.function(self._sum_over_replicas).get_concrete_function()
                 self._functions[trained] = function
             return self._functions[trained]()
@@ -49,7 +55,8 @@ class BatchGradients:
                 without.append((variable, "regularizer", None))
         # Keras divides the loss by the number of replicas, each of which gets the whole batch here.
         strategy = self._model.distribute_strategy
-        # Out here: each replica is traced in a thread of its own, and would put back what another had taken off.
+        # Out here: each replica is traced in a thread of its own, and would put back what another
+        # had taken off.
         with replaced(without):
             return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
 
@@ -72,7 +79,8 @@ class BatchGradients:
 @contextmanager
 def state_preserved(model: Any) -> Iterator[None]:
     """Put statistics, random state and metrics back as they were before the model ran within it."""
-    # compute_loss moves the trackers of models with several outputs, and a layer may count its calls.
+    # compute_loss moves the trackers of models with several outputs, and a layer may count its
+    # calls.
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [variable.numpy() for variable in variables]
     try:

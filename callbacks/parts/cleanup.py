@@ -1,8 +1,9 @@
 """Clean-up after a fit that ends by an exception, for which Keras calls no `on_train_end`.
 
-The actions of a fit are listed in `params`, the one object that Keras hands to every callback of a fit and to no other
-fit. `NanGuard` calls them before it raises. Of other exceptions, such as Ctrl-C, no callback is told: what must not
-stay is undone when the model's next fit begins, by way of its `make_train_function`.
+The actions of a fit are listed in `params`, the one object that Keras hands to every callback of a
+fit and to no other fit. `NanGuard` calls them before it raises. Of other exceptions, such as
+Ctrl-C, no callback is told: what must not stay is undone when the model's next fit begins, by way
+of its `make_train_function`.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def call_on_failure(callback: keras.callbacks.Callback, action: Callable[[], obj
 
 
 def call_by_next_fit(callback: keras.callbacks.Callback, action: Callable[[], object]) -> None:
-    """Have `action` called on failure, or when the model's next fit begins, unless `cancel` comes first."""
+    """Have `action` called on failure, or when the model's next fit begins, unless cancelled."""
     call_on_failure(callback, action)
     if callback.params is not None:
         model = callback.model

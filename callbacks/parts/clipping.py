@@ -1,16 +1,17 @@
-"""Clipping of gradients: the arithmetic, and the figures it leaves, without a model or an optimizer.
+"""Clipping of gradients: arithmetic and figures, without a model or an optimizer.
 
-`Clipping` is used in two ways. `GradientClipping` puts it on the `apply` of a Keras optimizer. A training step that is
-written by hand calls it between the reduction over the replicas and the optimizer:
+`Clipping` is used in two ways. `GradientClipping` puts it on the `apply` of a Keras optimizer. A
+training step that is written by hand calls it between the reduction over the replicas and the
+optimizer:
 
-    clipping = Clipping(1.0, by="norm")
-    clipping.build(strategy)                  # once, before the train function is traced: makes the variables
-    gradients = clipping(gradients, scale)    # in the step, in the context of a replica
+    clipping = Clipping(1.0, by="norm") clipping.build(strategy)                  # once, before the
+    train function is traced: makes the variables gradients = clipping(gradients, scale)    # in the
+    step, in the context of a replica
 
-`gradients` are dense tensors, none of them None, summed over all replicas and multiplied by `scale`, a scalar tensor
-(`optimizer.scale_loss(1.0)`; 1 without loss scaling). A transform `(gradients, context) -> gradients` is a lambda around
-it. `ClippingLog(clipping)` is the callback that logs the figures at the end of an epoch and carries the state into
-checkpoints.
+`gradients` are dense tensors, none of them None, summed over all replicas and multiplied by
+`scale`, a scalar tensor (`optimizer.scale_loss(1.0)`; 1 without loss scaling). A transform
+`(gradients, context) -> gradients` is a lambda around it. `ClippingLog(clipping)` is the callback
+that logs the figures at the end of an epoch and carries the state into checkpoints.
 """
 
 import math
@@ -27,7 +28,7 @@ METHODS = ("norm", "variable", "value", "percentile")
 
 
 class Clipped(NamedTuple):
-    """Gradients after clipping, their global norm before it without the scale, and whether any was beyond the limit."""
+    """Clipped gradients, their global norm before, and whether any was beyond the limit."""
 
     gradients: list[tf.Tensor]
     norm: tf.Tensor
@@ -56,8 +57,9 @@ class Clipping:
     def build(self, strategy: Any) -> None:
         """Make the variables in the scope of `strategy`; those of an earlier call are forgotten."""
         with strategy.scope():
-            # The sum of the norms, the steps that were clipped, and all steps; steps whose norm is not finite
-            # are left out. Every replica counts alone, without communication: all see the same gradients.
+            # The sum of the norms, the steps that were clipped, and all steps; steps whose norm is
+            # not finite are left out. Every replica counts alone, without communication: all see
+            # the same gradients.
             self._totals = tf.Variable(
                 tf.zeros(3),
                 trainable=False,
@@ -67,19 +69,19 @@ class Clipping:
             self.latest.build()
 
     def __call__(self, gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> list[tf.Tensor]:
-        """Return the clipped gradients of a step, and take its norm into the figures; after `build`."""
+        """Return the clipped gradients of a step, and count it in the figures; after `build`."""
         clipped = self.clip(gradients, scale)
         self.latest.add(clipped.norm)
-        counts = [clipped.norm, clipped.is_clipped, 1]
-        counts = tf.stack([tf.cast(count, tf.float32) for count in counts])
+        norm = tf.cast(clipped.norm, tf.float32)
+        counts = tf.stack([norm, tf.cast(clipped.is_clipped, tf.float32), 1.0])
         self._totals.assign_add(tf.where(tf.math.is_finite(clipped.norm), counts, tf.zeros(3)))
         return clipped.gradients
 
     def clip(self, gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> Clipped:
         """Return the clipped gradients and their norm, and count nothing.
 
-        `gradients` are multiples by `scale`, the limit and the norm are without it. A norm that is not finite makes
-        every gradient NaN.
+        `gradients` are multiples by `scale`, the limit and the norm are without it. A norm that is
+        not finite makes every gradient NaN.
         """
         norm = global_norm(gradients)
         scale = tf.cast(scale, norm.dtype)
@@ -102,7 +104,7 @@ class Clipping:
         return Clipped(results, norm / scale, is_clipped)
 
     def figures(self) -> dict[str, float]:
-        """Return `gradient_norm` and, with a limit, `clipped_steps` of the steps since the last `clear_figures`."""
+        """Return `gradient_norm` and, with a limit, `clipped_steps` since `clear_figures`."""
         norms, clipped, steps = (float(total) for total in self._totals.numpy())
         figures = {"gradient_norm": norms / steps if steps else math.inf}
         if self.limit is not None:

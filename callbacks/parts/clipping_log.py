@@ -1,4 +1,4 @@
-"""A callback over a `Clipping` that somebody else calls: it logs the figures and carries the state."""
+"""A callback that logs the figures of a `Clipping`, which the training step calls."""
 
 from typing import Any
 
@@ -28,13 +28,16 @@ class ClippingLog(keras.callbacks.Callback):
         self.clipping.reset()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log the figures and clear them; not when an epoch begins: a resumed run brings its own."""
+        """Log the figures and clear them.
+
+        Not when an epoch begins: a resumed run brings its own.
+        """
         if logs is not None:
             logs.update(self.clipping.figures())
         self.clipping.clear_figures()
 
     def latest_norms(self) -> np.ndarray:
-        """Return the norms of at most 100 steps, oldest first, as they were before clipping: float32."""
+        """Return the norms of at most 100 steps, oldest first, before clipping: float32."""
         norms = self.clipping.latest.read()
         return norms[np.isfinite(norms)]
 

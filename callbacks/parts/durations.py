@@ -10,7 +10,7 @@ _RATIO = 1.01  # by which the durations of a class are longer than those of the 
 
 
 class Durations:
-    """Counts durations in classes that are one percent wide, so that memory does not grow with their number."""
+    """Counts durations in classes one percent wide: memory does not grow with their number."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -25,7 +25,7 @@ class Durations:
         self._classes[int(place)] += times
 
     def quantile(self, share: float) -> float:
-        """Return the duration, in seconds, that `share` of them does not exceed; 0.0 where there is none."""
+        """Return the seconds that `share` of the durations do not exceed; 0.0 for no durations."""
         left = max(1, math.ceil(share * self.times))
         for place in sorted(self._classes):
             left -= self._classes[place]

@@ -1,7 +1,7 @@
-"""Weights that an epoch was evaluated with: the model's, or the averages of an `ExponentialMovingAverage`.
+"""Weights that an epoch was evaluated with: the model's, or averages of them.
 
-The callback that exchanges the weights during validation, and those that keep the best epoch's, learn of each other
-through `params`, as in `callbacks.parts.cleanup`.
+The callback that exchanges the weights during validation, and those that keep the best epoch's,
+learn of each other through `params`, as in `callbacks.parts.cleanup`.
 """
 
 import math
@@ -17,7 +17,7 @@ _WEIGHTS = "evaluated"  # in `params`
 def provide_evaluated_weights(
     callback: keras.callbacks.Callback, weights: Callable[[], list[np.ndarray]]
 ) -> None:
-    """Have `weights()`, in the order of `model.get_weights()`, taken for what is evaluated in this fit."""
+    """Have `weights()`, ordered like `model.get_weights()`, taken for what this fit evaluates."""
     if callback.params is not None:
         callback.params[_WEIGHTS] = weights
 
@@ -27,8 +27,8 @@ def finite_weights(
 ) -> list[np.ndarray] | None:
     """Return copies of the weights that the epoch which logged `logs` was evaluated with.
 
-    None where a loss or a weight is not finite: accuracy stays finite when the weights are NaN, so the monitored value
-    alone cannot be trusted.
+    None where a loss or a weight is not finite: accuracy stays finite when the weights are NaN, so
+    the monitored value alone cannot be trusted.
     """
     for name, value in logs.items():
         if name.endswith("loss") and not math.isfinite(value):

@@ -17,10 +17,11 @@ class EventFile:
         self._writer: Any = None
 
     def write(self, step: int, arrays: dict[str, Iterable[tuple[str, np.ndarray]]]) -> None:
-        """Write, for each name ("weight") and path, the histogram `weights/PATH` and the norm `weight_norm/PATH`."""
+        """Write the histogram `weights/PATH` and the norm `weight_norm/PATH` for "weight", ..."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.folder)
-        # tf.summary's functions do the same one eager operation after the other, and take 20 times longer.
+        # tf.summary's functions do the same one eager operation after the other, and take 20 times
+        # longer.
         summary = tf.compat.v1.Summary()
         for name, pairs in arrays.items():
             for path, array in pairs:
@@ -40,7 +41,7 @@ class EventFile:
 
 
 def histogram(values: np.ndarray) -> np.ndarray:
-    """Return `[30, 3]`: left edge, right edge and count of buckets over the values that are finite."""
+    """Return `[30, 3]`: left edge, right edge and count of buckets over the finite values."""
     finite = values[np.isfinite(values)]
     low = finite.min() if finite.size else 0.0
     high = finite.max() if finite.size else 1.0

@@ -10,7 +10,8 @@ def require_at_least_one(name: str, value: int, unit: str) -> None:
 def passes_multiple(before: int, after: int, every: int) -> bool:
     """Return whether a multiple of `every` is above `before` and at most `after`.
 
-    With counts before and after an event, such as an execution of several steps, that is whether the event brought the
-    count to a multiple, or leapt over one. A count that stands still passes none.
+    With counts before and after an event, such as an execution of several steps, that is whether
+    the event brought the count to a multiple, or leapt over one. A count that stands still passes
+    none.
     """
     return after // every > before // every

@@ -11,12 +11,13 @@ from epochal.callbacks.parts.replacing import Replacement
 
 
 class Fetching:
-    """Makes the model of `callback` take each batch from the iterator before its training step, and tells `times` so.
+    """Makes the model of `callback` take each batch from the iterator before its training step.
 
-    It sits on `model._make_function`, by which Keras and its subclasses make their training function, until released.
-    Each function traces the step once, for the data set's own specification, as Keras does; `times` is told. Where
-    Keras fetches the batches of several steps at once, or does not run on TensorFlow, it changes nothing and
-    `is_separate` is False.
+    `times` is told of both. It sits on `model._make_function`, by which Keras and its subclasses
+    make their training function, until released. Each function traces the step once, for the data
+    set's own specification, as Keras does; `times` is told. Where Keras fetches the batches of
+    several steps at once, or does not run on TensorFlow, it changes nothing and `is_separate` is
+    False.
     """
 
     def __init__(self, callback: keras.callbacks.Callback, times: IterationTimes) -> None:

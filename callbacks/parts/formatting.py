@@ -18,7 +18,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(value: float) -> str:
-    """Return a loss or metric in three decimals, or in three digits where those would not show it."""
+    """Return a loss or metric in three decimals, or in three digits where those hide it."""
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.3f}"
     return f"{value:.3g}"
@@ -42,7 +42,10 @@ def log_order(name: str) -> tuple[bool, bool, str]:
 
 
 def format_bar(head: str, tail: Sequence[str], share: float | None, width: int) -> str:
-    """Return `head`, a bar filled to `share` (0 to 1; None for no bar) and as much of `tail` as `width` columns hold."""
+    """Return `head`, a bar and as much of `tail` as `width` columns hold.
+
+    The bar is filled to `share`, from 0 to 1; None for no bar.
+    """
     parts = list(tail)
     while parts and width - len("  ".join([head, *parts])) < _LEFT:
         parts.pop()

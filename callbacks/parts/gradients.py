@@ -15,7 +15,7 @@ def dense(gradient: Any) -> tf.Tensor:
 
 
 def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
-    """Return the Euclidean norm of all `gradients` together: float64 if one of them is, else float32."""
+    """Return the Euclidean norm of all `gradients`: float64 if one of them is, else float32."""
     dtype = tf.float32
     if any(gradient.dtype == tf.float64 for gradient in gradients):
         dtype = tf.float64
@@ -27,5 +27,5 @@ def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
 
 
 def clip_factor(norm: tf.Tensor, limit: Any) -> tf.Tensor:
-    """Return what a gradient of length `norm` is multiplied by to be no longer than `limit`; NaN if not finite."""
+    """Return what makes a gradient of length `norm` no longer than `limit`; NaN if not finite."""
     return tf.where(tf.math.is_finite(norm), tf.minimum(limit / norm, 1.0), math.nan)

@@ -17,9 +17,10 @@ _ADVICE = {
 
 
 class IterationTimes(Stopwatch):
-    """A stopwatch that knows iterations: their parts, each divided by the steps that were executed together.
+    """A stopwatch for iterations and their parts, each divided by the steps executed together.
 
-    Iterations that trace the graph, the first and any after `retrace()`, are kept apart as `first_step`, undivided.
+    Iterations that trace the graph, the first and any after `retrace()`, are kept apart as
+    `first_step`, undivided.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +62,10 @@ class IterationTimes(Stopwatch):
         return self.durations["iteration"].quantile(0.5)
 
     def shares(self) -> dict[str, float]:
-        """Return the share of each part in the iterations, the largest first; empty before there are any."""
+        """Return the share of each part in the iterations, the largest first.
+
+        Empty before there are any.
+        """
         spent = {part: self.durations[part].seconds for part in PARTS if part in self.durations}
         total = sum(spent.values())
         if not total:
@@ -70,7 +74,7 @@ class IterationTimes(Stopwatch):
         return {part: spent[part] / total for part in parts}
 
     def summary(self) -> dict[str, Any]:
-        """Return what bounds the iterations, and each part's number, median, 95th percentile and total in seconds."""
+        """Return what bounds the iterations, and each part's durations, as `Timing` writes them."""
         bound = None
         for part in self.shares():
             bound = _BOUND[part]
@@ -79,7 +83,7 @@ class IterationTimes(Stopwatch):
         return {"bound": bound, "parts": parts}
 
     def warning(self, limit: float) -> str | None:
-        """Return a line if the median is above `limit` seconds: how much, why, and what would help."""
+        """Return a line if the median is above `limit` seconds: how much, why, what would help."""
         shares = self.shares()
         if not shares or self.median() <= limit:
             return None

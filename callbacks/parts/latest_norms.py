@@ -12,7 +12,7 @@ _LEAST = 10  # norms, before they have a percentile
 
 
 class LatestNorms:
-    """The norms of the latest 100 steps, oldest first: float32, infinity where there was no step yet.
+    """The norms of the latest 100 steps, oldest first: float32, infinity where there is none yet.
 
     Every replica keeps its own copy without communication: all are fed the same values.
     """
@@ -36,7 +36,10 @@ class LatestNorms:
         self._norms.assign(tf.where(tf.math.is_finite(norm), moved, norms))
 
     def percentile(self, percent: float) -> tf.Tensor:
-        """Return the percentile (nearest rank) of the norms so far, a scalar; infinity before there are ten."""
+        """Return the percentile (nearest rank) of the norms so far, a scalar.
+
+        Infinity before there are ten.
+        """
         ordered = tf.sort(self._norms.read_value())
         count = tf.cast(tf.reduce_sum(tf.cast(tf.math.is_finite(ordered), tf.float32)), tf.int32)
         return tf.where(count < _LEAST, math.inf, ordered[nearest_rank(percent, count)])
@@ -57,7 +60,7 @@ class LatestNorms:
 
 
 def nearest_rank(percent: float, count: tf.Tensor) -> tf.Tensor:
-    """Return the place, from 0, of a percentile among `count` values in order: the least that reaches its share."""
+    """Return the place, from 0, of a percentile among `count` values in order, by nearest rank."""
     # Whole numbers: in float32, 72 % of 75 are more than 54.
     share = Fraction(percent / 100).limit_denominator(10**6)
     return tf.maximum((share.numerator * count - 1) // share.denominator, 0)

@@ -1,14 +1,16 @@
 """Gradient norms by layer, and those that say that a network cannot learn: NumPy alone.
 
-VANISHED: a layer's gradient vanishes when its root mean square is below this share of the largest of the layers above
-it. Sigmoid's derivative is at most 1/4 (saturated units of any kind have less), so this is what five such layers leave
-at best: `0.25**5`. Glorot and Bengio (2010, sections 3 and 4.2) compare gradients between layers in this way. The root
-mean square, since the norm of a layer with more weights is larger without any of them being so. A gradient has vanished
-as well when its largest entry is 0 or so small that float32 holds it with fewer digits (below 1.2e-38).
+VANISHED: a layer's gradient vanishes when its root mean square is below this share of the largest
+of the layers above it. Sigmoid's derivative is at most 1/4 (saturated units of any kind have less),
+so this is what five such layers leave at best: `0.25**5`. Glorot and Bengio (2010, sections 3 and
+4.2) compare gradients between layers in this way. The root mean square, since the norm of a layer
+with more weights is larger without any of them being so. A gradient has vanished as well when its
+largest entry is 0 or so small that float32 holds it with fewer digits (below 1.2e-38).
 
-A layer's gradient explodes when it is not finite; when its root mean square exceeds that of every layer above by 1 /
-VANISHED; or when a plain gradient step at the current learning rate would be as long as the weights themselves (where
-about a thousandth is usual), be it only before clipping (Pascanu et al. 2013, arXiv:1211.5063).
+A layer's gradient explodes when it is not finite; when its root mean square exceeds that of every
+layer above by 1 / VANISHED; or when a plain gradient step at the current learning rate would be as
+long as the weights themselves (where about a thousandth is usual), be it only before clipping
+(Pascanu et al. 2013, arXiv:1211.5063).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +23,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def paths_by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """Return the paths of weights by the path of their layer, in order; layers without a kernel are left out."""
+    """Return the paths of weights by the path of their layer; layers without a kernel are out."""
     layers: dict[str, list[str]] = {}
     with_kernel = set()
     for path, array in arrays.items():
@@ -55,7 +57,7 @@ def relative_changes(
 def describe_layers(
     gradients: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], *, rate: float
 ) -> list[dict[str, Any]]:
-    """Return a row a layer, from the lowest to the topmost: layer, gradient, rms, weight, ratio, flag.
+    """Return a row a layer, the lowest first: layer, gradient, rms, weight, ratio, flag.
 
     Args:
         gradients: by path, in the order of the layers.

@@ -1,4 +1,4 @@
-"""Losses of a training as logged: the course under the noise, drops of the rate, validation that rises."""
+"""Losses of a training as logged: moving averages, drops of the rate, validation that rises."""
 
 import json
 import math
@@ -17,10 +17,10 @@ _NOISE = 3.0  # standard deviations from epoch to epoch by which the rise exceed
 
 
 def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
-    """Return the exponential moving average of `values`, float64, each corrected for the few that came before.
+    """Return the exponential moving average of `values`, float64, without bias to zero.
 
-    At t (from 1) it is the mean of x_1 ... x_t with weights `weight`^(t - i) (Kingma and Ba 2015, arXiv:1412.6980,
-    section 3). A value that is not finite is passed over.
+    At t (from 1) it is the mean of x_1 ... x_t with weights `weight`^(t - i) (Kingma and Ba 2015,
+    arXiv:1412.6980, section 3). A value that is not finite is passed over.
     """
     averages = np.full(len(values), np.nan)
     mean = 0.0
@@ -35,25 +35,29 @@ def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
 
 
 def rate_drops(rates: Sequence[float]) -> list[int]:
-    """Return the places after which the rate drops at once: by a fifth at least, ten times as fast as around it.
+    """Return the places after which the rate drops at once.
+
+    It does where it falls by a fifth at least, and ten times as fast as around there.
 
     Rates that fall smoothly, as on a cosine, have none, not even where they reach zero.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(np.asarray(rates, np.float64))
         falls = np.nan_to_num(-np.diff(logarithms), posinf=0.0)
-    around = np.abs(np.concatenate([[0.0], falls, [0.0]]))
-    beside = np.maximum(around[:-2], around[2:])
-    is_drop = (falls >= -math.log(_DROP)) & (10 * beside <= falls)
-    return [int(place) for place in np.flatnonzero(is_drop)]
+    changes = np.abs(np.concatenate([[0.0], falls, [0.0]]))
+    before = changes[:-2]
+    after = changes[2:]
+    is_large = falls >= -math.log(_DROP)
+    is_sudden = 10 * np.maximum(before, after) <= falls
+    return np.flatnonzero(is_large & is_sudden).tolist()
 
 
 def rises_after(losses: Sequence[float]) -> int | None:
-    """Return the place of the lowest of `losses`, one an epoch, if they rise from there for good; else None.
+    """Return the place of the lowest of `losses` if they rise from there for good, else None.
 
-    They do if those after it have a rising trend (Mann 1945 and Kendall, one-sided at 2.5 %), and the median of the
-    last three lies above it by a fiftieth and by more than three times what neighbours differ by. Plateaus and single
-    bad epochs do not.
+    They do if those after it have a rising trend (Mann 1945 and Kendall, one-sided at 2.5 %), and
+    the median of the last three lies above it by a fiftieth and by more than three times what
+    neighbours differ by. Plateaus and single bad epochs do not.
     """
     values = np.asarray(losses, np.float64)
     is_finite = np.isfinite(values)
@@ -84,12 +88,12 @@ def _trend(values: np.ndarray) -> float:
 
 
 def read_curves(log: Path, weight: float | None) -> dict[str, Any]:
-    """Return what there is to draw of a log by `TrainingLog` (JSON lines), as plain values; losses as logged.
+    """Return what there is to draw of the JSON lines of a `TrainingLog`, as plain values.
 
-    `iterations`, `raw` and `smoothed` are at most a thousand points; `validation` has `iterations` and `losses`, one an
-    epoch; `drops` are the iterations after which the rate dropped: where an epoch ended between two lines, or else the
-    earlier line's; `rises` is None, or the `epoch` and `iteration` of the validation loss that was the lowest before it
-    rose.
+    `iterations`, `raw` and `smoothed` are at most a thousand points; `validation` has `iterations`
+    and `losses`, one an epoch; `drops` are the iterations after which the rate dropped: where an
+    epoch ended between two lines, or else the earlier line's; `rises` is None, or the `epoch` and
+    `iteration` of the validation loss that was the lowest before it rose.
     """
     lines = _read_lines(log)
     steps = [line for line in lines if "loss" in line]

@@ -25,14 +25,17 @@ def direction(monitor: str, mode: str = "auto", *, remedy: str = "pass mode='min
 
 
 def improves(value: float, best: float | None, *, sign: int, min_delta: float = 0.0) -> bool:
-    """Return whether `value` is better than `best` by more than `min_delta`; NaN and infinity never are."""
+    """Return whether `value` is finite and better than `best` by more than `min_delta`."""
     if not math.isfinite(value):
         return False
     return best is None or sign * (value - best) > min_delta
 
 
 class Monitored:
-    """The logged quantity `monitor` that a callback watches, an epoch at a time; errors name the callback `owner`."""
+    """The logged quantity `monitor` that a callback watches, an epoch at a time.
+
+    Errors name the callback `owner`.
+    """
 
     def __init__(self, owner: str, monitor: str) -> None:
         self.owner = owner
@@ -45,7 +48,9 @@ class Monitored:
         self._logged = list[str]()  # by the latest epoch without the quantity
 
     def value(self, logs: Mapping[str, Any]) -> float | None:
-        """Return the value of the epoch that logged this; None if it is one of validation, and none was made.
+        """Return the value of the epoch that logged this.
+
+        None if it is one of validation, and none was made.
 
         Raises:
             ValueError: it is not logged, although it would have been by now.

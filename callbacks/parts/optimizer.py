@@ -5,25 +5,25 @@ from typing import Any
 
 
 def iteration_of(model: Any) -> int:
-    """Return how many steps the optimizer of `model` has made; accumulated gradients make one together."""
+    """Return how many updates the optimizer of `model` has made."""
     return int(model.optimizer.iterations.numpy())
 
 
 def learning_rate(model: Any) -> float:
-    """Return the rate of `model`'s optimizer now: a number's, a schedule's or a mirrored variable's."""
+    """Return the current rate of `model`'s optimizer, be it a number, schedule or variable."""
     rate = model.optimizer.learning_rate
     return float(rate.numpy() if hasattr(rate, "numpy") else rate)
 
 
 def schedule_step(model: Any, position: Callable[[], int] | None) -> int:
-    """Return the step at which a schedule of the rate stands: `position()`, or else the optimizer's count."""
+    """Return the step of a schedule: `position()`, or the optimizer's count without one."""
     if position is not None:
         return position()
     return iteration_of(model)
 
 
 def lowered(rate: float, factor: float, least: float) -> float:
-    """Return `rate * factor`, but not below `least`; a rate that is below already, by other hands, stays."""
+    """Return `rate * factor`, but not below `least`; a rate that is below already stays."""
     return min(rate, max(least, rate * factor))
 
 

@@ -1,8 +1,8 @@
 """Methods of the user's objects that a callback replaces for a while.
 
-The model, its optimizer and its layers belong to the program that trains. Where Keras has no hook, a callback can only
-put a function of its own in the place of one of their methods. All such replacements go through this module, and
-through `cleanup`, which sees to it that they end:
+The model, its optimizer and its layers belong to the program that trains. Where Keras has no hook,
+a callback can only put a function of its own in the place of one of their methods. All such
+replacements go through this module, and through `cleanup`, which sees to it that they end:
 
     optimizer.apply               GradientClipping, to see the gradients of all replicas together
     model.evaluate                ExponentialMovingAverage, to have the averages evaluated
@@ -22,9 +22,10 @@ from epochal.callbacks.parts.cleanup import call_by_next_fit, cancel
 
 
 class Replacement:
-    """Puts `function` in the place of the method `name` of `owner`, until `undo`, a failure or the model's next fit.
+    """Puts `function` in the place of the method `name` of `owner`.
 
-    With `retrace` the model's train function, which fit has just made, is made again, and once more afterwards.
+    It stays until `undo`, a failure or the model's next fit. With `retrace` the model's train
+    function, which fit has just made, is made again, and once more afterwards.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ def refuse_second(callback: keras.callbacks.Callback, owner: Any, name: str) -> 
 
 @contextmanager
 def replaced(values: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Within it, attributes have other values, `(owner, name, value)` each; afterwards they are as before."""
+    """Give attributes other values within it, `(owner, name, value)` each."""
     with ExitStack() as stack:
         for owner, name, value in values:
             is_property = isinstance(getattr(type(owner), name, None), property)

@@ -24,7 +24,7 @@ class Stopwatch:
         self._spent: dict[str, float] = {}
 
     def switch(self, part: str) -> str:
-        """Charge what passed until now to the current part, which is returned, and what follows to `part`."""
+        """Charge the time until now to the current part, returned, and what follows to `part`."""
         now = self._clock()
         before = self._part
         self._spent[before] = self._spent.get(before, 0.0) + now - self._since
@@ -33,7 +33,7 @@ class Stopwatch:
         return before
 
     def take(self, *parts: str) -> dict[str, float]:
-        """Return the seconds charged to each part since they were last taken; only of parts that had a turn."""
+        """Return the seconds charged since they were last taken to each part that had a turn."""
         return {part: self._spent.pop(part) for part in parts if part in self._spent}
 
     def close(self, part: str) -> None:

@@ -9,9 +9,10 @@ from epochal.callbacks.parts.backend import require_built
 
 
 class WeightAverages:
-    """The averages of `model`'s floating-point weights, as `ExponentialMovingAverage` describes them.
+    """The averages of a model's floating-point weights, as `ExponentialMovingAverage` has them.
 
-    They begin as the weights are. Every replica averages alone, without communication: all have the same weights.
+    They begin as the weights are. Every replica averages alone, without communication: all have the
+    same weights.
     """
 
     def __init__(self, model: Any, decay: float) -> None:
@@ -49,7 +50,7 @@ class WeightAverages:
             average.assign(array)
 
     def read_complete(self) -> list[np.ndarray]:
-        """Return the averages, and the weights that are not averaged, in the order of `model.get_weights()`."""
+        """Return averages, and weights that have none, in the order of `model.get_weights()`."""
         averages = iter(self._averages)
         arrays = []
         for weight in self.model.weights:

@@ -1,12 +1,13 @@
 """Means over windows of steps, from the running means that Keras logs.
 
-Keras logs the mean of a figure over the epoch so far, and the model's tracker of the loss counts the samples of it.
-Mean times samples is the sum over the epoch so far, and the difference of two such sums is the sum over the steps
-between them. So a window's mean needs the logs where it begins and where it ends, and no value of a step has to be
-fetched.
+Keras logs the mean of a figure over the epoch so far, and the model's tracker of the loss counts
+the samples of it. Mean times samples is the sum over the epoch so far, and the difference of two
+such sums is the sum over the steps between them. So a window's mean needs the logs where it begins
+and where it ends, and no value of a step has to be fetched.
 
-An epoch's sums begin at zero. A window that an epoch ends within has two parts: what its steps added in earlier epochs
-(`_earlier`), and what they add in this one (from `_start` on, zero unless the window began in this epoch).
+An epoch's sums begin at zero. A window that an epoch ends within has two parts: what its steps
+added in earlier epochs (`_earlier`), and what they add in this one (from `_start` on, zero unless
+the window began in this epoch).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,10 @@ _SAMPLES = "samples"
 
 
 class WindowMeans:
-    """The means of logged figures over the samples since they were last read, across the ends of epochs.
+    """Means of logged figures over the samples since the last reading, across ends of epochs.
 
-    Without a tracker of the loss, steps are weighed alike; where a `train_step` of the user's own moves none, a window
-    has the figures of its last step.
+    Without a tracker of the loss, steps are weighed alike; where a `train_step` of the user's own
+    moves none, a window has the figures of its last step.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -35,11 +36,12 @@ class WindowMeans:
         self._earlier = self._zeros()
 
     def count_step(self, batch: int, params: Mapping[str, Any] | None, model: Any) -> None:
-        """Count the steps up to `batch` of the epoch, of which one execution may have made several."""
+        """Count the steps up to `batch` of the epoch: an execution may have made several."""
         epoch_steps = batch + 1
         last = (params or {}).get("steps")
         if last:
-            # The last execution of an epoch may have fewer steps than the others: Keras counts on regardless.
+            # The last execution of an epoch may have fewer steps than the others: Keras counts on
+            # regardless.
             epoch_steps = min(epoch_steps, last)
         self.steps += epoch_steps - self._epoch_steps
         self._epoch_steps = epoch_steps
@@ -48,7 +50,7 @@ class WindowMeans:
             self.keep_samples(model)
 
     def read(self, logs: Mapping[str, Any], model: Any) -> dict[str, float]:
-        """Return the mean since the last reading of each figure that is logged, and begin the next window.
+        """Return the mean of each logged figure since the last reading, and begin a window.
 
         Raises:
             ValueError: no loss is logged.
@@ -70,7 +72,8 @@ class WindowMeans:
             if window[_SAMPLES] > 0:
                 means[name] = window[name] / window[_SAMPLES]
             else:
-                # Somebody reset the metrics within the epoch, as an evaluation does: Keras' mean begins there.
+                # Somebody reset the metrics within the epoch, as an evaluation does: Keras' mean
+                # begins there.
                 means[name] = float(logs[name])
         return means
 
@@ -96,7 +99,10 @@ class WindowMeans:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `get_state` returned; a state without samples, of an earlier version, begins a window."""
+        """Take over what `get_state` returned.
+
+        A state without samples, of an earlier version, begins a window.
+        """
         if _SAMPLES in state["marks"]:
             self.steps = int(state["seen"])
             self._epoch_steps = int(state["steps"])
@@ -120,7 +126,7 @@ class WindowMeans:
 
 
 def _count_samples(model: Any) -> float | None:
-    """Return how many samples the model's running mean of the loss is of; None where nothing of it counts them."""
+    """Return how many samples the model's mean of the loss is of; None if nothing counts them."""
     for metric in getattr(model, "metrics", ()):
         if metric.name == "loss" and hasattr(metric, "count"):
             return float(metric.count.numpy())

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from epochal.callbacks import LossCurves, TrainingLog
-from epochal.callbacks.loss_curves import _draw_losses
+from epochal.callbacks.parts.loss_figure import draw_losses
 from epochal.callbacks.parts.loss_history import rate_drops, read_curves, rises_after, smoothed
 from tests.support.clock import Clock
 
@@ -236,7 +236,7 @@ def test_only_what_is_drawn_is_named(iterations: list[int], named: list[str]) ->
     losses = [1.0 for _ in iterations]
     validation = {"iterations": [5], "losses": [1.0]}
     found = {"iterations": iterations, "raw": losses, "smoothed": losses, "validation": validation}
-    _draw_losses(axes, {**found, "drops": [], "rises": None})
+    draw_losses(axes, {**found, "drops": [], "rises": None})
     assert [text.get_text() for text in axes.get_legend().get_texts()] == named
     assert all(line.get_marker() == "." for line in axes.get_lines()[1:])  # one point makes no line
 
