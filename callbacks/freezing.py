@@ -47,7 +47,7 @@ class Freezing(keras.callbacks.Callback):
         self.every = every
         self._parts: list[list[Any]] = []  # weights to freeze, by layer, from the lowest up
         self._frozen: list[Any] | None = None  # those of them that are frozen now
-        self._model: Any = None  # while something is frozen in it
+        self._frozen_model: Any = None  # while something is frozen in it
         self._trainable_before: list[tuple[Any, bool]] = []  # of its layers and weights
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -63,7 +63,7 @@ class Freezing(keras.callbacks.Callback):
                 "Freezing cannot go with use_ema of the optimizer: use ExponentialMovingAverage."
             )
         self._parts = frozen_parts(model, self.pattern)
-        self._model = model
+        self._frozen_model = model
         # Layers first: setting theirs sets those of their weights, too.
         members = [*model._flatten_layers(include_self=False), *model.weights]
         self._trainable_before = [(member, member.trainable) for member in members]
@@ -90,10 +90,10 @@ class Freezing(keras.callbacks.Callback):
             member.trainable = trainable
 
     def _release(self) -> None:
-        if self._model is not None:
+        if self._frozen_model is not None:
             self._unfreeze()
-            self._model.train_function = None
-            cancel(self._model, self._release)
-        self._model = None
+            self._frozen_model.train_function = None
+            cancel(self._frozen_model, self._release)
+        self._frozen_model = None
         self._trainable_before = []
         self._frozen = None
