@@ -10,7 +10,7 @@ import tensorflow as tf
 from epochal.app.streams import generator
 from epochal.app.training.probes.curvature import diagonal_part
 from epochal.app.training.step.classifier import piece
-from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.batch_gradients import state_preserved
 from epochal.callbacks.parts.phase import Phase
 
 
@@ -49,7 +49,7 @@ class CurvatureRates(keras.callbacks.Callback):
         estimate = self._traced[trained]
         random = generator(self._seed, "curvature", epoch)
         totals = [np.zeros(weight.shape) for weight in weights]
-        with unmoved(self.model):
+        with state_preserved(self.model):
             for images, labels in self._batches:
                 signs = [_random_signs(random, weight) for weight in weights]
                 for total, part in zip(totals, estimate(images, labels, signs), strict=True):

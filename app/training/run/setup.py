@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import Config, Optim
@@ -29,12 +30,12 @@ from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
-from epochal.app.training.step.clipping import Clipping
 from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
 from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
+from epochal.callbacks.parts.clipping import Clipping
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
@@ -85,8 +86,9 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     if table is not None and hard is not None:
         devices = strategy.extended.worker_devices if strategy else (None,)
         sample_losses = SampleLosses(hard, table, devices)
+    clipping = make_clipping(config.optim)
+    clipping.build(strategy or tf.distribute.get_strategy())
     with scope(strategy):
-        clipping = make_clipping(config.optim)
         model = build_classifier(
             config,
             dataset,
@@ -250,7 +252,7 @@ def build_classifier(
 
 
 def make_clipping(optim: Optim) -> Clipping:
-    """Return what measures the gradient, and clips it where that is configured; within the scope of the strategy."""
+    """Return what measures the gradient, and clips it where that is configured."""
     for key, limit in optim.clipping.items():
         return Clipping(limit, by=key.removeprefix("clip_"))
     return Clipping()

@@ -1,26 +1,15 @@
 """Gradient transforms: between the sum of gradients over replicas and the optimizer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from epochal.callbacks.parts.gradients import dense
 
-
-@dataclass(frozen=True, kw_only=True)
-class StepContext:
-    """What a transform is told of the step.
-
-    Args:
-        loss_scale: a scalar by which the gradients are multiplied, 1 without a loss-scale optimizer
-    """
-
-    loss_scale: tf.Tensor
-
-
-GradientTransform = Callable[[list[tf.Tensor], StepContext], list[tf.Tensor]]
+# Takes the gradients, dense and the same on all replicas, and the loss scale by which they are
+# multiplied, a scalar; returns them changed.
+GradientTransform = Callable[[list[tf.Tensor], tf.Tensor], list[tf.Tensor]]
 
 
 def apply_transforms(
@@ -44,7 +33,7 @@ def apply_transforms(
     if replicas > 1:
         present = replica.all_reduce(tf.distribute.ReduceOp.SUM, present)
     for transform in transforms:
-        present = transform(present, StepContext(loss_scale=loss_scale))
+        present = transform(present, loss_scale)
     if replicas > 1:
         present = [gradient / tf.cast(replicas, gradient.dtype) for gradient in present]
     shares = iter(present)
