@@ -54,8 +54,9 @@ class CurvatureRates(keras.callbacks.Callback):
                 signs = [_random_signs(random, weight) for weight in weights]
                 for total, part in zip(totals, estimate(images, labels, signs), strict=True):
                     total += part.numpy()
-        means = [total / len(self._batches) for total in totals]
-        self.model.optimizer.take(weights, means)
+        for total in totals:
+            total /= len(self._batches)
+        self.model.optimizer.take(weights, totals)
 
     def _estimate(self, images: tf.Tensor, labels: tf.Tensor, signs: list[tf.Tensor]) -> Any:
         """Return the estimate on one batch, of which every replica takes its part."""

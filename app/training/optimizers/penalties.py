@@ -32,7 +32,11 @@ class WeightPenalty:
         if not self.decay and not self.l1:
             return []
         regularizer = keras.regularizers.L1L2(self.l1, self.decay / 2)
-        return [regularizer(weight) for weight in weights if is_decayed(weight, self.pattern)]
+        values = []
+        for weight in weights:
+            if is_decayed(weight, self.pattern):
+                values.append(regularizer(weight))
+        return values
 
 
 def is_decayed(weight: Any, pattern: str | None = None) -> bool:

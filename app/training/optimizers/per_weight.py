@@ -92,16 +92,19 @@ def build_optimizer(
     if decoupled:
         options |= decoupled_decay(optimizer_class, optim.weight_decay)
     factors = rate_factors(network, optim)
-    thresholds = [0.0] * len(weights)
-    if optim.l1_proximal:
-        thresholds = [optim.l1 if id(weight) in decaying else 0.0 for weight in weights]
+    thresholds = []
+    kept = []
+    for weight in weights:
+        is_decaying = id(weight) in decaying
+        thresholds.append(optim.l1 if is_decaying and optim.l1_proximal else 0.0)
+        if not is_decaying:
+            kept.append(weight)
     if any(thresholds) or set(factors) != {1.0}:
         # Of the same name, for this names the variables in checkpoints.
         optimizer_class = type(optimizer_class.__name__, (PerWeight, optimizer_class), {})
         options |= {"rate_factors": factors, "thresholds": thresholds}
     optimizer = optimizer_class(**options)
     if decoupled:
-        kept = [weight for weight in weights if id(weight) not in decaying]
         optimizer.exclude_from_weight_decay(kept)
     return optimizer
 
@@ -156,8 +159,9 @@ def _count_layers_above(model: Any) -> dict[str, int]:
     """Return how many layers with a kernel stand between each layer and the output, by its name."""
     layers_above: dict[str, int] = defaultdict(int)
     for layer in reversed(model.layers):
-        has_kernel = any(weight.name.endswith("kernel") for weight in layer.weights)
-        count = layers_above[layer.name] + has_kernel
+        count = layers_above[layer.name]
+        if any(weight.name.endswith("kernel") for weight in layer.weights):
+            count += 1
         for tensor in inputs_of(layer):
             source = tensor._keras_history.operation.name
             layers_above[source] = max(layers_above[source], count)

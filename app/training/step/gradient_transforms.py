@@ -34,7 +34,12 @@ def apply_transforms(
         present = replica.all_reduce(tf.distribute.ReduceOp.SUM, present)
     for transform in transforms:
         present = transform(present, loss_scale)
-    if replicas > 1:
-        present = [gradient / tf.cast(replicas, gradient.dtype) for gradient in present]
-    shares = iter(present)
-    return [None if gradient is None else next(shares) for gradient in gradients]
+    remaining = iter(present)
+    shares: list[Any] = []
+    for gradient in gradients:
+        if gradient is None:
+            shares.append(None)
+            continue
+        total = next(remaining)
+        shares.append(total / tf.cast(replicas, total.dtype) if replicas > 1 else total)
+    return shares

@@ -86,7 +86,7 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
         end["end"] = schedule.end
     match schedule.shape:
         case "steps":
-            milestones = [milestone - warm_up for milestone in _milestones(config, steps, warm_up)]
+            milestones = _milestones(config, steps, warm_up)
             factor = schedule.factor or 0.1
             return partial(schedules.stepped, milestones=milestones, factor=factor)
         case "cosine":
@@ -104,7 +104,7 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
 
 
 def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
-    """Return the steps before which the rate drops, counted from the beginning of training.
+    """Return the steps before which the rate drops, counted from the end of the warm-up.
 
     Unless configured, these lie after a half and three quarters of the epochs, or of what the
     warm-up leaves.
@@ -113,16 +113,20 @@ def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
     total = config.epochs * steps
     unit = _steps_per_unit(config, steps)
     if schedule.every is not None:
-        return list(range(schedule.every * unit, total, schedule.every * unit))
-    if schedule.milestones is not None:
-        return [milestone * unit for milestone in schedule.milestones]
-    half = config.epochs // 2
-    three_quarters = config.epochs * 3 // 4
-    places = {epoch * steps for epoch in (half, three_quarters) if epoch > 0}
-    if min(places, default=total) <= warm_up:
-        rest = total - warm_up
-        places = {warm_up + rest * 2 // 4, warm_up + rest * 3 // 4}
-    return sorted(place for place in places if place > warm_up)
+        places = list(range(schedule.every * unit, total, schedule.every * unit))
+    elif schedule.milestones is not None:
+        places = [milestone * unit for milestone in schedule.milestones]
+    else:
+        half = config.epochs // 2 * steps
+        three_quarters = config.epochs * 3 // 4 * steps
+        first = half or three_quarters or total
+        if first <= warm_up:
+            rest = total - warm_up
+            half = warm_up + rest * 2 // 4
+            three_quarters = warm_up + rest * 3 // 4
+        places = sorted({half, three_quarters})
+        places = [place for place in places if place > warm_up]
+    return [place - warm_up for place in places]
 
 
 def rate_callbacks(
