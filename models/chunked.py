@@ -30,7 +30,7 @@ def chunk_expansions(model: keras.Model, chunks: int) -> keras.Model:
         raise ValueError(f"chunks must be at least 2, got {chunks}.")
     plain = keras.Model(model.input, model.output, name=model.name)
     replacements = {}
-    removed = set()
+    removed = set[str]()
     for block in _find_blocks(plain):
         last = block[-1].name
         replacements[last] = SumInTurn(_split_block(block, chunks), name=last)
@@ -86,7 +86,7 @@ def _split_block(block: list[Any], chunks: int) -> list[keras.Model]:
     """
     filters = block[0].filters
     ends = np.linspace(0, filters, min(chunks, filters) + 1).astype(int)
-    terms = []
+    terms: list[keras.Model] = []
     for start, end in pairwise(ends.tolist()):
         name = f"{block[-1].name}_{len(terms)}"
         is_first = start == 0

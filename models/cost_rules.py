@@ -152,7 +152,7 @@ def multiply_adds_of_call(call: Call) -> int:
 def find_kept_tensors(calls: Sequence[Call]) -> set[Tensor]:
     """Return the activations that the backward pass reads, each as the tensor that holds it."""
     holders = _find_holders(calls, VIEWS)
-    kept = set()
+    kept = set[Tensor]()
     for call in calls:
         kept.update(holders[tensor] for tensor in _read_by_gradient(call))
     return kept
@@ -161,7 +161,6 @@ def find_kept_tensors(calls: Sequence[Call]) -> set[Tensor]:
 def bytes_kept_inside(call: Call) -> int:
     """Return the bytes that the backward pass reads and that never leave the layer."""
     layer = call.layer
-    source = call.inputs[0] if call.inputs else None
     result = call.outputs[0]
     if isinstance(layer, DROPOUTS):
         return result.elements  # a byte of mask for each
@@ -170,10 +169,10 @@ def bytes_kept_inside(call: Call) -> int:
     if isinstance(layer, layers.SeparableConv2D):
         # the output of its depthwise half
         bytes_per_channel = result.bytes // result.shape[-1]
-        return bytes_per_channel * source.shape[-1] * layer.depth_multiplier
+        return bytes_per_channel * call.inputs[0].shape[-1] * layer.depth_multiplier
     for recurrent_class, numbers in RECURRENT.items():
         if isinstance(layer, recurrent_class):
-            steps = source.shape[0]
+            steps = call.inputs[0].shape[0]
             bytes_per_number = result.bytes // math.prod(result.shape)
             return numbers * steps * layer.units * bytes_per_number
     if isinstance(layer, COUNTED) and _activation_name(layer) not in ("linear", *FROM_OUTPUT):

@@ -70,7 +70,7 @@ def _average_over_batches(model: keras.Model, norms: list[Any], images: Iterable
 
 def _other_state(model: keras.Model, norms: list[Any]) -> list[Any]:
     """Return the non-trainable variables that are no statistics, such as dropout's generators."""
-    statistics = set()
+    statistics = set[int]()
     for norm in norms:
         statistics.update(id(variable) for variable in norm.non_trainable_variables)
     return [

@@ -51,7 +51,9 @@ def _find_foldable(model: keras.Model) -> dict[str, Any]:
         if not isinstance(norm, layers.BatchNormalization) or readers[id(norm.input)] != 1:
             continue
         maker = makers.get(id(norm.input))
-        if type(maker) not in _KERNELS or maker.activation is not keras.activations.linear:
+        if maker is None or type(maker) not in _KERNELS:
+            continue
+        if maker.activation is not keras.activations.linear:
             continue
         if norm.axis in (-1, len(norm.input.shape) - 1):
             foldable[maker.name] = norm
