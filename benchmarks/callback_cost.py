@@ -26,7 +26,7 @@ from epochal.app.store.run import Run
 from epochal.app.training.run.checkpoints import Checkpoints
 from epochal.app.training.run.history import History
 from epochal.app.training.run.run_callbacks import activations, observers
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
 
 BLOCK = 20  # steps in a turn
@@ -118,7 +118,7 @@ def measure_steps(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.nda
     second = threading.Semaphore(0)
     bare_turns = Turns(first, second, pairs + 1)
     full_turns = Turns(second, first, pairs + 1)
-    bare_model = compiled(setup.config, setup.dataset)
+    bare_model = build_classifier(setup.config, setup.dataset)
     thread = threading.Thread(target=train, args=(setup, bare_model, [], bare_turns))
     thread.start()
     train(setup, setup.model, watching, full_turns)

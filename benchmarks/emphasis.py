@@ -86,7 +86,7 @@ def train(config: Config, dataset: Dataset) -> list[float]:
         epochs=config.epochs,
         steps=setup.batches.steps,
     )
-    validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size)
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing)
     history = setup.model.fit(
         setup.batches.dataset(),
         epochs=config.epochs,

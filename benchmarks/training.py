@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.store.run import Run
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.train import observers
 
@@ -69,7 +69,7 @@ def measure(step: Callable[[], Any], count: int) -> float:
 
 def make_bare_step(setup: Setup) -> Callable[[], Any]:
     """Return the compiled training step on one fixed batch."""
-    model = compiled(setup.config, setup.dataset)
+    model = build_classifier(setup.config, setup.dataset)
     batch = next(iter(setup.batches.dataset()))
     return tf.function(lambda: model.train_step(batch))
 

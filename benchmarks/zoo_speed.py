@@ -135,21 +135,19 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
 
 def make_ours(name: str) -> Any:
     """Return the model as `epochal train` compiles it."""
-    from epochal.app.training.optimizers.penalties import decay
+    from epochal.app.training.optimizers.penalties import WeightPenalty
     from epochal.app.training.optimizers.sgd import SGD
     from epochal.app.training.step.classifier import Classifier
+    from epochal.app.training.step.objective import Objective
 
-    network = build_network(name)
-    model = Classifier(network.inputs, network.outputs)
-    decay(model, 1e-4)
-    return compile_model(model, SGD)
+    objective = Objective(penalty=WeightPenalty(decay=1e-4))
+    return compile_model(Classifier(build_network(name), objective=objective), SGD)
 
 
 def make_stock(name: str) -> Any:
     """Return the same network of Keras' layers, trained by Keras' step."""
     import keras
 
-    from epochal.app.training.optimizers.penalties import decay
     from epochal.models.layers.batch_norm import FusedBatchNormalization
     from epochal.models.layers.convolution import Convolution
 
@@ -159,11 +157,13 @@ def make_stock(name: str) -> Any:
     }
 
     def copy_layer(layer: Any) -> Any:
+        config = layer.get_config()
+        if "kernel_regularizer" in config:
+            config["kernel_regularizer"] = keras.regularizers.L2(0.5e-4)
         layer_class = stock_classes.get(type(layer), type(layer))
-        return layer_class.from_config(layer.get_config())
+        return layer_class.from_config(config)
 
     model = keras.models.clone_model(build_network(name), clone_function=copy_layer)
-    decay(model, 1e-4)
     return compile_model(model, keras.optimizers.SGD)
 
 
