@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.store.run import Run, judged_on
 from epochal.app.store.trained_model import Trained
 
 FORMAT = 1
 _FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "count", "loss")
-_PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
 def card(
@@ -24,6 +24,9 @@ def card(
     preprocessing = trained.preprocessing
     judged = judged_on(result)
     configuration = trained.config.to_dict()
+    for key, setting in SETTINGS.items():
+        if setting.traits.private:
+            del configuration[key]
     return {
         "made_by": "epochal",
         "format": FORMAT,
@@ -50,9 +53,7 @@ def card(
             "epochs": result["epochs"],
             "best_epoch": result["best_epoch"],
             "seconds": result["wall_seconds"],
-            "configuration": {
-                key: value for key, value in configuration.items() if key not in _PRIVATE
-            },
+            "configuration": configuration,
             "packages": run.read_json("environment.json")["packages"],
         },
     }

@@ -15,9 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from epochal.app.config import Config, is_name
+from epochal.app.config.files import to_yaml
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.store import files as storage
 
@@ -263,4 +262,4 @@ def _version(package: str) -> str | None:
 
 def dump(values: dict[str, Any]) -> str:
     """A configuration as YAML, keys in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return to_yaml(values)
