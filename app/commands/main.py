@@ -9,6 +9,7 @@ from importlib import import_module
 
 from epochal.app.commands.console import say
 from epochal.app.errors import EpochalError, StorageError, UsageError, suggestion
+from epochal.app.process.log import show_messages
 from epochal.app.process.signals import STOP
 from epochal.app.store.files import remedy
 
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments = sys.argv[1:]
     words = [word for word in arguments if word not in ("-v", "-vv", "--debug")]
     verbosity = 2 if "-vv" in arguments else int("-v" in arguments)
+    show_messages(verbosity)
     try:
         return _dispatch(words, verbosity)
     except KeyboardInterrupt:

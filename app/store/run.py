@@ -18,6 +18,7 @@ from typing import Any
 from epochal.app.config import Config, is_name
 from epochal.app.config.files import to_yaml
 from epochal.app.errors import RunInUse, StorageError, UsageError
+from epochal.app.process.log import log_file
 from epochal.app.store import files as storage
 
 ROOT = Path("runs")
@@ -100,14 +101,9 @@ class Run:
                 f"{path} is missing or damaged: it does not tell the last learning rate"
             ) from error
 
-    def log(self, line: str) -> None:
-        """Appends a line with its time to log.txt."""
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; the kernel lets go of it however the process ends.
+        """Holds the run for this process, and its log.txt takes the run's messages; the kernel lets go however it ends.
 
         Raises:
             RunInUse: naming the process that holds it.
@@ -125,7 +121,8 @@ class Run:
                 f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
             )
             file.flush()
-            yield
+            with log_file(self.folder / "log.txt"):
+                yield
 
 
 def claim(name: str, root: Path = ROOT) -> Run:

@@ -8,7 +8,7 @@ import numpy as np
 
 from epochal.app.config import Augment, Config, Emphasis, Objective, Optim
 from epochal.app.data.pipeline import evaluation_batches
-from epochal.app.training.run.run_callbacks import by_epoch, clipping
+from epochal.app.training.run.run_callbacks import by_epoch
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
 
@@ -105,13 +105,12 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
         keras.config.set_floatx("float64")
         object.__setattr__(config, "precision", "float64")
     setup = set_up(config)
-    size = setup.dataset.preprocessing.image_size
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, *by_epoch(setup), clipping(config.optim)],
+        [moves, *losses, *by_epoch(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,
@@ -120,7 +119,9 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     history = setup.model.fit(
         setup.batches.dataset(setup.strategy),
         epochs=config.epochs,
-        validation_data=evaluation_batches(setup.dataset.validation, size, setup.strategy),
+        validation_data=evaluation_batches(
+            setup.dataset.validation, setup.dataset.preprocessing, setup.strategy
+        ),
         callbacks=everyone,
         shuffle=False,
         verbose=0,

@@ -65,9 +65,8 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
         "split": split,
         "learning_rate": error.kept.learning_rate,
     }
-    weights = (
-        {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
-    )
+    class_weights = setup.model.objective.class_weights
+    weights = {} if class_weights is None else {"class_weights": class_weights}
     arrays = {**batch, **weights, **variables}
     storage.sweep(run.folder)
     if (run.folder / FOLDER).exists():
@@ -106,9 +105,9 @@ def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.
     number_of_worst = 0
     batch = {}
     for number, (images, labels) in enumerate(
-        evaluation_batches(split, setup.dataset.preprocessing.image_size)
+        evaluation_batches(split, setup.dataset.preprocessing)
     ):
-        losses = setup.model.criterion(labels, setup.model(images, training=False))
+        losses = setup.model.objective.loss(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
         loss = loss if math.isfinite(loss) else math.inf
         if loss > worst:

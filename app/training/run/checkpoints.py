@@ -1,5 +1,6 @@
 """Checkpoints of a run that is going on: saved by time and on request, resumed to the bit."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -17,6 +18,7 @@ from epochal.app.store import files as storage
 from epochal.app.training.run import state
 from epochal.app.training.step.learning_rate import slowed
 
+_LOG = logging.getLogger(__name__)
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
@@ -91,9 +93,8 @@ class Checkpoints(keras.callbacks.Callback):
         if since := (self._rollbacks or 0) - checkpoint.rollbacks:
             optimizer = self.model.optimizer
             optimizer.learning_rate = slowed(float(optimizer.learning_rate.numpy()), since)
-        self.model.steps_to_skip = (
-            checkpoint.step
-        )  # callbacks ahead of this one ask whether the epoch was begun before
+        # Callbacks ahead of this one ask whether the epoch was begun before.
+        self._position.set(checkpoint.epoch, checkpoint.step)
         self._resumed = checkpoint
 
     @property
@@ -123,7 +124,6 @@ class Checkpoints(keras.callbacks.Callback):
             for name, variable in metrics.items():
                 variable.assign(self._resumed.arrays[name])
             self._metrics = self._metric_values()
-        self.model.steps_to_skip = self._step
         self._position.set(epoch, self._step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -203,7 +203,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+def newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None when none was made.
 
     A damaged one is named and the one before it is used.
@@ -217,7 +217,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         try:
             arrays, values = archive.load(place)
         except StorageError as error:
-            warn(f"damaged checkpoint passed over: {error}")
+            _LOG.warning(f"damaged checkpoint passed over: {error}")
             with suppress(
                 OSError
             ):  # its name is needed again; where it cannot be moved, saving will say so
