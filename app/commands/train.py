@@ -6,7 +6,7 @@ from pathlib import Path
 from epochal.app.commands import train_modes
 from epochal.app.commands.arguments import add_settings, flag_of, given_settings, resolve_config
 from epochal.app.commands.console import BEGAN, Parser, load_tensorflow, say
-from epochal.app.config.files import read_config_file, to_yaml
+from epochal.app.config.files import to_yaml
 from epochal.app.errors import UsageError
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run
@@ -153,7 +153,7 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         _print_summary(stopped, export=export)
         return 0
     with stopped.locked():
-        config = read_config_file(stopped.folder / "config.yaml")
+        config = stopped.config()
         say(f"epochal train --resume {stopped.folder}: loading TensorFlow ...")
         load_tensorflow(verbosity)
         from epochal.app.training import train
@@ -165,16 +165,13 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
 
 def _print_summary(finished: Run, *, export: bool) -> None:
     """Print the figures, and the folder of an export, on stdout; what to do next on stderr."""
-    result = finished.read_json("result.json")
-    split = runs.judged_on(result)
-    accuracy = result[f"{split}_accuracy"]
-    low = result[f"{split}_accuracy_low"]
-    high = result[f"{split}_accuracy_high"]
-    count = result[f"{split}_count"]
+    result = finished.result()
+    split = result.judged_on
+    figures = result.judged
     print(
-        f"{split} accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, "
-        f"{count:,} images), {split} loss {result[f'{split}_loss']:.4f}, "
-        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
+        f"{split} accuracy {figures.accuracy:.4f} (95 % interval {figures.accuracy_low:.4f} to "
+        f"{figures.accuracy_high:.4f}, {figures.count:,} images), {split} loss {figures.loss:.4f}, "
+        f"best epoch {result.best_epoch} of {result.epochs}, {result.wall_seconds:.1f} s"
     )
     folder = finished.folder
     say(f"\neverything lies in {folder}/: report.html, result.json, history.csv, checkpoints/best/")

@@ -3,7 +3,6 @@
 from typing import Any
 
 from epochal.app.config import SETTINGS, get_setting
-from epochal.app.config.files import read_config_file
 from epochal.app.store import run as runs
 
 
@@ -19,13 +18,13 @@ def inherited_settings(where: str) -> dict[str, Any]:
     """
     source = runs.find(where)
     source.check_finished()
-    config = read_config_file(source.folder / "config.yaml")
+    config = source.config()
     values = {}
     for key, setting in SETTINGS.items():
         if setting.traits.inherited:
             values[key] = get_setting(config, key)
     # The size that was trained at, also where it was the data set's own, and the rate that
     # training ended with.
-    values["image_size"] = source.read_json("data.json")["image_size"]
+    values["image_size"] = source.data_card().image_size
     values["learning_rate"] = source.last_rate()
     return values

@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 from epochal import models
 from epochal.app.config import SETTINGS, Config, get_setting, replace_settings
-from epochal.app.config.files import read_config_file
 from epochal.app.config.keys import flatten
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.store import run as runs
@@ -168,15 +167,12 @@ def _required_pilot(config: Config) -> Config:
 
 def _has_passed(config: Config) -> bool:
     """Tell whether a finished run of this configuration is better than guessing."""
-    for run in runs.finished():
-        if _is_of(run, config) and runs.learned(run.read_json("result.json")):
-            return True
-    return False
+    return any(_is_of(run, config) and run.result().learned for run in runs.finished())
 
 
 def _is_of(run: Run, config: Config) -> bool:
     try:
-        stored = read_config_file(run.folder / "config.yaml")
+        stored = run.config()
     except EpochalError:  # damaged, or of a later version: nobody's pilot
         return False
     return _essential(stored) == _essential(config)

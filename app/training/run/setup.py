@@ -16,8 +16,8 @@ from epochal.app.data.load import augmentation_for, load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
 from epochal.app.training.optimizers import (
     check_decay,
     chosen_optimizer,

@@ -77,7 +77,7 @@ def test_an_epoch_that_was_begun_before_a_stop_keeps_its_curvatures(setup: Setup
 
 def test_a_run_learns_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train(CONFIG).read_json("result.json")["test_accuracy"] > 0.7
+    assert train(CONFIG).result().test.accuracy > 0.7
 
 
 def test_float16_is_refused() -> None:
