@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
 from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.failures.failed_step import FOLDER, Evidence, load
+from epochal.app.training.failures.failed_step import Evidence, load
 from epochal.app.training.failures.layer_calls import Passage, Walk
 from epochal.app.training.optimizers import weight_penalty
 from epochal.app.training.run import state
@@ -56,11 +55,11 @@ def replay(run: Run) -> tuple[Evidence, Finding]:
         StorageError: when what it kept is damaged or of another model.
     """
     evidence = load(run)
-    config = read_config_file(run.folder / "config.yaml")
+    config = run.config()
     keras.utils.clear_session()  # names of variables then are those of the training process
     keras.config.set_dtype_policy(config.precision)
-    model = build_model(config, Preprocessing.from_dict(run.read_json("data.json")))
-    archive.assign(state.model_variables(model), evidence.variables, run.folder / FOLDER)
+    model = build_model(config, Preprocessing.from_card(run.data_card()))
+    archive.assign(state.model_variables(model), evidence.variables, run.failed_step)
     if config.optim.frozen is not None:
         held = frozen_parts(model, config.optim.frozen)
         freeze(model, frozen_in(evidence.epoch, held, config.optim.unfreeze_every))

@@ -36,9 +36,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     clipping_log = ClippingLog(setup.clipping)
     average = config.optim.ema
     keep = config.stopping.keep
-    best = callbacks.BestWeights(
-        run.folder / "best_weights", config.stopping.monitor, top=keep or 1
-    )
+    best = callbacks.BestWeights(run.best_epochs, config.stopping.monitor, top=keep or 1)
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
@@ -49,15 +47,15 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
         *emphasis(setup),  # learns of good epochs alone
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
+        callbacks.WeightHistograms(run.tensorboard, batch=batch),
         callbacks.GradientFlow(
-            run.folder / "gradient_flow.jsonl",
+            run.gradient_flow_log,
             batch=batch,
             loss=setup.model.data_loss,
             norms=clipping_log.latest_norms,
         ),
         callbacks.TrainingLog(run.folder),
-        callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
+        callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: RUN_LOG.debug(_line(epoch, logs))
@@ -97,9 +95,7 @@ def activations(setup: Setup, run: Run) -> Any:
     """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
     images, _ = _probe(setup)
     validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
-    return callbacks.ActivationMonitor(
-        run.folder / "activations.jsonl", batch=images, validation=validation
-    )
+    return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
 
 
 def _probe(setup: Setup) -> tuple[Any, Any]:

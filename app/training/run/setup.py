@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from epochal import models
-from epochal.app.config import Config, Optim
+from epochal.app.config import SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
 from epochal.app.training.optimizers import (
     check_decay,
     chosen_optimizer,
@@ -53,7 +53,10 @@ class Setup:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
-        config = replace(self.config, stopping=replace(self.config.stopping, after=None))
+        changeable = {
+            key: setting.default for key, setting in SETTINGS.items() if not setting.traits.identity
+        }
+        config = replace_settings(self.config, changeable)
         return {"config": config.to_dict(), "data": self.dataset.fingerprint()}
 
 

@@ -90,7 +90,7 @@ def test_the_signs_follow_from_the_seed(setup: Setup) -> None:
 
 def test_a_run_learns_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train(CONFIG).read_json("result.json")["test_accuracy"] > 0.7
+    assert train(CONFIG).result().test.accuracy > 0.7
 
 
 def test_float16_is_refused() -> None:
