@@ -15,15 +15,9 @@ from epochal.callbacks.parts.clipping import Clipping
 from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.callbacks.parts.gradients import clip_factor, dense, global_norm
 from epochal.callbacks.parts.latest_norms import nearest_rank
+from tests.support.toys import Interrupt, line, linear
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
-
-
-def linear(optimizer, **compile_arguments):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile(optimizer, "mse", **compile_arguments)
-    return model
+X, Y = line()
 
 
 def built(limit, by):
@@ -85,11 +79,6 @@ def test_without_a_limit_only_measures():
         np.testing.assert_array_equal(a, b)
     assert history["gradient_norm"] == pytest.approx(numpy_steps(1e9, 3)[2], rel=1e-5)
     assert "clipped_steps" not in history
-
-
-class Interrupt(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -295,7 +284,7 @@ def test_gradients_that_are_none_stay_none():
 
 
 def test_at_a_cliff_only_the_clipped_survives():
-    """Row B16: a linear recurrent unit over forty steps, whose gradient grows as the fortieth power of its weight."""
+    """A linear unit over forty steps: the gradient grows as the fortieth power of its weight."""
     x = np.ones((600, 40, 1), "float32")
     y = np.full((600, 1), 0.5, "float32")
     losses = {}
