@@ -5,7 +5,7 @@ import numpy as np
 
 
 def two_classes(samples, features):
-    """Returns normal inputs `[samples, features]` and, as their class, whether their sum is positive."""
+    """Returns normal inputs `[samples, features]`, and as classes whether their sum is positive."""
     x = np.random.default_rng(0).normal(size=(samples, features)).astype("float32")
     return x, (x.sum(axis=1) > 0).astype("int32")
 
