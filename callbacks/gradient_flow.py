@@ -37,6 +37,8 @@ class GradientFlow(keras.callbacks.Callback):
     Args:
         log: the file to write, `gradient_flow.jsonl` in a run's folder.
         batch: `(x, y)` to compute gradients on, as the model takes them.
+        loss: of `y` and the model's answer: a scalar, divided by the number of replicas, that
+            `gradient` is of. None: the model's own loss without regularizers of weights.
         norms: returns the global gradient norms of the latest steps, as
             `GradientClipping.latest_norms` does. Their 95th percentile (nearest rank; AutoClip,
             Seetharaman et al. 2020, arXiv:2007.14469) is the line's `clip`: the value that would
@@ -56,6 +58,7 @@ class GradientFlow(keras.callbacks.Callback):
         log: str | os.PathLike[str],
         *,
         batch: tuple[Any, Any],
+        loss: Callable[[Any, Any], Any] | None = None,
         norms: Callable[[], np.ndarray] | None = None,
         every: int = 1,
     ) -> None:
@@ -64,6 +67,7 @@ class GradientFlow(keras.callbacks.Callback):
         if len(batch) != 2:
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
         self.batch = batch
+        self.loss = loss
         self.norms = norms
         self.every = every
         self._records = Records(log)
@@ -76,7 +80,9 @@ class GradientFlow(keras.callbacks.Callback):
         """Drop the lines that come again, and measure a model that has not been trained yet."""
         require_tensorflow("GradientFlow", "leave it out")
         require_built(self.model, "GradientFlow")
-        self._gradients = BatchGradients(self.model, self.batch, training=True, penalties=False)
+        self._gradients = BatchGradients(
+            self.model, self.batch, training=True, penalties=False, loss=self.loss
+        )
         self._updates = {}
         self._before = None
         self._steps = 0

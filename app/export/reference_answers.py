@@ -15,9 +15,9 @@ from epochal.app.errors import StorageError
 from epochal.app.evaluation.calibration import calibration_error, temperature
 from epochal.app.evaluation.metrics import evaluate_logits, probabilities
 from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.evaluation.trained_model import Trained
 from epochal.app.export.servable import Servable
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.store.run import Run
 
 _BLOCK = 256  # images
 
@@ -57,7 +57,7 @@ def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> di
 
     1 where every image was trained on: what a model knows by heart says nothing of its confidence.
     """
-    judged = judged_on(run.read_json("result.json"))
+    judged = run.result().judged_on
     found = 1.0
     labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
     held_out = _apart(dataset.validation, dataset.train)
@@ -81,14 +81,11 @@ def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> E
         StorageError: when they do not.
     """
     test = evaluate_logits(logits, dataset.test.labels)
-    stored = run.read_json("result.json")
-    if judged_on(stored) == "test" and (test.count, test.accuracy) != (
-        stored["test_count"],
-        stored["test_accuracy"],
-    ):
+    stored = run.result().test
+    if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
-            f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
+            f"result.json says {stored.accuracy:.4f} on {stored.count}; restore the data set"
         )
     images = images_of(dataset.test)
     return Evidence(

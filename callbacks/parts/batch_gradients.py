@@ -1,6 +1,6 @@
 """The gradient of a model's loss on one batch, taken without leaving a trace in the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,15 +22,24 @@ class BatchGradients:
         training: forward as in training (statistics of the batch, dropout) instead of inference.
         penalties: with those of the weights, such as coupled weight decay, added to the loss of the
             data.
+        loss: of `y` and the model's answer, in place of `compute_loss`: a scalar, divided by the
+            number of replicas.
     """
 
     def __init__(
-        self, model: Any, batch: tuple[Any, Any], *, training: bool, penalties: bool
+        self,
+        model: Any,
+        batch: tuple[Any, Any],
+        *,
+        training: bool,
+        penalties: bool,
+        loss: Callable[[Any, Any], tf.Tensor] | None = None,
     ) -> None:
         self._model = model
         self._batch = batch
         self._training = training
         self._penalties = penalties
+        self._loss = loss
         # By the ids of the variables that are trained, which Freezing changes.
         self._functions: dict[tuple[int, ...], Any] = {}
 
@@ -67,7 +76,11 @@ class BatchGradients:
         scale = model.optimizer.scale_loss(tf.ones(()))  # else float16 gradients underflow
         with tf.GradientTape() as tape:
             y_pred = model(x, training=training)
-            loss = model.compute_loss(x=x, y=y, y_pred=y_pred, training=training) * scale
+            if self._loss is None:
+                loss = model.compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+            else:
+                loss = self._loss(y, y_pred)
+            loss = loss * scale
         gradients = tape.gradient(loss, model.trainable_variables)
         result = {}
         for variable, gradient in zip(model.trainable_variables, gradients, strict=True):

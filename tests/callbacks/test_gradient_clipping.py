@@ -1,4 +1,4 @@
-"""Clipping against NumPy; test_callbacks_replicas.py has what happens on several devices."""
+"""Clipper against NumPy; test_callbacks_replicas.py has what happens on several devices."""
 
 import math
 from fractions import Fraction
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochal.callbacks import GradientClipping
-from epochal.callbacks.parts.clipping import Clipping
+from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.callbacks.parts.gradients import clip_factor, dense, global_norm
 from epochal.callbacks.parts.latest_norms import nearest_rank
@@ -21,9 +21,9 @@ X, Y = line()
 
 
 def built(limit, by):
-    clipping = Clipping(limit, by)
-    clipping.build(tf.distribute.get_strategy())
-    return clipping
+    clipper = Clipper(limit, by)
+    clipper.build(tf.distribute.get_strategy())
+    return clipper
 
 
 def numpy_steps(max_norm, steps, rate=0.1):
@@ -135,7 +135,7 @@ def test_refuses_a_limit_that_is_none(max_norm):
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0.1, 10))
 def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
     gradient = np.array(values, "float64")
-    (clipped,), norm, _ = Clipping(limit, "norm").clip([tf.constant(gradient)], tf.ones(()))
+    (clipped,), norm, _ = Clipper(limit, "norm").clip([tf.constant(gradient)], tf.ones(()))
     length = np.linalg.norm(gradient)
     np.testing.assert_allclose(norm, length, rtol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(clipped), min(length, limit), rtol=1e-9)
@@ -155,7 +155,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
 )
 def test_each_method_by_hand(by, expected, scale):
     gradients = [tf.constant([3.0 * scale, 4.0 * scale]), tf.constant([0.0])]
-    clipped = Clipping(2.5, by).clip(gradients, tf.constant(scale))
+    clipped = Clipper(2.5, by).clip(gradients, tf.constant(scale))
     assert float(clipped.norm) == 5.0
     assert bool(clipped.is_clipped)
     for gradient, values in zip(clipped.gradients, expected, strict=True):
@@ -167,7 +167,7 @@ def test_only_a_common_factor_keeps_the_direction():
     before = np.array([3.0, 4.0, 0.5])
     cosine = {}
     for by in ("norm", "variable", "value"):
-        clipped = np.concatenate(Clipping(1.0, by).clip(gradients, tf.ones(())).gradients)
+        clipped = np.concatenate(Clipper(1.0, by).clip(gradients, tf.ones(())).gradients)
         lengths = np.linalg.norm(clipped) * np.linalg.norm(before)
         cosine[by] = clipped @ before / lengths
     assert cosine["norm"] == pytest.approx(1)
@@ -249,7 +249,7 @@ def test_a_step_of_ones_own_clips_and_logs():
 @pytest.mark.parametrize("by", ["norm", "variable", "value"])
 def test_one_infinite_value_spoils_all_gradients(by):
     gradients = [tf.constant([1.0]), tf.constant([math.inf])]
-    clipped = Clipping(1.0, by).clip(gradients, tf.ones(()))
+    clipped = Clipper(1.0, by).clip(gradients, tf.ones(()))
     assert np.isnan(np.concatenate(clipped.gradients)).all()
 
 
