@@ -29,7 +29,7 @@ def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
     config = setup.config
     least = setup.config.schedule.least
     schedule = replace(config.schedule, least=least and slowed(least, rollbacks))
-    rate = slowed(config.learning_rate, rollbacks)
+    rate = slowed(config.rate, rollbacks)
     return replace(setup, config=replace(config, learning_rate=rate, schedule=schedule))
 
 

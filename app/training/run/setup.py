@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from epochal import models
-from epochal.app.config import Config, Optim
+from epochal.app.config import SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
@@ -52,7 +52,10 @@ class Setup:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
-        config = replace(self.config, stopping=replace(self.config.stopping, after=None))
+        changeable = {
+            key: setting.default for key, setting in SETTINGS.items() if not setting.traits.identity
+        }
+        config = replace_settings(self.config, changeable)
         return {"config": config.to_dict(), "data": self.dataset.fingerprint()}
 
 

@@ -173,5 +173,5 @@ def arithmetic(config: Config) -> str:
     """Return how the rate follows from the global batch: "0.1 x 512 / 256 = 0.2"."""
     batch = config.schedule.batch
     if batch is None:
-        return f"{config.learning_rate:g}"
-    return f"{config.learning_rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"
+        return f"{config.rate:g}"
+    return f"{config.rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"

@@ -116,10 +116,10 @@ def test_every_schedule_is_slowed_and_keeps_its_course(shape: Any) -> None:
 
 
 def test_the_least_rate_stays_below_the_slowed_one() -> None:
-    schedule = Schedule(shape="plateau", least=CONFIG.learning_rate / 2)
+    schedule = Schedule(shape="plateau", least=CONFIG.rate / 2)
     setup = Setup(config=replace(CONFIG, schedule=schedule), **dict.fromkeys(NOTHING))
     (falling,) = rate_callbacks(rollback.slowed_setup(setup, 3).config, 10)
-    assert falling.least == pytest.approx(CONFIG.learning_rate / 2000)
+    assert falling.least == pytest.approx(CONFIG.rate / 2000)
 
 
 def test_a_rate_with_a_state_of_its_own_is_slowed_once(tmp_path: Path) -> None:
