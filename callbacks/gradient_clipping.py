@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from epochal.callbacks.parts.backend import require_tensorflow
-from epochal.callbacks.parts.clipping import Clipping
+from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.callbacks.parts.gradients import dense
 from epochal.callbacks.parts.replacing import Replacement, refuse_second
@@ -36,7 +36,7 @@ class GradientClipping(ClippingLog):
     """
 
     def __init__(self, limit: float | None = None, *, by: str = "norm") -> None:
-        super().__init__(Clipping(limit, by))
+        super().__init__(Clipper(limit, by))
         self.limit = limit
         self._replacement: Replacement | None = None
 
@@ -47,7 +47,7 @@ class GradientClipping(ClippingLog):
         optimizer = self.model.optimizer
         _refuse_accumulation(optimizer)
         refuse_second(self, optimizer, "apply")
-        self.clipping.build(self.model.distribute_strategy)
+        self.clipper.build(self.model.distribute_strategy)
         apply = partial(self._apply, optimizer, optimizer.apply)
         self._replacement = Replacement(self, optimizer, "apply", apply, retrace=True)
 
@@ -71,7 +71,7 @@ class GradientClipping(ClippingLog):
             return
         if replicas > 1:
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients = self.clipping(gradients, optimizer.scale_loss(tf.ones(())))
+        gradients = self.clipper(gradients, optimizer.scale_loss(tf.ones(())))
         if replicas > 1:
             # The optimizer's own sum over the replicas follows.
             gradients = [gradient / tf.cast(replicas, gradient.dtype) for gradient in gradients]

@@ -37,8 +37,8 @@ class GradientFlow(keras.callbacks.Callback):
     Args:
         log: the file to write, `gradient_flow.jsonl` in a run's folder.
         batch: `(x, y)` to compute gradients on, as the model takes them.
-        loss: of `y` and the model's answer: a scalar, divided by the number of replicas, of which
-            `gradient` is taken. None: the model's own loss without regularizers of weights.
+        loss: of `y` and the model's answer: a scalar, divided by the number of replicas, that
+            `gradient` is of. None: the model's own loss without regularizers of weights.
         norms: returns the global gradient norms of the latest steps, as
             `GradientClipping.latest_norms` does. Their 95th percentile (nearest rank; AutoClip,
             Seetharaman et al. 2020, arXiv:2007.14469) is the line's `clip`: the value that would

@@ -1,17 +1,16 @@
 """Clipping of gradients: arithmetic and figures, without a model or an optimizer.
 
-`Clipping` is used in two ways. `GradientClipping` puts it on the `apply` of a Keras optimizer. A
+`Clipper` is used in two ways. `GradientClipping` puts it on the `apply` of a Keras optimizer. A
 training step that is written by hand calls it between the reduction over the replicas and the
 optimizer:
 
-    clipping = Clipping(1.0, by="norm") clipping.build(strategy)                  # once, before the
-    train function is traced: makes the variables gradients = clipping(gradients, scale)    # in the
-    step, in the context of a replica
+    clipper = Clipper(1.0, by="norm")
+    clipper.build(strategy)                 # before the step is traced: makes the variables
+    gradients = clipper(gradients, scale)   # in the step, in the context of a replica
 
 `gradients` are dense tensors, none of them None, summed over all replicas and multiplied by
-`scale`, a scalar tensor (`optimizer.scale_loss(1.0)`; 1 without loss scaling). A transform
-`(gradients, context) -> gradients` is a lambda around it. `ClippingLog(clipping)` is the callback
-that logs the figures at the end of an epoch and carries the state into checkpoints.
+`scale`, a scalar tensor (`optimizer.scale_loss(1.0)`; 1 without loss scaling). `ClippingLog`
+is the callback that logs the figures at the end of an epoch and carries the state into checkpoints.
 """
 
 import math
@@ -35,7 +34,7 @@ class Clipped(NamedTuple):
     is_clipped: tf.Tensor
 
 
-class Clipping:
+class Clipper:
     """Clips gradients to `limit` in the terms of `by`, as `GradientClipping` describes them.
 
     Raises:

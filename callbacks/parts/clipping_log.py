@@ -1,11 +1,11 @@
-"""A callback that logs the figures of a `Clipping`, which the training step calls."""
+"""A callback that logs the figures of a `Clipper`, which the training step calls."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-from epochal.callbacks.parts.clipping import Clipping
+from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.phase import Phase
 
 
@@ -13,19 +13,19 @@ class ClippingLog(keras.callbacks.Callback):
     """Logs `gradient_norm` and `clipped_steps` of an epoch, as `GradientClipping` describes them.
 
     Args:
-        clipping: built already; the training step calls it.
+        clipper: built already; the training step calls it.
     """
 
     phase = Phase.STEER
     key = "gradient_clipping"
 
-    def __init__(self, clipping: Clipping) -> None:
+    def __init__(self, clipper: Clipper) -> None:
         super().__init__()
-        self.clipping = clipping
+        self.clipper = clipper
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forget earlier fits."""
-        self.clipping.reset()
+        self.clipper.reset()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log the figures and clear them.
@@ -33,18 +33,18 @@ class ClippingLog(keras.callbacks.Callback):
         Not when an epoch begins: a resumed run brings its own.
         """
         if logs is not None:
-            logs.update(self.clipping.figures())
-        self.clipping.clear_figures()
+            logs.update(self.clipper.figures())
+        self.clipper.clear_figures()
 
     def latest_norms(self) -> np.ndarray:
         """Return the norms of at most 100 steps, oldest first, before clipping: float32."""
-        norms = self.clipping.latest.read()
+        norms = self.clipper.latest.read()
         return norms[np.isfinite(norms)]
 
     def get_state(self) -> dict[str, Any]:
         """Return the sums of the epoch so far, and the latest norms."""
-        return self.clipping.get_state()
+        return self.clipper.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what `get_state` returned; after `on_train_begin`."""
-        self.clipping.set_state(state)
+        self.clipper.set_state(state)

@@ -21,10 +21,10 @@ def draw_losses(axes: Any, curves: dict[str, Any]) -> None:
             marker=".",
             label="validation",
         )
-    label = "learning rate drops"
-    for iteration in curves["drops"]:
+    for place, iteration in enumerate(curves["drops"]):
+        # One entry of the legend for all.
+        label = "learning rate drops" if place == 0 else None
         axes.axvline(iteration, color="0.4", linestyle=":", label=label)
-        label = None  # one entry of the legend for all
     rises = curves["rises"]
     if rises:
         label = f"validation rises after epoch {rises['epoch']}"

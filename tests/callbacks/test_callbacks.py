@@ -13,13 +13,15 @@ import pytest
 
 from epochal import callbacks
 from epochal.callbacks.parts.monitor import direction, improves
+from epochal.callbacks.parts.phase import Phase
 from tests.support.clock import Clock
+from tests.support.toys import two_classes
 
 FOLDER = pathlib.Path(callbacks.__file__).parent
-X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(24, 3)
 
-# Each with settings under which training is to go as if it were not there, but with all its hooks at work.
+# Each with settings under which training is to go as if it were not there, but with all its hooks
+# at work.
 QUIET = {
     "Budget": lambda folder: callbacks.Budget(1e6, clock=Clock()),  # states are then equal
     "ActivationMonitor": lambda folder: callbacks.ActivationMonitor(
@@ -56,23 +58,28 @@ ACTIVE = QUIET | {
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
     "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-WALL_CLOCK = {
-    "Timing"
-}  # their state is never the same twice: test_timing.py moves the clock itself
+WALL_CLOCK = {"Timing"}  # whose state is never the same twice: test_timing.py moves the clock
 WRITING = {
-    *("ActivationMonitor", "BestWeights", "GradientFlow", "LossCurves", "Timing", "TrainingLog"),
+    "ActivationMonitor",
+    "BestWeights",
+    "GradientFlow",
+    "LossCurves",
+    "Timing",
+    "TrainingLog",
     "WeightHistograms",
 }
 STATEFUL = WALL_CLOCK | {
-    *(
-        "BestWeights",
-        "Budget",
-        "EarlyStopping",
-        "ExponentialMovingAverage",
-        "GradientClipping",
-        "GradientFlow",
-    ),
-    *("PlateauDecay", "Progress", "StepDecay", "StuckDecay", "TrainingLog"),
+    "BestWeights",
+    "Budget",
+    "EarlyStopping",
+    "ExponentialMovingAverage",
+    "GradientClipping",
+    "GradientFlow",
+    "PlateauDecay",
+    "Progress",
+    "StepDecay",
+    "StuckDecay",
+    "TrainingLog",
 }
 
 
@@ -152,6 +159,8 @@ def test_every_exported_callback_is_held_to_the_contract():
     assert set(QUIET) == set(ACTIVE) == set(classes())
     assert {name for name, item in classes().items() if hasattr(item, "get_state")} == STATEFUL
     assert all(hasattr(classes()[name], "set_state") for name in STATEFUL)
+    assert all(isinstance(item.phase, Phase) for item in classes().values())
+    assert len({classes()[name].key for name in STATEFUL}) == len(STATEFUL)
 
 
 def test_each_callback_has_a_file_of_its_own():

@@ -1,4 +1,4 @@
-"""Clipping against NumPy; test_callbacks_replicas.py has what happens on several devices."""
+"""Clipper against NumPy; test_callbacks_replicas.py has what happens on several devices."""
 
 import math
 from fractions import Fraction
@@ -11,25 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochal.callbacks import GradientClipping
-from epochal.callbacks.parts.clipping import Clipping
+from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.callbacks.parts.gradients import clip_factor, dense, global_norm
 from epochal.callbacks.parts.latest_norms import nearest_rank
+from tests.support.toys import Interrupt, line, linear
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
-
-
-def linear(optimizer, **compile_arguments):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile(optimizer, "mse", **compile_arguments)
-    return model
+X, Y = line()
 
 
 def built(limit, by):
-    clipping = Clipping(limit, by)
-    clipping.build(tf.distribute.get_strategy())
-    return clipping
+    clipper = Clipper(limit, by)
+    clipper.build(tf.distribute.get_strategy())
+    return clipper
 
 
 def numpy_steps(max_norm, steps, rate=0.1):
@@ -87,11 +81,6 @@ def test_without_a_limit_only_measures():
     assert "clipped_steps" not in history
 
 
-class Interrupt(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_later_fit_without_it_is_not_clipped(interrupted):
     model = linear(keras.optimizers.SGD(0.1))
@@ -146,7 +135,7 @@ def test_refuses_a_limit_that_is_none(max_norm):
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0.1, 10))
 def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
     gradient = np.array(values, "float64")
-    (clipped,), norm, _ = Clipping(limit, "norm").clip([tf.constant(gradient)], tf.ones(()))
+    (clipped,), norm, _ = Clipper(limit, "norm").clip([tf.constant(gradient)], tf.ones(()))
     length = np.linalg.norm(gradient)
     np.testing.assert_allclose(norm, length, rtol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(clipped), min(length, limit), rtol=1e-9)
@@ -166,7 +155,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
 )
 def test_each_method_by_hand(by, expected, scale):
     gradients = [tf.constant([3.0 * scale, 4.0 * scale]), tf.constant([0.0])]
-    clipped = Clipping(2.5, by).clip(gradients, tf.constant(scale))
+    clipped = Clipper(2.5, by).clip(gradients, tf.constant(scale))
     assert float(clipped.norm) == 5.0
     assert bool(clipped.is_clipped)
     for gradient, values in zip(clipped.gradients, expected, strict=True):
@@ -178,7 +167,7 @@ def test_only_a_common_factor_keeps_the_direction():
     before = np.array([3.0, 4.0, 0.5])
     cosine = {}
     for by in ("norm", "variable", "value"):
-        clipped = np.concatenate(Clipping(1.0, by).clip(gradients, tf.ones(())).gradients)
+        clipped = np.concatenate(Clipper(1.0, by).clip(gradients, tf.ones(())).gradients)
         lengths = np.linalg.norm(clipped) * np.linalg.norm(before)
         cosine[by] = clipped @ before / lengths
     assert cosine["norm"] == pytest.approx(1)
@@ -260,7 +249,7 @@ def test_a_step_of_ones_own_clips_and_logs():
 @pytest.mark.parametrize("by", ["norm", "variable", "value"])
 def test_one_infinite_value_spoils_all_gradients(by):
     gradients = [tf.constant([1.0]), tf.constant([math.inf])]
-    clipped = Clipping(1.0, by).clip(gradients, tf.ones(()))
+    clipped = Clipper(1.0, by).clip(gradients, tf.ones(()))
     assert np.isnan(np.concatenate(clipped.gradients)).all()
 
 
@@ -295,7 +284,7 @@ def test_gradients_that_are_none_stay_none():
 
 
 def test_at_a_cliff_only_the_clipped_survives():
-    """Row B16: a linear recurrent unit over forty steps, whose gradient grows as the fortieth power of its weight."""
+    """A linear unit over forty steps: the gradient grows as the fortieth power of its weight."""
     x = np.ones((600, 40, 1), "float32")
     y = np.full((600, 1), 0.5, "float32")
     losses = {}

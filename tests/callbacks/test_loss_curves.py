@@ -1,4 +1,4 @@
-"""The loss curves: their formulas against closed forms, their events on curves of which the answer is known."""
+"""The loss curves: formulas against closed forms, events on curves whose answer is known."""
 
 import json
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
         return True
 
     def screen(self):
-        """What a reader sees in the end: each line after its last return, blanks at the end removed."""
+        """Returns each line after its last return, without the blanks at its end."""
         return [line.rsplit("\r", 1)[-1].rstrip() for line in self.getvalue().split("\n")]
 
 

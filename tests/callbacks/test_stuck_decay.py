@@ -12,7 +12,7 @@ from epochal.callbacks.parts.window_means import WindowMeans
 
 
 def stream(callback, losses, epoch_steps=50):
-    """Feeds step losses as `fit` reports them, as running means of an epoch; returns the rate after each step."""
+    """Feeds losses as `fit` does, as running means of an epoch; returns each step's rate."""
     callback.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(1.0)))
     callback.on_train_begin()
     rates = []

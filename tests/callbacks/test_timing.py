@@ -1,4 +1,4 @@
-"""Where time goes: exact with a clock that the test moves, and true with one that runs by itself."""
+"""Timing: exact with a clock that the test moves, and true with one that runs by itself."""
 
 import json
 import re
@@ -17,11 +17,9 @@ from hypothesis import strategies as st
 from epochal.callbacks import Freezing, GradientClipping, Timing
 from epochal.callbacks.parts.durations import Durations
 from tests.support.clock import Clock
+from tests.support.toys import two_classes
 
-X = (
-    np.random.default_rng(0).normal(size=(14, 3)).astype("float32")
-)  # 4 batches of 4: the last is smaller
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(14, 3)  # 4 batches of 4: the last is smaller
 
 
 class Takes(keras.layers.Layer):
@@ -105,7 +103,8 @@ def test_every_part_gets_its_own_time(tmp_path: Path, clock: Clock) -> None:
     fit(
         model, batches(lambda: clock.advance(0.03)), timing, at, epochs=2, validation_data=batches()
     )
-    # Two epochs of four steps, of which the very first is kept apart; 0.01 after an epoch's last step is the epoch's.
+    # Two epochs of four steps, of which the very first is kept apart; 0.01 after an epoch's last
+    # step is the epoch's.
     assert seconds(timing) == pytest.approx(
         {
             "input": 7 * 0.03,

@@ -11,7 +11,6 @@ from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.training.run.run_callbacks import by_epoch
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
-from epochal.callbacks.parts.clipping_log import ClippingLog
 
 CASES = {
     # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of
@@ -115,7 +114,7 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, *by_epoch(setup), ClippingLog(setup.clipping)],
+        [moves, *losses, *by_epoch(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

@@ -17,7 +17,6 @@ from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
 from epochal.app.training.train import expected_failures, ready
 from epochal.app.units import time_of
-from epochal.callbacks.parts.clipping_log import ClippingLog
 
 
 def dry_run(config: Config, began: float) -> None:
@@ -52,7 +51,7 @@ def _two_steps(setup: Setup, budget: Any) -> float:
             one for one in rates if isinstance(one, callbacks.RateSchedule)
         ),  # others wait for losses of whole epochs
         *by_epoch(setup),
-        ClippingLog(setup.clipping),
+        setup.clipping,
         callbacks.NanGuard(),
         clock,
     ]

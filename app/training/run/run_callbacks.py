@@ -19,7 +19,6 @@ from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.run.thawing import Thawing
 from epochal.app.training.step.learning_rate import rate_callbacks
-from epochal.callbacks.parts.clipping_log import ClippingLog
 
 _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an epoch
 _CURVATURE_BATCHES = 8  # of so many images
@@ -33,7 +32,6 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     """
     config = setup.config
     batch = _probe(setup)
-    clipping_log = ClippingLog(setup.clipping)
     average = config.optim.ema
     keep = config.stopping.keep
     best = callbacks.BestWeights(run.best_epochs, config.stopping.monitor, top=keep or 1)
@@ -42,7 +40,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         *by_epoch(setup),
         *([Thawing(config.optim)] if config.optim.frozen is not None else []),
-        clipping_log,
+        setup.clipping,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
@@ -52,7 +50,7 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
             run.gradient_flow_log,
             batch=batch,
             loss=setup.model.data_loss,
-            norms=clipping_log.latest_norms,
+            norms=setup.clipping.latest_norms,
         ),
         callbacks.TrainingLog(run.folder),
         callbacks.LossCurves(run.losses_plot, log=run.iterations_log),

@@ -11,7 +11,6 @@ from epochal.app.training.run.history import History
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.train import fit
 from epochal.callbacks import EarlyStopping, ExponentialMovingAverage, StepDecay
-from epochal.callbacks.parts.clipping_log import ClippingLog
 from tests.support.program import StopAt
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -43,7 +42,7 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
     losses = setup.model.sample_losses
     watching = [
         StepDecay([1, 2], factor=0.5),
-        ClippingLog(setup.clipping),
+        setup.clipping,
         average,
         early,
         history,

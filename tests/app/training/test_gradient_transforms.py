@@ -8,7 +8,7 @@ import tensorflow as tf
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.gradient_transforms import apply_transforms
 from epochal.app.training.step.objective import Objective
-from epochal.callbacks.parts.clipping import Clipping
+from epochal.callbacks.parts.clipping import Clipper
 
 IMAGES = np.random.default_rng(5).normal(size=(7, 6)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 2, 1, 0, 2])
@@ -35,13 +35,13 @@ def test_rows_of_an_embedding_become_a_dense_gradient() -> None:
     np.testing.assert_array_equal(dense, [[0.0], [3.0], [0.0]])
 
 
-def clipped_classifier(clipping: Clipping) -> Classifier:
+def clipped_classifier(clipper: Clipper) -> Classifier:
     """Return a linear classifier under a loss scale."""
     inputs = keras.Input((6,))
     logits = keras.layers.Dense(3, kernel_initializer="zeros")(inputs)
-    clipping.build(tf.distribute.get_strategy())
+    clipper.build(tf.distribute.get_strategy())
     model = Classifier(
-        keras.Model(inputs, logits), objective=Objective(), gradient_transforms=[clipping]
+        keras.Model(inputs, logits), objective=Objective(), gradient_transforms=[clipper]
     )
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=8.0)
     model.compile(optimizer, "sparse_categorical_crossentropy")
@@ -54,21 +54,21 @@ def train(model: Classifier, images: np.ndarray) -> None:
 
 
 def test_the_limit_is_without_the_loss_scale() -> None:
-    clipping = Clipping(0.1)
-    model = clipped_classifier(clipping)
+    clipper = Clipper(0.1)
+    model = clipped_classifier(clipper)
     train(model, IMAGES)
     moved = np.sqrt(sum(np.sum(np.square(weight)) for weight in model.get_weights()))
     assert moved == pytest.approx(0.1, rel=1e-5)
-    assert clipping.figures()["clipped_steps"] == 1.0
-    assert clipping.figures()["gradient_norm"] > 0.1
+    assert clipper.figures()["clipped_steps"] == 1.0
+    assert clipper.figures()["gradient_norm"] > 0.1
 
 
 def test_a_loss_scale_skips_a_step_whose_gradient_is_not_finite() -> None:
-    clipping = Clipping(0.1)
-    model = clipped_classifier(clipping)
+    clipper = Clipper(0.1)
+    model = clipped_classifier(clipper)
     train(model, np.full_like(IMAGES, np.inf))
     for weight in model.get_weights():
         np.testing.assert_array_equal(weight, 0.0)
     assert float(model.optimizer.dynamic_scale) == 4.0
     assert int(model.optimizer.iterations) == 0
-    assert clipping.figures() == {"gradient_norm": np.inf, "clipped_steps": 0.0}
+    assert clipper.figures() == {"gradient_norm": np.inf, "clipped_steps": 0.0}
