@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from epochal.app.config import Config, is_name
-from epochal.app.config.files import read_config_file
+from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.process.log import log_file
 from epochal.app.store import files
@@ -342,4 +340,4 @@ def default_name(config: Config) -> str:
 
 def dump(values: dict[str, Any]) -> str:
     """A configuration as YAML, keys in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return to_yaml(values)

@@ -1,167 +1,137 @@
-"""Pilots: a smaller run ahead of a long one, with fewer layers, images and epochs; long runs may need one first."""
+"""Pilots: a smaller run ahead of a long one, and long runs that must have had theirs."""
 
 import math
 import re
-from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from epochal import models
-from epochal.app.config import Config, Emphasis, Schedule
+from epochal.app.config import SETTINGS, Config, get_setting, replace_settings
+from epochal.app.config.keys import flatten
 from epochal.app.errors import EpochalError, UsageError
-from epochal.app.store.run import ROOT, Run, default_name, finished
+from epochal.app.store import run as runs
+from epochal.app.store.run import Run, default_name
 from epochal.app.training.probes.probe_steps import seconds_a_step
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import WINDOW
 from epochal.app.units import number_of, time_of
 
-SHARE = 5  # divides layers and epochs
+SHARE = 5  # layers and epochs are divided by this
 PART = 0.1  # of the training images
 _DEPTH = re.compile(r"(densenet_bc_|densenet_|densenet|resnext|resnet|vgg|wrn)(\d+)(.*)")
 _ENDING = "-pilot"
 _LONGEST_NAME = 64
-_INESSENTIAL = {  # in which a pilot may differ from the one that is sought
-    "name",
-    "seed",
-    "data_dir",
-    "devices",
-    "checkpoint_seconds",
-    "nan_policy",
-    "deterministic",
-}
-
-Family = tuple[str, str, tuple[int, int, int]]
 
 
 def pilot_model(name: str) -> str:
-    """Return the network of the same family that has a fifth of the layers, or the nearest smaller one of the zoo.
+    """Return the network of the same family with a fifth of the layers, or the nearest smaller one.
 
-    A family has the same name around the depth, and the same published image size.
+    A family is what stands around the depth in a name, and the images it was published for.
 
     Raises:
-        UsageError: the zoo has no smaller one.
+        UsageError: when the zoo has no smaller one.
     """
-    depth, family = _depth_and_family(name)
+    depth, family = _depth(name)
     smaller = {}
     for other in models.ZOO:
-        other_depth, other_family = _depth_and_family(other)
-        if family is not None and other_family == family and other_depth < depth:
+        other_depth, other_family = _depth(other)
+        if other_family == family and other_depth < depth:
             smaller[other_depth] = other
-    if not smaller:
+    if family is None or not smaller:
         raise UsageError(
             f"--pilot: the zoo has no smaller {name}; give another --model, or --data.part {PART}"
         )
-    small_enough = [other for other in smaller if other * SHARE <= depth]
-    if small_enough:
-        return smaller[max(small_enough)]
-    return smaller[min(smaller)]
+    small_enough = [other_depth for other_depth in smaller if other_depth * SHARE <= depth]
+    return smaller[max(small_enough) if small_enough else min(smaller)]
 
 
-def _depth_and_family(name: str) -> tuple[int, Family | None]:
-    """Return the layers that the name tells, and the family; (0, None) where it tells none."""
+def _depth(name: str) -> tuple[int, tuple[str, str, tuple[int, int, int]] | None]:
+    """Return the number of layers in a name, and the family; (0, None) where there is none."""
     match = _DEPTH.fullmatch(name)
     if match is None or name not in models.ZOO:
         return 0, None
-    prefix, depth, suffix = match.groups()
-    return int(depth), (prefix, suffix, models.ZOO[name].input_shape)
+    return int(match[2]), (match[1], match[3], models.ZOO[name].input_shape)
 
 
 def pilot(config: Config) -> Config:
-    """Return the configuration of a pilot for this one, to be run as any other.
+    """Return the configuration of a pilot, to be run as any other.
 
     Raises:
-        UsageError: the model has no smaller sibling, or the epochs are too few to be shortened.
+        UsageError: when the model has no smaller sibling, or the epochs are too few to be shortened.
     """
     if config.model not in models.ZOO:
         return config  # setting up will say what is wrong with it
     epochs = max(1, config.epochs // SHARE)
-    share = epochs / config.epochs
     name = config.name or default_name(config)
-    every = _fewer(config.optim.unfreeze_every, share)
-    if every is not None and every >= epochs:
-        every = epochs - 1 or None
+    changes = _shorten(config, epochs) | {
+        "model": pilot_model(config.model),
+        # They are those of the larger network.
+        "weights": None,
+        "budget": None,
+        "pilot_above": None,
+        "stopping.after": None,
+        "data.part": PART * (config.data.part or 1),
+        "name": name[: _LONGEST_NAME - len(_ENDING)] + _ENDING,
+    }
     try:
-        return replace(
-            config,
-            model=pilot_model(config.model),
-            weights=None,  # they belong to the larger network
-            epochs=epochs,
-            budget=None,
-            pilot_above=None,
-            name=name[: _LONGEST_NAME - len(_ENDING)] + _ENDING,
-            data=replace(config.data, part=PART * (config.data.part or 1)),
-            schedule=_shortened(config.schedule, share, epochs),
-            stopping=replace(
-                config.stopping, after=None, patience=_fewer(config.stopping.patience, share)
-            ),
-            optim=replace(config.optim, unfreeze_every=every),
-            emphasis=_shortened_emphasis(config.emphasis, share, epochs),
-        )
+        return replace_settings(config, changes)
     except ValueError as error:
         raise UsageError(f"--pilot trains for {number_of(epochs, 'epoch')}: {error}") from error
 
 
-def _fewer(epochs: int | None, share: float) -> int | None:
-    """Return a share of so many epochs, but one at least; null stays null."""
-    return None if epochs is None else max(1, round(epochs * share))
+def _shorten(config: Config, epochs: int) -> dict[str, Any]:
+    """Return all that counts epochs or steps, for so many epochs of fewer images."""
+    share = epochs / config.epochs
+    shares = {"epochs": share, "steps": share * PART, "windows": 1.0}
+    shorter: dict[str, Any] = {}
+    for key, setting in SETTINGS.items():
+        counted = setting.traits.counts
+        if counted is None:
+            continue
+        group, _, name = key.rpartition(".")
+        value = get_setting(config, key)
+        if key == "schedule.window" and config.schedule.shape == "stuck":
+            value = value or WINDOW
+        if value and float in get_args(setting.type):
+            value = float(value)
+        unit = config.schedule.counted_in(name) if counted == "schedule" else counted
+        ignored = group == "emphasis" and config.emphasis.by is None
+        if value and not ignored:
+            shorter[key] = _share_of(value, shares[unit])
+    _keep_within(shorter, epochs, in_steps=config.schedule.unit == "steps")
+    return shorter
 
 
-def _shortened_emphasis(emphasis: Emphasis, share: float, epochs: int) -> Emphasis:
-    """Return the emphasis with an earlier start, within the epochs if it is in use."""
-    start = _fewer(emphasis.start, share)
-    if emphasis.by is None or start is None:
-        return emphasis
-    return replace(emphasis, start=max(1, min(start, epochs - 1)))
+def _share_of(value: Any, share: float) -> Any:
+    """Return a share of a number: of a whole one a whole one, at least 1; of a list, of each."""
+    if isinstance(value, list):
+        return [_share_of(element, share) for element in value]
+    if isinstance(value, float):
+        return value * share
+    return max(1, round(value * share))
 
 
-def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
-    """Return the schedule with all that counts epochs shortened by `share`; fewer images shorten what counts steps too."""
-    share_of_steps = share * PART
-    if schedule.unit == "steps":
-        share = share_of_steps
-    changed: dict[str, Any] = {}
-    window = schedule.window
-    if schedule.shape == "stuck":
-        window = window or WINDOW
-    if window:
-        changed["window"] = max(1, round(window * share_of_steps))
-    if schedule.shape == "plateau":
-        if schedule.patience:
-            changed["patience"] = max(1, round(schedule.patience * share))
-        if schedule.cooldown:
-            changed["cooldown"] = max(1, round(schedule.cooldown * share))
-    if schedule.warm_up is not None:
-        changed["warm_up"] = schedule.warm_up * share
-    if schedule.offset is not None:
-        changed["offset"] = schedule.offset * share
-    # Rates drop behind the warm-up; at the end of the last epoch nothing could drop.
-    first = math.floor(changed.get("warm_up", 0)) + 1
-    last = math.inf if schedule.unit == "steps" else epochs - 1
-    if schedule.milestones is not None:
-        shorter = {max(first, round(milestone * share)) for milestone in schedule.milestones}
-        changed["milestones"] = [milestone for milestone in sorted(shorter) if milestone <= last]
-    if schedule.every:
-        every = max(first, round(schedule.every * share))
-        changed["every"] = min(every, last) if first <= last else None
-    return replace(schedule, **changed)
+def _keep_within(shorter: dict[str, Any], epochs: int, *, in_steps: bool) -> None:
+    """Move what is to happen in the course of the schedule behind its warm-up and before its end."""
+    latest = epochs - 1
+    first = math.floor(shorter.get("schedule.warm_up", 0)) + 1
+    last = math.inf if in_steps else latest
+    if "schedule.milestones" in shorter:
+        milestones = {max(first, milestone) for milestone in shorter["schedule.milestones"]}
+        shorter["schedule.milestones"] = sorted(place for place in milestones if place <= last)
+    if "schedule.every" in shorter:
+        interval = min(max(first, shorter["schedule.every"]), last)
+        shorter["schedule.every"] = interval if first <= last else None
+    if "optim.unfreeze_every" in shorter:
+        shorter["optim.unfreeze_every"] = min(shorter["optim.unfreeze_every"], latest) or None
+    if "emphasis.start" in shorter:
+        shorter["emphasis.start"] = max(1, min(shorter["emphasis.start"], latest))
 
 
 def changes(config: Config, other: Config) -> list[str]:
-    """Return the differences, a line each: `epochs: 30 -> 6`."""
-    before = _flat(config)
-    after = _flat(other)
+    """Return what differs, a line for each setting: `epochs: 30 -> 6`."""
+    before = flatten(config.to_dict())
+    after = flatten(other.to_dict())
     return [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
-
-
-def _flat(config: Config) -> dict[str, object]:
-    """Return the settings by dotted key."""
-    flat: dict[str, object] = {}
-    for key, value in config.to_dict().items():
-        if isinstance(value, dict):
-            for inner_key, inner_value in value.items():
-                flat[f"{key}.{inner_key}"] = inner_value
-        else:
-            flat[key] = value
-    return flat
 
 
 def check_piloted(setup: Setup) -> None:
@@ -176,32 +146,39 @@ def check_piloted(setup: Setup) -> None:
     if config.pilot_above_seconds is None:
         return
     seconds = config.budget_seconds
-    if not seconds:
+    if seconds is None:
         seconds = seconds_a_step(setup) * setup.batches.steps * config.last_epoch
-    if seconds <= config.pilot_above_seconds:
-        return
+    if seconds > config.pilot_above_seconds and not _has_passed(_required_pilot(config)):
+        raise UsageError(
+            f"pilot_above: {config.pilot_above}, this run takes about {time_of(seconds)}, and no "
+            f"pilot of it that learned something is in {runs.ROOT}/; give the same options with "
+            "--pilot first"
+        )
+
+
+def _required_pilot(config: Config) -> Config:
     try:
-        wanted = pilot(config)
+        return pilot(config)
     except UsageError as error:
         raise UsageError(
             f"pilot_above: {config.pilot_above}, which this run is longer than; but {error}"
         ) from error
-    if not any(_is_pilot(run, wanted) for run in finished()):
-        raise UsageError(
-            f"pilot_above: {config.pilot_above}, this run takes about {time_of(seconds)}, and no pilot of it that "
-            f"learned something is in {ROOT}/; give the same options with --pilot first"
-        )
 
 
-def _is_pilot(run: Run, wanted: Config) -> bool:
-    """Whether a finished run has this configuration and is better than guessing."""
+def _has_passed(config: Config) -> bool:
+    """Tell whether a finished run of this configuration is better than guessing."""
+    return any(_is_of(run, config) and run.result().learned for run in runs.finished())
+
+
+def _is_of(run: Run, config: Config) -> bool:
     try:
-        if _essential(run.config()) != _essential(wanted):
-            return False
+        stored = run.config()
     except EpochalError:  # damaged, or of a later version: nobody's pilot
         return False
-    return run.result().learned
+    return _essential(stored) == _essential(config)
 
 
 def _essential(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in config.to_dict().items() if key not in _INESSENTIAL}
+    """Return the settings that decide what a run learns."""
+    values = flatten(config.to_dict())
+    return {key: value for key, value in values.items() if SETTINGS[key].traits.essential}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from epochal.app.config import Config
+from epochal.app.config.load import with_earlier_defaults
 from epochal.app.errors import UsageError
 from epochal.app.process.log import RUN_LOG
 from epochal.app.store.run import Run
@@ -54,7 +55,7 @@ def check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
 def check_identity(stored: dict[str, Any], current: dict[str, Any], run: Run) -> None:
     """Refuse to go on with other data or another configuration than the checkpoint's."""
     differing = []
-    for key, value in _completed(stored["config"], Config().to_dict()).items():
+    for key, value in with_earlier_defaults(stored["config"]).items():
         if current["config"].get(key) != value:
             differing.append(key)
     if differing:
@@ -76,13 +77,3 @@ def check_origin(origin: Origin | None, run: Run) -> None:
         raise UsageError(
             f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
         )
-
-
-def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration of an earlier version with the defaults of settings that it did not know."""
-    known = {}
-    for key, value in stored.items():
-        if isinstance(value, dict):
-            value = _completed(value, defaults.get(key) or {})
-        known[key] = value
-    return {**defaults, **known}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from epochal.callbacks.parts.events import EventFile
+from epochal.callbacks.parts.event_file import EventFile
 
 _VALIDATION = "val_"  # begins the names of validation figures
 

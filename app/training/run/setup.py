@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from epochal import models
-from epochal.app.config import Config, Optim
+from epochal.app.config import SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
@@ -30,12 +31,13 @@ from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
-from epochal.app.training.step.clipping import Clipping
 from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
 from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
+from epochal.callbacks.parts.clipping import Clipper
+from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
@@ -57,12 +59,16 @@ class Setup:
     dataset: Dataset
     batches: TrainingBatches
     model: Classifier
-    clipping: Clipping
+    clipping: ClippingLog
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
-        config = replace(self.config, stopping=replace(self.config.stopping, after=None))
+        changeable = {}
+        for key, setting in SETTINGS.items():
+            if not setting.traits.identity:
+                changeable[key] = setting.default
+        config = replace_settings(self.config, changeable)
         return {"config": config.to_dict(), "data": self.dataset.fingerprint()}
 
 
@@ -103,12 +109,13 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     if table is not None and hard is not None:
         devices = strategy.extended.worker_devices if strategy else (None,)
         sample_losses = SampleLosses(hard, table, devices)
+    clipper = make_clipper(config.optim)
+    clipper.build(strategy or tf.distribute.get_strategy())
     with scope(strategy):
-        clipping = make_clipping(config.optim)
         model = build_classifier(
             config,
             dataset,
-            transforms=[clipping],
+            transforms=[clipper],
             sample_losses=sample_losses,
             position=batches.position,
         )
@@ -117,7 +124,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         dataset=dataset,
         batches=batches,
         model=model,
-        clipping=clipping,
+        clipping=ClippingLog(clipper),
         strategy=strategy,
     )
 
@@ -282,8 +289,8 @@ def build_classifier(
     return model
 
 
-def make_clipping(optim: Optim) -> Clipping:
-    """Return what measures the gradient, and clips it where that is configured; within the scope of the strategy."""
+def make_clipper(optim: Optim) -> Clipper:
+    """Return what measures the gradient, and clips it where that is configured."""
     for key, limit in optim.clipping.items():
-        return Clipping(limit, by=key.removeprefix("clip_"))
-    return Clipping()
+        return Clipper(limit, by=key.removeprefix("clip_"))
+    return Clipper()

@@ -106,10 +106,10 @@ def test_every_schedule_is_slowed_and_keeps_its_course(shape: Any) -> None:
 
 
 def test_the_least_rate_stays_below_the_slowed_one() -> None:
-    schedule = Schedule(shape="plateau", least=CONFIG.learning_rate / 2)
+    schedule = Schedule(shape="plateau", least=CONFIG.rate / 2)
     config = replace(CONFIG, schedule=schedule)
     (falling,) = rate_callbacks(config, 10, rate_scale=rollback.rate_scale(3))
-    assert falling.least == pytest.approx(CONFIG.learning_rate / 2000)
+    assert falling.least == pytest.approx(CONFIG.rate / 2000)
 
 
 @pytest.mark.parametrize(

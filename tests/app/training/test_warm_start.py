@@ -118,7 +118,6 @@ def source(tmp_path_factory) -> Run:
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("epochal.app.process.signals.STOP.install", lambda: None)
 
 
 def started(configuration: Config) -> tuple[Setup, Any]:
