@@ -15,7 +15,6 @@ _LONGEST = 60  # characters of a value in a message
 _WORDS = {
     int: "a whole number",
     float: "a number",
-    bool: "true or false",
     str: "text",
     NoneType: "null",
     list[int]: "a list such as [15, 22]",
@@ -83,14 +82,22 @@ def with_earlier_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def type_in_words(kind: Any) -> str:
-    """Name a type as a user would."""
+    """Name a type as a user would, as `a number or null`."""
+    *others, last = _alternatives(kind)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _alternatives(kind: Any) -> list[str]:
     if kind in _WORDS:
-        return _WORDS[kind]
-    options = get_args(kind)
+        return [_WORDS[kind]]
+    if kind is bool:
+        return ["true", "false"]
     if get_origin(kind) is Literal:
-        return ", ".join(options)
-    words = [type_in_words(option) for option in options]
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+        return list(get_args(kind))
+    alternatives = []
+    for option in get_args(kind):
+        alternatives += _alternatives(option)
+    return alternatives
 
 
 def is_text(kind: Any) -> bool:
