@@ -1,4 +1,4 @@
-"""Settings on the command line: a flag for each, merged with recipe and file. No TensorFlow here."""
+"""Settings on the command line: a flag for each, merged with recipe and file."""
 
 from argparse import SUPPRESS, Namespace
 from functools import partial

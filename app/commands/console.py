@@ -1,4 +1,4 @@
-"""The console: a parser that words errors our way, lines for the user, TensorFlow when it is time."""
+"""The console: a parser with errors of one line, words for the user, TensorFlow when needed."""
 
 import re
 import shutil

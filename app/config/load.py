@@ -137,10 +137,12 @@ def _in_words(values: Mapping[str, Any], place: Sequence[int | str], *, unknown:
         example = _names_in(group)[0]
         received = _shown(values[group])
         return f"{group}: expected keys such as {example} beneath it, got {received}"
-    key = ".".join(map(str, place[:2])) if group in GROUPS else group
+    key = f"{group}.{place[1]}" if group in GROUPS else group
     kind = SETTINGS[key].type
     received = flatten(values)[key]
-    return f"{key}: expected {type_in_words(kind)}, got {_shown(received)}{_hint(kind, received)}"
+    expected = type_in_words(kind)
+    hint = _hint(kind, received)
+    return f"{key}: expected {expected}, got {_shown(received)}{hint}"
 
 
 def unknown_key(key: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from epochal.app.config import Config
+from epochal.app.config.load import with_earlier_defaults
 from epochal.app.errors import UsageError
 from epochal.app.store.run import Run
 from epochal.app.training.run.checkpoints import Checkpoint
@@ -21,7 +22,7 @@ def check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
 
 def check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> None:
     """Refuses to go on with other data or another configuration than the checkpoint's."""
-    before = _completed(stored["config"], Config().to_dict())
+    before = with_earlier_defaults(stored["config"])
     differing = [key for key, value in before.items() if own["config"].get(key) != value]
     if differing:
         raise UsageError(
@@ -31,15 +32,6 @@ def check_identity(stored: dict[str, Any], own: dict[str, Any], run: Run) -> Non
         raise UsageError(
             f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run"
         )
-
-
-def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of an earlier version with the defaults of settings that it did not know."""
-    known = {
-        key: _completed(value, defaults.get(key) or {}) if isinstance(value, dict) else value
-        for key, value in stored.items()
-    }
-    return {**defaults, **known}
 
 
 def check_origin(origin: Origin | None, run: Run) -> None:
