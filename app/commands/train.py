@@ -1,4 +1,4 @@
-"""`epochal train`: a new run, one that goes on, or a trial of a configuration that stores nothing."""
+"""`epochal train`: a new run, one that goes on, or a try-out that stores nothing."""
 
 from argparse import Namespace
 from pathlib import Path
