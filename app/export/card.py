@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import Trained
 from epochal.app.store.run import Run
 
 FORMAT = 1
-_PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
 def card(
@@ -23,6 +23,9 @@ def card(
     figures = result.judged
     preprocessing = trained.preprocessing
     configuration = trained.config.to_dict()
+    for key, setting in SETTINGS.items():
+        if setting.traits.private:
+            del configuration[key]
     return {
         "made_by": "epochal",
         "format": FORMAT,
@@ -53,9 +56,7 @@ def card(
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
             "seconds": result.wall_seconds,
-            "configuration": {
-                key: value for key, value in configuration.items() if key not in _PRIVATE
-            },
+            "configuration": configuration,
             "packages": dict(run.environment().packages),
         },
     }
