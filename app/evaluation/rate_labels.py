@@ -1,4 +1,4 @@
-"""What training losses at several learning rates say of each rate."""
+"""Rate labels: too low, good, too high or diverged, from the training losses at several learning rates."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What stands at the end of a run: the reported figures, computed once over every image, and the pages about them."""
+"""Results of a run: the reported figures, computed once over every image, and the pages about them."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
