@@ -8,7 +8,7 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
 if TYPE_CHECKING:
-    from epochal.app.training.failures.failed_step import Evidence
+    from epochal.app.training.failures.failed_step import FailedStep
     from epochal.app.training.failures.replay import Finding
 
 _DESCRIPTION = """\
@@ -34,7 +34,7 @@ def run(words: list[str], verbosity: int) -> int:
     return 0
 
 
-def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
+def _values(evidence: "FailedStep", finding: "Finding") -> dict[str, object]:
     """Return evidence and finding as plain values; epochs and steps from 1 as in the log."""
     epoch, step = evidence.found
     return {
@@ -51,12 +51,12 @@ def _values(evidence: "Evidence", finding: "Finding") -> dict[str, object]:
     }
 
 
-def _data_index(evidence: "Evidence", finding: "Finding") -> int | None:
+def _data_index(evidence: "FailedStep", finding: "Finding") -> int | None:
     """Return the image's index in the data set."""
     return None if finding.image is None else int(evidence.indices[finding.image])
 
 
-def _text(evidence: "Evidence", finding: "Finding") -> str:
+def _text(evidence: "FailedStep", finding: "Finding") -> str:
     place = _step(evidence.epoch, evidence.step)
     if evidence.split == "train":
         place = f"{place} (learning rate {evidence.learning_rate:g})"
@@ -79,7 +79,7 @@ def _step(epoch: int, step: int) -> str:
     return f"step {step + 1} of epoch {epoch + 1}"
 
 
-def _first_place(evidence: "Evidence", finding: "Finding") -> str:
+def _first_place(evidence: "FailedStep", finding: "Finding") -> str:
     """Return the first place that is not finite, and the value there."""
     if finding.place == "update":
         return (
@@ -103,7 +103,7 @@ def _first_place(evidence: "Evidence", finding: "Finding") -> str:
     return f"{place}\n  {finding.value}{where}; {finding.count:,} such value(s) there"
 
 
-def _position(evidence: "Evidence", finding: "Finding") -> str:
+def _position(evidence: "FailedStep", finding: "Finding") -> str:
     """Return ` at [y, x, channel] of image 3 of the batch (7 of the data set)`."""
     position = ""
     if finding.index:

@@ -547,7 +547,7 @@ def test_a_run_that_goes_on_is_not_called_unfinished() -> None:
 
 
 def test_a_changed_configuration_is_refused_by_name() -> None:
-    from epochal.app.training.run.same_run import check_identity
+    from epochal.app.training.run.resume import check_identity
 
     stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
     with pytest.raises(UsageError, match="seed"):
