@@ -72,8 +72,10 @@ class Clipper:
         clipped = self.clip(gradients, scale)
         self.latest.add(clipped.norm)
         norm = tf.cast(clipped.norm, tf.float32)
-        counts = tf.stack([norm, tf.cast(clipped.is_clipped, tf.float32), 1.0])
-        self._totals.assign_add(tf.where(tf.math.is_finite(clipped.norm), counts, tf.zeros(3)))
+        is_clipped = tf.cast(clipped.is_clipped, tf.float32)
+        counts = tf.stack([norm, is_clipped, 1.0])
+        is_finite = tf.math.is_finite(clipped.norm)
+        self._totals.assign_add(tf.where(is_finite, counts, tf.zeros(3)))
         return clipped.gradients
 
     def clip(self, gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> Clipped:
@@ -104,7 +106,7 @@ class Clipper:
 
     def figures(self) -> dict[str, float]:
         """Return `gradient_norm` and, with a limit, `clipped_steps` since `clear_figures`."""
-        norms, clipped, steps = (float(total) for total in self._totals.numpy())
+        norms, clipped, steps = self._totals.numpy().tolist()
         figures = {"gradient_norm": norms / steps if steps else math.inf}
         if self.limit is not None:
             figures["clipped_steps"] = clipped / steps if steps else 0.0
