@@ -43,7 +43,8 @@ class Clipper:
 
     def __init__(self, limit: float | None = None, by: str = "norm") -> None:
         if by not in METHODS:
-            raise ValueError(f"by must be one of {', '.join(METHODS)}, got {by!r}.")
+            methods = ", ".join(METHODS)
+            raise ValueError(f"by must be one of {methods}, got {by!r}.")
         if limit is not None and not 0 < limit < math.inf:
             raise ValueError(f"limit must be None or a positive number, got {limit}.")
         if by == "percentile" and limit is not None and limit > 100:
