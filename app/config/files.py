@@ -139,5 +139,6 @@ def _shipped(name: str, folder: Path, flag: str) -> Path:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         hint = suggestion(name, known)
-        raise UsageError(f"{flag} {name}: unknown{hint}; there are: {', '.join(known)}")
+        listed = ", ".join(known)
+        raise UsageError(f"{flag} {name}: unknown{hint}; there are: {listed}")
     return folder / f"{name}.yaml"

@@ -1,6 +1,6 @@
-"""A file of histograms and norms, as TensorBoard reads it."""
+"""A file of histograms, norms and scalars, as TensorBoard reads it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ class EventFile:
 
     def write(self, step: int, arrays: dict[str, Iterable[tuple[str, np.ndarray]]]) -> None:
         """Write the histogram `weights/PATH` and the norm `weight_norm/PATH` for "weight", ..."""
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.folder)
         # tf.summary's functions do the same one eager operation after the other, and take 20 times
         # longer.
         summary = tf.compat.v1.Summary()
@@ -29,15 +27,27 @@ class EventFile:
                 norm = np.float32(np.linalg.norm(values))
                 _add(summary, "histograms", f"{name}s/{path}", histogram(values))
                 _add(summary, "scalars", f"{name}_norm/{path}", norm)
-        with self._writer.as_default(step=step):
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
-        self._writer.flush()
+        self._put(step, summary)
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write numbers by their names."""
+        summary = tf.compat.v1.Summary()
+        for name, value in scalars.items():
+            _add(summary, "scalars", name, np.float32(value))
+        self._put(step, summary)
 
     def close(self) -> None:
         """End the file; what is written afterwards goes into another."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None
+
+    def _put(self, step: int, summary: Any) -> None:
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(self.folder)
+        with self._writer.as_default(step=step):
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        self._writer.flush()
 
 
 def histogram(values: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ MISTAKES = {
     "no time": (["train", "--budget", "0s"], "a duration such as"),
     "metric that is not logged": (
         ["train", "--stopping.monitor", "val_auc"],
-        "expected val_accuracy, val_loss",
+        "expected val_accuracy or val_loss",
     ),
     "budget too small": (
         ["train", "--budget", "1s", "--model", "softmax"],
@@ -236,11 +236,11 @@ MISTAKES = {
     ),
     "neither true nor false": (
         ["train", "--augment.flip", "maybe"],
-        "augment.flip: expected true or false or null, got 'maybe'",
+        "augment.flip: expected true, false or null, got 'maybe'",
     ),
-    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement, interleaved"),
+    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement or interleaved"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
-    "unknown policy": (["train", "--nan-policy", "retry"], "stop, rollback"),
+    "unknown policy": (["train", "--nan-policy", "retry"], "stop or rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "more parts than images": (
         ["train", "--batch-size", "8", "--optim.micro-batches", "16"],
@@ -542,7 +542,7 @@ def test_a_run_that_goes_on_is_not_called_unfinished() -> None:
 
 
 def test_a_changed_configuration_is_refused_by_name() -> None:
-    from epochal.app.training.run.same_run import check_identity
+    from epochal.app.training.run.resume import check_identity
 
     stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
     with pytest.raises(UsageError, match="seed"):
