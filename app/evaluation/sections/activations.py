@@ -59,9 +59,7 @@ def _dead(line: dict[str, Any]) -> list[str]:
     units = sum(row["units"] for row in rectified)
     dead = sum(len(row["dead"]) for row in rectified)
     if not dead:
-        return [
-            f"No ReLU is {state}: each of the {units:,} units is above 0 in some of {images}."
-        ]
+        return [f"No ReLU is {state}: each of the {units:,} units is above 0 in some of {images}."]
     hit = [row for row in rectified if row["dead"]]
     hit.sort(key=lambda row: -len(row["dead"]) / row["units"])
     names = [f"{row['layer']} ({len(row['dead'])} of {row['units']})" for row in hit]
