@@ -11,7 +11,9 @@ import numpy as np
 
 from epochal.app.evaluation.plots import LOG_SPAN
 from epochal.app.tuning.report.formatting import metric, plain, short
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,38 +53,38 @@ class Heights:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def heights_of(sweep: Sweep) -> Heights:
+def heights_of(standings: Standings) -> Heights:
     """For the scores of all trials that have one."""
-    scale = 100.0 if sweep.sign > 0 else 1.0
-    scores = scale * np.array([trial.score for trial in sweep.scored], np.float64)
+    scale = 100.0 if standings.sign > 0 else 1.0
+    scores = scale * np.array([trial.score for trial in standings.scored], np.float64)
     far = (
-        sweep.sign < 0
+        standings.sign < 0
         and scores.size > 0
         and scores.min() > 0
         and scores.max() > LOG_SPAN * scores.min()
     )
     edge = None
     if len(scores) > 3 and not far:
-        best = (sweep.sign * scores).max()
-        middle = float(np.median(sweep.sign * scores))
+        best = (standings.sign * scores).max()
+        middle = float(np.median(standings.sign * scores))
         cut = middle - FAR * max(best - middle, 1e-3 * abs(middle))
-        edge = sweep.sign * cut if (sweep.sign * scores).min() < cut else None
-    unit = " (%)" if sweep.sign > 0 else " (nats)"
+        edge = standings.sign * cut if (standings.sign * scores).min() < cut else None
+    unit = " (%)" if standings.sign > 0 else " (nats)"
     return Heights(
-        label=metric(sweep) + unit, scale=scale, sign=sweep.sign, edge=edge, logarithmic=bool(far)
+        label=metric(standings) + unit, scale=scale, sign=standings.sign, edge=edge, logarithmic=bool(far)
     )
 
 
-def choices_of(parameter: Hyperparameter) -> list[str]:
+def choices_of(parameter: Range) -> list[str]:
     """The values of a choice as an axis shows them."""
     return [text if len(text) <= 18 else text[:17] + "…" for text in map(plain, parameter.values)]
 
 
-def place_of(parameter: Hyperparameter, trial: Trial) -> float | None:
+def place_of(parameter: Range, trial: Trial) -> float | None:
     """The value as a number: a choice by its place; None where it is inactive or no value of the space."""
-    value = trial.values.get(parameter.name)
+    value = trial.active_values.get(parameter.name)
     if parameter.kind == "choice":
-        place = parameter.place(value)
+        place = parameter.index_of(value)
         return None if place is None else float(place)
     if (
         not isinstance(value, int | float)
@@ -93,7 +95,7 @@ def place_of(parameter: Hyperparameter, trial: Trial) -> float | None:
     return float(value)
 
 
-def share_of(parameter: Hyperparameter, place: float) -> float:
+def share_of(parameter: Range, place: float) -> float:
     """How far a place lies between the ends of the range, 0 to 1."""
     low, high = ends_of(parameter)
     if parameter.kind == "log" and low > 0:
@@ -103,14 +105,14 @@ def share_of(parameter: Hyperparameter, place: float) -> float:
     return 0.5 if high == low else (place - low) / (high - low)
 
 
-def ends_of(parameter: Hyperparameter) -> tuple[float, float]:
+def ends_of(parameter: Range) -> tuple[float, float]:
     """The range as numbers."""
     if parameter.kind == "choice":
         return 0.0, float(len(parameter.values) - 1)
     return float(parameter.low or 0.0), float(parameter.high or 0.0)
 
 
-def marks_of(parameter: Hyperparameter) -> list[tuple[float, str]]:
+def marks_of(parameter: Range) -> list[tuple[float, str]]:
     """What stands beside an axis of the parallel coordinates: its share of the height, and the text."""
     if parameter.kind == "choice":
         return [
@@ -122,5 +124,5 @@ def marks_of(parameter: Hyperparameter) -> list[tuple[float, str]]:
     return [(0.0, _tick(parameter, low)), (1.0, _tick(parameter, high))]
 
 
-def _tick(parameter: Hyperparameter, value: Any) -> str:
+def _tick(parameter: Range, value: Any) -> str:
     return f"{value:g}" if parameter.kind == "int" else short(float(value))

@@ -14,7 +14,8 @@ from epochal.app.evaluation.figures import BLUE, GRID, VERMILLION, svg
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.tuning.report.axes import heights_of
 from epochal.app.tuning.report.formatting import metric, score, with_spread
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, curves_of
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ class Difference:
     splits: int
 
 
-def finalists_of(sweep: Sweep, winner: Trial | None) -> list[Trial]:
+def finalists_of(standings: Standings, winner: Trial | None) -> list[Trial]:
     """The best completed trials by rank, and the winner where it is not among them."""
-    found = [trial for trial in sweep.scored if trial.status == "completed"][:FINALISTS]
+    found = [trial for trial in standings.scored if trial.status == "completed"][:FINALISTS]
     return (
         found
-        if winner is None or winner in found or winner not in sweep.scored
+        if winner is None or winner in found or winner not in standings.scored
         else [*found[:-1], winner]
     )
 
@@ -53,30 +54,23 @@ def paired(trial: Trial, other: Trial) -> Difference | None:
     return Difference(mean=fmean(differences), error=error, splits=len(differences))
 
 
-def mean_curve(trial: Trial, key: str) -> dict[int, float]:
-    """By epoch: the mean over the splits that got so far."""
-    curves = curves_of(trial, key)
-    epochs = sorted(set().union(*curves))
-    return {epoch: fmean(curve[epoch] for curve in curves if epoch in curve) for epoch in epochs}
-
-
-def curves_section(sweep: Sweep, winner: Trial | None) -> Section | None:
+def curves_section(standings: Standings, winner: Trial | None) -> Section | None:
     """The monitored figure over the epochs; None where no trial has recorded any."""
     curves = {
-        trial.trial: curve for trial in sweep.trials if (curve := mean_curve(trial, sweep.monitor))
+        trial.name: curve for trial in standings.trials if (curve := standings.mean_curve(trial, standings.plan.monitor))
     }
     if not curves:
         return None
-    bold = [trial for trial in finalists_of(sweep, winner) if trial.trial in curves]
-    names = ", ".join(trial.trial for trial in bold)
-    alternative = f"{metric(sweep)} over the epochs of {number_of(len(curves), 'trial')}"
+    bold = [trial for trial in finalists_of(standings, winner) if trial.name in curves]
+    names = ", ".join(trial.name for trial in bold)
+    alternative = f"{metric(standings)} over the epochs of {number_of(len(curves), 'trial')}"
     figure = svg(
         (9.6, 4.2),
-        partial(_draw_curves, sweep=sweep, curves=curves, bold=bold, winner=winner),
+        partial(_draw_curves, standings=standings, curves=curves, bold=bold, winner=winner),
         alternative + (f"; the finalists are {names}" if names else ""),
     )
     text = (
-        f"The {metric(sweep)} of every trial, mean of its splits; bold ones are the finalists. Curves of finalists "
+        f"The {metric(standings)} of every trial, mean of its splits; bold ones are the finalists. Curves of finalists "
         "that still improve at their last epoch ask for more epochs."
     )
     return Section(title="Learning curves", text=text, figures=(figure,))
@@ -84,14 +78,14 @@ def curves_section(sweep: Sweep, winner: Trial | None) -> Section | None:
 
 def _draw_curves(
     axes: Axes,
-    sweep: Sweep,
+    standings: Standings,
     curves: dict[str, dict[int, float]],
     bold: list[Trial],
     winner: Trial | None,
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    heights = heights_of(sweep)
+    heights = heights_of(standings)
     alpha = min(0.5, max(0.1, 12 / len(curves)))
     for curve in curves.values():
         axes.plot(
@@ -103,8 +97,8 @@ def _draw_curves(
             marker="." if len(curve) == 1 else "",
         )
     for trial, dashes in zip(bold, _DASHES, strict=False):
-        curve = curves[trial.trial]
-        won = winner is not None and trial.trial == winner.trial
+        curve = curves[trial.name]
+        won = winner is not None and trial.name == winner.name
         axes.plot(
             list(curve),
             heights.scale * np.array(list(curve.values())),
@@ -112,7 +106,7 @@ def _draw_curves(
             linestyle=dashes,
             linewidth=2.4 if won else 1.8,
             marker="o" if len(curve) == 1 else "",
-            label=f"trial {trial.trial}{', the winner' if won else ''}",
+            label=f"trial {trial.name}{', the winner' if won else ''}",
         )
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
@@ -134,16 +128,16 @@ def _bound(axes: Axes, values: Sequence[float], sign: int, scale: float) -> None
         axes.set_ylim(min(0.0, min(values)), 1.3 * scale * top or 1)
 
 
-def splits_section(sweep: Sweep, winner: Trial | None) -> Section | None:
+def splits_section(standings: Standings, winner: Trial | None) -> Section | None:
     """The finalists' scores split by split, and what they differ from the winner's; None where none completed."""
-    finalists = [trial for trial in finalists_of(sweep, winner) if trial.scores]
+    finalists = [trial for trial in finalists_of(standings, winner) if trial.scores]
     if not finalists:
         return None
     figure = svg(
         (9.6, 0.9 + 0.45 * len(finalists)),
-        partial(_draw_splits, sweep=sweep, finalists=finalists, winner=winner),
+        partial(_draw_splits, standings=standings, finalists=finalists, winner=winner),
         "Scores of the finalists by split: "
-        + "; ".join(f"{trial.trial} {score(trial, sweep)}" for trial in finalists),
+        + "; ".join(f"{trial.name} {score(trial, standings)}" for trial in finalists),
     )
     heads = (
         "trial",
@@ -156,7 +150,7 @@ def splits_section(sweep: Sweep, winner: Trial | None) -> Section | None:
         title="The finalists, split by split",
         text=_text(finalists, winner),
         figures=(figure,),
-        table=(heads, *(_row(trial, sweep, winner) for trial in finalists)),
+        table=(heads, *(_row(trial, standings, winner) for trial in finalists)),
     )
 
 
@@ -176,32 +170,32 @@ def _text(finalists: Sequence[Trial], winner: Trial | None) -> str:
     )
 
 
-def _row(trial: Trial, sweep: Sweep, winner: Trial | None) -> tuple[str, ...]:
-    head = (trial.trial, score(trial, sweep), str(len(trial.scores)))
-    if winner is None or trial.trial == winner.trial:
+def _row(trial: Trial, standings: Standings, winner: Trial | None) -> tuple[str, ...]:
+    head = (trial.name, score(trial, standings), str(len(trial.scores)))
+    if winner is None or trial.name == winner.name:
         return (*head, "the winner" if winner else "–", "")
     found = paired(trial, winner)
     if found is None:
         return (*head, "–", "")
     pairs = zip(trial.scores, winner.scores, strict=False)
-    better = sum(sweep.sign * mine > sweep.sign * its for mine, its in pairs)
-    difference = with_spread(found.mean, found.error, sweep, signed=True)
+    better = sum(standings.sign * mine > standings.sign * its for mine, its in pairs)
+    difference = with_spread(found.mean, found.error, standings, signed=True)
     return (*head, difference, f"{better} of {found.splits}")
 
 
 def _draw_splits(
-    axes: Axes, sweep: Sweep, finalists: Sequence[Trial], winner: Trial | None
+    axes: Axes, standings: Standings, finalists: Sequence[Trial], winner: Trial | None
 ) -> None:
-    heights = heights_of(sweep)
+    heights = heights_of(standings)
     for place, trial in enumerate(finalists):
-        colour = VERMILLION if winner is not None and trial.trial == winner.trial else BLUE
+        colour = VERMILLION if winner is not None and trial.name == winner.name else BLUE
         values = heights.scale * np.array(trial.scores)
         axes.axhline(place, color=GRID, linewidth=0.7, zorder=0)
         axes.scatter(
             values, np.full(len(values), place), s=26, color=colour, alpha=0.65, linewidth=0
         )
         axes.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=colour, linewidth=2.4)
-    axes.set_yticks(range(len(finalists)), [f"trial {trial.trial}" for trial in finalists])
+    axes.set_yticks(range(len(finalists)), [f"trial {trial.name}" for trial in finalists])
     axes.set_ylim(len(finalists) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

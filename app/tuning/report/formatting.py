@@ -6,25 +6,26 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from epochal.app.tuning.report.sweep_data import Sweep, Trial
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 
 
-def metric(sweep: Sweep) -> str:
+def metric(standings: Standings) -> str:
     """`validation accuracy`."""
-    return sweep.monitor.replace("val_", "validation ").replace("_", " ")
+    return standings.plan.monitor.replace("val_", "validation ").replace("_", " ")
 
 
-def score(trial: Trial, sweep: Sweep) -> str:
+def score(trial: Trial, standings: Standings) -> str:
     """`95.31 ± 0.42 %` of an accuracy, `0.1234 ± 0.0042` of a loss, a dash where there is none."""
     if trial.score is None:
         return "–"
-    return with_spread(trial.score, trial.spread, sweep)
+    return with_spread(trial.score, trial.spread, standings)
 
 
-def with_spread(value: float, spread: float | None, sweep: Sweep, *, signed: bool = False) -> str:
+def with_spread(value: float, spread: float | None, standings: Standings, *, signed: bool = False) -> str:
     """A score, or with `signed` a difference of scores, in the units of `score`."""
     sign = "+" if signed else ""
-    scale, digits, unit = (100, 2, " points" if signed else " %") if sweep.sign > 0 else (1, 4, "")
+    scale, digits, unit = (100, 2, " points" if signed else " %") if standings.sign > 0 else (1, 4, "")
     around = "" if spread is None else f" ± {scale * spread:.{digits}f}"
     return f"{scale * value:{sign}.{digits}f}{around}{unit}"
 
@@ -49,8 +50,8 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def settings(trial: Trial, sweep: Sweep, but: str | None = None) -> str:
+def settings(trial: Trial, standings: Standings, but: str | None = None) -> str:
     """`learning_rate 0.01, optimizer sgd`, in the order of the space; `but` is left out."""
-    names = short_names(parameter.name for parameter in sweep.space)
-    shown = [name for name in names if name in trial.values and name != but]
-    return ", ".join(f"{names[name]} {short(trial.values[name])}" for name in shown)
+    names = short_names(parameter.name for parameter in standings.space)
+    shown = [name for name in names if name in trial.active_values and name != but]
+    return ", ".join(f"{names[name]} {short(trial.active_values[name])}" for name in shown)

@@ -12,7 +12,9 @@ import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, SOFT, printable, svg
 from epochal.app.evaluation.sections.section import Section
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Importance:
     """Coefficient of determination on trials that a tree has not seen; 1 is perfect, 0 no better than the mean."""
 
 
-def importance(sweep: Sweep) -> Importance | None:
+def importance(standings: Standings) -> Importance | None:
     """Importances by trials that ended with a score; None where they are fewer than `LEAST` or all scored the same.
 
     Each tree is asked about the trials that its own bootstrap sample left out, so that what it learned by heart does
@@ -43,29 +45,29 @@ def importance(sweep: Sweep) -> Importance | None:
     the variance that it accounts for (Gregorutti, Michel and Saint-Pierre 2017, "Correlation and variable importance in
     random forests", section 2).
     """
-    trials = sweep.scored
+    trials = standings.scored
     scores = np.array([trial.score for trial in trials], np.float64)
-    if len(trials) < LEAST or not sweep.space or np.ptp(scores) == 0:
+    if len(trials) < LEAST or not standings.space or np.ptp(scores) == 0:
         return None
-    encoded = encode(sweep.space, trials)
+    encoded = encode(standings.space, trials)
     forest = _fitted(encoded, scores)
     increases = _increases(forest, encoded, scores) / (2 * scores.var())
     order = np.argsort(-increases, kind="stable")
-    shares = {sweep.space[place].name: float(increases[place]) for place in order}
+    shares = {standings.space[place].name: float(increases[place]) for place in order}
     return Importance(shares=shares, r2=float(forest.oob_score_))
 
 
-def encode(space: Sequence[Hyperparameter], trials: Sequence[Trial]) -> np.ndarray:
+def encode(space: Sequence[Range], trials: Sequence[Trial]) -> np.ndarray:
     """float64 [trials, hyperparameters]: places of choices, logarithms of log ranges, inactive ones below all."""
     return np.array(
         [[_code(parameter, trial) for parameter in space] for trial in trials], np.float64
     )
 
 
-def _code(parameter: Hyperparameter, trial: Trial) -> float:
-    value = trial.values.get(parameter.name)
+def _code(parameter: Range, trial: Trial) -> float:
+    value = trial.active_values.get(parameter.name)
     if parameter.kind == "choice":
-        place = parameter.place(value)
+        place = parameter.index_of(value)
         return -1.0 if place is None else float(place)
     low = parameter.low or 0.0
     high = parameter.high or 0.0
@@ -108,33 +110,33 @@ def _rises(
     return errors.mean(axis=(1, 2)) - np.mean((tree.predict(encoded) - scores) ** 2)
 
 
-def importance_section(sweep: Sweep) -> Section | None:
+def importance_section(standings: Standings) -> Section | None:
     """Bars, and in words how far to trust them."""
-    if not sweep.space:
+    if not standings.space:
         return None
-    found = importance(sweep)
+    found = importance(standings)
     if found is None:
-        return Section(title=TITLE, text=_too_little(sweep))
+        return Section(title=TITLE, text=_too_little(standings))
     names = ", ".join(f"{name} {share:z.2f}" for name, share in found.shares.items())
     height = 1.1 + 0.3 * len(found.shares)
     figure = svg(
         (9.6, height), partial(_draw, found=found), f"Importance of each hyperparameter: {names}"
     )
-    return Section(title=TITLE, text=_text(sweep, found), figures=(figure,))
+    return Section(title=TITLE, text=_text(standings, found), figures=(figure,))
 
 
-def _too_little(sweep: Sweep) -> str:
-    if len(sweep.scored) >= LEAST:
+def _too_little(standings: Standings) -> str:
+    if len(standings.scored) >= LEAST:
         return "All trials scored the same, so that no hyperparameter can be said to have mattered."
     return (
-        f"Too few trials to tell: {number_of(len(sweep.scored), 'trial')} ended with a score, "
+        f"Too few trials to tell: {number_of(len(standings.scored), 'trial')} ended with a score, "
         f"and at least {LEAST} are needed."
     )
 
 
-def _text(sweep: Sweep, found: Importance) -> str:
+def _text(standings: Standings, found: Importance) -> str:
     return (
-        f"A random forest learned to predict the score from the hyperparameters of {len(sweep.scored)} trials. A bar "
+        f"A random forest learned to predict the score from the hyperparameters of {len(standings.scored)} trials. A bar "
         "is the share of the scores' variance that a hyperparameter accounts for, alone or together with others: how "
         "much worse the forest predicts trials that it has not seen once this one is shuffled. "
         f"{_trust(found.r2)} All this holds for the ranges that were searched; failed trials are left out."

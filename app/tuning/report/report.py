@@ -26,55 +26,56 @@ from epochal.app.tuning.report.formatting import metric, score, short, short_nam
 from epochal.app.tuning.report.importance import importance_section
 from epochal.app.tuning.report.rates import rates_section
 from epochal.app.tuning.report.scores import parallel_section, scores_section
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, read_result
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings, read_result
 from epochal.app.tuning.report.verdict import sentences
 
 
-def write_sweep_report(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> None:
+def write_sweep_report(standings: Standings, winner: Trial | None, result: Mapping[str, Any]) -> None:
     """Writes `report.html` into the sweep's folder; `result` is what result.json will hold."""
-    storage.write_bytes(sweep.folder / "report.html", sweep_html(sweep, winner, result).encode())
+    storage.write_bytes(standings.sweep.folder / "report.html", sweep_html(standings, winner, result).encode())
 
 
-def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> str:
+def sweep_html(standings: Standings, winner: Trial | None, result: Mapping[str, Any]) -> str:
     """The report as text; everything that came from outside is escaped."""
-    trained = read_result(sweep.folder / "winner")
+    trained = read_result(standings.sweep.folder / "winner")
     facts = [
         trained.get("dataset"),
         trained.get("model"),
-        f"{sweep.algorithm} search",
-        sweep.splits,
+        f"{standings.plan.algorithm} search",
+        standings.plan.splits,
     ]
     verdict = "".join(
         f'<p class="verdict">{escaped(sentence)}</p>'
-        for sentence in sentences(sweep, winner, result)
+        for sentence in sentences(standings, winner, result)
     )
     found = [
-        choices_section(sweep),
-        rates_section(sweep),
-        scores_section(sweep, winner),
-        parallel_section(sweep),
-        importance_section(sweep),
-        curves_section(sweep, winner),
-        splits_section(sweep, winner),
-        cost_section(sweep),
-        failures_section(sweep),
-        table_section(sweep, winner),
+        choices_section(standings),
+        rates_section(standings),
+        scores_section(standings, winner),
+        parallel_section(standings),
+        importance_section(standings),
+        curves_section(standings, winner),
+        splits_section(standings, winner),
+        cost_section(standings),
+        failures_section(standings),
+        table_section(standings, winner),
     ]
     sections = "".join(section_html(section) for section in found if section is not None)
     details = folded(
         [
             ("Result", pairs(result)),
-            ("Configuration that the space changes", _configuration(sweep.folder)),
+            ("Configuration that the space changes", _configuration(standings.sweep.folder)),
         ]
     )
-    body = f"{verdict}{_tiles(sweep, result)}{sections}<section><h2>How this was made</h2>{details}</section>"
-    return page(f"Sweep {sweep.folder.name}", facts, body)
+    body = f"{verdict}{_tiles(standings, result)}{sections}<section><h2>How this was made</h2>{details}</section>"
+    return page(f"Sweep {standings.sweep.folder.name}", facts, body)
 
 
-def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
+def _tiles(standings: Standings, result: Mapping[str, Any]) -> str:
     """The headline figures; what `result` lacks has no tile."""
     shown = []
-    winner = sweep.find(result["winner"])
+    winner = standings.find(result["winner"])
     if result["test_accuracy"] is not None:
         low = result["test_accuracy_low"]
         high = result["test_accuracy_high"]
@@ -85,10 +86,10 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
         )
         shown.append(("Test accuracy", percent(result["test_accuracy"], 2), interval))
     if winner is not None:
-        figure = score(winner, sweep).partition(" ± ")
+        figure = score(winner, standings).partition(" ± ")
         around = f"± {figure[2]}, {len(winner.scores)} splits" if figure[2] else "one split"
         unit = " %" if figure[2].endswith("%") else ""
-        shown.append((metric(sweep).capitalize(), figure[0] + unit, around))
+        shown.append((metric(standings).capitalize(), figure[0] + unit, around))
     if result["optimism"] is not None:
         shown.append(
             ("Optimism", f"{100 * result['optimism']:+.2f}", "points, validation minus test")
@@ -102,21 +103,21 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
     return tiles(shown)
 
 
-def failures_section(sweep: Sweep) -> Section | None:
+def failures_section(standings: Standings) -> Section | None:
     """What went wrong, trial by trial; None where nothing did."""
-    failed = sorted(sweep.having("failed", "lost"), key=lambda trial: trial.trial)
+    failed = sorted(standings.having("failed", "lost"), key=lambda trial: trial.name)
     if not failed:
         return None
-    rows = [(trial.trial, trial.status, trial.message or "–") for trial in failed]
+    rows = [(trial.name, trial.status, trial.message or "–") for trial in failed]
     text = "Trials that brought no score, each with the first line of what went wrong."
     return Section(title="What failed", text=text, table=(("trial", "status", "message"), *rows))
 
 
-def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
+def table_section(standings: Standings, winner: Trial | None) -> Section | None:
     """Every trial by rank; None where there is none."""
-    if not sweep.trials:
+    if not standings.trials:
         return None
-    names = short_names(parameter.name for parameter in sweep.space)
+    names = short_names(parameter.name for parameter in standings.space)
     heads = (
         "rank",
         "trial",
@@ -129,8 +130,8 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
         *names.values(),
     )
     rows = [
-        _row(rank, trial, sweep, winner, list(names))
-        for rank, trial in enumerate(sweep.trials, start=1)
+        _row(rank, trial, standings, winner, list(names))
+        for rank, trial in enumerate(standings.trials, start=1)
     ]
     text = (
         "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
@@ -140,20 +141,20 @@ def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
 
 
 def _row(
-    rank: int, trial: Trial, sweep: Sweep, winner: Trial | None, names: list[str]
+    rank: int, trial: Trial, standings: Standings, winner: Trial | None, names: list[str]
 ) -> tuple[str, ...]:
-    scale, digits = (100, 2) if sweep.sign > 0 else (1, 4)
-    won = winner is not None and trial.trial == winner.trial
+    scale, digits = (100, 2) if standings.sign > 0 else (1, 4)
+    won = winner is not None and trial.name == winner.name
     return (
         str(rank),
-        trial.trial,
+        trial.name,
         "winner" if won else trial.status,
-        score(trial, sweep),
+        score(trial, standings),
         " ".join(f"{scale * figure:.{digits}f}" for figure in trial.scores),
         f"{median(trial.epochs):g}" if trial.epochs else "",
         duration(trial.seconds) if trial.seconds else "",
         "" if trial.weights is None else f"{trial.weights:,}",
-        *(short(trial.values[name]) if name in trial.values else "" for name in names),
+        *(short(trial.active_values[name]) if name in trial.active_values else "" for name in names),
     )
 
 

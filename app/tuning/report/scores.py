@@ -21,7 +21,9 @@ from epochal.app.tuning.report.axes import (
     share_of,
 )
 from epochal.app.tuning.report.formatting import metric, plain, score, short, short_names
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -34,18 +36,18 @@ _KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
+def scores_section(standings: Standings, winner: Trial | None) -> Section | None:
     """A panel a hyperparameter; None where no trial has a score."""
-    if not sweep.scored or not sweep.space:
+    if not standings.scored or not standings.space:
         return None
-    heights = heights_of(sweep)
+    heights = heights_of(standings)
     figures = [
         svg(
-            (4.8 if len(sweep.space) > 1 else 9.6, 3.0),  # a lone figure has the width of two
-            partial(_draw, sweep=sweep, parameter=parameter, winner=winner, heights=heights),
-            _alternative(sweep, parameter, winner),
+            (4.8 if len(standings.space) > 1 else 9.6, 3.0),  # a lone figure has the width of two
+            partial(_draw, standings=standings, parameter=parameter, winner=winner, heights=heights),
+            _alternative(standings, parameter, winner),
         )
-        for parameter in sweep.space
+        for parameter in standings.space
     ]
     worse = " Trials that were much worse stand at the edge." if heights.edge is not None else ""
     text = (
@@ -56,24 +58,24 @@ def scores_section(sweep: Sweep, winner: Trial | None) -> Section | None:
     return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
 
 
-def _alternative(sweep: Sweep, parameter: Hyperparameter, winner: Trial | None) -> str:
-    shown = [trial for trial in sweep.scored if place_of(parameter, trial) is not None]
+def _alternative(standings: Standings, parameter: Range, winner: Trial | None) -> str:
+    shown = [trial for trial in standings.scored if place_of(parameter, trial) is not None]
     best = (
-        f"; the best, {score(shown[0], sweep)}, at {short(shown[0].values[parameter.name])}"
+        f"; the best, {score(shown[0], standings)}, at {short(shown[0].values[parameter.name])}"
         if shown
         else ""
     )
-    won = winner.values.get(parameter.name) if winner else None
+    won = winner.active_values.get(parameter.name) if winner else None
     star = f"; the winner at {short(won)}" if won is not None else ""
-    return f"{metric(sweep)} against {parameter.name}: {number_of(len(shown), 'trial')}{best}{star}"
+    return f"{metric(standings)} against {parameter.name}: {number_of(len(shown), 'trial')}{best}{star}"
 
 
 def _draw(
-    axes: Axes, sweep: Sweep, parameter: Hyperparameter, winner: Trial | None, heights: Heights
+    axes: Axes, standings: Standings, parameter: Range, winner: Trial | None, heights: Heights
 ) -> None:
     generator = np.random.default_rng(0)
     for status, looks in _KINDS:
-        trials = [trial for trial in sweep.scored if trial.status == status and trial is not winner]
+        trials = [trial for trial in standings.scored if trial.status == status and trial is not winner]
         places, shown = _places(parameter, trials, generator)
         axes.scatter(
             places,
@@ -82,7 +84,7 @@ def _draw(
             linewidth=1.1,
             **looks,
         )
-    places, shown = _places(parameter, [winner] if winner in sweep.scored and winner else [], None)
+    places, shown = _places(parameter, [winner] if winner in standings.scored and winner else [], None)
     axes.scatter(
         places,
         heights.of([trial.score or 0.0 for trial in shown]),
@@ -92,10 +94,10 @@ def _draw(
         zorder=3,
     )
     heights.scale_axes(axes)
-    places, shown = _places(parameter, sweep.having("failed"), generator)
+    places, shown = _places(parameter, standings.having("failed"), generator)
     axes.plot(
         places,
-        np.full(len(shown), 0.02 if sweep.sign > 0 else 0.98),
+        np.full(len(shown), 0.02 if standings.sign > 0 else 0.98),
         "x",
         color=SOFT,
         transform=axes.get_xaxis_transform(),
@@ -106,7 +108,7 @@ def _draw(
 
 
 def _places(
-    parameter: Hyperparameter, trials: Sequence[Trial], generator: np.random.Generator | None
+    parameter: Range, trials: Sequence[Trial], generator: np.random.Generator | None
 ) -> tuple[np.ndarray, list[Trial]]:
     """Where trials stand across; those of one choice lie side by side, so that none hides another."""
     found = [
@@ -118,7 +120,7 @@ def _places(
     return places, [trial for _, trial in found]
 
 
-def _scale_across(axes: Axes, parameter: Hyperparameter) -> None:
+def _scale_across(axes: Axes, parameter: Range) -> None:
     """The whole range, however little of it was tried."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -146,27 +148,27 @@ def _scale_across(axes: Axes, parameter: Hyperparameter) -> None:
         )
 
 
-def parallel_section(sweep: Sweep) -> Section | None:
+def parallel_section(standings: Standings) -> Section | None:
     """Every trial as a line through all its hyperparameters to its score; None with fewer than two trials."""
-    if len(sweep.scored) < 2 or not sweep.space:
+    if len(standings.scored) < 2 or not standings.space:
         return None
-    best = max(1, len(sweep.scored) // 10)
-    first = sweep.scored[0]
-    values = ", ".join(f"{name} {plain(value)}" for name, value in first.values.items())
-    alternative = f"Parallel coordinates of {len(sweep.scored)} trials; the best, {score(first, sweep)}, has {values}"
+    best = max(1, len(standings.scored) // 10)
+    first = standings.scored[0]
+    values = ", ".join(f"{name} {plain(value)}" for name, value in first.active_values.items())
+    alternative = f"Parallel coordinates of {len(standings.scored)} trials; the best, {score(first, standings)}, has {values}"
     highlighted = "orange is the best one"
     if best > 1:
         highlighted = (
             "orange ones are the best tenth, and where they meet on an axis, its value mattered"
         )
     inactive = any(
-        place_of(parameter, trial) is None for parameter in sweep.space for trial in sweep.scored
+        place_of(parameter, trial) is None for parameter in standings.space for trial in standings.scored
     )
     below = (
         " Below an axis, a line passes where the hyperparameter was inactive." if inactive else ""
     )
     text = f"A line is a trial, the bluer the better; {highlighted}.{below}"
-    draw = partial(_draw_parallel, sweep=sweep, best=best)
+    draw = partial(_draw_parallel, standings=standings, best=best)
     return Section(
         title="All hyperparameters at once",
         text=text,
@@ -174,11 +176,11 @@ def parallel_section(sweep: Sweep) -> Section | None:
     )
 
 
-def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
+def _draw_parallel(axes: Axes, standings: Standings, best: int) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
-    lines = _lines(sweep)
+    lines = _lines(standings)
     count = len(lines)
     order = list(range(count - 1, -1, -1))  # the best is drawn last
     faint = 0.5 if count < 60 else 0.3
@@ -190,13 +192,13 @@ def _draw_parallel(axes: Axes, sweep: Sweep, best: int) -> None:
     axes.add_collection(
         LineCollection([lines[i] for i in order], colors=colours, linewidths=widths)
     )
-    names = short_names(parameter.name for parameter in sweep.space)
+    names = short_names(parameter.name for parameter in standings.space)
     axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
-    for across, parameter in enumerate(sweep.space):
+    for across, parameter in enumerate(standings.space):
         for height, text in marks_of(parameter):
             _mark(axes, across, height, printable(text))
-    _label_scores(axes, sweep, len(names))
-    _name_axes(axes, [*names.values(), sweep.monitor])
+    _label_scores(axes, standings, len(names))
+    _name_axes(axes, [*names.values(), standings.plan.monitor])
     axes.set_xlim(-0.3, len(names) + 0.3)
     axes.set_ylim(INACTIVE - 0.04, 1.08)
     axes.set_yticks([])
@@ -212,15 +214,15 @@ def _name_axes(axes: Axes, names: list[str]) -> None:
         label.set_horizontalalignment("right" if crowded else "center")
 
 
-def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
+def _lines(standings: Standings) -> list[list[tuple[float, float]]]:
     """A line a trial, by rank: its place on each axis, the score last."""
-    heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
+    heights = heights_of(standings).of([trial.score or 0.0 for trial in standings.scored])
     low = heights.min()
     high = heights.max()
     shares = (heights - low) / (high - low) if high > low else np.full(len(heights), 0.5)
     lines = []
-    for trial, share in zip(sweep.scored, shares, strict=True):
-        places = [(parameter, place_of(parameter, trial)) for parameter in sweep.space]
+    for trial, share in zip(standings.scored, shares, strict=True):
+        places = [(parameter, place_of(parameter, trial)) for parameter in standings.space]
         steps = [
             INACTIVE if place is None else share_of(parameter, place) for parameter, place in places
         ]
@@ -230,8 +232,8 @@ def _lines(sweep: Sweep) -> list[list[tuple[float, float]]]:
     return lines
 
 
-def _label_scores(axes: Axes, sweep: Sweep, across: int) -> None:
-    heights = heights_of(sweep).of([trial.score or 0.0 for trial in sweep.scored])
+def _label_scores(axes: Axes, standings: Standings, across: int) -> None:
+    heights = heights_of(standings).of([trial.score or 0.0 for trial in standings.scored])
     ends = sorted({(0.0, float(heights.min())), (1.0, float(heights.max()))})
     for height, value in ends if heights.max() > heights.min() else [(0.5, float(heights[0]))]:
         _mark(axes, across, height, f"{value:.4g}")
