@@ -25,6 +25,7 @@ from epochal.app.data.order import permutation
 from epochal.app.training.run.run_callbacks import emphasis
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.classifier import Callbacks
+from tests.support.messages import heard
 from tests.support.program import epochal, outcome, saved, signal, start, stop_when
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -135,14 +136,13 @@ def test_without_any_losses_images_are_alike() -> None:
     assert (weights == 1).all()
 
 
-def fitted(setup: Setup, warnings: list[str] | None = None) -> Setup:
+def fitted(setup: Setup) -> Setup:
     """Trained with what finds the losses and nothing else, as `fit` moves through the epochs."""
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
-    told: list[str] = [] if warnings is None else warnings
     everyone = Callbacks(
-        [moves, *emphasis(setup, told.append)],
+        [moves, *emphasis(setup)],
         add_history=True,
         model=setup.model,
         epochs=setup.config.epochs,
@@ -226,8 +226,8 @@ def test_trimming_finds_planted_labels() -> None:
 def test_wrong_labels_are_suspected_once_unless_they_are_trimmed(
     share: float, options: dict, warnings: int
 ) -> None:
-    told: list[str] = []
-    fitted(with_wrong_labels(share, **options)[0], told)
+    with heard() as told:
+        fitted(with_wrong_labels(share, **options)[0])
     assert len(told) == warnings
     for line in told:
         found = re.match(

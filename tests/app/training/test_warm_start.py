@@ -30,6 +30,7 @@ from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import standardised_like
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
+from tests.support.messages import heard
 from tests.support.program import StopAt, outcome, saved
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -190,7 +191,7 @@ def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source, prec
 def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> None:
     run = find(str(source.folder))
     setup = set_up(config(**SOURCE))
-    checkpoint = newest(run.checkpoints, pytest.fail)
+    checkpoint = newest(run.checkpoints)
     assert checkpoint is not None
     saver = Checkpoints(
         run.checkpoints, seconds=1, position=Position(), stopping=lambda: False, identity={}
@@ -257,16 +258,17 @@ def _last_loss(run: Run) -> float:
 
 
 @pytest.mark.usefixtures("low")
-def test_the_log_tells_where_the_weights_come_from(source, monkeypatch, capsys) -> None:
+def test_the_log_tells_where_the_weights_come_from(source, monkeypatch) -> None:
     monkeypatch.setattr(training, "_train", lambda *given, **options: None)
-    run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
+    with heard() as said:
+        run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
     logged = [line[20:] for line in (run.folder / "log.txt").read_text().splitlines()]
     assert [line.split(":")[0] for line in logged] == [
         "started",
         f"starting from {source.folder}",
         "warning",
     ]
-    assert set(logged[1:]) <= set(capsys.readouterr().err.splitlines())
+    assert set(logged[1:]) <= set("\n".join(said).splitlines())
 
 
 @pytest.mark.usefixtures("low")
