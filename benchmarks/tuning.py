@@ -1,4 +1,4 @@
-"""What a sweep costs beside its trainings.
+"""The cost of a sweep beside its trainings.
 
     python benchmarks/tuning.py FOLDER [--trials 12] [--many 50] [--pairs 4]
 
@@ -69,8 +69,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     import keras
 
     from epochal.app.store.run import Run
-    from epochal.app.store.sweep import read
-    from epochal.app.store.trials import Records
+    from epochal.app.store.sweep import Sweep
     from epochal.app.training import train
     from epochal.app.tuning.space import changed
     from epochal.app.tuning.worker import forget
@@ -79,8 +78,8 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     begins: list[float] = []
     starts = list[float]()
     fit = train.fit
-    _, base = read(Run(sweep))
-    values = [record["values"] for record in Records(sweep).all().values() if record]
+    stored = Sweep(sweep)
+    values = [trial.values for trial in stored.trials().values() if not trial.is_damaged]
 
     def watched(setup: Any, watching: list[Any], checkpoints: Any, checkpoint: Any) -> None:
         first = keras.callbacks.LambdaCallback(
@@ -100,7 +99,7 @@ def again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
         starts.clear()
         train.train_at(
             Run(folder / "alone" / str(number)),
-            changed(base, values[number % len(values)]),
+            changed(stored.base, values[number % len(values)]),
             test=False,
         )
         first_steps.append(starts[0])

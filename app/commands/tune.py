@@ -15,9 +15,9 @@ from epochal.app.data.availability import check_data
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
-from epochal.app.store import sweep as folder
-from epochal.app.tuning.plan import ALGORITHMS, SELECTS, Plan
-from epochal.app.tuning.space import points, read_search
+from epochal.app.store.plan import ALGORITHMS, SELECTS, Plan
+from epochal.app.store.sweep import Sweep
+from epochal.app.tuning.space import count_points, read_search
 
 HELP = """\
 Searches what a configuration leaves open: every trial is an ordinary run, scored on images held out of training.
@@ -82,20 +82,21 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
-    from epochal.app.tuning.chief import check_free
-    from epochal.app.tuning.oracles import trials_of
-    from epochal.app.tuning.sweep import check_splits
+    from epochal.app.tuning.oracle import count_trials
+    from epochal.app.tuning.service import check_free
+    from epochal.app.tuning.sweep import check_sweep
 
-    check_splits(plan, config, str(_search_file(given.search, rest)))
+    check_sweep(plan, config, str(_search_file(given.search, rest)))
     if given.chief:
         check_free(given.chief)
-    if (trials := trials_of(plan, config.epochs)) != plan.trials:
+    trials = count_trials(plan, config.epochs)
+    if trials != plan.trials:
         say(
             f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}"
         )
         plan = replace(plan, trials=trials)
-    run = folder.begin(plan, config, config.name or runs.default_name(config))
-    return _search(run, given)
+    sweep = Sweep.begin(plan, config, config.name or runs.default_name(config))
+    return _search(sweep, given)
 
 
 def _take_address(given: Any) -> None:
@@ -151,7 +152,7 @@ def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
 
 def _limited(plan: Plan, where: str) -> Plan:
     """A plan of no more trials than there are points; says where they are not as many as points, or asked for."""
-    most = points(plan.space)
+    most = count_points(plan.space)
     if (
         plan.algorithm == "hyperband" or most == plan.trials
     ):  # its trials go on with one another's points
@@ -195,27 +196,26 @@ def _resume(given: Any, rest: list[str], verbosity: int) -> int:
         raise UsageError(
             f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}"
         )
-    run = folder.find(given.resume or None)
+    sweep = Sweep.find(given.resume or None)
     if given.search:
-        plan, config = folder.read(run)
-        path = _search_file(given.search, [])
-        other = read_search(path, config)
-        plan.check_same(other, str(run.folder))
-    if run.finished:
-        say(f"{run.folder} has already finished; nothing to do")
-        return _finish(run)
-    say(f"epochal tune --resume {run.folder}: loading TensorFlow ...")
+        space = read_search(_search_file(given.search, []), sweep.base)
+        sweep.plan.check_same(space, str(sweep.folder))
+    if sweep.is_finished:
+        say(f"{sweep.folder} has already finished; nothing to do")
+        return _finish(sweep)
+    say(f"epochal tune --resume {sweep.folder}: loading TensorFlow ...")
     load_tensorflow(verbosity)
-    return _search(run, given)
+    return _search(sweep, given)
 
 
-def _search(run: Any, given: Any) -> int:
-    from epochal.app.tuning.sweep import LOCAL, search
+def _search(sweep: Sweep, given: Any) -> int:
+    from epochal.app.tuning.sweep import LOCAL, run_sweep
 
-    say(f"sweep: {run.folder}")
-    with run.locked():
-        search(run, 0 if given.chief else given.jobs or 1, given.chief or LOCAL)
-    return _finish(run)
+    say(f"sweep: {sweep.folder}")
+    jobs = 0 if given.chief else given.jobs or 1
+    with sweep.locked():
+        run_sweep(sweep, jobs, given.chief or LOCAL)
+    return _finish(sweep)
 
 
 def _work(given: Any, rest: list[str], verbosity: int) -> int:
@@ -224,33 +224,31 @@ def _work(given: Any, rest: list[str], verbosity: int) -> int:
     if cores := os.environ.get("EPOCHAL_CORES"):  # as a sweep starts its workers on this machine
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
         end_with(int(os.environ["EPOCHAL_PARENT"]))
-    run = folder.find(given.sweep)
+    sweep = Sweep.find(given.sweep)
     load_tensorflow(verbosity)
     from epochal.app.tuning.worker import work
 
-    work(run, given.worker)
+    work(sweep, given.worker)
     return 0
 
 
-def _finish(run: Any) -> int:
+def _finish(sweep: Sweep) -> int:
     """The summary: figures on stdout, what to do next on stderr."""
-    result = run.read_json("result.json")
-    spread = f" ± {result['spread']:.4f}" if result["spread"] is not None else ""
-    optimism = (
-        f", validation minus test {result['optimism']:+.4f}"
-        if result["optimism"] is not None
-        else ""
-    )
+    result = sweep.result()
+    spread = f" ± {result.spread:.4f}" if result.spread is not None else ""
+    optimism = ""
+    if result.optimism is not None:
+        optimism = f", validation minus test {result.optimism:+.4f}"
     print(
-        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test "
-        f"accuracy {result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "
-        f"{result['test_accuracy_high']:.4f}, {result['test_count']:,} images){optimism}"
+        f"winner: trial {result.winner}, {result.monitor} {result.validation_score:.4f}{spread}; test "
+        f"accuracy {result.test_accuracy:.4f} (95 % interval {result.test_accuracy_low:.4f} to "
+        f"{result.test_accuracy_high:.4f}, {result.test_count:,} images){optimism}"
     )
     say(f"""
-everything lies in {run.folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
+everything lies in {sweep.folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
 next:
-  epochal train --config {run.folder}/best.yaml
-  epochal export {run.folder}/winner""")
+  epochal train --config {sweep.folder}/best.yaml
+  epochal export {sweep.folder}/winner""")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from epochal.app.errors import UsageError
 
 Kind = Literal["log", "linear", "int", "choice"]
-KINDS = ("log", "linear", "int", "choice")
+KINDS: tuple[Kind, ...] = ("log", "linear", "int", "choice")
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 SELECTS = ("best", "one-se")
 SCHEMA = 1

@@ -17,7 +17,15 @@ from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import files
 from epochal.app.store.plan import Plan
 from epochal.app.store.run import Run, claim
-from epochal.app.store.trials import ENDED, LOST, RUNNING, Event, Outcome, Proposal, Trial, events_of
+from epochal.app.store.trials import (
+    LOST,
+    RUNNING,
+    Event,
+    Outcome,
+    Proposal,
+    Trial,
+    events_of,
+)
 
 ROOT = Path("sweeps")
 SCHEMA = 1

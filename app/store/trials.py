@@ -241,9 +241,7 @@ def events_of(trials: Iterable[Trial]) -> list[Event]:
         known[number] = Event(number=number, trial=trial.name, values=trial.values)
         if trial.ended is not None:
             number = trial.ended
-            known[number] = Event(
-                number=number, trial=trial.name, is_end=True, score=trial.score
-            )
+            known[number] = Event(number=number, trial=trial.name, is_end=True, score=trial.score)
     latest = max(known, default=0)
     events: list[Event] = []
     open_trials: list[str] = []

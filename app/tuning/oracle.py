@@ -24,7 +24,9 @@ from epochal.app.store.trials import Event, Proposal
 
 _OBJECTIVE = "score"
 _FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
-_NO_LIMIT = 1_000_000  # failures in a row: the chief counts them; KerasTuner raises with its lock held
+_NO_LIMIT = (
+    1_000_000  # failures in a row: the chief counts them; KerasTuner raises with its lock held
+)
 _ALGORITHMS = {
     "random": keras_tuner.oracles.RandomSearchOracle,
     "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,

@@ -103,9 +103,7 @@ class Client:
         UsageError: when it does not.
     """
 
-    def __init__(
-        self, address: str, sweep: Sweep, worker: str, connect: float = CONNECT
-    ) -> None:
+    def __init__(self, address: str, sweep: Sweep, worker: str, connect: float = CONNECT) -> None:
         self._address = address
         self._sweep = sweep
         self._worker = worker

@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -24,7 +24,7 @@ from epochal.app.tuning.candidates import check_candidates
 from epochal.app.tuning.chief import Chief
 from epochal.app.tuning.local_workers import LocalWorkers
 from epochal.app.tuning.oracle import Oracle
-from epochal.app.tuning.report.leaderboard import leaderboard_text
+from epochal.app.tuning.report.leaderboard import LeaderboardDisplay
 from epochal.app.tuning.report.sweep_results import conclude_sweep
 from epochal.app.tuning.selection import select_winner
 from epochal.app.tuning.service import serve
@@ -75,7 +75,8 @@ def run_sweep(
     for event in events:
         if not event.is_end and event.values is None:
             sweep.record_loss(event.trial, values[event.trial], events)
-    chief = Chief(sweep, oracle, _leaderboard_display(sweep, jobs or 1))
+    display = LeaderboardDisplay(sweep, jobs=jobs or 1, width=_terminal_width)
+    chief = Chief(sweep, oracle, display.show)
     try:
         _run_workers(chief, jobs, address, patience)
         return _train_winner(sweep)
@@ -89,22 +90,11 @@ def run_sweep(
         raise
 
 
-def _leaderboard_display(sweep: Sweep, jobs: int) -> Callable[[str], None]:
-    """Return a function that shows the leaderboard after a trial: on a terminal as wide as it, over the last one."""
-    lines_before = 0
-
-    def show(_: str) -> None:
-        nonlocal lines_before
-        on_terminal = is_terminal(sys.stderr)
-        width = shutil.get_terminal_size().columns - 1 if on_terminal else None
-        text = leaderboard_text(sweep, width=width, jobs=jobs)
-        erase = ""
-        if on_terminal and lines_before:
-            erase = f"\x1b[{lines_before}F\x1b[J"
-        _logger.info("%s%s", erase, text)
-        lines_before = text.count("\n") + 1
-
-    return show
+def _terminal_width() -> int | None:
+    """Return the letters that a line of stderr can have; None where that is no terminal."""
+    if not is_terminal(sys.stderr):
+        return None
+    return shutil.get_terminal_size().columns - 1
 
 
 def _run_workers(chief: Chief, jobs: int, address: str, patience: float) -> None:
@@ -115,9 +105,7 @@ def _run_workers(chief: Chief, jobs: int, address: str, patience: float) -> None
             "%s is open to the network, without encryption or password: keep it inside", listening
         )
     if not jobs:
-        _logger.info(
-            "waiting for workers: epochal tune --worker %s --sweep %s", listening, folder
-        )
+        _logger.info("waiting for workers: epochal tune --worker %s --sweep %s", listening, folder)
     workers = LocalWorkers(chief, listening, jobs)
     try:
         with STOP.deferred() as is_stopped:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.errors import TrainingFailed
-from epochal.app.evaluation.rate_labels import final, labels_of
+from epochal.app.evaluation.rate_labels import final_loss, label_rates
 from epochal.app.training.probes.curvature import largest_curvature
 from epochal.app.training.probes.gradient_noise import Noise, gradient_noise
 from epochal.app.training.probes.probe_steps import steps_of, undone
@@ -33,7 +33,7 @@ class Course:
     @property
     def final(self) -> float:
         """The mean loss over the last quarter of the steps; infinite when it went astray."""
-        return final(self.losses)
+        return final_loss(self.losses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +119,14 @@ def _losses(setup: Setup, rate: float, steps: int) -> Iterator[float]:
 
 
 def labelled(courses: Sequence[Course]) -> list[Course]:
-    """The courses with what `labels_of` calls them; the loss of the first step is that of the common weights.
+    """The courses with what `label_rates` calls them; the loss of the first step is that of the common weights.
 
     Raises:
         TrainingFailed: when none ends below it.
     """
     before = float(np.median([course.losses[0] for course in courses]))
     try:
-        found = labels_of(
+        found = label_rates(
             [course.rate for course in courses], [course.final for course in courses], before
         )
     except ValueError:

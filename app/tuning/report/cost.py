@@ -96,7 +96,9 @@ def cost_section(standings: Standings) -> Section | None:
 
 
 def _describe_cost(cost: Cost, dropped: int) -> str:
-    text = f"All trials together took {duration(cost.seconds)} and {number_of(cost.epochs, 'epoch')}"
+    text = (
+        f"All trials together took {duration(cost.seconds)} and {number_of(cost.epochs, 'epoch')}"
+    )
     if cost.images is not None:
         text += f", in which {count(cost.images)} images were trained on"
     text += "."
@@ -124,7 +126,7 @@ def _draw_times(axes: Axes, timed: Sequence[Trial]) -> None:
     heights = [trial.seconds / unit for trial in timed]
     axes.bar(range(len(timed)), heights, width=0.8, color=faces, edgecolor=edges, linewidth=0.8)
 
-    def name_at(place: float, _: int) -> str:
+    def name_at(place: float, _: float) -> str:
         if place == int(place) and 0 <= place < len(timed):
             return timed[int(place)].name
         return ""

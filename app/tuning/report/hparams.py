@@ -82,9 +82,7 @@ def _experiment(standings: Standings) -> Any:
     metrics = []
     for name in METRICS:
         shown = standings.plan.monitor if name == "score" else name
-        metrics.append(
-            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=name), display_name=shown)
-        )
+        metrics.append(api_pb2.MetricInfo(name=api_pb2.MetricName(tag=name), display_name=shown))
     created = [trial.created for trial in standings.trials if trial.created]
     experiment = api_pb2.Experiment(
         description=f"{standings.plan.algorithm} search over {standings.plan.splits}",

@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+from collections.abc import Callable
 from statistics import median
 
 from epochal.app.evaluation.figures import printable
 from epochal.app.store import files
-from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST, Trial
+from epochal.app.store.sweep import Sweep
+from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST
 from epochal.app.tuning.report.formatting import plain, score, settings
-from epochal.app.tuning.report.standings import Standings
+from epochal.app.tuning.report.standings import Standings, read_standings
 
 _COUNTED = (DROPPED, FAILED, LOST)  # statuses that the line of progress names
+
+_logger = logging.getLogger("epochal.sweep")
+
+
+class LeaderboardDisplay:
+    """Shows the leaderboard again and again: on a terminal each time in the place of the last one.
+
+    Args:
+        sweep: whose trials are shown.
+        jobs: trials that run at once.
+        width: called for the letters that the terminal's lines have; None where there is no terminal.
+    """
+
+    def __init__(self, sweep: Sweep, *, jobs: int, width: Callable[[], int | None]) -> None:
+        self._sweep = sweep
+        self._jobs = jobs
+        self._width = width
+        self._lines_before = 0
+
+    def show(self, _: str) -> None:
+        """Show the standings of this moment, after a trial ended."""
+        width = self._width()
+        text = leaderboard_text(read_standings(self._sweep), width=width, jobs=self._jobs)
+        erase = ""
+        if width is not None and self._lines_before:
+            erase = f"\x1b[{self._lines_before}F\x1b[J"
+        _logger.info("%s%s", erase, text)
+        self._lines_before = text.count("\n") + 1
 
 
 def write_leaderboard(standings: Standings) -> None:

@@ -64,9 +64,7 @@ def validation_accuracy(trial: Trial, standings: Standings) -> float | None:
     return fmean(accuracies)
 
 
-def describe_result(
-    standings: Standings, winner: Trial | None, result: SweepResult
-) -> list[str]:
+def describe_result(standings: Standings, winner: Trial | None, result: SweepResult) -> list[str]:
     """Return the verdict in words, one paragraph each."""
     trials = _describe_trials(standings, result)
     if winner is not None:

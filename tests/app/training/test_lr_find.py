@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from epochal.app.commands.main import main
 from epochal.app.config import Config, Optim
 from epochal.app.errors import TrainingFailed
-from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
+from epochal.app.evaluation.rate_labels import (
+    DIVERGED,
+    GOOD,
+    HIGH,
+    LOW,
+    final_loss,
+    guessing_loss,
+    label_rates,
+)
 from epochal.app.training.probes import rate_sweep
 from epochal.app.training.probes.rate_sweep import Course, labelled, suggested
 from epochal.app.training.step.objective import LOSSES
@@ -59,9 +67,9 @@ def test_when_nothing_falls_there_is_no_suggestion() -> None:
     ],
 )
 def test_where_one_label_ends(finals: list[float], expected: list[str]) -> None:
-    assert labels_of([0.01, 0.1, 1.0], finals, 2.3) == expected
+    assert label_rates([0.01, 0.1, 1.0], finals, 2.3) == expected
     assert (
-        labels_of([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
+        label_rates([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
     )  # in whatever order they come
 
 
@@ -79,10 +87,11 @@ def test_rising_rates_are_labelled_in_order(
         [np.log(10) * np.mean((1 - rate * bowl) ** (2 * step)) for step in range(steps + 1)]
         for rate in rates
     ]
-    finals = [final([min(loss, 1e30) for loss in losses]) for losses in courses]
+    finals = [final_loss([min(loss, 1e30) for loss in losses]) for losses in courses]
     assume(min(finals) < 0.99 * np.log(10))
     found = [
-        label for _, label in sorted(zip(rates, labels_of(rates, finals, np.log(10)), strict=True))
+        label
+        for _, label in sorted(zip(rates, label_rates(rates, finals, np.log(10)), strict=True))
     ]
     assert found == sorted(found, key=[LOW, GOOD, HIGH, DIVERGED].index)
 
@@ -90,7 +99,9 @@ def test_rising_rates_are_labelled_in_order(
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_what_guessing_costs(loss: str) -> None:
     scores = tf.zeros((5, 7))
-    assert guess(loss, 7) == pytest.approx(float(tf.reduce_mean(LOSSES[loss](tf.range(5), scores))))
+    assert guessing_loss(loss, 7) == pytest.approx(
+        float(tf.reduce_mean(LOSSES[loss](tf.range(5), scores)))
+    )
 
 
 def test_the_command_sweeps_labels_suggests_and_draws(
