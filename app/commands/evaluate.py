@@ -7,14 +7,14 @@ from epochal.app.store import run as runs
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
+    """Parse, call, print; return the exit code."""
     parser = Parser(
         prog="epochal evaluate", description="Compute the figures of a finished run again."
     )
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args(words)
-    run = runs.find(asked.run)
+    arguments = parser.parse_args(words)
+    run = runs.find(arguments.run)
     say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.evaluation.evaluate_run import evaluate_again
@@ -22,7 +22,7 @@ def run(words: list[str], verbosity: int) -> int:
     figures = evaluate_again(run)
     print(
         json.dumps(figures)
-        if asked.json
+        if arguments.json
         else "\n".join(f"{key}: {value}" for key, value in figures.items())
     )
     return 0

@@ -17,8 +17,8 @@ _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal export", description=_DESCRIPTION)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
         "--name",
@@ -37,23 +37,23 @@ def run(words: list[str], verbosity: int) -> int:
         action="store_true",
         help="print the folder and the card, or the comparison, as JSON",
     )
-    asked = parser.parse_args(words)
-    if asked.compare and (asked.name or asked.format or asked.precision):
+    arguments = parser.parse_args(words)
+    if arguments.compare and (arguments.name or arguments.format or arguments.precision):
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-    chosen = variant(asked.format, asked.precision)
-    run = runs.find(asked.run)
+    chosen = variant(arguments.format, arguments.precision)
+    run = runs.find(arguments.run)
     say(f"epochal export: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    if asked.compare:
+    if arguments.compare:
         from epochal.app.export.compare import compare, table
 
         rows = compare(run, say)
-        print(json.dumps(rows) if asked.json else table(rows))
+        print(json.dumps(rows) if arguments.json else table(rows))
         return 0
     from epochal.app.export.export import card_of, export
 
-    folder = export(run, asked.name, chosen, say)
-    print(json.dumps({"folder": str(folder), **card_of(folder)}) if asked.json else folder)
+    folder = export(run, arguments.name, chosen, say)
+    print(json.dumps({"folder": str(folder), **card_of(folder)}) if arguments.json else folder)
     return 0

@@ -1,35 +1,29 @@
 """`epochal lr-find`: short trainings at a range of learning rates, labelled, and the one to begin with."""
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.data.availability import check_data
+from epochal.app.store.files import check_new_png
 
 if TYPE_CHECKING:
     from epochal.app.training.probes.rate_sweep import Course
 
-HELP = """\
+_DESCRIPTION = """\
 Trains a few steps at each of twelve learning rates, from the same weights on the same batches, and stores nothing.
 
   epochal lr-find --dataset mnist --model lenet5
   epochal lr-find --recipe cifar10-resnet20 --steps 50 --plot FILE.png
 
-Every option of `epochal train` that makes a configuration; --steps (100) of each training; --plot FILE.png draws it.
+Every option of `epochal train` that makes a configuration, and:
 """
 _MARKERS = {"too low": "<", "good": "o", "too high": ">", "diverged": "x"}
-
-
-def options(parser: ArgumentParser) -> ArgumentParser:
-    """Adds what may stand between the options of `epochal train`."""
-    parser.add_argument("--steps", type=_steps, default=100)
-    parser.add_argument("--plot", type=Path)
-    return parser
 
 
 def _steps(text: str) -> int:
@@ -130,13 +124,15 @@ def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return 0
-    asked, config = split_arguments(options(Parser(prog="epochal lr-find", add_help=False)), words)
-    config = check_data(config)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
+    parser.add_argument("--steps", type=_steps, default=100, help="of each training (100)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    add_settings(parser, in_help=False)
+    arguments = parser.parse_args(words)
+    check_new_png(arguments.plot)
+    config = check_data(resolve_config(arguments))
     say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    print(answer(config, asked.steps, asked.plot))
+    print(answer(config, arguments.steps, arguments.plot))
     return 0

@@ -1,32 +1,26 @@
 """`epochal lr-plan`: the learning rate of a configuration over its epochs, before anything is trained."""
 
-from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
+from epochal.app.store.files import check_new_png
 from epochal.app.units import number_of
 
-HELP = """\
+_DESCRIPTION = """\
 The learning rate of a configuration, epoch by epoch, before anything is trained.
 
   epochal lr-plan --epochs 30 --schedule.shape cosine --schedule.warm-up 2
   epochal lr-plan --recipe cifar10-resnet20-short --plot FILE.png
 
-Every option of `epochal train` that makes a configuration; --plot FILE.png draws it, too.
+Every option of `epochal train` that makes a configuration, and:
 """
 _LINES = 40  # of the table, at most
 _POINTS = 2000  # of the curve, at most: two for each pixel
 _STEPS = 1000  # an epoch has, as far as it matters, where nothing is counted in steps
-
-
-def options(parser: ArgumentParser) -> ArgumentParser:
-    """Adds what may stand between the options of `epochal train`."""
-    parser.add_argument("--plot", type=Path)
-    return parser
 
 
 def answer(config: Config, plot: Path | None) -> str:
@@ -96,11 +90,13 @@ def _draw(path: Path, rate: Callable[[int], float], total: int, steps: int, titl
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return 0
-    asked, config = split_arguments(options(Parser(prog="epochal lr-plan", add_help=False)), words)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal lr-plan", _DESCRIPTION, foreign=TRAIN_FLAGS)
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    add_settings(parser, in_help=False)
+    arguments = parser.parse_args(words)
+    check_new_png(arguments.plot)
+    config = resolve_config(arguments)
     load_tensorflow(verbosity)
-    print(answer(config, asked.plot))
+    print(answer(config, arguments.plot))
     return 0

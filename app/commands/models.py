@@ -81,44 +81,44 @@ def _convolution(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def check(asked: Namespace) -> None:
+def check(arguments: Namespace) -> None:
     """Raises UsageError for options that do not go together, before anything slow begins."""
-    if sum(map(bool, (asked.name, asked.cheaper, asked.pareto))) > 1:
+    if sum(map(bool, (arguments.name, arguments.cheaper, arguments.pareto))) > 1:
         raise UsageError(
             "a model's NAME, --cheaper and --pareto exclude each other; give one of them"
         )
-    given = [option for option in _OF_A_MODEL if getattr(asked, option) is not None]
-    if given and not asked.name:
+    given = [option for option in _OF_A_MODEL if getattr(arguments, option) is not None]
+    if given and not arguments.name:
         raise UsageError(f"--{given[0].replace('_', '-')} needs a model's NAME; see epochal models")
-    if asked.batch_size is not None and asked.batch_size < 1:
-        raise UsageError(f"--batch-size must be at least 1, got {asked.batch_size}")
-    if asked.plot:
-        _check_plot(asked)
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, got {arguments.batch_size}")
+    if arguments.plot:
+        _check_plot(arguments)
 
 
-def _check_plot(asked: Namespace) -> None:
-    if not (asked.name or asked.pareto):
+def _check_plot(arguments: Namespace) -> None:
+    if not (arguments.name or arguments.pareto):
         raise UsageError(
             "--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo"
         )
-    check_new_png(asked.plot)
+    check_new_png(arguments.plot)
 
 
-def needs_tensorflow(asked: Namespace) -> bool:
+def needs_tensorflow(arguments: Namespace) -> bool:
     """Whether models must be built."""
-    return bool(asked.name or asked.cheaper or asked.pareto)
+    return bool(arguments.name or arguments.cheaper or arguments.pareto)
 
 
-def answer(asked: Namespace) -> str:
+def answer(arguments: Namespace) -> str:
     """The text to print."""
-    if asked.name:
-        return _model(asked)
-    if asked.cheaper:
-        return _cheaper(asked)
-    if asked.pareto:
-        return _pareto(asked)
+    if arguments.name:
+        return _model(arguments)
+    if arguments.cheaper:
+        return _cheaper(arguments)
+    if arguments.pareto:
+        return _pareto(arguments)
     rows = json.loads(_sizes_file().read_bytes())
-    return json.dumps(rows) if asked.json else cost_tables.zoo_table(rows)
+    return json.dumps(rows) if arguments.json else cost_tables.zoo_table(rows)
 
 
 def _sizes_file() -> Path:
@@ -129,41 +129,41 @@ def _sizes_file() -> Path:
     return Path(spec.submodule_search_locations[0]) / "sizes.json"
 
 
-def _model(asked: Namespace) -> str:
+def _model(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import costs_png
     from epochal.models import complexity
 
     try:
         model = complexity.skeleton(
-            asked.name,
-            _shape(asked),
-            asked.classes,
+            arguments.name,
+            _shape(arguments),
+            arguments.classes,
             options={
-                key: getattr(asked, key)
+                key: getattr(arguments, key)
                 for key in ("norm", "activation")
-                if getattr(asked, key) is not None
+                if getattr(arguments, key) is not None
             },
-            precision=asked.precision or "float32",
+            precision=arguments.precision or "float32",
         )
-        cost = complexity.model_cost(model, asked.batch_size or 1)
+        cost = complexity.model_cost(model, arguments.batch_size or 1)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if asked.plot:
-        costs_png(asked.plot, cost)
-        say(f"drawn in {asked.plot}")
-    return json.dumps(_values(cost)) if asked.json else cost_tables.model_table(cost)
+    if arguments.plot:
+        costs_png(arguments.plot, cost)
+        say(f"drawn in {arguments.plot}")
+    return json.dumps(_values(cost)) if arguments.json else cost_tables.model_table(cost)
 
 
-def _shape(asked: Namespace) -> tuple[int, int, int] | None:
-    """What was asked for, the rest as the zoo has it; None for a name that it does not have."""
+def _shape(arguments: Namespace) -> tuple[int, int, int] | None:
+    """What was arguments for, the rest as the zoo has it; None for a name that it does not have."""
     from epochal.models import ZOO
 
-    if asked.name not in ZOO:
+    if arguments.name not in ZOO:
         return None
-    height, width, channels = ZOO[asked.name].input_shape
-    if asked.image_size is not None:
-        height = width = asked.image_size
-    return height, width, channels if asked.channels is None else asked.channels
+    height, width, channels = ZOO[arguments.name].input_shape
+    if arguments.image_size is not None:
+        height = width = arguments.image_size
+    return height, width, channels if arguments.channels is None else arguments.channels
 
 
 def _values(cost: Any) -> dict[str, Any]:
@@ -179,13 +179,13 @@ def _values(cost: Any) -> dict[str, Any]:
     }
 
 
-def _cheaper(asked: Namespace) -> str:
+def _cheaper(arguments: Namespace) -> str:
     from epochal.models.cheaper_blocks import menu
 
-    kernel, inputs, outputs, side = asked.cheaper
+    kernel, inputs, outputs, side = arguments.cheaper
     blocks = menu(kernel, inputs, outputs)
     pixels = side * side
-    if not asked.json:
+    if not arguments.json:
         return cost_tables.menu_table(blocks, pixels)
     keys = ("name", "params", "multiply_adds")
     return json.dumps(
@@ -196,29 +196,29 @@ def _cheaper(asked: Namespace) -> str:
     )
 
 
-def _pareto(asked: Namespace) -> str:
+def _pareto(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import pareto_png
     from epochal.app.evaluation.pareto import place
 
-    placement = place(asked.pareto)
+    placement = place(arguments.pareto)
     for reason in placement.skipped:
         say(f"left out: {reason}")
-    if asked.plot:
-        pareto_png(asked.plot, placement.placed)
-        say(f"drawn in {asked.plot}")
-    if asked.json:
+    if arguments.plot:
+        pareto_png(arguments.plot, placement.placed)
+        say(f"drawn in {arguments.plot}")
+    if arguments.json:
         return json.dumps([asdict(run) for run in placement.placed])
     return cost_tables.pareto_table(placement.placed)
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal models", description=HELP)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal models", description=HELP)
     add_options(parser)
-    asked = parser.parse_args(words)
-    check(asked)
-    if needs_tensorflow(asked):
+    arguments = parser.parse_args(words)
+    check(arguments)
+    if needs_tensorflow(arguments):
         say("epochal models: loading TensorFlow ...")
         load_tensorflow(verbosity)
-    print(answer(asked))
+    print(answer(arguments))
     return 0

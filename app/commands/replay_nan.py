@@ -19,18 +19,18 @@ from 1, images and pixels from 0.
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal replay-nan", description=_DESCRIPTION)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal replay-nan", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args(words)
-    run = runs.find(asked.run)
+    arguments = parser.parse_args(words)
+    run = runs.find(arguments.run)
     say(f"epochal replay-nan: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.training.failures.replay import replay
 
     evidence, finding = replay(run)
-    print(json.dumps(_values(evidence, finding)) if asked.json else _text(evidence, finding))
+    print(json.dumps(_values(evidence, finding)) if arguments.json else _text(evidence, finding))
     return 0
 
 

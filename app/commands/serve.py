@@ -19,8 +19,8 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls; returns the exit code."""
-    parser = Parser(prog="epochal serve", description=_DESCRIPTION)
+    """Parse, call; return the exit code."""
+    parser = Parser("epochal serve", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, help="of a model: holds a folder for each version")
     parser.add_argument("--port", type=int, default=8501, help="(8501)")
     parser.add_argument(
@@ -34,30 +34,36 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run a SavedModel that epochal did not make"
     )
-    asked = parser.parse_args(words)
-    _check(asked.port)
-    token = None if asked.token_file is None else _token(asked.token_file)
-    if not found(asked.folder):
+    arguments = parser.parse_args(words)
+    _check(arguments.port)
+    token = None if arguments.token_file is None else _token(arguments.token_file)
+    if not found(arguments.folder):
         meant = [
             path
-            for path in (asked.folder.parent, Path("saved_models") / asked.folder.name)
+            for path in (arguments.folder.parent, Path("saved_models") / arguments.folder.name)
             if found(path)
         ]
         hint = f"did you mean {meant[0]}?" if meant else "epochal export makes one"
         raise UsageError(
-            f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}"
+            f"{arguments.folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}"
         )
-    if asked.host not in _LOCAL:
+    if arguments.host not in _LOCAL:
         say(
-            f"{asked.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside"
+            f"{arguments.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside"
         )
-    say(f"epochal serve: {asked.folder}; loading TensorFlow ...")
+    say(f"epochal serve: {arguments.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.serving.limits import Limits
     from epochal.app.serving.server import serve
 
-    limits = Limits(token=token, local=asked.host in _LOCAL)
-    serve(asked.folder, (asked.host, asked.port), limits=limits, trust=asked.trust, say=say)
+    limits = Limits(token=token, local=arguments.host in _LOCAL)
+    serve(
+        arguments.folder,
+        (arguments.host, arguments.port),
+        limits=limits,
+        trust=arguments.trust,
+        say=say,
+    )
     return 0
 
 

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.evaluation.trained_model import Trained
+from epochal.app.store.run import Run
 
 FORMAT = 1
-_FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "count", "loss")
-_PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
 def card(
@@ -20,10 +19,13 @@ def card(
     Args:
         calibration: the temperature and what it was found and judged by.
     """
-    result = run.read_json("result.json")
+    result = run.result()
+    figures = result.judged
     preprocessing = trained.preprocessing
-    judged = judged_on(result)
     configuration = trained.config.to_dict()
+    for key, setting in SETTINGS.items():
+        if setting.traits.private:
+            del configuration[key]
     return {
         "made_by": "epochal",
         "format": FORMAT,
@@ -41,18 +43,20 @@ def card(
             "levels": "0 to 255",
             "interpolation": "bilinear with antialiasing, shorter side to stored_size; central square of image_size",
         },
-        "judged_on": judged,
-        **{name: result[f"{judged}_{name}"] for name in _FIGURES},
+        "judged_on": result.judged_on,
+        "accuracy": figures.accuracy,
+        "accuracy_low": figures.accuracy_low,
+        "accuracy_high": figures.accuracy_high,
+        "count": figures.count,
+        "loss": figures.loss,
         "calibration": calibration,
         "precision": trained.config.precision,
-        "parameters": result["params"],
+        "parameters": result.params,
         "trained": {
-            "epochs": result["epochs"],
-            "best_epoch": result["best_epoch"],
-            "seconds": result["wall_seconds"],
-            "configuration": {
-                key: value for key, value in configuration.items() if key not in _PRIVATE
-            },
-            "packages": run.read_json("environment.json")["packages"],
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "seconds": result.wall_seconds,
+            "configuration": configuration,
+            "packages": dict(run.environment().packages),
         },
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
+from epochal.app.evaluation.trained_model import Trained, load_trained
 from epochal.app.export import golden_requests as golden
 from epochal.app.export import litert, onnx, saved_model
 from epochal.app.export.card import card
@@ -23,7 +24,6 @@ from epochal.app.export.reference_answers import (
 from epochal.app.export.servable import HALVES, Servable, for_inference, in_precision, with_features
 from epochal.app.export.variants import OWN, Variant
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import Trained, load_trained
 
 _EXACT = 1e-5  # of a probability, by the same kernels
 _CLOSE = 1e-4  # by those of another program

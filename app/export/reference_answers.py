@@ -15,9 +15,9 @@ from epochal.app.errors import StorageError
 from epochal.app.evaluation.calibration import calibration_error, temperature
 from epochal.app.evaluation.metrics import evaluate_logits, probabilities
 from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.evaluation.trained_model import Trained
 from epochal.app.export.servable import Servable
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.store.run import Run
 
 _BLOCK = 256  # images
 
@@ -45,9 +45,11 @@ class Evidence:
 
 def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
     """The run's logits for every validation and test image."""
-    size = trained.preprocessing.image_size
     splits = {"validation": dataset.validation, "test": dataset.test}
-    return {name: evaluate_split(trained.model, split, size)[0] for name, split in splits.items()}
+    return {
+        name: evaluate_split(trained.model, split, trained.preprocessing)[0]
+        for name, split in splits.items()
+    }
 
 
 def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> di
 
     1 where every image was trained on: what a model knows by heart says nothing of its confidence.
     """
-    judged = judged_on(run.read_json("result.json"))
+    judged = run.result().judged_on
     found = 1.0
     labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
     held_out = _apart(dataset.validation, dataset.train)
@@ -79,14 +81,11 @@ def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> E
         StorageError: when they do not.
     """
     test = evaluate_logits(logits, dataset.test.labels)
-    stored = run.read_json("result.json")
-    if judged_on(stored) == "test" and (test.count, test.accuracy) != (
-        stored["test_count"],
-        stored["test_accuracy"],
-    ):
+    stored = run.result().test
+    if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
-            f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
+            f"result.json says {stored.accuracy:.4f} on {stored.count}; restore the data set"
         )
     images = images_of(dataset.test)
     return Evidence(
@@ -104,7 +103,7 @@ def images_of(split: Split) -> np.ndarray:
     Raises:
         StorageError: when the disk is full.
     """
-    read = tf.function(split.images.reader())
+    read = tf.function(split.images.read)
     with _temporary(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
             block = read(tf.constant(split.indices[start : start + _BLOCK])).numpy()

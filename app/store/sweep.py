@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
+from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import files
 from epochal.app.store.plan import Plan
@@ -87,7 +87,9 @@ class Sweep:
         """Make the folder of a new sweep, root/name or name-2, name-3, ..."""
         run = claim(name, root)
         run.write_json(_PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
-        run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
+        # The configuration as it was given, so that each trial has its own optimizer's usual rate where
+        # none was; and last: with it the folder is a sweep, which can be resumed.
+        files.write_bytes(run.folder / _CONFIG, to_yaml(asdict(base)).encode())
         return cls(run.folder)
 
     @classmethod

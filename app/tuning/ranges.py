@@ -4,10 +4,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, get_args
 
-from epochal.app.config import Config
+from epochal.app.config import SETTINGS
 from epochal.app.errors import UsageError
 from epochal.app.store.plan import KINDS, Range
 
@@ -147,10 +146,8 @@ def _number_types(name: str) -> set[Any]:
     """
     if name.startswith(OPTIONS):
         return {int, float}
-    field_type: Any = Config
-    for part in name.split("."):
-        field_type = next(field.type for field in fields(field_type) if field.name == part)
-    types = set(get_args(field_type)) or {field_type}
+    setting_type = SETTINGS[name].type
+    types = set(get_args(setting_type)) or {setting_type}
     return types & {int, float}
 
 

@@ -2,36 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from epochal.app.config import Config
+from epochal.app.config import SETTINGS, Config
 from epochal.app.config.files import read_yaml
+from epochal.app.config.keys import GROUPS
 from epochal.app.config.load import config_from
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.store.plan import Range, Space
 from epochal.app.tuning.ranges import OPTIONS, as_number, is_range, read_range
 
 _EXAMPLE = "ranges; give one, for instance learning_rate: {log: [1e-3, 1]}"
-_ONCE = "it is the same for all trials; give it to the command"
-_SCORE = "trials would not be scored on the same images; give it to the command"
-_UNSEARCHABLE = {
-    "name": "the sweep names its trials",
-    "data_dir": _ONCE,
-    "init_from": _ONCE,
-    "devices": _ONCE,
-    "budget": "trials are trained for epochs; search epochs instead",
-    "pilot_above": "trials are short runs themselves; give it to epochal train",
-    "stopping.after": "the sweep sets it; search epochs instead",
-    "data.split": "the sweep sets it; give --splits to the command",
-    "dataset": _SCORE,
-    "seed": f"it decides which images validate, so {_SCORE}",
-    "data.validation": _SCORE,
-    "data.skip_bad": _SCORE,
-    "stopping.monitor": "trials would not be scored alike; give it to the command",
-}
 
 
 def read_search(path: Path, base: Config) -> Space:
@@ -112,15 +95,16 @@ def changed(base: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         UsageError: when it is not valid.
     """
-    nested: dict[str, Any] = deepcopy(base.to_dict())
+    nested = asdict(base)
     for name, value in values.items():
         *groups, last = name.split(".")
         node = nested
         for group in groups:
-            node[group] = node[group] or {}
+            if node[group] is None:
+                node[group] = {}
             node = node[group]
         node[last] = value
-    return config_from(nested, "the search")
+    return config_from(nested, "")
 
 
 def _range_nodes(values: Mapping[str, Any], where: str, prefix: str = "") -> list[tuple[str, Any]]:
@@ -129,34 +113,26 @@ def _range_nodes(values: Mapping[str, Any], where: str, prefix: str = "") -> lis
     for key, node in values.items():
         name = f"{prefix}{key}"
         is_option = name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()
-        if _is_group(name) and isinstance(node, dict) and not is_range(node):
+        is_group = name in GROUPS or name == OPTIONS.removesuffix(".")
+        if is_group and isinstance(node, dict) and not is_range(node):
             nodes += _range_nodes(node, where, f"{name}.")
-        elif name in _UNSEARCHABLE:
-            raise UsageError(f"{where}: {name} cannot be searched: {_UNSEARCHABLE[name]}")
-        elif is_option or name in _searchable():
+        elif name in SETTINGS and SETTINGS[name].traits.unsearchable is not None:
+            reason = SETTINGS[name].traits.unsearchable
+            raise UsageError(f"{where}: {name} cannot be searched: {reason}")
+        elif name in SETTINGS or is_option:
             nodes.append((name, node))
         else:
-            hint = suggestion(name, _searchable())
+            hint = suggestion(name, _searchable_names())
             raise UsageError(f"{where}: unknown key {name}{hint}; see epochal train --help")
     return nodes
 
 
-def _is_group(name: str) -> bool:
-    """Whether further fields stand below a name: a section of the configuration, or the optimizer's options."""
-    if name == OPTIONS.removesuffix("."):
-        return True
-    return any(field.name == name and is_dataclass(field.type) for field in fields(Config))
-
-
-def _searchable() -> list[str]:
-    """Return the dotted name of every field that may be searched."""
+def _searchable_names() -> list[str]:
     names = []
-    for field in fields(Config):
-        if is_dataclass(field.type):
-            names += [f"{field.name}.{inner.name}" for inner in fields(field.type)]
-        else:
-            names.append(field.name)
-    return [name for name in names if name not in _UNSEARCHABLE]
+    for name, setting in SETTINGS.items():
+        if setting.traits.unsearchable is None:
+            names.append(name)
+    return names
 
 
 def _check_names(names: list[str], where: str) -> None:

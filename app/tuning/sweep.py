@@ -29,7 +29,7 @@ from epochal.app.tuning.report.sweep_results import conclude_sweep
 from epochal.app.tuning.selection import select_winner
 from epochal.app.tuning.service import serve
 from epochal.app.tuning.space import changed
-from epochal.callbacks.parts.text import is_terminal
+from epochal.callbacks.parts.formatting import is_terminal
 
 LOCAL = "127.0.0.1:0"
 PATIENCE = 1800.0  # seconds for which a chief waits for workers
@@ -144,7 +144,7 @@ def _train_winner(sweep: Sweep) -> SweepResult:
         sweep.winner.folder,
     )
     result = train_at(sweep.winner, config, test=True)
-    seconds = result["wall_seconds"] + sum(trial.seconds for trial in trials)
+    seconds = result.wall_seconds + sum(trial.seconds for trial in trials)
     return conclude_sweep(sweep, winner=best.name, seconds=seconds)
 
 

@@ -1,16 +1,15 @@
 """One trial: a configuration trained and scored on every split, each an ordinary run."""
 
-import shutil
 import statistics
 import time
 from dataclasses import replace
-from typing import Any
 
 import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Fold, Splits
 from epochal.app.errors import EpochalError, RunInUse, StorageError
+from epochal.app.store.result import Result
 from epochal.app.store.run import Run
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import COMPLETED, DROPPED, Outcome, Proposal, failed
@@ -20,7 +19,6 @@ from epochal.app.tuning.space import changed
 
 _WAIT = 2.0  # seconds between looks at a run that a worker still holds
 _MESSAGE = 500  # characters of an error that are kept
-_SCORES = {"val_accuracy": "validation_accuracy", "val_loss": "validation_loss"}
 
 
 def run_trial(sweep: Sweep, proposal: Proposal) -> None:
@@ -49,28 +47,29 @@ def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
     splits = Splits.of(plan.splits)
     # Hyperband drops trials by rungs, and needs every split of those that it promotes.
     may_drop = plan.algorithm != "hyperband"
-    results: list[dict[str, Any]] = []
+    results: list[Result] = []
     scores: list[float] = []
     seconds_before = 0.0
     for split in range(1, splits.count + 1):
         run = sweep.split_run(proposal.trial, split)
         if proposal.promoted_from:
             origin = sweep.split_run(proposal.promoted_from, split)
-            seconds_before += origin.read_json("result.json")["wall_seconds"]
-            copy_unfinished(origin, run)
+            seconds_before += origin.result().wall_seconds
+            if not run.folder.exists():
+                origin.copy_unfinished(run.folder)
         result = _train_run(run, _split_config(config, splits, split, proposal.until))
         results.append(result)
-        scores.append(result[_SCORES[plan.monitor]])
+        scores.append(_score(result, plan.monitor))
         if may_drop and split < splits.count and _is_hopeless(sweep, scores):
             break
-    seconds = sum(result["wall_seconds"] for result in results)
+    seconds = sum(result.wall_seconds for result in results)
     return Outcome(
         status=COMPLETED if len(results) == splits.count else DROPPED,
         score=statistics.mean(scores),
         scores=tuple(scores),
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
-        epochs=tuple(result["best_epoch"] for result in results),
-        weights=results[0]["params"],
+        epochs=tuple(result.best_epoch or result.epochs for result in results),
+        weights=results[0].params,
         seconds=round(seconds - seconds_before, 2),
     )
 
@@ -86,19 +85,15 @@ def _split_config(config: Config, splits: Splits, number: int, until: int | None
     )
 
 
-def copy_unfinished(origin: Run, run: Run) -> None:
-    """Make a run that resumes where another one ended: all of it but what stands at a run's end."""
-    if run.folder.exists():
-        return
-    beside = run.folder.with_name(f".{run.folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    final_files = shutil.ignore_patterns("result.json", "report.html", ".lock")
-    shutil.copytree(origin.folder, beside, ignore=final_files)
-    beside.rename(run.folder)
+def _score(result: Result, monitor: str) -> float:
+    """Return the figure of validation that trials are compared by."""
+    assert result.validation is not None
+    if monitor == "val_loss":
+        return result.validation.loss
+    return result.validation.accuracy
 
 
-def _train_run(run: Run, config: Config) -> dict[str, Any]:
+def _train_run(run: Run, config: Config) -> Result:
     """Return the run's result; wait while another worker, thought dead, still holds the run."""
     while True:
         try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from epochal.app.evaluation.figures import SOFT, clear_blue, svg
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,9 @@ _CELLS = 60  # upwards
 _COLUMNS = 120  # more epochs than that are thinned
 
 
-def histograms(folder: Path) -> Section | None:
+def histograms(run: Run) -> Section | None:
     """Of the first, middle and last kernel: how its values were spread at the end of each epoch."""
-    found = _read(folder / "tensorboard")
+    found = _read(run.tensorboard)
     paths = list(dict.fromkeys(path for _, path in found))
     chosen = (
         list(dict.fromkeys(paths[place] for place in (0, len(paths) // 2, -1))) if paths else []
@@ -65,10 +66,10 @@ def _read(folder: Path) -> dict[tuple[str, str], History]:
 def _histograms_in(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
     import tensorflow as tf
 
-    from epochal.app.data.dataset import untuned
+    from epochal.app.data.dataset import without_tuning
 
     try:
-        for record in untuned(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
+        for record in without_tuning(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "histograms":

@@ -11,7 +11,7 @@ from epochal.app.errors import TrainingFailed
 from epochal.app.store.run import ROOT, check_writable, default_name
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.rollback import REMEDY, described
-from epochal.app.training.run.run_callbacks import by_epoch, clipping
+from epochal.app.training.run.run_callbacks import by_epoch
 from epochal.app.training.run.setup import Setup, summary
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
@@ -20,7 +20,9 @@ from epochal.app.units import time_of
 
 
 def dry_run(config: Config, began: float) -> None:
-    """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
+    """Check everything a run would need and train two steps; write nothing.
+
+    A budget counts from `began` on.
 
     Raises:
         UsageError, TrainingFailed: as `train` does.
@@ -33,9 +35,8 @@ def dry_run(config: Config, began: float) -> None:
     about = (
         f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
     )
-    print(
-        f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}"
-    )
+    folder = ROOT / (config.name or default_name(config))
+    print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {folder}")
 
 
 def _two_steps(setup: Setup, budget: Any) -> float:
@@ -50,7 +51,7 @@ def _two_steps(setup: Setup, budget: Any) -> float:
             one for one in rates if isinstance(one, callbacks.RateSchedule)
         ),  # others wait for losses of whole epochs
         *by_epoch(setup),
-        clipping(config.optim),
+        setup.clipping,
         callbacks.NanGuard(),
         clock,
     ]

@@ -16,10 +16,10 @@ from epochal.app.config import Augment, Config, Data, Emphasis, Optim
 from epochal.app.data.hard_examples import (
     HardExamples,
     capped,
-    drawn,
+    draw_images,
+    highest,
     probabilities,
     suspected,
-    trimmed,
 )
 from epochal.app.data.order import permutation
 from epochal.app.training.run.run_callbacks import emphasis
@@ -52,7 +52,7 @@ def test_probabilities_are_capped_and_sum_to_one(
     chances = probabilities(losses, Emphasis(by="sampler", power=power, cap=cap, trim=trim))
     assert chances.sum() == pytest.approx(1)
     assert chances.max() <= cap / len(losses)
-    assert np.array_equal(np.flatnonzero(chances == 0), np.sort(trimmed(losses, trim)))
+    assert np.array_equal(np.flatnonzero(chances == 0), np.sort(highest(losses, trim)))
 
 
 def test_below_the_cap_probabilities_are_proportional_to_a_power_of_the_loss() -> None:
@@ -70,7 +70,7 @@ def test_what_the_cap_takes_may_lift_others_to_the_cap() -> None:
 @given(losses=LOSSES, offset=st.floats(0, 1, exclude_max=True))
 def test_draws_are_the_expected_ones_rounded_up_or_down(losses: np.ndarray, offset: float) -> None:
     chances = probabilities(losses, SAMPLER)
-    draws = np.bincount(drawn(chances, offset), minlength=len(losses))
+    draws = np.bincount(draw_images(chances, offset), minlength=len(losses))
     assert draws.sum() == len(losses)
     assert (np.abs(draws - len(losses) * chances) < 1 + 1e-9).all()
 
@@ -80,7 +80,8 @@ def test_each_image_is_drawn_by_its_probability_on_average_over_the_offset() -> 
     # Draws change where an offset meets a place of the cumulated probabilities: exact between these.
     edges = np.unique([0.0, *(np.cumsum(chances) * 40 % 1), 1.0])
     draws = [
-        np.bincount(drawn(chances, middle), minlength=40) for middle in (edges[1:] + edges[:-1]) / 2
+        np.bincount(draw_images(chances, middle), minlength=40)
+        for middle in (edges[1:] + edges[:-1]) / 2
     ]
     assert np.diff(edges) @ np.array(draws) == pytest.approx(40 * chances, abs=1e-9)
 
@@ -191,7 +192,7 @@ def test_losses_are_recorded_at_their_images(micro_batches: int) -> None:
         )
     )
     split = setup.dataset.train
-    logits = setup.model(split.images.reader()(split.indices))
+    logits = setup.model(split.read())
     assert averages(setup) == pytest.approx(
         setup.model.criterion(split.labels, logits).numpy(), rel=1e-4
     )
@@ -216,7 +217,7 @@ def with_wrong_labels(share: float, **options: Any) -> tuple[Setup, np.ndarray]:
 
 def test_trimming_finds_planted_labels() -> None:
     setup, planted = with_wrong_labels(0.1, trim=0.1)
-    out = trimmed(averages(fitted(setup)), 0.1)
+    out = highest(averages(fitted(setup)), 0.1)
     assert len(set(out) & set(planted)) / len(planted) > 0.85
 
 

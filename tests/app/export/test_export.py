@@ -101,7 +101,7 @@ def test_batch_norm_is_folded(exported: Path, run: Run) -> None:
         for _, shape in tf.train.list_variables(str(exported / "variables/variables"))
     )
     assert not [name for name in names if "moving" in name or "gamma" in name]
-    assert stored < run.read_json("result.json")["params"] * 1.01
+    assert stored < run.result().params * 1.01
 
 
 def test_floats_are_levels_as_bytes_are(signatures: Any, source: Source) -> None:
@@ -251,13 +251,13 @@ def test_every_warm_up_request_can_be_answered(exported: Path, signatures: Any) 
 
 def test_the_card_tells_what_the_model_is(exported: Path, run: Run) -> None:
     card = json.loads((exported / "assets/card.json").read_text())
-    result = run.read_json("result.json")
+    test = run.result().test
     assert (card["made_by"], card["accuracy"], card["count"]) == (
         "epochal",
-        result["test_accuracy"],
+        test.accuracy,
         IMAGES,
     )
-    assert card["exported"]["accuracy"] == result["test_accuracy"]
+    assert card["exported"]["accuracy"] == test.accuracy
     assert card["input"]["image_size"] == 8
     assert card["trained"]["configuration"]["learning_rate"] == 0.05
     assert len(card["data_sha256"]) == 64
@@ -376,7 +376,7 @@ def test_the_comparison_marks_the_smallest(run: Run) -> None:
     assert (
         len(rows) == len(installed()) - 1
     )  # its own precision is float32, which is not exported twice
-    assert rows[0]["accuracy"] == run.read_json("result.json")["test_accuracy"]
+    assert rows[0]["accuracy"] == run.result().test.accuracy
     assert all(
         row["accuracy"] >= max(row["accuracy"] for row in rows) - 0.005
         for row in rows

@@ -15,9 +15,10 @@ import pytest
 
 from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Optim, Schedule
-from epochal.app.data.dataset import Split
-from epochal.app.data.load import Source, load
+from epochal.app.data.dataset import RawDataset, Split
+from epochal.app.data.load import SOURCES, load
 from epochal.app.data.pipeline import Position
+from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_again
@@ -36,14 +37,14 @@ from tests.support.program import StopAt, outcome, saved
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
 
-def task(classes: range, training: int, config: Config) -> Source:
+def task(classes: range, training: int, config: Config) -> RawDataset:
     """The embedded digits of some classes: so many of each to train on, 20 to choose by, the rest to test."""
     size = config.image_size or 8
     whole, _ = digits.load(size)
     return source_of(whole, classes, training, size)
 
 
-def source_of(whole: Split, classes: range, training: int, size: int) -> Source:
+def source_of(whole: Split, classes: range, training: int, size: int) -> RawDataset:
     positions = [np.flatnonzero(whole.labels == number) for number in classes]
     parts = zip(*(np.split(found, [training, training + 20]) for found in positions), strict=True)
     splits = {}
@@ -51,18 +52,19 @@ def source_of(whole: Split, classes: range, training: int, size: int) -> Source:
         some = whole.subset(np.concatenate(part))
         splits[name] = replace(some, labels=(some.labels - classes[0]).astype("int32"))
     chosen = tuple(str(number) for number in classes)
-    return Source(splits=splits, classes=chosen, channels=1, stored_size=size, image_size=size)
+    shape = ImageShape(channels=1, stored_size=size, image_size=size)
+    return RawDataset(splits=splits, classes=chosen, shape=shape)
 
 
 @contextmanager
 def learning(classes: range, training: int, whole: Split | None = None) -> Iterator[None]:
     """While it lasts, the data set `digits` is that task, or one of other digits of 28 x 28 pixels."""
 
-    def found(config: Config) -> Source:
+    def found(config: Config) -> RawDataset:
         return source_of(whole, classes, training, 28) if whole else task(classes, training, config)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.data.load._digits", found)
+        patch.setitem(SOURCES, "digits", found)
         yield
 
 
@@ -117,7 +119,6 @@ def source(tmp_path_factory) -> Run:
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("epochal.app.process.signals.STOP.install", lambda: None)
 
 
 def started(configuration: Config) -> tuple[Setup, Any]:
@@ -221,14 +222,14 @@ def test_logits_go_by_the_names_of_classes(source) -> None:
 @pytest.mark.usefixtures("high")
 def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     setup, _ = started(config(init_from=str(source.folder)))
-    before = source.read_json("data.json")
-    assert setup.model.get_layer("standardize").mean == before["mean"]
-    assert list(setup.dataset.preprocessing.deviation) == before["deviation"]
-    assert set_up(config()).model.get_layer("standardize").mean != before["mean"]
+    before = source.data_card()
+    assert setup.model.get_layer("standardize").mean == list(before.mean)
+    assert setup.dataset.preprocessing.deviation == before.deviation
+    assert set_up(config()).model.get_layer("standardize").mean != list(before.mean)
     hidden = keras.Model(setup.model.inputs[0], setup.model.get_layer("logits").input)
     images = np.arange(64, dtype="uint8").reshape(1, 8, 8, 1)
     stored = best(source)
-    x = ((images - before["mean"]) / before["deviation"]).reshape(1, 64)
+    x = ((images - before.mean) / before.deviation).reshape(1, 64)
     for name in ("hidden1", "hidden2"):
         x = np.maximum(x @ stored[f"{name}/kernel"] + stored[f"{name}/bias"], 0)
     np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
@@ -309,7 +310,7 @@ def test_what_was_learned_on_0_to_4_helps_with_5_to_9() -> None:
     with learning(range(5, 10), 20, whole):
         for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
             ended = training.train(config(**given, **options, name=name))
-            found[name] = ended.read_json("result.json")["test_accuracy"]
+            found[name] = ended.result().test.accuracy
     print(found)
     assert found["warm"] > found["scratch"] + 0.1
 
@@ -360,9 +361,9 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_needs_the_same_source
     given = config(init_from=str(source.folder), name="killed", epochs=1)
     run = training.train(given)
     shutil.rmtree(run.checkpoints)
-    changed = run.read_json("environment.json")
-    changed["init_from"]["weights"] = "0" * 64
-    run.write_json("environment.json", changed)
+    begun = run.environment()
+    other = replace(begun.init_from, weights="0" * 64)
+    run.write_environment(replace(begun, init_from=other))
     with pytest.raises(UsageError, match=r"not the weights that runs/killed was begun with"):
         training.resume(run, given)
 
@@ -377,7 +378,7 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     assert "model: lenet300\n" in shown
     assert "learning_rate: 0.0003\n" in shown
     assert (
-        f"image_size: {source.read_json('data.json')['image_size']}\n" in shown
+        f"image_size: {source.data_card().image_size}\n" in shown
     )  # which its configuration leaves open
     Path("given.yaml").write_text("learning_rate: 0.3\nmodel: mlp\n")
     assert main(words(source, "--config", "given.yaml", "--print-config")) == 0

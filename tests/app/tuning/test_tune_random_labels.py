@@ -9,8 +9,9 @@ import pytest
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Splits
-from epochal.app.data import load as loading
-from epochal.app.data.load import Source
+from epochal.app.data.dataset import RawDataset
+from epochal.app.data.load import SOURCES
+from epochal.app.data.sources import digits
 from epochal.app.store.plan import Plan
 from epochal.app.store.sweep import Sweep
 from epochal.app.training.train import train_at
@@ -29,14 +30,13 @@ BASE = Config(model="softmax", epochs=2, batch_size=256)
 @pytest.fixture
 def random_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The digits with labels that tell nothing."""
-    digits = loading._digits
 
-    def drawn(config: Config) -> Source:
-        source = digits(config)
+    def drawn(config: Config) -> RawDataset:
+        source = digits.read(config)
         labels = np.random.default_rng(7).permutation(source.splits["all"].labels)
         return replace(source, splits={"all": replace(source.splits["all"], labels=labels)})
 
-    monkeypatch.setattr(loading, "_digits", drawn)
+    monkeypatch.setitem(SOURCES, "digits", drawn)
 
 
 def search(root: Path, seed: int) -> tuple[float, float, float]:
@@ -60,7 +60,7 @@ def search(root: Path, seed: int) -> tuple[float, float, float]:
     assert best.score is not None
     config = winner_config(changed(base, best.values), best.epochs)
     result = train_at(sweep.winner, config, test=True)
-    return best.score, max(best.scores), result["test_accuracy"]
+    return best.score, max(best.scores), result.test.accuracy
 
 
 @pytest.mark.slow
