@@ -1,4 +1,4 @@
-"""The arithmetic of convolution and pooling on the slides, through the layers that the zoo is made of."""
+"""The arithmetic of convolution and pooling, through the layers that the zoo is made of."""
 
 import numpy as np
 import pytest
@@ -126,12 +126,17 @@ def test_a_maximum_sends_its_gradient_to_where_it_came_from():
 def test_of_equals_one_gets_the_whole_gradient():
     image = squares([[1, 1, 0, 2], [1, 1, 2, 2], [0, 0, 0, 0], [0, 0, 0, 0]])
     upstream = squares([[10, 20], [30, 40]])
-    (found,) = gradients(POOL, [image], upstream)
-    for window, whole in zip(
-        found.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4), upstream.ravel(), strict=True
-    ):
-        assert sorted(window) == [0, 0, 0, whole]
-    assert not found[image < np.repeat(np.repeat(POOL(image), 2, 1), 2, 2)].any()
+    (gradient,) = gradients(POOL, [image], upstream)
+    windows = gradient.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4)
+    for window, total in zip(windows, upstream.ravel(), strict=True):
+        assert sorted(window) == [0, 0, 0, total]
+    maxima = enlarged(POOL(image))
+    assert not gradient[image < maxima].any()
+
+
+def enlarged(images):
+    """Each pixel as a square of four."""
+    return np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
 
 
 def test_global_average_pooling_makes_the_classifier_independent_of_the_size():
@@ -144,6 +149,4 @@ def test_global_average_pooling_makes_the_classifier_independent_of_the_size():
     small, large = models
     large.set_weights(small.get_weights())
     x = normal(2, 32, 32, 12)
-    np.testing.assert_allclose(
-        large(np.repeat(np.repeat(x, 2, 1), 2, 2)), small(x), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(large(enlarged(x)), small(x), rtol=1e-4, atol=1e-6)

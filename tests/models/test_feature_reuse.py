@@ -19,13 +19,13 @@ INPUT = 2 * GROWTH  # channels of the first block's input
 
 def test_each_planted_weight_is_read_where_it_is() -> None:
     model = build("densenet_bc_40_12")
-    for layer, value in (("block1_layer3_a_conv", 2.0), ("transition1_conv", -3.0)):
-        kernel = np.zeros(model.get_layer(layer).kernel.shape, np.float32)
-        kernel[..., INPUT + GROWTH : INPUT + 2 * GROWTH, :] = (
-            value  # what the block's second layer makes
-        )
+    second_layer = slice(INPUT + GROWTH, INPUT + 2 * GROWTH)  # its channels
+    for name, value in (("block1_layer3_a_conv", 2.0), ("transition1_conv", -3.0)):
+        layer = model.get_layer(name)
+        kernel = np.zeros(layer.kernel.shape, np.float32)
+        kernel[..., second_layer, :] = value
         kernel[..., 0, :] = 1.0  # one channel of the block's input
-        model.get_layer(layer).kernel.assign(kernel)
+        layer.kernel.assign(kernel)
     found = feature_reuse(model)[0]
     assert found.sources == ["stem_conv", *(f"block1_layer{i}_b_conv" for i in range(1, 7))]
     assert found.targets == [*(f"block1_layer{i}_a_conv" for i in range(2, 7)), "transition1_conv"]
