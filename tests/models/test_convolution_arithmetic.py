@@ -39,7 +39,7 @@ def test_a_convolution_is_a_cross_correlation(size, kernel, stride, padded):
     assert model.output.shape[1:3] == tuple((n + 2 * pad - kernel) // stride + 1 for n in size)
 
 
-def test_three_layers_of_the_slides_have_their_shapes_and_sizes():
+def test_three_layers_have_their_shapes_and_sizes():
     def stack(x):
         for i, filters in enumerate([5, 8, 12]):
             x = PLAIN.unit(x, filters, 5, padding="valid", name=f"unit{i}")
@@ -55,7 +55,7 @@ def test_three_layers_of_the_slides_have_their_shapes_and_sizes():
     assert [layer.count_params() for layer in convolutions] == [380, 1008, 2412]
 
 
-# the filters of the slides
+# filters whose effect is known
 
 
 FILTERS = {
@@ -73,7 +73,7 @@ def filtered(kernel, image, **options):
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_filters_of_the_slides(name):
+def test_known_filters(name):
     kernel, total = FILTERS[name]
     assert kernel.sum() == pytest.approx(total)
     flat = np.full((6, 7), 0.7, np.float32)
@@ -111,7 +111,7 @@ def squares(rows):
     return np.array(rows, np.float32)[None, ..., None]
 
 
-def test_the_slides_maximum():
+def test_a_maximum_of_four_pixels():
     image = squares([[3, 1, 3, 5], [6, 0, 7, 9], [3, 2, 1, 4], [0, 2, 4, 3]])
     np.testing.assert_array_equal(POOL(image), squares([[6, 9], [3, 4]]))
 
