@@ -20,7 +20,9 @@ from epochal.app.units import time_of
 
 
 def dry_run(config: Config, began: float) -> None:
-    """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
+    """Check everything a run would need and train two steps; write nothing.
+
+    A budget counts from `began` on.
 
     Raises:
         UsageError, TrainingFailed: as `train` does.
@@ -33,9 +35,8 @@ def dry_run(config: Config, began: float) -> None:
     about = (
         f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
     )
-    print(
-        f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}"
-    )
+    folder = ROOT / (config.name or default_name(config))
+    print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {folder}")
 
 
 def _two_steps(setup: Setup, budget: Any) -> float:

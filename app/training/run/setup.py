@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import SETTINGS, Config, Optim, replace_settings
@@ -29,12 +30,13 @@ from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
-from epochal.app.training.step.clipping import Clipping
 from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
 from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
+from epochal.callbacks.parts.clipping import Clipper
+from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
@@ -47,7 +49,7 @@ class Setup:
     dataset: Dataset
     batches: TrainingBatches
     model: Classifier
-    clipping: Clipping  # one of the model's gradient transforms
+    clipping: ClippingLog  # of one of the model's gradient transforms
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
@@ -88,12 +90,13 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     if table is not None and hard is not None:
         devices = strategy.extended.worker_devices if strategy else (None,)
         sample_losses = SampleLosses(hard, table, devices)
+    clipper = make_clipper(config.optim)
+    clipper.build(strategy or tf.distribute.get_strategy())
     with scope(strategy):
-        clipping = make_clipping(config.optim)
         model = build_classifier(
             config,
             dataset,
-            transforms=[clipping],
+            transforms=[clipper],
             sample_losses=sample_losses,
             position=batches.position,
         )
@@ -102,7 +105,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         dataset=dataset,
         batches=batches,
         model=model,
-        clipping=clipping,
+        clipping=ClippingLog(clipper),
         strategy=strategy,
     )
 
@@ -252,8 +255,8 @@ def build_classifier(
     return model
 
 
-def make_clipping(optim: Optim) -> Clipping:
-    """Return what measures the gradient, and clips it where that is configured; within the scope of the strategy."""
+def make_clipper(optim: Optim) -> Clipper:
+    """Return what measures the gradient, and clips it where that is configured."""
     for key, limit in optim.clipping.items():
-        return Clipping(limit, by=key.removeprefix("clip_"))
-    return Clipping()
+        return Clipper(limit, by=key.removeprefix("clip_"))
+    return Clipper()

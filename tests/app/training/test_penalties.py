@@ -54,7 +54,7 @@ def values(model: Any) -> Weights:
 def train(
     optimizer_class: Any, optim: Optim, *, steps: int = 1, data: float = 1.0, **options: Any
 ) -> tuple[Weights, Weights]:
-    """Return weights before and after some steps on `data` times the mean output, and the coupled decay and L1."""
+    """Return weights before and after steps on `data` times the mean output, and the penalties."""
     model = small()
     options = {"learning_rate": RATE, **options}
     optimizer = build_optimizer(optimizer_class, options, model, optim)
@@ -182,7 +182,7 @@ def test_the_history_has_an_energy_from_when_the_first_decayed_weight_thaws(tmp_
 
 @pytest.mark.slow
 def test_l1_has_more_weights_near_zero_than_l2_at_equal_accuracy() -> None:
-    """Row B14, with LeNet-300-100 on the digits."""
+    """With LeNet-300-100 on the digits."""
     near = {}
     accuracy = {}
     for name, optim in {
@@ -276,11 +276,14 @@ def test_branches_side_by_side_and_what_normalises_share_a_factor() -> None:
     right = keras.layers.Conv2D(2, 1, name="right")(x)
     model = keras.Model(inputs, keras.layers.Add()([left, right]))
     factors = rate_factors(model, Optim(rate_growth=0.5))
-    found = {
-        weight.path.split("/")[0]: factor
-        for weight, factor in zip(model.trainable_weights, factors, strict=True)
+    layers = [weight.path.split("/")[0] for weight in model.trainable_weights]
+    assert dict(zip(layers, factors, strict=True)) == {
+        "stem": 0.25,
+        "norm": 0.25,
+        "left_1": 0.5,
+        "left_2": 1.0,
+        "right": 1.0,
     }
-    assert found == {"stem": 0.25, "norm": 0.25, "left_1": 0.5, "left_2": 1.0, "right": 1.0}
 
 
 @pytest.mark.parametrize(

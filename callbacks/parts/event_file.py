@@ -1,4 +1,4 @@
-"""Histograms and norms as TensorBoard reads them."""
+"""A file of histograms and norms, as TensorBoard reads it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,35 +16,37 @@ class EventFile:
         self.folder = folder
         self._writer: Any = None
 
-    def write(self, step: int, kinds: dict[str, Iterable[tuple[str, np.ndarray]]]) -> None:
-        """Writes, for each kind ("weight") and path, the histogram `weights/PATH` and the norm `weight_norm/PATH`."""
+    def write(self, step: int, arrays: dict[str, Iterable[tuple[str, np.ndarray]]]) -> None:
+        """Write the histogram `weights/PATH` and the norm `weight_norm/PATH` for "weight", ..."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.folder)
-        # tf.summary's functions do the same one eager operation after the other, and take 20 times longer.
+        # tf.summary's functions do the same one eager operation after the other, and take 20 times
+        # longer.
         summary = tf.compat.v1.Summary()
-        for kind, arrays in kinds.items():
-            for path, array in arrays:
+        for name, pairs in arrays.items():
+            for path, array in pairs:
                 values = array.astype(np.float64).ravel()
-                _add(summary, "histograms", f"{kind}s/{path}", histogram(values))
-                _add(summary, "scalars", f"{kind}_norm/{path}", np.float32(np.linalg.norm(values)))
+                norm = np.float32(np.linalg.norm(values))
+                _add(summary, "histograms", f"{name}s/{path}", histogram(values))
+                _add(summary, "scalars", f"{name}_norm/{path}", norm)
         with self._writer.as_default(step=step):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file; what is written afterwards goes into another."""
+        """End the file; what is written afterwards goes into another."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None
 
 
 def histogram(values: np.ndarray) -> np.ndarray:
-    """Returns `[30, 3]`: left edge, right edge and count of buckets over the values that are finite."""
+    """Return `[30, 3]`: left edge, right edge and count of buckets over the finite values."""
     finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    if high - low <= 1e-12 * max(
-        abs(low), abs(high)
-    ):  # NumPy refuses buckets narrower than a rounding
+    low = finite.min() if finite.size else 0.0
+    high = finite.max() if finite.size else 1.0
+    # NumPy refuses buckets narrower than a rounding.
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
         low = low - 0.5
         high = high + 0.5
     counts, edges = np.histogram(finite, _BUCKETS, (low, high))
