@@ -11,8 +11,9 @@ _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a
 
   epochal export runs/digits-resnet20
   epochal export digits-resnet20 --precision bfloat16
-  epochal export digits-resnet20 --format litert --precision int8     litert_models/NAME/VERSION/model.tflite
-  epochal export digits-resnet20 --compare                            every format and precision; keeps none
+  epochal export digits-resnet20 --format litert --precision int8
+                                              litert_models/NAME/VERSION/model.tflite
+  epochal export digits-resnet20 --compare    every format and precision; keeps none
 """
 
 
@@ -25,9 +26,9 @@ def run(words: list[str], verbosity: int) -> int:
         help="of the served model (default: the run's, with the precision if not the run's)",
     )
     parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
-    several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
+    precisions = sorted({name for names in PRECISIONS.values() for name in names})
     parser.add_argument(
-        "--precision", choices=several, help="default: the run's own, elsewhere float32"
+        "--precision", choices=precisions, help="default: the run's own, elsewhere float32"
     )
     parser.add_argument(
         "--compare", action="store_true", help="accuracy, size and latency of every variant"
@@ -43,17 +44,20 @@ def run(words: list[str], verbosity: int) -> int:
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
     chosen = variant(arguments.format, arguments.precision)
-    run = runs.find(arguments.run)
-    say(f"epochal export: {run.folder}; loading TensorFlow ...")
+    finished = runs.find(arguments.run)
+    say(f"epochal export: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if arguments.compare:
         from epochal.app.export.compare import compare, table
 
-        rows = compare(run, say)
+        rows = compare(finished, say)
         print(json.dumps(rows) if arguments.json else table(rows))
         return 0
     from epochal.app.export.export import card_of, export
 
-    folder = export(run, arguments.name, chosen, say)
-    print(json.dumps({"folder": str(folder), **card_of(folder)}) if arguments.json else folder)
+    folder = export(finished, arguments.name, chosen, say)
+    if arguments.json:
+        print(json.dumps({"folder": str(folder), **card_of(folder)}))
+    else:
+        print(folder)
     return 0
