@@ -1,14 +1,13 @@
 """What dense blocks use of earlier layers: planted weights are read back, each where it was put."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from epochal.app.evaluation.sections.feature_reuse import FILE
 from epochal.app.evaluation.sections.feature_reuse import feature_reuse as section_of
+from epochal.app.store.run import Run
 from epochal.models.feature_reuse import Reuse, feature_reuse
 from tests.app.evaluation.test_sections import texts
 from tests.support.zoo import build
@@ -54,8 +53,9 @@ def test_other_models_have_no_dense_block(name: str) -> None:
 def test_the_report_draws_each_block(tmp_path: Path) -> None:
     means = [[1.0, 4.0, None], [1.0, 2.0, 2.0]]  # older halves 1 and 1, newer 4 and 2
     blocks = [asdict(Reuse(sources=["a", "b", "c"], targets=["d", "e"], means=means))] * 2
-    (tmp_path / FILE).write_text(json.dumps(blocks))
-    section = section_of(tmp_path)
+    run = Run(tmp_path)
+    run.write_feature_reuse(blocks)
+    section = section_of(run)
     assert [text for text in texts(section) if text.startswith("Dense")] == [
         "Dense block 1",
         "Dense block 2",
@@ -66,8 +66,9 @@ def test_the_report_draws_each_block(tmp_path: Path) -> None:
 
 def test_weights_that_are_all_zeros_are_shown_without_a_warning(tmp_path: Path) -> None:
     block = Reuse(sources=["a", "b"], targets=["c", "d"], means=[[0.0, 0.0], [0.0, 0.0]])
-    (tmp_path / FILE).write_text(json.dumps([asdict(block)]))
-    section = section_of(tmp_path)
+    run = Run(tmp_path)
+    run.write_feature_reuse([asdict(block)])
+    section = section_of(run)
     assert section is not None
     assert "counts 0.00 times as much" in section.text
     assert "nan" not in section.figures[0]
