@@ -4,7 +4,7 @@ import json
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.export.variants import PRECISIONS, variant
+from epochal.app.export.variants import PRECISIONS, choose_variant
 from epochal.app.store import run as runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
@@ -42,18 +42,22 @@ def run(words: list[str], verbosity: int) -> int:
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-    chosen = variant(asked.format, asked.precision)
+    chosen = choose_variant(asked.format, asked.precision)
     run = runs.find(asked.run)
     say(f"epochal export: {run.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if asked.compare:
-        from epochal.app.export.compare import compare, table
+        from epochal.app.export.compare import compare, format_table
 
-        rows = compare(run, say)
-        print(json.dumps(rows) if asked.json else table(rows))
+        rows = compare(run)
+        print(json.dumps(rows) if asked.json else format_table(rows))
         return 0
-    from epochal.app.export.export import card_of, export
+    from epochal.app.export.export import export
 
-    folder = export(run, asked.name, chosen, say)
-    print(json.dumps({"folder": str(folder), **card_of(folder)}) if asked.json else folder)
+    exported = export(run, asked.name, chosen)
+    if asked.json:
+        values = {"folder": str(exported.folder), **exported.read_card().to_dict()}
+        print(json.dumps(values))
+    else:
+        print(exported.folder)
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.store.export import found
+from epochal.app.store.export import served_versions
 
 _DESCRIPTION = """Answer requests for saved_models/NAME over HTTP, in TensorFlow Serving's wire format.
 
@@ -37,11 +37,11 @@ def run(words: list[str], verbosity: int) -> int:
     asked = parser.parse_args(words)
     _check(asked.port)
     token = None if asked.token_file is None else _token(asked.token_file)
-    if not found(asked.folder):
+    if not served_versions(asked.folder):
         meant = [
             path
             for path in (asked.folder.parent, Path("saved_models") / asked.folder.name)
-            if found(path)
+            if served_versions(path)
         ]
         hint = f"did you mean {meant[0]}?" if meant else "epochal export makes one"
         raise UsageError(

@@ -86,8 +86,8 @@ def _finish(run: Any, *, export: bool) -> None:
 def _exported(run: Any) -> Any:
     """The run's folder under saved_models/, which is printed, too."""
     from epochal.app.export.export import export
-    from epochal.app.export.variants import variant
+    from epochal.app.export.variants import choose_variant
 
-    folder = export(run, None, variant(None, None), say)
+    folder = export(run, None, choose_variant(None, None)).folder
     print(folder)
     return folder
