@@ -25,7 +25,7 @@ from epochal.app.store.run import Run
 from epochal.app.training.run.checkpoints import Checkpoints
 from epochal.app.training.run.history import History
 from epochal.app.training.run.run_callbacks import activations, observers
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
 
 BLOCK = 20
@@ -126,7 +126,7 @@ def step_ratios(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.ndarr
     steps = (pairs + 1) * BLOCK
     bare = Turns(first, second, pairs + 1)
     full = Turns(second, first, pairs + 1)
-    beside = partial(train, setup, compiled(setup.config, setup.dataset), [], bare, steps)
+    beside = partial(train, setup, build_classifier(setup.config, setup.dataset), [], bare, steps)
     thread = threading.Thread(target=beside)
     thread.start()
     train(setup, setup.model, watching, full, steps)

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.store.run import Run
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.train import observers
 
@@ -68,7 +68,7 @@ def seconds(step: Callable[[], Any], count: int) -> float:
 
 def bare_loop(setup: Setup) -> Callable[[], Any]:
     """The compiled training step on one fixed batch."""
-    model = compiled(setup.config, setup.dataset)
+    model = build_classifier(setup.config, setup.dataset)
     batch = next(iter(setup.batches.dataset()))
     return tf.function(lambda: model.train_step(batch))
 

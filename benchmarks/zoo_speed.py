@@ -114,21 +114,20 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
 
 def ours(name: str) -> Any:
     """The model as `epochal train` compiles it."""
-    from epochal.app.training.optimizers.penalties import decay
+    from epochal.app.training.optimizers.penalties import WeightPenalty
     from epochal.app.training.optimizers.sgd import SGD
     from epochal.app.training.step.classifier import Classifier
+    from epochal.app.training.step.objective import Objective
 
     net = network(name)
-    model = Classifier(net.inputs, net.outputs)
-    decay(model, 1e-4)
-    return ready(model, SGD)
+    objective = Objective(penalty=WeightPenalty(decay=1e-4))
+    return ready(Classifier(net, objective=objective), SGD)
 
 
 def stock(name: str) -> Any:
     """The same network of Keras' own layers, trained by Keras' own step."""
     import keras
 
-    from epochal.app.training.optimizers.penalties import decay
     from epochal.models.layers.batch_norm import FusedBatchNormalization
     from epochal.models.layers.convolution import Convolution
 
@@ -138,10 +137,12 @@ def stock(name: str) -> Any:
     }
 
     def plain(layer: Any) -> Any:
-        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
+        config = layer.get_config()
+        if "kernel_regularizer" in config:
+            config["kernel_regularizer"] = keras.regularizers.L2(0.5e-4)
+        return kinds.get(type(layer), type(layer)).from_config(config)
 
     model = keras.models.clone_model(network(name), clone_function=plain)
-    decay(model, 1e-4)
     return ready(model, keras.optimizers.SGD)
 
 

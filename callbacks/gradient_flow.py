@@ -32,6 +32,8 @@ class GradientFlow(keras.callbacks.Callback):
     Args:
         log: the file to write, `gradient_flow.jsonl` in a run's folder.
         batch: `(x, y)` to compute gradients on, as the model takes them.
+        loss: of `y` and the model's answer: a scalar, divided by the number of replicas, that `gradient` is of. None:
+            the model's own loss without regularizers of weights.
         norms: returns the global gradient norms of the latest steps, as `GradientClipping.latest_norms` does. Their
             95th percentile (nearest rank; AutoClip, Seetharaman et al. 2020, arXiv:2007.14469) is the line's `clip`:
             the value that would have clipped one step in twenty. None, or fewer than 10 norms: null.
@@ -49,6 +51,7 @@ class GradientFlow(keras.callbacks.Callback):
         log: str | os.PathLike[str],
         *,
         batch: tuple[Any, Any],
+        loss: Callable[[Any, Any], Any] | None = None,
         norms: Callable[[], np.ndarray] | None = None,
         every: int = 1,
     ) -> None:
@@ -58,6 +61,7 @@ class GradientFlow(keras.callbacks.Callback):
         if len(batch) != 2:
             raise ValueError(f"batch must be (x, y), got {len(batch)} parts.")
         self.batch = batch
+        self.loss = loss
         self.norms = norms
         self.every = every
         self._records = Records(log)
@@ -71,7 +75,9 @@ class GradientFlow(keras.callbacks.Callback):
         """Drops the lines that come again, and measures a model that has not been trained yet."""
         require_tensorflow("GradientFlow", "leave it out")
         require_built(self.model, "GradientFlow")
-        self._gradients = BatchGradients(self.model, self.batch, training=True, penalties=False)
+        self._gradients = BatchGradients(
+            self.model, self.batch, training=True, penalties=False, loss=self.loss
+        )
         self._updates = {}
         self._before = None
         self._steps = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file, read_yaml, recipe_path
+from epochal.app.config.files import read_yaml, recipe_path
 from epochal.app.config.load import flatten
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.store import run as runs
@@ -149,8 +149,8 @@ def _inherited(where: str) -> list[str]:
     """What a run takes over from the finished one that it starts from where nothing else is given, as flags."""
     source = runs.find(where)
     source.check_finished()
-    config = read_config_file(source.folder / "config.yaml").to_dict()
-    size = source.read_json("data.json")["image_size"]  # also where that was the data set's own
+    config = source.config().to_dict()
+    size = source.data_card().image_size  # also where that was the data set's own
     return _tokens(
         {key: config[key] for key in _INHERITED}
         | {"image_size": size, "learning_rate": source.last_rate()}

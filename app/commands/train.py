@@ -53,7 +53,7 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         _finish(run, export=export)
         return 0
     with run.locked():
-        config = arguments.read_config_file(run.folder / "config.yaml")
+        config = run.config()
         say(f"epochal train --resume {run.folder}: loading TensorFlow ...")
         load_tensorflow(verbosity)
         from epochal.app.training import train
@@ -65,13 +65,14 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
 
 def _finish(run: Any, *, export: bool) -> None:
     """The summary, and the folder of an export, on stdout; what to do next on stderr."""
-    result = run.read_json("result.json")
-    split = runs.judged_on(result)
-    accuracy, low, high = (result[f"{split}_accuracy{end}"] for end in ("", "_low", "_high"))
+    result = run.result()
+    split = result.judged_on
+    figures = result.judged
+    interval = f"{figures.accuracy_low:.4f} to {figures.accuracy_high:.4f}"
     print(
-        f"{split} accuracy {accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, "
-        f"{result[f'{split}_count']:,} images), {split} loss {result[f'{split}_loss']:.4f}, "
-        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['wall_seconds']:.1f} s"
+        f"{split} accuracy {figures.accuracy:.4f} (95 % interval {interval}, {figures.count:,} images), "
+        f"{split} loss {figures.loss:.4f}, "
+        f"best epoch {result.best_epoch} of {result.epochs}, {result.wall_seconds:.1f} s"
     )
     say(
         f"\neverything lies in {run.folder}/: report.html, result.json, history.csv, checkpoints/best/"

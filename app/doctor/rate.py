@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.evaluation.rate_labels import final
 from epochal.app.training.probes.probe_steps import steps_of, undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.run.run_callbacks import as_in_first_epoch
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import shape_of
 
@@ -62,8 +62,8 @@ def _losses(setup: Setup, rates: Sequence[float]) -> Iterator[float]:
 
 @contextmanager
 def _as_in_training(setup: Setup) -> Iterator[None]:
-    """While it lasts, what the first epoch freezes is frozen, and gradients are clipped."""
-    watching = as_in_first_epoch(setup, clipping(setup.config.optim))
+    """While it lasts, what the first epoch freezes is frozen."""
+    watching = as_in_first_epoch(setup)
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from epochal.app.store.result import Figures
+
 TOP = 5
 
 
@@ -51,22 +53,19 @@ class Evaluation:
         """Number of images of each true class, int64 [C]."""
         return self.confusion.sum(axis=1)
 
-    def figures(self, prefix: str = "") -> dict[str, float | int]:
-        """The scalar figures as plain numbers, as `result.json` stores them under `prefix`."""
+    @property
+    def figures(self) -> Figures:
+        """The scalar figures as plain numbers, as a run's result stores them."""
         low, high = self.interval
-        figures: dict[str, float | int] = {
-            "accuracy": self.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "loss": self.loss,
-            "count": self.count,
-            "chance": float(
-                self.class_counts.max() / self.count
-            ),  # of guessing the commonest class
-        }
-        if self.top5_accuracy is not None:
-            figures["top5_accuracy"] = self.top5_accuracy
-        return {prefix + name: value for name, value in figures.items()}
+        return Figures(
+            accuracy=self.accuracy,
+            accuracy_low=low,
+            accuracy_high=high,
+            loss=self.loss,
+            count=self.count,
+            chance=float(self.class_counts.max() / self.count),
+            top5_accuracy=self.top5_accuracy,
+        )
 
 
 def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -27,6 +27,8 @@ from epochal.app.evaluation.page import (
 )
 from epochal.app.evaluation.sections import Section
 from epochal.app.store import files as storage
+from epochal.app.store.environment import Environment
+from epochal.app.store.result import Result
 
 Images = np.ndarray | Sequence[np.ndarray]
 
@@ -59,14 +61,14 @@ class Report:
     evaluation: Evaluation
     history: Sequence[plots.Row] = ()
     """One row an epoch, as `plots.curves_png` takes it."""
-    result: Mapping[str, Any] = field(default_factory=dict)
-    """As in result.json: dataset, model, params, epochs, best_epoch, wall_seconds, images_per_second."""
+    result: Result | None = None
+    """Of the run; what is not known has no tile."""
     hardest: Sequence[HardImage] = ()
     sections: Sequence[Section] = ()
     """What the callbacks found."""
     configuration: str = ""
     """The resolved configuration, as text."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None
 
 
 def hardest(
@@ -106,12 +108,15 @@ def report_html(report: Report) -> str:
     """The report as text; everything that came from outside is escaped."""
     check_classes(report.evaluation, report.classes)
     result = report.result
-    facts = [result.get("dataset"), result.get("model"), f"{len(report.classes)} classes"]
+    facts = [f"{len(report.classes)} classes"]
+    best_epoch = None
+    if result is not None:
+        facts = [result.dataset, result.model, *facts]
+        best_epoch = result.best_epoch
     body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         tiles=_tiles(report),
         curves="".join(
-            f"<figure>{svg}</figure>"
-            for svg in plots.curves_svg(report.history, result.get("best_epoch"))
+            f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, best_epoch)
         ),
         matrix=plots.confusion_svg(report.evaluation, report.classes),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
@@ -127,25 +132,26 @@ def report_html(report: Report) -> str:
 def _tiles(report: Report) -> str:
     """The headline figures; what `result` lacks has no tile."""
     evaluation = report.evaluation
-    result = report.result
     low, high = evaluation.interval
+    interval = f"95 % interval {percent(low)} to {percent(high)}"
     shown = [
-        (
-            "Test accuracy",
-            percent(evaluation.accuracy, 2),
-            f"95 % interval {percent(low)} to {percent(high)}",
-        ),
+        ("Test accuracy", percent(evaluation.accuracy, 2), interval),
         ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
     ]
     if evaluation.top5_accuracy is not None:
         shown.append(
             ("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five")
         )
-    shown += [
-        (name, form(result[key]), unit)
-        for key, name, form, unit in TILES
-        if result.get(key) is not None
-    ]
+    result = report.result
+    if result is not None:
+        shown.append(("Parameters", f"{result.params:,}", "trainable"))
+        shown.append(("Epochs", str(result.epochs), "trained"))
+        if result.best_epoch is not None:
+            shown.append(("Best epoch", str(result.best_epoch), "whose weights are kept"))
+        shown.append(("Wall time", duration(result.wall_seconds), "whole run"))
+        if result.images_per_second is not None:
+            speed = f"{result.images_per_second:,.0f}"
+            shown.append(("Training speed", speed, "images a second"))
     return tiles(shown)
 
 
@@ -217,15 +223,19 @@ def _checked(image: np.ndarray) -> np.ndarray:
 
 def _details(report: Report) -> str:
     """Everything else that is known about the run, folded away."""
-    rest = {**report.result, **report.evaluation.figures("test_")}
-    parts = [("Result", pairs(rest)), ("Configuration", report.configuration)]
-    return folded([*parts, ("Environment", pairs(report.environment))])
-
-
-TILES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
-    ("params", "Parameters", lambda value: f"{value:,}", "trainable"),
-    ("epochs", "Epochs", str, "trained"),
-    ("best_epoch", "Best epoch", str, "whose weights are kept"),
-    ("wall_seconds", "Wall time", duration, "whole run"),
-    ("images_per_second", "Training speed", lambda value: f"{value:,.0f}", "images a second"),
-)
+    figures: dict[str, Any] = {}
+    if report.result is not None:
+        figures.update(report.result.to_dict())
+    figures.update(report.evaluation.figures.to_dict("test_"))
+    environment: dict[str, Any] = {}
+    if report.environment is not None:
+        environment.update(report.environment.to_dict())
+    figures.pop("schema", None)
+    environment.pop("schema", None)
+    return folded(
+        [
+            ("Result", pairs(figures)),
+            ("Configuration", report.configuration),
+            ("Environment", pairs(environment)),
+        ]
+    )

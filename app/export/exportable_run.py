@@ -9,6 +9,7 @@ import numpy as np
 
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
+from epochal.app.evaluation.trained_model import Trained, load_trained
 from epochal.app.export import litert, onnx, saved_model
 from epochal.app.export.inference_model import (
     HALVES,
@@ -30,7 +31,6 @@ from epochal.app.export.sample_requests import write_requests
 from epochal.app.export.variants import OWN, Variant
 from epochal.app.store.export import Export
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import Trained, load_trained
 
 _SAME_KERNELS = 1e-5  # tolerance of a probability
 _OTHER_KERNELS = 1e-4  # of another runtime

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from epochal.app.data.dataset import Dataset
+from epochal.app.evaluation.trained_model import Trained
 from epochal.app.store.model_card import Calibration, ModelCard
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.store.run import Run
 
 _PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
 def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibration) -> ModelCard:
     """Return the card of a run's model."""
-    result = run.read_json("result.json")
+    result = run.result()
+    figures = result.judged
     preprocessing = trained.preprocessing
-    split = judged_on(result)
     configuration = trained.config.to_dict()
     for key in _PRIVATE:
         configuration.pop(key, None)
@@ -33,20 +33,20 @@ def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibra
             "levels": "0 to 255",
             "interpolation": "bilinear with antialiasing, shorter side to stored_size; central square of image_size",
         },
-        judged_on=split,
-        accuracy=result[f"{split}_accuracy"],
-        accuracy_low=result[f"{split}_accuracy_low"],
-        accuracy_high=result[f"{split}_accuracy_high"],
-        count=result[f"{split}_count"],
-        loss=result[f"{split}_loss"],
+        judged_on=result.judged_on,
+        accuracy=figures.accuracy,
+        accuracy_low=figures.accuracy_low,
+        accuracy_high=figures.accuracy_high,
+        count=figures.count,
+        loss=figures.loss,
         calibration=calibration,
         precision=trained.config.precision,
-        parameters=result["params"],
+        parameters=result.params,
         trained={
-            "epochs": result["epochs"],
-            "best_epoch": result["best_epoch"],
-            "seconds": result["wall_seconds"],
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "seconds": result.wall_seconds,
             "configuration": configuration,
-            "packages": run.read_json("environment.json")["packages"],
+            "packages": dict(run.environment().packages),
         },
     )

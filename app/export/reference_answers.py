@@ -14,10 +14,10 @@ from epochal.app.errors import StorageError
 from epochal.app.evaluation.calibration import calibration_error, temperature
 from epochal.app.evaluation.metrics import evaluate_logits, probabilities
 from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.evaluation.trained_model import Trained
 from epochal.app.export.inference_model import InferenceModel
 from epochal.app.store.model_card import Calibration
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.store.run import Run
 
 _BLOCK = 256  # images
 
@@ -72,7 +72,7 @@ def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Cali
 
     It is 1 where every image was trained on: what a model knows by heart says nothing of its confidence.
     """
-    judge = judged_on(run.read_json("result.json"))
+    judge = run.result().judged_on
     labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
     fitted_temperature = 1.0
     fitted_on = None
@@ -103,15 +103,12 @@ def compute_reference(
         StorageError: they do not.
     """
     test = evaluate_logits(logits, dataset.test.labels)
-    result = run.read_json("result.json")
-    if judged_on(result) == "test":
-        count = result["test_count"]
-        accuracy = result["test_accuracy"]
-        if (test.count, test.accuracy) != (count, accuracy):
-            raise StorageError(
-                f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, "
-                f"its result.json says {accuracy:.4f} on {count}; restore the data set"
-            )
+    stored = run.result().test
+    if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
+        raise StorageError(
+            f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
+            f"result.json says {stored.accuracy:.4f} on {stored.count}; restore the data set"
+        )
     images = map_images(dataset.test)
     return ReferenceAnswers(
         images=images,

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-SCHEMA = 1  # of a card; raised when the meaning of its values changes
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +39,8 @@ class ModelCard:
         exported: how the exported model itself did on the test images.
     """
 
+    SCHEMA: ClassVar[int] = 1
+
     run: str
     model: str
     dataset: str
@@ -61,7 +61,7 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        values: dict[str, Any] = {"made_by": "epochal", "format": 1, "schema": SCHEMA}
+        values: dict[str, Any] = {"made_by": "epochal", "format": 1, "schema": self.SCHEMA}
         values |= asdict(self)
         if self.exported is None:
             del values["exported"]

@@ -16,10 +16,12 @@ from epochal.app.data.dataset import unreadable
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
 from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.evaluation.trained_model import weight_arrays
 from epochal.app.process.log import RUN_LOG
 from epochal.app.process.signals import STOP
-from epochal.app.store.run import ROOT, Run, claim, default_name, environment, judged_on, learned
-from epochal.app.store.trained_model import publish_weights
+from epochal.app.store.environment import Environment
+from epochal.app.store.result import Result
+from epochal.app.store.run import ROOT, Run, claim, default_name
 from epochal.app.training.run import rollback
 from epochal.app.training.run.budget import budget_for, refuse_hopeless
 from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
@@ -57,7 +59,7 @@ def train(config: Config, began: float | None = None, *, export: bool = False) -
     return run
 
 
-def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
+def train_at(run: Run, config: Config, *, test: bool) -> Result:
     """Trains what `config` describes in exactly this folder, which need not exist, and returns the run's result.
 
     Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was removed; a result that
@@ -76,8 +78,7 @@ def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
         elif not run.finished:
             setup, origin, budget = ready(config, began)
             _begin(setup, run, origin, budget, test=test)
-        result: dict[str, Any] = run.read_json("result.json")
-    return result
+        return run.result()
 
 
 def ready(
@@ -91,15 +92,11 @@ def ready(
 
 def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: bool) -> None:
     config = setup.config
-    run.write_json(
-        "environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {})
-    )
-    run.write_json("data.json", _data_card(setup, test))
+    run.write_environment(Environment.of_this_process(origin.record() if origin else None))
+    run.write_data_card(setup.dataset.card(test=test))
     run.write_config(config)  # last: with it the folder is a run, which can be resumed
     if setup.dataset.skipped:
-        say(
-            f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them"
-        )
+        say(f"{len(setup.dataset.skipped)} unusable files are left out; {run.data_file} names them")
     say(f"{summary(setup, origin)}\nrun: {run.folder}")
     RUN_LOG.debug(f"started: {config.model} on {config.dataset}")
     for line in origin.lines(config, setup.batches.steps) if origin else []:
@@ -140,9 +137,9 @@ def resume(
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
     RUN_LOG.debug("resumed" if checkpoint else "started again")
     if test is None:
-        test = "test" in run.read_json("data.json").get("evaluated", ["test"])
+        test = "test" in run.data_card().evaluated
     else:
-        run.write_json("data.json", _data_card(setup, test))
+        run.write_data_card(setup.dataset.card(test=test))
         run.write_config(config)
     _train(setup, run, checkpoint, budget_for(setup, began, fresh=False, export=export), test=test)
 
@@ -163,7 +160,7 @@ def _train(
         raise
     if reason := early.reason or (budget and budget.reason):
         RUN_LOG.info(f"ended in epoch {len(history.rows)}: {reason}")
-    publish_weights(run, setup.model)
+    run.publish_weights(weight_arrays(setup.model), setup.model.name)
     ended = Training(
         config=config,
         rows=history.rows,
@@ -175,19 +172,17 @@ def _train(
     _finished(run, result)
 
 
-def _finished(run: Run, result: dict[str, Any]) -> None:
+def _finished(run: Run, result: Result) -> None:
     """Logs how it ended, and tells when nothing was learned."""
-    split = judged_on(result)
-    accuracy, chance, loss = (
-        result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss")
-    )
+    split = result.judged_on
+    figures = result.judged
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     RUN_LOG.debug(
-        f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB"
+        f"finished: {split} accuracy {figures.accuracy:.4f}, {split} loss {figures.loss:.4f}, peak memory {peak:.2f} GiB"
     )
-    if not learned(result):
+    if not result.learned:
         RUN_LOG.info(
-            f"no better than guessing: {split} accuracy {accuracy:.4f}, the commonest class makes {chance:.4f}; "
+            f"no better than guessing: {split} accuracy {figures.accuracy:.4f}, the commonest class makes {figures.chance:.4f}; "
             "epochal doctor and epochal lr-find with the same options tell why",
         )
 
@@ -200,9 +195,9 @@ def _fitted(
     while True:
         back = rollback.count(run)
         early = _early_stopping(config)
-        history = History(run.folder / "history.csv", images_per_step=config.batch_size)
+        history = History(run.history_file, images_per_step=config.batch_size)
         watching = [
-            callbacks.Timing(run.folder / "timing.json", warn=RUN_LOG.info),
+            callbacks.Timing(run.timing_file, warn=RUN_LOG.info),
             *observers(rollback.slowed_setup(setup, back), run, budget),
             early,
             activations(setup, run),
@@ -293,18 +288,6 @@ def _initial_epoch(checkpoint: Checkpoint | None, epochs: int) -> int:
     if checkpoint is None:
         return 0
     return epochs if checkpoint.ended else checkpoint.epoch
-
-
-def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
-    dataset = setup.dataset
-    counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    return {
-        **dataset.preprocessing.to_dict(),
-        "counts": counts,
-        "evaluated": ["validation", "test"] if test else ["validation"],
-        "fingerprint": dataset.fingerprint(),
-        "skipped": [list(entry) for entry in dataset.skipped],
-    }
 
 
 def say(line: str) -> None:

@@ -153,7 +153,7 @@ def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str,
         f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner"
     )
     result = train_at(Run(run.folder / "winner"), config, test=True)
-    seconds = result["wall_seconds"] + sum(trial.get("seconds") or 0.0 for trial in trials)
+    seconds = result.wall_seconds + sum(trial.get("seconds") or 0.0 for trial in trials)
     return conclude_sweep(run.folder, winner=best["trial"], seconds=seconds)
 
 

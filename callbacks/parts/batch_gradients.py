@@ -1,6 +1,6 @@
 """The gradient of a model's loss on one batch, taken without leaving a trace in the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,23 @@ class BatchGradients:
         batch: `(x, y)` as the model takes them.
         training: forward as in training (statistics of the batch, dropout) instead of inference.
         penalties: with those of the weights, such as coupled weight decay, added to the loss of the data.
+        loss: of `y` and the model's answer, in place of `compute_loss`: a scalar, divided by the number of replicas.
     """
 
     def __init__(
-        self, model: Any, batch: tuple[Any, Any], *, training: bool, penalties: bool
+        self,
+        model: Any,
+        batch: tuple[Any, Any],
+        *,
+        training: bool,
+        penalties: bool,
+        loss: Callable[[Any, Any], tf.Tensor] | None = None,
     ) -> None:
         self._model = model
         self._batch = batch
         self._training = training
         self._penalties = penalties
+        self._loss = loss
         self._differentiate: dict[
             tuple[int, ...], Any
         ] = {}  # by the ids of what is trained, which Freezing changes
@@ -56,10 +64,12 @@ class BatchGradients:
         x, y = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in self._batch)
         scale = model.optimizer.scale_loss(tf.ones(()))  # else float16 gradients underflow
         with tf.GradientTape() as tape:
-            loss = (
-                model.compute_loss(x=x, y=y, y_pred=model(x, training=training), training=training)
-                * scale
-            )
+            answer = model(x, training=training)
+            if self._loss is None:
+                loss = model.compute_loss(x=x, y=y, y_pred=answer, training=training)
+            else:
+                loss = self._loss(y, answer)
+            loss = loss * scale
         gradients = tape.gradient(loss, model.trainable_variables)
         pairs = zip(model.trainable_variables, gradients, strict=True)
         return {

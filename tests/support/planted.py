@@ -117,7 +117,7 @@ def failed(config: Config, folder: Path) -> tuple[Run, Setup]:
     setup = set_up(config)
     run = Run(folder)
     run.write_config(config)
-    run.write_json("data.json", setup.dataset.preprocessing.to_dict())
+    run.write_data_card(setup.dataset.card(test=True))
     saver = Checkpoints(
         run.checkpoints,
         seconds=0,

@@ -16,8 +16,6 @@ from epochal.app.training.run import state
 from epochal.app.training.run.setup import Setup
 from epochal.callbacks import NonFiniteError
 
-FOLDER = "nan"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
@@ -57,7 +55,7 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
         return False
     named = state.model_variables(setup.model)
     variables = dict(zip(named, error.kept.values, strict=True))
-    archive.assign(named, variables, FOLDER)
+    archive.assign(named, variables, run.failed_step)
     split, step, batch = _batch(setup, error.kept.epoch, error.kept.step)
     place = {
         "epoch": error.kept.epoch,
@@ -65,15 +63,14 @@ def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
         "split": split,
         "learning_rate": error.kept.learning_rate,
     }
-    weights = (
-        {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
-    )
+    class_weights = setup.model.objective.class_weights
+    weights = {} if class_weights is None else {"class_weights": class_weights}
     arrays = {**batch, **weights, **variables}
     storage.sweep(run.folder)
-    if (run.folder / FOLDER).exists():
-        storage.remove_published(run.folder / FOLDER)
+    if run.failed_step.exists():
+        storage.remove_published(run.failed_step)
     found = {"quantity": error.quantity, "found": [error.epoch, error.step], "spoilt": error.spoilt}
-    archive.save(run.folder / FOLDER, arrays, {**place, **found})
+    archive.save(run.failed_step, arrays, {**place, **found})
     return True
 
 
@@ -84,7 +81,7 @@ def load(run: Run) -> Evidence:
         UsageError: when there is nothing.
         StorageError: when it is damaged.
     """
-    folder = run.folder / FOLDER
+    folder = run.failed_step
     if not folder.exists():
         raise UsageError(
             f"{folder}: nothing to replay: no step of this run is known to have left the finite numbers"
@@ -108,7 +105,7 @@ def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.
     for number, (images, labels) in enumerate(
         evaluation_batches(split, setup.dataset.preprocessing)
     ):
-        losses = setup.model.criterion(labels, setup.model(images, training=False))
+        losses = setup.model.objective.loss(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
         loss = loss if math.isfinite(loss) else math.inf
         if loss > worst:

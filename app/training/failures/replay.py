@@ -9,17 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
 from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.failures.failed_step import FOLDER, Evidence, load
+from epochal.app.training.failures.failed_step import Evidence, load
 from epochal.app.training.failures.layer_calls import Passage, Walk
-from epochal.app.training.optimizers import make_optimizer
-from epochal.app.training.optimizers.penalties import penalize
+from epochal.app.training.optimizers import weight_penalty
 from epochal.app.training.run import state
-from epochal.app.training.step.objective import criterion
+from epochal.app.training.step.objective import Objective, loss_of
 from epochal.callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 
@@ -57,12 +55,11 @@ def replay(run: Run) -> tuple[Evidence, Finding]:
         StorageError: when what it kept is damaged or of another model.
     """
     evidence = load(run)
-    config = read_config_file(run.folder / "config.yaml")
+    config = run.config()
     keras.utils.clear_session()  # names of variables then are those of the training process
     keras.config.set_dtype_policy(config.precision)
-    model = build_model(config, Preprocessing.from_dict(run.read_json("data.json")))
-    penalize(model, make_optimizer(config), config.optim)
-    archive.assign(state.model_variables(model), evidence.variables, run.folder / FOLDER)
+    model = build_model(config, Preprocessing.from_card(run.data_card()))
+    archive.assign(state.model_variables(model), evidence.variables, run.failed_step)
     if config.optim.frozen is not None:
         held = frozen_parts(model, config.optim.frozen)
         freeze(model, frozen_in(evidence.epoch, held, config.optim.unfreeze_every))
@@ -91,6 +88,11 @@ class Examination:
         self._model = model
         self._config = config
         self._evidence = evidence
+        self._objective = Objective(
+            loss=loss_of(config.objective),
+            class_weights=evidence.class_weights,
+            penalty=weight_penalty(config),
+        )
         self._training = evidence.split == "train"
         self._largest: tuple[float, str] = (0.0, "")
         self._steepest: tuple[float, str] = (0.0, "")
@@ -137,11 +139,9 @@ class Examination:
             with part_of_batch(Part(number, begins, rows, own, tf.constant(True))):
                 (logits,) = keras.tree.flatten(walk(self._model, images))
             losses = self._losses(logits, chosen)
-            penalties = self._model.losses
-            total = tf.reduce_sum(losses) / count
-            total += tf.add_n(
-                [tf.cast(penalty, total.dtype) for penalty in penalties] or [tf.zeros_like(total)]
-            )
+            of_weights = self._objective.penalty.values(self._model.trainable_weights)
+            penalties = [*self._model.losses, *of_weights]
+            total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties)
         for passage in walk.passages:
             yield from self._look("layer", passage.name, passage.outputs, chosen)
             self._note(passage)
@@ -154,14 +154,12 @@ class Examination:
 
     def _losses(self, logits: tf.Tensor, chosen: np.ndarray) -> tf.Tensor:
         """Of the chosen images, times their weights and those of their classes."""
-        labels = self._evidence.labels[chosen]
-        evidence = self._evidence
-        losses = criterion(self._config.objective)(tf.constant(labels), logits)
-        if evidence.weights is not None:
-            losses *= tf.cast(evidence.weights[chosen], losses.dtype)
-        if evidence.class_weights is not None:
-            losses *= tf.cast(evidence.class_weights[labels], losses.dtype)
-        return losses
+        labels = tf.constant(self._evidence.labels[chosen])
+        image_weights = self._evidence.weights
+        if image_weights is not None:
+            image_weights = image_weights[chosen]
+        losses = self._objective.loss(labels, logits)
+        return self._objective.weigh(losses, labels, image_weights)
 
     def _backward(
         self, passages: list[Passage], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray

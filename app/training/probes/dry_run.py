@@ -11,7 +11,7 @@ from epochal.app.errors import TrainingFailed
 from epochal.app.store.run import ROOT, check_writable, default_name
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.rollback import REMEDY, described
-from epochal.app.training.run.run_callbacks import by_epoch, clipping
+from epochal.app.training.run.run_callbacks import by_epoch
 from epochal.app.training.run.setup import Setup, summary
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
@@ -50,7 +50,7 @@ def _two_steps(setup: Setup, budget: Any) -> float:
             one for one in rates if isinstance(one, callbacks.RateSchedule)
         ),  # others wait for losses of whole epochs
         *by_epoch(setup),
-        clipping(config.optim),
+        setup.clipping,
         callbacks.NanGuard(),
         clock,
     ]

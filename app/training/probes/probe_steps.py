@@ -23,6 +23,7 @@ def undone(setup: Setup) -> Iterator[Callable[[], None]]:
         for variable, value in zip(variables, first, strict=True):
             variable.assign(value)
         model.reset_metrics()
+        setup.clipping.reset()
         setup.batches.position.set(0)
 
     try:

@@ -13,7 +13,7 @@ from epochal.app.evaluation.rate_labels import final, labels_of
 from epochal.app.training.probes.curvature import largest_curvature
 from epochal.app.training.probes.gradient_noise import Noise, gradient_noise
 from epochal.app.training.probes.probe_steps import steps_of, undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.run.run_callbacks import as_in_first_epoch
 from epochal.app.training.run.setup import Setup, set_up, start
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade
@@ -59,16 +59,11 @@ def sweep(config: Config, steps: int) -> tuple[list[Course], Start]:
     setup = set_up(config)
     start(setup)
     as_in_first_epoch(setup)
-    clip = clipping(config.optim)
     with undone(setup) as put_back:
         begun = _start(setup)
-        clip.set_model(setup.model)
-        clip.on_train_begin()  # makes the train function
-        unused = clip.get_state()
         courses = []
         for rate in RATES:
             put_back()
-            clip.set_state(unused)
             courses.append(
                 Course(rate=rate, before=math.nan, losses=tuple(_losses(setup, rate, steps)))
             )

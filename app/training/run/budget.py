@@ -7,7 +7,7 @@ from typing import Any
 from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
-from epochal.app.store.trained_model import build_model
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.training.probes.probe_steps import seconds_a_step
 from epochal.app.training.run.setup import Setup
 

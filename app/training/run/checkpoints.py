@@ -93,9 +93,8 @@ class Checkpoints(keras.callbacks.Callback):
         if since := (self._rollbacks or 0) - checkpoint.rollbacks:
             optimizer = self.model.optimizer
             optimizer.learning_rate = slowed(float(optimizer.learning_rate.numpy()), since)
-        self.model.steps_to_skip = (
-            checkpoint.step
-        )  # callbacks ahead of this one ask whether the epoch was begun before
+        # Callbacks ahead of this one ask whether the epoch was begun before.
+        self._position.set(checkpoint.epoch, checkpoint.step)
         self._resumed = checkpoint
 
     @property
@@ -125,7 +124,6 @@ class Checkpoints(keras.callbacks.Callback):
             for name, variable in metrics.items():
                 variable.assign(self._resumed.arrays[name])
             self._metrics = self._metric_values()
-        self.model.steps_to_skip = self._step
         self._position.set(epoch, self._step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from epochal import models
 from epochal.app.config import Config, Schedule
-from epochal.app.config.files import read_config_file
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run, default_name
@@ -190,15 +189,12 @@ def _wanted(config: Config) -> Config:
 
 def _passed(wanted: Config) -> bool:
     """Whether a finished run of this configuration is better than guessing."""
-    return any(
-        _is_of(run, wanted) and runs.learned(run.read_json("result.json"))
-        for run in runs.finished()
-    )
+    return any(_is_of(run, wanted) and run.result().learned for run in runs.finished())
 
 
 def _is_of(run: Run, wanted: Config) -> bool:
     try:
-        return _essential(read_config_file(run.folder / "config.yaml")) == _essential(wanted)
+        return _essential(run.config()) == _essential(wanted)
     except EpochalError:  # damaged, or of a later version: nobody's pilot
         return False
 

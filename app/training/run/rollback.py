@@ -6,6 +6,7 @@ from typing import Any
 
 from epochal.app.errors import StorageError, TrainingFailed
 from epochal.app.process.log import RUN_LOG
+from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run
 from epochal.app.training.failures import failed_step as evidence
 from epochal.app.training.run.checkpoints import Checkpoint, newest, pass_over
@@ -16,12 +17,11 @@ from epochal.callbacks import NonFiniteError
 _LOG = logging.getLogger(__name__)
 LIMIT = 3
 REMEDY = "start again with a lower --learning-rate or with --optim.clip-norm 1"
-_FILE = "rollbacks.json"
 
 
 def count(run: Run) -> int:
     """How often the run went back so far, stops and kills included."""
-    return len(_rows(run))
+    return len(run.rollbacks())
 
 
 def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
@@ -53,7 +53,7 @@ def go_back(setup: Setup, run: Run, error: NonFiniteError) -> Checkpoint:
         if _kept(setup, run, error)
         else ""
     )
-    rows = _rows(run)
+    rows = run.rollbacks()
     allowed = setup.config.nan_policy == "rollback" and len(rows) < LIMIT
     good = _last_good(run, rows) if allowed else None
     if good is None:
@@ -63,12 +63,13 @@ def go_back(setup: Setup, run: Run, error: NonFiniteError) -> Checkpoint:
         f"{what}: rollback {len(rows) + 1} of {LIMIT}, to step {good.step + 1} of epoch {good.epoch + 1}, "
         f"learning rates divided by {SLOWER ** (len(rows) + 1):,} from there on"
     )
-    place = {
-        "epoch": error.epoch + 1,
-        "step": error.step + 1,
-        "back_to": [good.epoch + 1, good.step + 1],
-    }
-    run.write_json(_FILE, [*rows, {"quantity": error.quantity, **place}])
+    rollback = Rollback(
+        quantity=error.quantity,
+        epoch=error.epoch + 1,
+        step=error.step + 1,
+        back_to=(good.epoch + 1, good.step + 1),
+    )
+    run.write_rollbacks([*rows, rollback])
     RUN_LOG.debug(line)
     _LOG.info(f"{line}{hint}")
     return good
@@ -91,14 +92,10 @@ def _kept(setup: Setup, run: Run, error: NonFiniteError) -> bool:
         return False
 
 
-def _last_good(run: Run, rows: list[dict[str, Any]]) -> Checkpoint | None:
+def _last_good(run: Run, rows: list[Rollback]) -> Checkpoint | None:
     """The newest checkpoint, unless the last rollback went there in vain and there is one before it."""
     found = newest(run.checkpoints)
-    again = found is not None and rows and rows[-1]["back_to"] == [found.epoch + 1, found.step + 1]
+    again = found is not None and rows and rows[-1].back_to == (found.epoch + 1, found.step + 1)
     return (
         newest(run.checkpoints) if found and again and pass_over(run.checkpoints, found) else found
     )
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
-    return run.read_json(_FILE) if (run.folder / _FILE).exists() else []

@@ -32,28 +32,28 @@ def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     """
     config = setup.config
     batch = _probe(setup)
-    clipper = clipping(setup.config.optim)
     average = config.optim.ema
     keep = config.stopping.keep
-    best = callbacks.BestWeights(
-        run.folder / "best_weights", config.stopping.monitor, top=keep or 1
-    )
+    best = callbacks.BestWeights(run.best_epochs, config.stopping.monitor, top=keep or 1)
     return [
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         *by_epoch(setup),
         *([Thawing(config.optim)] if config.optim.frozen is not None else []),
-        clipper,
+        setup.clipping,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
         *emphasis(setup),  # learns of good epochs alone
-        callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
+        callbacks.WeightHistograms(run.tensorboard, batch=batch),
         callbacks.GradientFlow(
-            run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms
+            run.gradient_flow_log,
+            batch=batch,
+            loss=setup.model.data_loss,
+            norms=setup.clipping.latest_norms,
         ),
         callbacks.TrainingLog(run.folder),
-        callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
+        callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: RUN_LOG.debug(_line(epoch, logs))
@@ -93,9 +93,7 @@ def activations(setup: Setup, run: Run) -> Any:
     """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
     images, _ = _probe(setup)
     validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
-    return callbacks.ActivationMonitor(
-        run.folder / "activations.jsonl", batch=images, validation=validation
-    )
+    return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
 
 
 def _probe(setup: Setup) -> tuple[Any, Any]:
@@ -124,16 +122,17 @@ def by_epoch(setup: Setup) -> list[Any]:
     return [*freezing(setup.config.optim), *_curvature_rates(setup)]
 
 
-def as_in_first_epoch(setup: Setup, *others: Any) -> list[Any]:
-    """Prepares steps outside of `fit` as the first epoch would, before the train function is made.
+def as_in_first_epoch(setup: Setup) -> list[Any]:
+    """Prepares steps outside of `fit` as the first epoch would, and makes the train function.
 
-    Returns these callbacks, the others last; their `on_train_end` undoes it.
+    Returns the callbacks that did it; their `on_train_end` undoes it.
     """
-    watching = [*by_epoch(setup), *others]
+    watching = by_epoch(setup)
     for callback in watching:
         callback.set_model(setup.model)
         callback.on_train_begin()
         callback.on_epoch_begin(0)
+    setup.model.make_train_function()
     return watching
 
 
@@ -149,15 +148,12 @@ def _curvature_rates(setup: Setup) -> list[Any]:
         for _ in range(_CURVATURE_BATCHES)
     ]
     return [
-        CurvatureRates([_stored(setup, part) for part in drawn], [part.labels for part in drawn])
+        CurvatureRates(
+            [_stored(setup, part) for part in drawn],
+            [part.labels for part in drawn],
+            seed=setup.config.seed,
+        )
     ]
-
-
-def clipping(optim: Optim) -> Any:
-    """What measures the gradient, and clips it where that was asked for."""
-    for key, limit in optim.clipping.items():
-        return callbacks.GradientClipping(limit, by=key.removeprefix("clip_"))
-    return callbacks.GradientClipping()
 
 
 def _line(epoch: int, logs: dict[str, float]) -> str:

@@ -44,8 +44,10 @@ def _completed(stored: dict[str, Any], defaults: dict[str, Any]) -> dict[str, An
 
 def check_origin(origin: Origin | None, run: Run) -> None:
     """Refuses to begin a run again with other weights than it was begun with."""
-    begun = run.read_json("environment.json").get("init_from", {})
-    if origin and origin.weights != begun.get("weights"):
+    if origin is None:
+        return
+    begun = run.environment().init_from
+    if begun is None or origin.weights != begun.weights:
         raise UsageError(
             f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
         )

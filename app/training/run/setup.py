@@ -1,5 +1,6 @@
 """Everything that training needs, made and checked before the first step; nothing is written here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,23 +9,30 @@ import keras
 import numpy as np
 
 from epochal import models
-from epochal.app.config import Config
+from epochal.app.config import Config, Optim
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.optimizers import check_decay, chosen_optimizer, make_optimizer
-from epochal.app.training.optimizers.penalties import decayed, matching, penalize
-from epochal.app.training.optimizers.per_weight import rate_factors, set_per_weight
+from epochal.app.training.optimizers import (
+    check_decay,
+    chosen_optimizer,
+    make_optimizer,
+    weight_penalty,
+)
+from epochal.app.training.optimizers.penalties import decayed, matching
+from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
+from epochal.app.training.step.clipping import Clipping
+from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
-from epochal.app.training.step.objective import class_weights, criterion
+from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
 from epochal.models import weights
@@ -39,6 +47,7 @@ class Setup:
     dataset: Dataset
     batches: TrainingBatches
     model: Classifier
+    clipping: Clipping  # one of the model's gradient transforms
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
@@ -72,13 +81,27 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         position=Position(table),
     )
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
-    with scope(strategy):
-        model = compiled(config, dataset)
+    sample_losses = None
     if table is not None and hard is not None:
-        model.sample_losses = SampleLosses(
-            hard, table, strategy.extended.worker_devices if strategy else (None,)
+        devices = strategy.extended.worker_devices if strategy else (None,)
+        sample_losses = SampleLosses(hard, table, devices)
+    with scope(strategy):
+        clipping = make_clipping(config.optim)
+        model = build_classifier(
+            config,
+            dataset,
+            transforms=[clipping],
+            sample_losses=sample_losses,
+            position=batches.position,
         )
-    return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+    return Setup(
+        config=config,
+        dataset=dataset,
+        batches=batches,
+        model=model,
+        clipping=clipping,
+        strategy=strategy,
+    )
 
 
 def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExamples | None]:
@@ -184,23 +207,50 @@ def _for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
     return replace(dataset, preprocessing=like)
 
 
-def compiled(config: Config, dataset: Dataset) -> Classifier:
-    """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
-    net = build_model(config, dataset.preprocessing)
-    model = Classifier(net.input, net.output, name=net.name)
-    model.criterion = criterion(config.objective)
-    model.class_weights = class_weights(
-        config.objective, dataset.preprocessing.classes, dataset.train.labels
+def build_classifier(
+    config: Config,
+    dataset: Dataset,
+    *,
+    transforms: Sequence[GradientTransform] = (),
+    sample_losses: SampleLosses | None = None,
+    position: Position | None = None,
+) -> Classifier:
+    """Return the compiled model with every variable made, so that a checkpoint can be put back.
+
+    Args:
+        config: of the run
+        dataset: its preprocessing becomes part of the model, its classes weigh as configured
+        transforms: what gradients go through before the optimizer
+        sample_losses: records the loss of each image
+        position: where training stands in its data
+    """
+    preprocessing = dataset.preprocessing
+    network = build_model(config, preprocessing)
+    objective = Objective.from_config(
+        config.objective,
+        preprocessing.classes,
+        dataset.train.labels,
+        penalty=weight_penalty(config),
     )
-    model.micro_batches = config.optim.micro_batches
-    optimizer = make_optimizer(config)
-    penalize(model, optimizer, config.optim)
-    set_per_weight(model, optimizer, config.optim)
-    optimizer.build(
-        model.trainable_variables
-    )  # not within a loss scale, which would lose sight of some variables
-    model.compile(
-        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = Classifier(
+        network,
+        objective=objective,
+        gradient_transforms=transforms,
+        micro_batches=config.optim.micro_batches,
+        sample_losses=sample_losses,
+        position=position,
     )
+    optimizer = make_optimizer(config, network)
+    # Before `compile`, which may put a loss scale around it that would lose sight of some variables.
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=optimizer, loss=loss)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def make_clipping(optim: Optim) -> Clipping:
+    """Return what measures the gradient, and clips it where that is configured; within the scope of the strategy."""
+    for key, limit in optim.clipping.items():
+        return Clipping(limit, by=key.removeprefix("clip_"))
+    return Clipping()

@@ -1,6 +1,6 @@
 """Starting from what an earlier run learned: its best weights, and nothing else of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
 from epochal.app.data.dataset import Dataset
-from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
+from epochal.app.store.environment import InitFrom
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import best_weights
 from epochal.app.training.step.learning_rate import shape_of
 
 _HEAD = "logits/"  # how the paths begin of those weights that have something for every class
@@ -35,9 +33,9 @@ class Origin:
     known_classes: tuple[str, ...]
     fresh_classes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """What environment.json keeps of it."""
-        return {"run": self.run, "weights": self.weights, "learning_rate": self.learning_rate}
+    def record(self) -> InitFrom:
+        """Return what the environment of the new run keeps of it."""
+        return InitFrom(run=self.run, weights=self.weights, learning_rate=self.learning_rate)
 
     def lines(self, config: Config, steps: int) -> list[str]:
         """What the user should know; an epoch of the new run has so many steps."""
@@ -78,7 +76,7 @@ def standardised_like(run: Run, dataset: Dataset) -> Dataset:
     Raises:
         UsageError: when the images have other channels.
     """
-    before = Preprocessing.from_dict(run.read_json("data.json"))
+    before = run.data_card()
     own = dataset.preprocessing
     if before.channels != own.channels:
         raise UsageError(
@@ -98,11 +96,11 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
         StorageError: when its files are damaged.
     """
     run = Run(Path(config.init_from or ""))
-    arrays, digest = best_weights(run)
-    source = read_config_file(run.folder / "config.yaml")
+    best = run.best_weights()
+    source = run.config()
     _check_options(config, source, run)
-    before = Preprocessing.from_dict(run.read_json("data.json")).classes
-    pairs = _paired(model, arrays, run)
+    before = run.data_card().classes
+    pairs = _paired(model, best.arrays, run)
     known = [name for name in classes if name in before]
     ours = [classes.index(name) for name in known]
     theirs = [before.index(name) for name in known]
@@ -114,7 +112,7 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
         weight.assign(array)
     return Origin(
         run=str(run.folder),
-        weights=digest,
+        weights=best.sha256,
         learning_rate=run.last_rate(),
         peak_rate=source.peak_rate,
         known_classes=tuple(known),
@@ -131,7 +129,7 @@ def _check_options(config: Config, before: Config, run: Run) -> None:
             )
 
 
-def _paired(model: Any, arrays: dict[str, np.ndarray], run: Run) -> list[tuple[Any, np.ndarray]]:
+def _paired(model: Any, arrays: Mapping[str, np.ndarray], run: Run) -> list[tuple[Any, np.ndarray]]:
     """Every weight with its stored array; only the number of classes may differ."""
     names = sorted(arrays)  # which begin with their places
     ours = [_described(weight.path, weight.shape) for weight in model.weights]

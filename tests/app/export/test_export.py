@@ -111,7 +111,7 @@ def test_batch_norm_is_folded(exported: Export, run: Run) -> None:
         assert "moving" not in name
         assert "gamma" not in name
         stored += int(np.prod(shape))
-    assert 0 < stored < run.read_json("result.json")["params"] * 1.01
+    assert 0 < stored < run.result().params * 1.01
 
 
 def test_floats_are_levels_as_bytes_are(signatures: Any, exportable: ExportableRun) -> None:
@@ -215,11 +215,12 @@ def test_every_warm_up_request_can_be_answered(exported: Export, signatures: Any
 
 def test_the_card_tells_what_the_model_is(exported: Export, run: Run) -> None:
     card = exported.read_card()
-    result = run.read_json("result.json")
-    assert card.accuracy == result["test_accuracy"]
+    test = run.result().test
+    assert test is not None
+    assert card.accuracy == test.accuracy
     assert card.count == IMAGES
     assert card.exported is not None
-    assert card.exported["accuracy"] == result["test_accuracy"]
+    assert card.exported["accuracy"] == test.accuracy
     assert card.input["image_size"] == 8
     assert card.trained["configuration"]["learning_rate"] == 0.05
     assert len(card.data_sha256) == 64
@@ -376,7 +377,9 @@ def test_the_comparison_marks_the_smallest(run: Run) -> None:
     rows = compare(run)
     # Its own precision is float32, which is not exported twice.
     assert len(rows) == len(installed_variants()) - 1
-    assert rows[0]["accuracy"] == run.read_json("result.json")["test_accuracy"]
+    test = run.result().test
+    assert test is not None
+    assert rows[0]["accuracy"] == test.accuracy
     best = max(row["accuracy"] for row in rows)
     smallest = [row for row in rows if row["smallest"]]
     assert len(smallest) == 1

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from epochal.app.config import Config, Optim
-from epochal.app.training.optimizers import _OURS, _is_optimizer, make_optimizer
+from epochal.app.config.optimizers import USUAL_RATES
+from epochal.app.training.optimizers import make_optimizer, optimizer_classes
 from epochal.app.training.run.setup import set_up, start
 from tests.app.training.test_optimizers import (
     CONSTANT,
@@ -217,7 +218,11 @@ def test_all_its_variables_are_known_within_a_loss_scale(name: str) -> None:
 
 
 def test_none_is_left_out() -> None:
-    offered = {name for name, kind in vars(KINDS).items() if _is_optimizer(kind)}
-    assert offered == {kind.__name__ for kind in _OURS} & offered | {
-        case.partition(",")[0] for case in CASES
+    of_keras = {
+        name for name, kind in optimizer_classes().items() if kind.__module__.startswith("keras.")
     }
+    assert of_keras == {case.partition(",")[0].lower() for case in CASES}
+
+
+def test_every_optimizer_has_a_usual_rate() -> None:
+    assert set(USUAL_RATES) == set(optimizer_classes())

@@ -14,7 +14,7 @@ from epochal.app.training.optimizers.adam import Adam
 from epochal.app.training.optimizers.adaptive_gain import AdaptiveGain
 from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
 from epochal.app.training.optimizers.global_gain import GlobalGain
-from epochal.app.training.optimizers.per_weight import set_per_weight
+from epochal.app.training.optimizers.per_weight import build_optimizer
 from epochal.app.training.optimizers.scaled import Adagrad, RMSprop
 from epochal.app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from epochal.app.training.optimizers.sgd import SGD
@@ -404,9 +404,9 @@ def test_schedule_frees_sequence_decays_by_the_rate_of_its_weight() -> None:
     """The factor on a weight's rate counts once, and nothing decays twice."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="top")], name="net")
     before = model.get_weights()[0]
-    optimizer = ScheduleFreeAdamW(0.1, weight_decay=0.5)
+    optim = Optim(decay="decoupled", weight_decay=0.5, rates={"kernel": 0.5})
+    optimizer = build_optimizer(ScheduleFreeAdamW, {"learning_rate": 0.1}, model, optim)
     optimizer.build(model.trainable_variables)
-    set_per_weight(model, optimizer, Optim(rates={"kernel": 0.5}))
     optimizer.apply([keras.ops.zeros_like(weight) for weight in model.trainable_variables])
     np.testing.assert_allclose(model.get_weights()[0], before * (1 - 0.1 * 0.5 * 0.5), rtol=1e-6)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Data, Emphasis, Optim
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
 from epochal.app.training.failures import failed_step as evidence
 from epochal.app.training.failures.failed_step import Evidence
 from epochal.app.training.failures.replay import Examination, parts, replay

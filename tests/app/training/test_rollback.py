@@ -16,6 +16,7 @@ from epochal.app.data.pipeline import Position
 from epochal.app.errors import TrainingFailed
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
+from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run, claim
 from epochal.app.training import train
 from epochal.app.training.run import rollback, state
@@ -24,6 +25,7 @@ from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.learning_rate import rate_callbacks
 from tests.support.messages import heard
 from tests.support.program import epochal, outcome, start, stop_when
+from tests.support.records import make_figures, make_result
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -157,7 +159,7 @@ def test_time_since_the_checkpoint_is_lost_to_the_budget() -> None:
 
 def test_gives_up_after_three() -> None:
     run = claim("r")
-    run.write_json("rollbacks.json", [{"back_to": [1, 1]}] * 3)
+    run.write_rollbacks([Rollback(quantity="loss", epoch=1, step=2, back_to=(1, 1))] * 3)
     with pytest.raises(
         TrainingFailed, match=r"not finite at .*after 3 rollback\(s\); start again .* replay-nan"
     ):
@@ -174,9 +176,9 @@ def test_a_run_that_went_on_and_learned_nothing_says_so(
     accuracy: float, low: float, told: bool
 ) -> None:
     run = claim("r")
-    figures = {"accuracy": accuracy, "accuracy_low": low, "chance": 0.25, "loss": 895352.0}
+    figures = make_figures(accuracy, accuracy_low=low, chance=0.25, loss=895352.0)
     with run.locked(), heard() as said:
-        train._finished(run, {f"test_{name}": value for name, value in figures.items()})
+        train._finished(run, make_result(test=figures))
     line = f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; epochal doctor"
     assert any(text.startswith(line) for text in said) == told
     finished, *more = [text[20:] for text in (run.folder / "log.txt").read_text().splitlines()]
@@ -223,7 +225,10 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
     for step in (3, 7):
         folder = run.checkpoints / f"epoch-000000-step-{step:08d}"
         archive.save(folder, {"x": np.ones(2)}, {**common, "step": step})
-    places = [rollback._last_good(run, [{"back_to": [1, step]}], pytest.fail) for step in (1, 8, 4)]
+    places = []
+    for step in (1, 8, 4):
+        latest = Rollback(quantity="loss", epoch=1, step=9, back_to=(1, step))
+        places.append(rollback._last_good(run, [latest]))
     assert [place and place.step for place in places] == [7, 3, 3]
 
 

@@ -24,6 +24,8 @@ from epochal.app.evaluation.pareto import place
 from epochal.app.export.export import export
 from epochal.app.export.variants import Variant
 from epochal.app.store import arrays as archive
+from epochal.app.store.data_card import Counts
+from epochal.app.store.result import Figures
 from epochal.app.store.run import Run
 from epochal.app.training import train as training
 from epochal.app.training.run.same_run import check_identity
@@ -84,7 +86,7 @@ def trial(tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("epochal.app.training.train.set_up", sealed)
         result = training.train_at(run, CONFIG, test=False)
-    assert result == run.read_json("result.json")
+    assert result == run.result()
     return run
 
 
@@ -100,11 +102,12 @@ def unfinished(trial: Run, tmp_path: Path) -> Run:
 
 
 def test_a_trial_has_validation_figures_alone(trial: Run) -> None:
-    result = trial.read_json("result.json")
-    assert [key for key in result if key.startswith("test_")] == []
-    assert result["validation_count"] == trial.read_json("data.json")["counts"]["validation"] == 479
-    assert trial.read_json("data.json")["evaluated"] == ["validation"]
-    assert result["epochs"] == 2
+    result = trial.result()
+    card = trial.data_card()
+    assert result.test is None
+    assert result.validation.count == card.counts.validation == 479
+    assert card.evaluated == ("validation",)
+    assert result.epochs == 2
 
 
 def test_it_has_no_pages_which_would_show_the_test_split(trial: Run) -> None:
@@ -125,7 +128,7 @@ def test_a_result_is_returned_at_once(trial: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "epochal.app.training.train.set_up", lambda *_: pytest.fail("trained again")
     )
-    assert training.train_at(trial, CONFIG, test=False) == trial.read_json("result.json")
+    assert training.train_at(trial, CONFIG, test=False) == trial.result()
 
 
 def test_a_trial_in_use_is_refused(trial: Run) -> None:
@@ -142,7 +145,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 def test_its_summary_is_of_validation(trial: Run, capsys) -> None:
     assert command.run(["--resume", str(trial.folder)], 0) == 0
     shown = capsys.readouterr().out
-    accuracy = trial.read_json("result.json")["validation_accuracy"]
+    accuracy = trial.result().validation.accuracy
     assert shown.startswith(f"validation accuracy {accuracy:.4f} (95 % interval ")
     assert ", 479 images), validation loss " in shown
 
@@ -156,22 +159,18 @@ def test_resumed_by_hand_it_stays_without_test(unfinished: Run, trial: Run) -> N
 @pytest.mark.slow
 def test_told_to_at_last_it_evaluates_test(unfinished: Run, trial: Run) -> None:
     result = training.train_at(unfinished, ended_after(CONFIG, 2), test=True)
-    assert result["test_count"] == 359
+    assert result.test.count == 359
     assert read_config_file(unfinished.folder / "config.yaml").stopping.after == 2
-    assert unfinished.read_json("data.json")["evaluated"] == ["validation", "test"]
+    assert unfinished.data_card().evaluated == ("validation", "test")
     assert (unfinished.folder / "report.html").read_text().count("Hardest test images") == 1
-    before = trial.read_json("result.json")
-    assert {key: result[key] for key in before if key != "wall_seconds"} == {
-        key: before[key] for key in before if key != "wall_seconds"
-    }
+    before = trial.result()
+    assert replace(result, test=None, wall_seconds=before.wall_seconds) == before
 
 
 def test_evaluate_gives_test_figures_too(trial: Run) -> None:
     figures = evaluate_again(trial)
-    stored = trial.read_json("result.json")
-    assert {key: figures[key] for key in figures if key in stored} == {
-        key: stored[key] for key in stored if key.startswith("validation_")
-    }
+    stored = trial.result()
+    assert Figures.from_dict(figures, "validation_") == stored.validation
     assert figures["test_count"] == 359
 
 
@@ -204,7 +203,7 @@ def test_ended_twice_it_ends_with_the_bytes_of_one_that_went_straight_through(
     assert training.train_at(whole, config, test=False)["epochs"] == 4
     for after in (1, 3):
         assert training.train_at(parts, ended_after(config, after), test=False)["epochs"] == after
-        assert parts.read_json("result.json")["best_epoch"] <= after
+        assert parts.result().best_epoch <= after
         (parts.folder / "result.json").unlink()
     parts.write_config(config)
     with parts.locked():
@@ -288,19 +287,15 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=4, learning_rate=3.0, seed=1, data=Data(split="all"))
     config = replace(config, stopping=Stopping(monitor="val_loss"))
     result = training.train_at(run, config, test=True)
-    assert result["best_epoch"] == result["epochs"] == 4
-    rows = (run.folder / "history.csv").read_text().splitlines()
-    losses = [
-        float(dict(zip(rows[0].split(","), row.split(","), strict=True))["val_loss"])
-        for row in rows[1:]
-    ]
+    assert result.best_epoch == result.epochs == 4
+    losses = [row["val_loss"] for row in run.history()]
     assert min(losses) < losses[-1]
     last, _ = archive.load(max(run.checkpoints.glob("epoch-*")))
     best, _ = archive.load(run.checkpoints / "best")
     for name, array in best.items():
         np.testing.assert_array_equal(array, last[f"model/{name}"])
-    counts = run.read_json("data.json")["counts"]
-    assert counts == {"train": 1438, "validation": 360, "test": 359}
+    counts = run.data_card().counts
+    assert counts == Counts(train=1438, validation=360, test=359)
 
 
 @pytest.mark.parametrize(

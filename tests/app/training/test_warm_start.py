@@ -223,14 +223,14 @@ def test_logits_go_by_the_names_of_classes(source) -> None:
 @pytest.mark.usefixtures("high")
 def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     setup, _ = started(config(init_from=str(source.folder)))
-    before = source.read_json("data.json")
-    assert setup.model.get_layer("standardize").mean == before["mean"]
-    assert list(setup.dataset.preprocessing.deviation) == before["deviation"]
-    assert set_up(config()).model.get_layer("standardize").mean != before["mean"]
+    before = source.data_card()
+    assert setup.model.get_layer("standardize").mean == list(before.mean)
+    assert setup.dataset.preprocessing.deviation == before.deviation
+    assert set_up(config()).model.get_layer("standardize").mean != list(before.mean)
     hidden = keras.Model(setup.model.inputs[0], setup.model.get_layer("logits").input)
     images = np.arange(64, dtype="uint8").reshape(1, 8, 8, 1)
     stored = best(source)
-    x = ((images - before["mean"]) / before["deviation"]).reshape(1, 64)
+    x = ((images - before.mean) / before.deviation).reshape(1, 64)
     for name in ("hidden1", "hidden2"):
         x = np.maximum(x @ stored[f"{name}/kernel"] + stored[f"{name}/bias"], 0)
     np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
@@ -311,7 +311,7 @@ def test_what_was_learned_on_0_to_4_helps_with_5_to_9() -> None:
     with learning(range(5, 10), 20, whole):
         for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
             ended = training.train(config(**given, **options, name=name))
-            found[name] = ended.read_json("result.json")["test_accuracy"]
+            found[name] = ended.result().test.accuracy
     print(found)
     assert found["warm"] > found["scratch"] + 0.1
 
@@ -362,9 +362,9 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_needs_the_same_source
     given = config(init_from=str(source.folder), name="killed", epochs=1)
     run = training.train(given)
     shutil.rmtree(run.checkpoints)
-    changed = run.read_json("environment.json")
-    changed["init_from"]["weights"] = "0" * 64
-    run.write_json("environment.json", changed)
+    begun = run.environment()
+    other = replace(begun.init_from, weights="0" * 64)
+    run.write_environment(replace(begun, init_from=other))
     with pytest.raises(UsageError, match=r"not the weights that runs/killed was begun with"):
         training.resume(run, given)
 
@@ -379,7 +379,7 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     assert "model: lenet300\n" in shown
     assert "learning_rate: 0.0003\n" in shown
     assert (
-        f"image_size: {source.read_json('data.json')['image_size']}\n" in shown
+        f"image_size: {source.data_card().image_size}\n" in shown
     )  # which its configuration leaves open
     Path("given.yaml").write_text("learning_rate: 0.3\nmodel: mlp\n")
     assert main(words(source, "--config", "given.yaml", "--print-config")) == 0
