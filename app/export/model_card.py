@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import Trained
 from epochal.app.store.model_card import Calibration, ModelCard
 from epochal.app.store.run import Run
-
-_PRIVATE = ("name", "dataset", "data_dir")  # may tell of the machine it was trained on
 
 
 def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibration) -> ModelCard:
@@ -16,8 +15,9 @@ def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibra
     figures = result.judged
     preprocessing = trained.preprocessing
     configuration = trained.config.to_dict()
-    for key in _PRIVATE:
-        configuration.pop(key, None)
+    for key, setting in SETTINGS.items():
+        if setting.traits.private:
+            del configuration[key]
     return ModelCard(
         run=run.folder.name,
         model=trained.config.model,

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from epochal.app.config import Config, is_name
-from epochal.app.config.files import read_config_file
+from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.process.log import log_file
 from epochal.app.store import files
@@ -118,9 +116,16 @@ class Run(RunFiles):
         return rows
 
     def last_rate(self) -> float:
-        """Return the learning rate of the last step, to seven digits."""
+        """Return the learning rate of the last step, to seven digits.
+
+        The result of an earlier version does not have it, but its history does.
+        """
+        rate = None
+        if self.finished:
+            rate = self.result().last_learning_rate
         try:
-            rate = self.history()[-1]["learning_rate"]
+            if rate is None:
+                rate = self.history()[-1]["learning_rate"]
         except (StorageError, LookupError) as error:
             raise StorageError(
                 f"{self.history_file} is missing or damaged: it does not tell the last learning rate"
@@ -335,4 +340,4 @@ def default_name(config: Config) -> str:
 
 def dump(values: dict[str, Any]) -> str:
     """A configuration as YAML, keys in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return to_yaml(values)

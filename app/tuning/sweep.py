@@ -27,7 +27,7 @@ from epochal.app.tuning.plan import Plan
 from epochal.app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
 from epochal.app.tuning.selection import winner
 from epochal.app.tuning.space import changed
-from epochal.callbacks.parts.text import is_terminal
+from epochal.callbacks.parts.formatting import is_terminal
 
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done

@@ -13,9 +13,9 @@ from epochal.app.training.optimizers.per_weight import set_per_weight
 from epochal.app.training.optimizers.sgd import SGD
 from epochal.app.training.run.thawing import Thawing
 from epochal.callbacks import ExponentialMovingAverage, Freezing, GradientClipping, Timing
+from tests.support.toys import two_classes
 
-X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(24, 4)
 BODY = "^(low|high)"
 Weights = dict[str, np.ndarray]
 

@@ -17,6 +17,7 @@ from epochal.models.complexity import (
     trainable_params,
     without_values,
 )
+from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.layers.local_response import LocalResponseNormalization
 from epochal.models.layers.standardize import Standardize
 from epochal.models.layers.weight_norm import (
@@ -359,6 +360,22 @@ def origin(tensor):
     return tensor.ref()
 
 
+class Unpadded(FusedBatchNormalization):
+    """As on GPUs: no channels are added that would be kept."""
+
+    cpu_channel_multiple = 1
+
+
+def without_padded_channels(model):
+    def copy_layer(layer):
+        layer_class = type(layer)
+        if layer_class is FusedBatchNormalization:
+            layer_class = Unpadded
+        return layer_class.from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=copy_layer)
+
+
 # Left out: what Keras spells out in several operations (local response normalisation, a loop over steps), and grouped
 # convolutions, which on CPUs are compiled functions of their own.
 WHOLE = [name for name in FAMILIES if name not in ("alexnet", "resnext29_32x4d", "lstm", "rnn")]
@@ -366,12 +383,9 @@ TRIED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) f
 
 
 @pytest.mark.parametrize("name", TRIED)
-def test_kept_for_training_is_what_tensorflow_keeps(name, monkeypatch):
-    monkeypatch.setattr(
-        "epochal.models.layers.batch_norm._LANES", 1
-    )  # as on GPUs: no channels are added that would be kept
+def test_kept_for_training_is_what_tensorflow_keeps(name):
     batch_size = 6  # no kernel has six rows
-    model = models.build(name, FAMILIES[name], 10)
+    model = without_padded_channels(models.build(name, FAMILIES[name], 10))
     assert model_cost(model, batch_size).kept_bytes == bytes_kept_by_tensorflow(model, batch_size)
 
 

@@ -42,16 +42,17 @@ _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": Tru
 def make_optimizer(config: Config, network: Any = None) -> Any:
     """Return the configured optimizer at the configured learning rate.
 
-    Schedules are no matter of the optimizer but of callbacks, and clipping one of the training step: stock clipping
-    acts before replicas are summed.
+    Schedules are no matter of the optimizer but of callbacks, and clipping one of the training
+    step: stock clipping acts before replicas are summed.
 
     Args:
         config: of the run
-        network: the model whose weights are trained, each of them decayed and slowed as configured (None: all alike)
+        network: the model whose weights are trained, each of them decayed and slowed as configured
+            (None: all alike)
 
     Raises:
-        UsageError: when there is no optimizer of that name, or it refuses one of the options, or a regular expression
-            matches no weight.
+        UsageError: when there is no optimizer of that name, or it refuses one of the options, or a
+            regular expression matches no weight.
     """
     optimizer_class, options = chosen_optimizer(config)
     options = {"learning_rate": config.peak_rate, **options}
@@ -64,7 +65,7 @@ def make_optimizer(config: Config, network: Any = None) -> Any:
 
 
 def weight_penalty(config: Config) -> WeightPenalty:
-    """Return the configured pull on weights that joins the gradient; decoupled decay is the optimizer's instead."""
+    """Return the pull on weights that joins the gradient; decoupled decay is the optimizer's."""
     optimizer_class, _ = chosen_optimizer(config)
     optim = config.optim
     decay = 0.0 if is_decoupled(optimizer_class, optim) else optim.weight_decay
@@ -73,7 +74,9 @@ def weight_penalty(config: Config) -> WeightPenalty:
 
 
 def check_decay(config: Config) -> None:
-    """Refuse coupled decay for an optimizer that comes with decoupled decay; a run that was begun with both goes on.
+    """Refuse coupled decay for an optimizer that comes with decoupled decay, in a new run.
+
+    A run that was begun with both goes on.
 
     Raises:
         UsageError: naming both.
@@ -115,7 +118,8 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     optimizer_class = classes[name]
     if optimizer_class is DiagonalNewton and config.precision == "mixed_float16":
         raise UsageError(
-            "precision: diagonalnewton's curvatures leave float16's range; take mixed_bfloat16 or float32"
+            "precision: diagonalnewton's curvatures leave float16's range; "
+            "take mixed_bfloat16 or float32"
         )
     options = config.optim.options
     if options is None:
@@ -123,7 +127,8 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     reserved = sorted(_RESERVED & set(options))
     if reserved:
         raise UsageError(
-            f"optim.options: {', '.join(reserved)} is not an option here; use --learning-rate or --optim.*"
+            f"optim.options: {', '.join(reserved)} is not an option here; "
+            "use --learning-rate or --optim.*"
         )
     defaults = _defaults_of(optimizer_class)
     unknown = [key for key in options if key not in defaults]
@@ -134,7 +139,7 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
 
 
 def _defaults_of(optimizer_class: Any) -> dict[str, Any]:
-    """Return the default of every argument of an optimizer, those included that it hands on to its base classes."""
+    """Return the default of every argument of an optimizer, those of its base classes included."""
     defaults: dict[str, Any] = {}
     for base in reversed(optimizer_class.__mro__):
         if issubclass(base, keras.optimizers.Optimizer):
@@ -161,7 +166,7 @@ def _cast(key: str, default: Any, value: Any) -> Any:
 
 
 def _refusal(config: Config, reason: str) -> UsageError:
-    """Return the error for options that an optimizer refuses, which says where they are documented."""
+    """Return the error for refused options, which says where they are documented."""
     name = config.optimizer.lower()
     reason = reason.splitlines()[0][:120].rstrip(".")
     documentation = "Optimizers in README.md" if name in _OUR_NAMES else "keras.optimizers"

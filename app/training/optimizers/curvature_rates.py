@@ -1,4 +1,4 @@
-"""Curvature rates: the callback that tells an optimizer how much the loss curves along each weight."""
+"""Curvature rates: the callback that tells an optimizer the curvature along each weight."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +10,19 @@ import tensorflow as tf
 from epochal.app.streams import generator
 from epochal.app.training.probes.curvature import diagonal_part
 from epochal.app.training.step.classifier import piece
-from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.batch_gradients import state_preserved
 from epochal.callbacks.parts.phase import Phase
 
 
 class CurvatureRates(keras.callbacks.Callback):
-    """Gives `DiagonalNewton` the curvature of every trained weight anew before each epoch; nothing else is moved.
+    """Gives `DiagonalNewton` the curvature of every trained weight before each epoch.
 
-    That is the mean of `diagonal_part` of what a step minimises, in training mode and with the penalties of weights,
-    over some batches of training images, with other random signs each epoch.
+    That is the mean of `diagonal_part` of what a step minimises, in training mode and with the
+    penalties of weights, over some batches of training images, with other random signs each epoch.
 
     Args:
-        images, labels: of each batch, `[N, H, W, C]` and `[N]`, all batches alike; N divides by the number of replicas
+        images, labels: of each batch, `[N, H, W, C]` and `[N]`, all batches alike; N divides by the
+            number of replicas
         seed: of the signs
     """
 
@@ -35,7 +36,7 @@ class CurvatureRates(keras.callbacks.Callback):
         self._traced: dict[tuple[int, ...], Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Measure, unless the epoch was begun before a stop: its curvatures were restored with the optimizer."""
+        """Measure, unless the epoch was begun before a stop: the optimizer has them then."""
         if not self.model.passes_over_step:
             self.measure(epoch)
 
@@ -48,13 +49,14 @@ class CurvatureRates(keras.callbacks.Callback):
         estimate = self._traced[trained]
         random = generator(self._seed, "curvature", epoch)
         totals = [np.zeros(weight.shape) for weight in weights]
-        with unmoved(self.model):
+        with state_preserved(self.model):
             for images, labels in self._batches:
                 signs = [_random_signs(random, weight) for weight in weights]
                 for total, part in zip(totals, estimate(images, labels, signs), strict=True):
                     total += part.numpy()
-        means = [total / len(self._batches) for total in totals]
-        self.model.optimizer.take(weights, means)
+        for total in totals:
+            total /= len(self._batches)
+        self.model.optimizer.take(weights, totals)
 
     def _estimate(self, images: tf.Tensor, labels: tf.Tensor, signs: list[tf.Tensor]) -> Any:
         """Return the estimate on one batch, of which every replica takes its part."""

@@ -13,7 +13,7 @@ from epochal.app.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPenalty:
-    """Penalty `decay / 2 * w^2 + l1 * |w|` of some weights, so that `decay * w + l1 * sign(w)` joins the gradient.
+    """Penalty `decay / 2 * w^2 + l1 * |w|` of weights: `decay * w + l1 * sign(w)` in the gradient.
 
     Keras' `L2(l)` adds `2 * l * w` to it: l is half the rate that papers and PyTorch quote.
 
@@ -32,14 +32,18 @@ class WeightPenalty:
         if not self.decay and not self.l1:
             return []
         regularizer = keras.regularizers.L1L2(self.l1, self.decay / 2)
-        return [regularizer(weight) for weight in weights if is_decayed(weight, self.pattern)]
+        values = []
+        for weight in weights:
+            if is_decayed(weight, self.pattern):
+                values.append(regularizer(weight))
+        return values
 
 
 def is_decayed(weight: Any, pattern: str | None = None) -> bool:
     """Tell whether a weight decays: its path matches, or it is a kernel of a layer.
 
-    Kernels are what multiplies activations; biases, scales of normalisations, gates and quantisers are none
-    (He et al. 2019, arXiv:1812.01187, section 3.1).
+    Kernels are what multiplies activations; biases, scales of normalisations, gates and quantisers
+    are none (He et al. 2019, arXiv:1812.01187, section 3.1).
     """
     if pattern is None:
         return bool(weight.name.endswith("kernel"))
@@ -73,5 +77,8 @@ def matching(model: Any, pattern: str, key: str) -> list[Any]:
 
 
 def soft_threshold(weight: Any, threshold: Any) -> tf.Tensor:
-    """Return `sign(w) max(|w| - threshold, 0)`, the proximal step of L1 (Daubechies et al. 2004): exact zeros."""
+    """Return `sign(w) max(|w| - threshold, 0)`: exact zeros.
+
+    This is the proximal step of L1 (Daubechies et al. 2004).
+    """
     return tf.sign(weight) * tf.maximum(tf.abs(weight) - tf.cast(threshold, weight.dtype), 0)

@@ -1,4 +1,4 @@
-"""Weights that an optimizer treats differently: a factor on the learning rate, a soft threshold after the update."""
+"""Optimizers that treat weights differently: factors on the rate, decay, soft thresholds."""
 
 import inspect
 from collections import defaultdict
@@ -15,11 +15,12 @@ from epochal.models.rewriting import inputs_of
 
 
 class PerWeight(keras.optimizers.Optimizer):
-    """Mixin that stands before an optimizer's class and gives each weight a rate and a threshold of its own.
+    """Mixin for an optimizer that gives each weight a rate and a threshold of its own.
 
-    The factor multiplies the rate, and with it the update and decoupled decay: Adam does not feel a factor on the
-    gradient. The threshold is rate * l1 / (1 - momentum), with which SGD comes to rest at the lasso's answer; under
-    optimizers that scale the gradient it does not feel the scale, as decoupled decay does not.
+    The factor multiplies the rate, and with it the update and decoupled decay: Adam does not feel a
+    factor on the gradient. The threshold is rate * l1 / (1 - momentum), with which SGD comes to
+    rest at the lasso's answer; under optimizers that scale the gradient it does not feel the scale,
+    as decoupled decay does not.
 
     Args:
         rate_factors: one for each weight that the optimizer is built for, in their order
@@ -38,7 +39,7 @@ class PerWeight(keras.optimizers.Optimizer):
         self.thresholds = list(thresholds)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move a weight at its rate: decoupled decay, the update of the optimizer, the soft threshold."""
+        """Move a weight at its rate: decoupled decay, update, soft threshold."""
         index = self._get_variable_index(variable)
         rate = learning_rate * self.rate_factors[index]
         if self._decays(index):
@@ -50,13 +51,13 @@ class PerWeight(keras.optimizers.Optimizer):
             variable.assign(soft_threshold(variable, threshold))
 
     def _decays(self, index: int) -> bool:
-        """Tell whether a weight has decoupled decay that the optimizer does not apply in its own update."""
+        """Tell whether a weight has decoupled decay that the optimizer's update leaves out."""
         if not self.weight_decay or isinstance(self, ScheduleFreeAdamW):
             return False
         return bool(self._use_weight_decay(self._trainable_variables[index]))
 
     def _gain(self) -> float:
-        """Return how many times rate times gradient the weights move in the end, for the momentum."""
+        """Return how many times rate times gradient the momentum moves weights in the end."""
         if getattr(self, "form", None) == "averaging":
             return 1.0
         return 1 / (1 - getattr(self, "momentum", 0.0))
@@ -73,7 +74,7 @@ class PerWeight(keras.optimizers.Optimizer):
 def build_optimizer(
     optimizer_class: Any, options: dict[str, Any], network: Any, optim: Optim
 ) -> Any:
-    """Return an optimizer for the trainable weights of a network, with their decoupled decay, factors and thresholds.
+    """Return an optimizer for a network, with decay, factors and thresholds of its weights.
 
     Args:
         optimizer_class: Keras' or ours
@@ -91,22 +92,25 @@ def build_optimizer(
     if decoupled:
         options |= decoupled_decay(optimizer_class, optim.weight_decay)
     factors = rate_factors(network, optim)
-    thresholds = [0.0] * len(weights)
-    if optim.l1_proximal:
-        thresholds = [optim.l1 if id(weight) in decaying else 0.0 for weight in weights]
+    thresholds = []
+    kept = []
+    for weight in weights:
+        is_decaying = id(weight) in decaying
+        thresholds.append(optim.l1 if is_decaying and optim.l1_proximal else 0.0)
+        if not is_decaying:
+            kept.append(weight)
     if any(thresholds) or set(factors) != {1.0}:
         # Of the same name, for this names the variables in checkpoints.
         optimizer_class = type(optimizer_class.__name__, (PerWeight, optimizer_class), {})
         options |= {"rate_factors": factors, "thresholds": thresholds}
     optimizer = optimizer_class(**options)
     if decoupled:
-        kept = [weight for weight in weights if id(weight) not in decaying]
         optimizer.exclude_from_weight_decay(kept)
     return optimizer
 
 
 def is_decoupled(optimizer_class: Any, optim: Optim) -> bool:
-    """Tell whether weights decay apart from their gradient: as configured, or because the optimizer comes with that."""
+    """Tell whether weights decay apart from their gradient, as configured or by the optimizer."""
     return optim.decay == "decoupled" or has_decoupled_decay(optimizer_class)
 
 
@@ -120,7 +124,7 @@ def decoupled_decay(optimizer_class: Any, rate: float) -> dict[str, Any]:
 
 
 def has_decoupled_decay(optimizer_class: Any) -> bool:
-    """Tell whether an optimizer decays weights apart from their gradient unless told otherwise, as AdamW does."""
+    """Tell whether an optimizer comes with decoupled decay, as AdamW does."""
     return _usual_decay(optimizer_class, "weight_decay") is not None
 
 
@@ -132,9 +136,10 @@ def _usual_decay(optimizer_class: Any, argument: str) -> float | None:
 def rate_factors(model: Any, optim: Optim) -> list[float]:
     """Return the factor on the rate of every trainable weight.
 
-    It is `rate_growth` for each layer below the top one, times those whose path matches. A layer is one with a kernel
-    and what normalises its output; branches side by side count once, at their longest. LeCun et al. 1998 (Efficient
-    BackProp, 4.7) let lower layers learn faster (a growth above 1), fine-tuning slower.
+    It is `rate_growth` for each layer below the top one, times those whose path matches. A layer is
+    one with a kernel and what normalises its output; branches side by side count once, at their
+    longest. LeCun et al. 1998 (Efficient BackProp, 4.7) let lower layers learn faster (a growth
+    above 1), fine-tuning slower.
 
     Raises:
         UsageError: when a regular expression matches no weight.
@@ -154,8 +159,9 @@ def _count_layers_above(model: Any) -> dict[str, int]:
     """Return how many layers with a kernel stand between each layer and the output, by its name."""
     layers_above: dict[str, int] = defaultdict(int)
     for layer in reversed(model.layers):
-        has_kernel = any(weight.name.endswith("kernel") for weight in layer.weights)
-        count = layers_above[layer.name] + has_kernel
+        count = layers_above[layer.name]
+        if any(weight.name.endswith("kernel") for weight in layer.weights):
+            count += 1
         for tensor in inputs_of(layer):
             source = tensor._keras_history.operation.name
             layers_above[source] = max(layers_above[source], count)

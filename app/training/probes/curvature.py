@@ -1,4 +1,4 @@
-"""Curvature of a loss: the largest, which bounds the learning rate that it bears, and that along each weight."""
+"""Curvature of a loss: the largest, which bounds the learning rate, and that along each weight."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import tensorflow as tf
 def hessian_times(
     loss: Callable[[], tf.Tensor], weights: Sequence[Any], vector: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Return the Hessian of the loss at the weights times a vector, by differentiating twice (Pearlmutter 1994)."""
+    """Return the Hessian times a vector, by differentiating twice (Pearlmutter 1994)."""
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             value = loss()
@@ -29,13 +29,14 @@ def largest_curvature(
 ) -> float:
     """Return the eigenvalue of the Hessian that is largest in magnitude, by power iteration.
 
-    On a quadratic, gradient descent converges in one step along its direction at the rate 1 / curvature, and diverges
-    above 2 / curvature (LeCun et al. 1998, Efficient BackProp, section 5).
+    On a quadratic, gradient descent converges in one step along its direction at the rate 1 /
+    curvature, and diverges above 2 / curvature (LeCun et al. 1998, Efficient BackProp, section 5).
 
     Args:
         loss: of the weights, a scalar; the same data every time
         weights: variables of one float type
-        iterations: the largest number of products; fewer when the value changes by less than `tolerance`, relatively
+        iterations: the largest number of products; fewer when the value changes by less than
+            `tolerance`, relatively
         tolerance: of the value
         seed: of the first direction
     """
@@ -59,7 +60,7 @@ def largest_curvature(
 def diagonal_part(
     loss: Callable[[], tf.Tensor], weights: Sequence[Any], signs: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Return an estimate of the Hessian's diagonal, of which the mean over random signs is the diagonal itself.
+    """Return an estimate of the Hessian's diagonal, whose mean over random signs is the diagonal.
 
     Exact for any signs where weights do not interact (Hutchinson 1990; Bekas et al. 2007).
     """

@@ -1,4 +1,4 @@
-"""Noise of gradients: how much those of single batches differ, which says what a larger batch would gain."""
+"""Noise of gradients: how much batches differ, which says what a larger one would gain."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,8 @@ class Noise:
     """Estimates of how gradients of single images scatter around that of the expected loss.
 
     Args:
-        variance: of one image's gradient around it, summed over the weights; that of a batch is 1/size of it
+        variance: of one image's gradient around it, summed over the weights; that of a batch is
+            1/size of it
         signal: its squared length; not above 0 where the noise hides it
     """
 
@@ -21,15 +22,16 @@ class Noise:
 
     @property
     def scale(self) -> float:
-        """The images of a batch whose noise is as long as the gradient (McCandlish et al. 2018, arXiv 1812.06162, 2.2).
+        """Images of a batch whose noise is as long as the gradient (McCandlish et al. 2018).
 
-        Of smaller batches two nearly do the work of one twice as large; above it, more images gain ever less.
+        Of smaller batches two nearly do the work of one twice as large; above it, more images gain
+        ever less (arXiv:1812.06162, section 2.2).
         """
         return self.variance / self.signal if self.signal > 0 else math.inf
 
 
 def gradient_noise(gradients: Iterable[np.ndarray], size: int) -> Noise:
-    """Return an estimate without bias from the mean gradients `[weights]` of at least two batches of `size` images.
+    """Return an unbiased estimate from the mean gradients `[weights]` of batches of `size` images.
 
     Raises:
         ValueError: for fewer than two.

@@ -1,4 +1,4 @@
-"""The training step, where stock Keras is wrong: a step is the same whatever the number of replicas."""
+"""The training step: the same whatever the number of replicas, where stock Keras is wrong."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,17 +17,20 @@ from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 class Classifier(keras.Model):
     """A model from images to logits whose `fit` gives the same weights on 1, 2 and 4 replicas.
 
-    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it; here every sample
-    of the global batch has the same weight. `loss` is the mean loss without any weights and penalties, so that it
-    compares with the validation loss. It shares the weights of the functional model that it is made from.
+    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it;
+    here every sample of the global batch has the same weight. `loss` is the mean loss without any
+    weights and penalties, so that it compares with the validation loss. It shares the weights of
+    the functional model that it is made from.
 
     Args:
         network: the functional model
         objective: what a step minimises
-        gradient_transforms: what the sum of gradients over all replicas goes through before the optimizer
+        gradient_transforms: what the sum of gradients over all replicas goes through before the
+            optimizer
         micro_batches: parts of a batch, one after the other, whose gradients add up to one update
         sample_losses: records the loss of each image, of batches that bring weights and positions
-        position: where training stands in its data; steps that were trained before a stop are passed over
+        position: where training stands in its data; steps that were trained before a stop are
+            passed over
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Classifier(keras.Model):
         return self.position is not None and self.position.steps_to_skip > 0
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
-        """Forward, backward and update on this replica's part of a global batch of `TrainingBatches`."""
+        """Go forward, backward and update on this replica's part of a batch."""
         labels = data[1]
         samples, replicas = _global_batch(labels)
         shares = replicas * self.micro_batches
@@ -86,12 +89,14 @@ class Classifier(keras.Model):
     def compute_gradients(
         self, data: Sequence[tf.Tensor], *, samples: tf.Tensor, shares: int
     ) -> list[Any]:
-        """Return one share of the gradients of what the step minimises, times the loss scale; None where a weight has none.
+        """Return one share of the gradients times the loss scale; None where a weight has none.
 
         Args:
-            data: images `[n, H, W, C]`, labels `[n]`, and maybe their weights `[n]` and positions in the epoch `[n]`
+            data: images `[n, H, W, C]`, labels `[n]`, and maybe their weights `[n]` and positions
+                in the epoch `[n]`
             samples: the number of samples of the global batch
-            shares: the number of parts of all replicas, each of which takes as much of the penalties
+            shares: the number of parts of all replicas, each of which takes as much of the
+                penalties
         """
         images, labels, *emphasis = data
         image_weights = emphasis[0] if emphasis else None
@@ -115,7 +120,7 @@ class Classifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return what a step minimises, for a batch that is on every replica: callbacks differentiate it."""
+        """Return what a step minimises, for a batch that all replicas have."""
         replicas = self.distribute_strategy.num_replicas_in_sync
         return self.objective.penalized(self.data_loss(y, y_pred), self.losses, replicas)
 
@@ -133,20 +138,22 @@ class Classifier(keras.Model):
         return self.get_metrics_result()
 
     def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return the logits of some images, or of none: then one is made up, for oneDNN's kernels fail on none."""
+        """Return logits; where there is no image one is made up, for oneDNN fails on none."""
         if self.distribute_strategy.num_replicas_in_sync * self.micro_batches == 1:
             return self(images, training=training)
         count = tf.shape(images)[0]
         num_made_up = tf.cast(count == 0, tf.int32)
-        made_up = tf.zeros([num_made_up, *images.shape[1:]], images.dtype)
-        return self(tf.concat([images, made_up], axis=0), training=training)[:count]
+        shape = [num_made_up, *images.shape[1:]]
+        images = tf.concat([images, tf.zeros(shape, images.dtype)], axis=0)
+        logits = self(images, training=training)
+        return logits[:count]
 
     def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
         self._accuracy.update_state(labels, logits)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Make Keras' function, except that steps which were trained before a stop are passed over."""
+        """Make Keras' function, which passes over steps that were trained before a stop."""
         if self.train_function is None or force:
             super().make_train_function(force)
             train = self.train_function
@@ -158,7 +165,7 @@ class Classifier(keras.Model):
         return self.train_function
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Do nothing: all is built; Keras' own draws a batch here and fails when replicas got unequal shares."""
+        """Do nothing: all is built; Keras would draw a batch, and fail on unequal shares."""
 
 
 class Callbacks(keras.callbacks.CallbackList):
@@ -187,7 +194,7 @@ def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
 
 @contextmanager
 def _after(gradients: Sequence[Any]) -> Iterator[None]:
-    """Let a part of a batch wait for the one before: together they would need the memory that this is to save."""
+    """Let a part wait for the one before: together they need the memory to be saved."""
     with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
         yield
 

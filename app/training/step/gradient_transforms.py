@@ -1,35 +1,24 @@
-"""Gradient transforms: what the gradients of a step go through between their sum over replicas and the optimizer."""
+"""Gradient transforms: between the sum of gradients over replicas and the optimizer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from epochal.callbacks.parts.gradients import dense
 
-
-@dataclass(frozen=True, kw_only=True)
-class StepContext:
-    """What a transform is told of the step.
-
-    Args:
-        loss_scale: a scalar by which the gradients are multiplied, 1 without a loss-scale optimizer
-    """
-
-    loss_scale: tf.Tensor
-
-
-GradientTransform = Callable[[list[tf.Tensor], StepContext], list[tf.Tensor]]
+# Takes the gradients, dense and the same on all replicas, and the loss scale by which they are
+# multiplied, a scalar; returns them changed.
+GradientTransform = Callable[[list[tf.Tensor], tf.Tensor], list[tf.Tensor]]
 
 
 def apply_transforms(
     transforms: Sequence[GradientTransform], gradients: Sequence[Any], loss_scale: tf.Tensor
 ) -> list[Any]:
-    """Sum gradients over the replicas, put them through the transforms, and return this replica's share.
+    """Sum gradients over replicas, put them through the transforms, return this replica's share.
 
-    Keras' optimizers sum over replicas themselves, and a loss scale or a gain may ask there for all gradients. So each
-    replica gives them an equal share of the sum that all of them hold.
+    Keras' optimizers sum over replicas themselves, and a loss scale or a gain may ask there for all
+    gradients. So each replica gives them an equal share of the sum that all of them hold.
 
     Args:
         transforms: called in their order; with none of them nothing is done
@@ -44,8 +33,13 @@ def apply_transforms(
     if replicas > 1:
         present = replica.all_reduce(tf.distribute.ReduceOp.SUM, present)
     for transform in transforms:
-        present = transform(present, StepContext(loss_scale=loss_scale))
-    if replicas > 1:
-        present = [gradient / tf.cast(replicas, gradient.dtype) for gradient in present]
-    shares = iter(present)
-    return [None if gradient is None else next(shares) for gradient in gradients]
+        present = transform(present, loss_scale)
+    remaining = iter(present)
+    shares: list[Any] = []
+    for gradient in gradients:
+        if gradient is None:
+            shares.append(None)
+            continue
+        total = next(remaining)
+        shares.append(total / tf.cast(replicas, total.dtype) if replicas > 1 else total)
+    return shares

@@ -1,10 +1,12 @@
 """Learning rates: the one place that says at which rate a step is taken.
 
     rate of a step = learning_rate * batch_size / schedule.batch     (`Config.peak_rate`)
-                     * rate_scale                                    (1, and less after each rollback)
-                     * shape(step)                                   (`shape_of`: warm-up, then the schedule's shape)
+                     * rate_scale                                    (1, and less after each
+                     rollback) * shape(step)                                   (`shape_of`: warm-up,
+                     then the schedule's shape)
 
-Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when training says so.
+Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when
+training says so.
 """
 
 from collections.abc import Callable
@@ -17,19 +19,13 @@ from epochal.app.errors import UsageError
 from epochal.app.units import number_of
 from epochal.callbacks import schedules
 
-SLOWER = 10  # what a rollback divides the rate by
 WINDOW = 500  # steps, of `callbacks.StuckDecay` unless another one is given
 _PATIENCE = 5  # epochs, of `callbacks.PlateauDecay` unless others are given
 _STATEFUL = ("plateau", "stuck")
 
 
-def slowed(rate: float, rollbacks: int) -> float:
-    """Return the learning rate after `rollbacks` divisions by the slow-down factor."""
-    return rate / SLOWER**rollbacks
-
-
 def shape_of(config: Config, steps: int) -> schedules.Shape:
-    """Return the course of the rate relative to `config.peak_rate`, as a function of the step, counted from 0.
+    """Return the rate relative to `config.peak_rate` as a function of the step, counted from 0.
 
     That of plateau and stuck, which depends on how training goes, is what it is without a drop.
 
@@ -38,7 +34,8 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
         steps: in an epoch
 
     Raises:
-        UsageError: when steps that were counted in steps lie past the end, or a window is as long as the run.
+        UsageError: when steps that were counted in steps lie past the end, or a window is as long
+            as the run.
     """
     schedule = config.schedule
     total = config.epochs * steps
@@ -83,7 +80,7 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
         end["end"] = schedule.end
     match schedule.shape:
         case "steps":
-            milestones = [milestone - warm_up for milestone in _milestones(config, steps, warm_up)]
+            milestones = _milestones(config, steps, warm_up)
             factor = schedule.factor or 0.1
             return partial(schedules.stepped, milestones=milestones, factor=factor)
         case "cosine":
@@ -101,24 +98,29 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
 
 
 def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
-    """Return the steps before which the rate drops, counted from the beginning of training.
+    """Return the steps before which the rate drops, counted from the end of the warm-up.
 
-    Unless configured, these lie after a half and three quarters of the epochs, or of what the warm-up leaves.
+    Unless configured, these lie after a half and three quarters of the epochs, or of what the
+    warm-up leaves.
     """
     schedule = config.schedule
     total = config.epochs * steps
     unit = _steps_per_unit(config, steps)
     if schedule.every is not None:
-        return list(range(schedule.every * unit, total, schedule.every * unit))
-    if schedule.milestones is not None:
-        return [milestone * unit for milestone in schedule.milestones]
-    half = config.epochs // 2
-    three_quarters = config.epochs * 3 // 4
-    places = {epoch * steps for epoch in (half, three_quarters) if epoch > 0}
-    if min(places, default=total) <= warm_up:
-        rest = total - warm_up
-        places = {warm_up + rest * 2 // 4, warm_up + rest * 3 // 4}
-    return sorted(place for place in places if place > warm_up)
+        places = list(range(schedule.every * unit, total, schedule.every * unit))
+    elif schedule.milestones is not None:
+        places = [milestone * unit for milestone in schedule.milestones]
+    else:
+        half = config.epochs // 2 * steps
+        three_quarters = config.epochs * 3 // 4 * steps
+        first = half or three_quarters or total
+        if first <= warm_up:
+            rest = total - warm_up
+            half = warm_up + rest * 2 // 4
+            three_quarters = warm_up + rest * 3 // 4
+        places = sorted({half, three_quarters})
+        places = [place for place in places if place > warm_up]
+    return [place - warm_up for place in places]
 
 
 def rate_callbacks(
@@ -128,12 +130,13 @@ def rate_callbacks(
     *,
     rate_scale: float = 1.0,
 ) -> list[Any]:
-    """Return the callbacks that set the rate: a schedule, or a warm-up and what lowers the rate after it.
+    """Return the callbacks that set the rate: a schedule, or a warm-up and what lowers it later.
 
     Args:
         config: of the run
         steps: in an epoch
-        share: returns how much of the training is done; then this tells the step, instead of their number
+        share: returns how much of the training is done; then this tells the step, instead of their
+            number
         rate_scale: a factor of all rates
     """
     total = config.epochs * steps
@@ -173,5 +176,5 @@ def arithmetic(config: Config) -> str:
     """Return how the rate follows from the global batch: "0.1 x 512 / 256 = 0.2"."""
     batch = config.schedule.batch
     if batch is None:
-        return f"{config.learning_rate:g}"
-    return f"{config.learning_rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"
+        return f"{config.rate:g}"
+    return f"{config.rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"

@@ -1,4 +1,4 @@
-"""Objectives: the one place that turns labels and logits, and the weights of a model, into what a step minimises.
+"""Objectives: the one place that turns labels and logits into what a step minimises.
 
 A loss takes integer labels `[n]` and logits `[n, classes]` and returns one value an image, `[n]`.
 """
@@ -21,7 +21,7 @@ Loss = Callable[[Any, Any], tf.Tensor]
 
 
 def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> tf.Tensor:
-    """Return the softmax cross-entropy; `smoothing` spreads that share of the target over all classes.
+    """Return the softmax cross-entropy; `smoothing` is the share of the target for all classes.
 
     Szegedy et al. 2016 (arXiv:1512.00567, section 7) for the smoothing.
     """
@@ -33,26 +33,27 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> tf.Tensor
 
 
 def hinge(labels: Any, logits: Any) -> tf.Tensor:
-    """Return `sum over j != y of max(0, s_j - s_y + 1)`: 0 once every margin is met (Weston and Watkins 1999)."""
+    """Return `sum over j != y of max(0, s_j - s_y + 1)` (Weston and Watkins 1999)."""
     return tf.reduce_sum(_missed_margins(labels, logits), axis=-1)
 
 
 def categorical_hinge(labels: Any, logits: Any) -> tf.Tensor:
     """Return `max(0, max over j != y of s_j - s_y + 1)` (Crammer and Singer 2001).
 
-    Keras' CategoricalHinge, except where all wrong scores are below 0: it takes the right class for one of score 0.
+    Keras' CategoricalHinge, except where all wrong scores are below 0: it takes the right class for
+    one of score 0.
     """
     return tf.reduce_max(_missed_margins(labels, logits), axis=-1)
 
 
 def squared_error(labels: Any, logits: Any) -> tf.Tensor:
-    """Return the mean over classes of `(s_j - t_j)^2`, with t 1 for the label and 0 for the others."""
+    """Return the mean over classes of `(s_j - t_j)^2`, with t 1 for the label, 0 for the others."""
     targets = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return tf.reduce_mean(tf.square(logits - targets), axis=-1)
 
 
 def _missed_margins(labels: Any, logits: Any) -> tf.Tensor:
-    """Return by how much each wrong class is within 1 of the right one, `[n, classes]`; 0 for the right one."""
+    """Return how far each wrong class is within 1 of the right one, `[n, classes]`; 0 for that."""
     is_label = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     score_of_label = tf.reduce_sum(logits * is_label, axis=-1, keepdims=True)
     return tf.maximum(logits - score_of_label + 1, 0) * (1 - is_label)
@@ -68,11 +69,12 @@ LOSSES: dict[str, Loss] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Objective:
-    """What a training step minimises: the weighted mean loss of the images, and the penalties of weights.
+    """What a step minimises: the weighted mean loss of the images, and the penalties of weights.
 
     Args:
         loss: one value an image, which is logged without any weight
-        class_weights: float32 `[classes]`, what the losses of each class are multiplied by (None: by 1)
+        class_weights: float32 `[classes]`, what the losses of each class are multiplied by (None:
+            by 1)
         penalty: of the model's weights
     """
 
@@ -101,7 +103,7 @@ class Objective:
         )
 
     def weigh(self, losses: tf.Tensor, labels: Any, image_weights: Any = None) -> tf.Tensor:
-        """Return the losses `[n]` times the weights of their classes and, where given, of their images `[n]`."""
+        """Return the losses `[n]` times the weights of their classes and, if any, images `[n]`."""
         if image_weights is not None:
             losses = losses * tf.cast(image_weights, losses.dtype)
         if self.class_weights is not None:
@@ -115,7 +117,7 @@ class Objective:
     def penalized(
         self, loss: tf.Tensor, penalties: Sequence[tf.Tensor], shares: int = 1
     ) -> tf.Tensor:
-        """Return a loss with its share of the penalties, of which all `shares` of the step take as much."""
+        """Return a loss with one of `shares` equal shares of the penalties."""
         total = tf.add_n([tf.zeros((), loss.dtype), *[tf.cast(p, loss.dtype) for p in penalties]])
         return loss + total / shares
 
@@ -132,7 +134,8 @@ def class_weights(
 ) -> np.ndarray | None:
     """Return the weight of every class, float32 `[classes]`, or None where all weigh the same.
 
-    "balanced" gives a class `images / (classes * its images)`: every class the same sum, every image 1 on average.
+    "balanced" gives a class `images / (classes * its images)`: every class the same sum, every
+    image 1 on average.
 
     Raises:
         UsageError: for a class that the data set lacks, or when none weighs anything.

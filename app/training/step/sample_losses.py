@@ -12,10 +12,11 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class SampleLosses(keras.callbacks.Callback):
-    """Keeps the losses of an epoch's images, and at its end hands them to what arranges the next one.
+    """Keeps the losses of an epoch's images, and in the end hands them to what arranges the next.
 
-    The training step records the loss at each position of the epoch, so that no forward pass of its own is needed.
-    Every replica writes into a table of its own what no other writes; their sum holds all.
+    The training step records the loss at each position of the epoch, so that no forward pass of its
+    own is needed. Every replica writes into a table of its own what no other writes; their sum
+    holds all.
 
     Args:
         hard: takes the losses in
@@ -43,7 +44,7 @@ class SampleLosses(keras.callbacks.Callback):
         return self._hard.losses
 
     def record(self, positions: tf.Tensor, losses: tf.Tensor) -> None:
-        """Note the losses `[n]` at positions `[n]`, int32, of this replica's part of a batch; in a training step."""
+        """Note the losses `[n]` at positions `[n]`, int32, of this replica's part of a batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         part = self._parts[int(tf.get_static_value(replica))]
         part.scatter_update(tf.IndexedSlices(tf.cast(losses, part.dtype), positions))
@@ -60,11 +61,11 @@ class SampleLosses(keras.callbacks.Callback):
         self._assign(np.zeros_like(losses))
 
     def get_state(self) -> dict[str, Any]:
-        """Return the losses of the epoch so far, by position, and the averages before it, by image."""
+        """Return this epoch's losses by position, and the averages before it by image."""
         return {"losses": self._sum(), "averages": self._hard.losses}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned; after `on_train_begin` and before the epoch's order is made."""
+        """Take over a state; after `on_train_begin` and before the epoch's order is made."""
         self._assign(state["losses"])
         self._hard.losses = np.array(state["averages"])
 

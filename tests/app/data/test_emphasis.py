@@ -22,7 +22,7 @@ from epochal.app.data.hard_examples import (
     suspected,
 )
 from epochal.app.data.order import permutation
-from epochal.app.training.run.run_callbacks import emphasis
+from epochal.app.training.run.callback_list import emphasis
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.classifier import Callbacks
 from tests.support.messages import heard

@@ -16,7 +16,7 @@ from epochal.app.evaluation.sections.losses import losses
 from epochal.app.evaluation.sections.schedule import schedule
 from epochal.app.evaluation.sections.timing import timing
 from epochal.app.store.run import Run
-from epochal.callbacks.parts.events import EventFile, histogram
+from epochal.callbacks.parts.event_file import EventFile, histogram
 
 
 def written(folder: Path, name: str, value: Any) -> Run:

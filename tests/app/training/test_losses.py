@@ -34,7 +34,8 @@ ONE_HOT = np.eye(3, dtype=np.float32)[LABELS]
 
 
 def test_hinge_sums_over_the_wrong_classes_and_keras_form_takes_the_worst() -> None:
-    # Sample 0: margins 0.5 - 2 + 1 < 0 and -1 - 2 + 1 < 0. Sample 1: 0.9 - 0.2 + 1 and -0.4 - 0.2 + 1.
+    # Sample 0: margins 0.5 - 2 + 1 < 0 and -1 - 2 + 1 < 0.
+    # Sample 1: 0.9 - 0.2 + 1 and -0.4 - 0.2 + 1.
     np.testing.assert_allclose(hinge(LABELS, LOGITS), [0, 1.7 + 0.4, 3.0 + 1.0, 0], rtol=1e-6)
     np.testing.assert_allclose(categorical_hinge(LABELS, LOGITS), [0, 1.7, 3.0, 0], rtol=1e-6)
 

@@ -24,8 +24,8 @@ from epochal.app.training.optimizers.per_weight import (
     rate_factors,
 )
 from epochal.app.training.optimizers.sgd import SGD
+from epochal.app.training.run.epoch_log import Energy
 from epochal.app.training.run.history import History
-from epochal.app.training.run.run_callbacks import _add_energy
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.objective import Objective
@@ -54,7 +54,7 @@ def values(model: Any) -> Weights:
 def train(
     optimizer_class: Any, optim: Optim, *, steps: int = 1, data: float = 1.0, **options: Any
 ) -> tuple[Weights, Weights]:
-    """Return weights before and after some steps on `data` times the mean output, and the coupled decay and L1."""
+    """Return weights before and after steps on `data` times the mean output, and the penalties."""
     model = small()
     options = {"learning_rate": RATE, **options}
     optimizer = build_optimizer(optimizer_class, options, model, optim)
@@ -163,12 +163,15 @@ def penalized(penalty: WeightPenalty) -> Classifier:
 def test_energy_is_the_loss_with_the_penalties() -> None:
     model = penalized(WeightPenalty(decay=0.5, l1=0.25))
     logs = {"loss": 1.0}
-    _add_energy(model, 0, logs)
+    energy = Energy()
+    energy.set_model(model)
+    energy.on_epoch_end(0, logs)
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     expected = sum(0.25 * (kernel**2).sum() + 0.25 * np.abs(kernel).sum() for kernel in kernels)
     assert logs["energy"] - 1 == pytest.approx(expected, rel=1e-5)
     bare = {"loss": 1.0}
-    _add_energy(penalized(WeightPenalty()), 0, bare)
+    energy.set_model(penalized(WeightPenalty()))
+    energy.on_epoch_end(0, bare)
     assert "energy" not in bare
 
 
@@ -182,7 +185,7 @@ def test_the_history_has_an_energy_from_when_the_first_decayed_weight_thaws(tmp_
 
 @pytest.mark.slow
 def test_l1_has_more_weights_near_zero_than_l2_at_equal_accuracy() -> None:
-    """Row B14, with LeNet-300-100 on the digits."""
+    """With LeNet-300-100 on the digits."""
     near = {}
     accuracy = {}
     for name, optim in {
@@ -276,11 +279,14 @@ def test_branches_side_by_side_and_what_normalises_share_a_factor() -> None:
     right = keras.layers.Conv2D(2, 1, name="right")(x)
     model = keras.Model(inputs, keras.layers.Add()([left, right]))
     factors = rate_factors(model, Optim(rate_growth=0.5))
-    found = {
-        weight.path.split("/")[0]: factor
-        for weight, factor in zip(model.trainable_weights, factors, strict=True)
+    layers = [weight.path.split("/")[0] for weight in model.trainable_weights]
+    assert dict(zip(layers, factors, strict=True)) == {
+        "stem": 0.25,
+        "norm": 0.25,
+        "left_1": 0.5,
+        "left_2": 1.0,
+        "right": 1.0,
     }
-    assert found == {"stem": 0.25, "norm": 0.25, "left_1": 0.5, "left_2": 1.0, "right": 1.0}
 
 
 @pytest.mark.parametrize(
