@@ -43,42 +43,22 @@ def run(words: list[str], verbosity: int) -> int:
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-<<<<<<< HEAD
-    chosen = choose_variant(asked.format, asked.precision)
-    run = runs.find(asked.run)
-    say(f"epochal export: {run.folder}; loading TensorFlow ...")
-    load_tensorflow(verbosity)
-    if asked.compare:
-        from epochal.app.export.compare import compare, format_table
-
-        rows = compare(run)
-        print(json.dumps(rows) if asked.json else format_table(rows))
-=======
-    chosen = variant(arguments.format, arguments.precision)
+    chosen = choose_variant(arguments.format, arguments.precision)
     finished = runs.find(arguments.run)
     say(f"epochal export: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if arguments.compare:
-        from epochal.app.export.compare import compare, table
+        from epochal.app.export.compare import compare, format_table
 
-        rows = compare(finished, say)
-        print(json.dumps(rows) if arguments.json else table(rows))
->>>>>>> main
+        rows = compare(finished)
+        print(json.dumps(rows) if arguments.json else format_table(rows))
         return 0
     from epochal.app.export.export import export
 
-<<<<<<< HEAD
-    exported = export(run, asked.name, chosen)
-    if asked.json:
-        values = {"folder": str(exported.folder), **exported.read_card().to_dict()}
-        print(json.dumps(values))
+    exported = export(finished, arguments.name, chosen)
+    if arguments.json:
+        card = exported.read_card().to_dict()
+        print(json.dumps({"folder": str(exported.folder), **card}))
     else:
         print(exported.folder)
-=======
-    folder = export(finished, arguments.name, chosen, say)
-    if arguments.json:
-        print(json.dumps({"folder": str(folder), **card_of(folder)}))
-    else:
-        print(folder)
->>>>>>> main
     return 0

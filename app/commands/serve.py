@@ -36,26 +36,6 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run a SavedModel that epochal did not make"
     )
-<<<<<<< HEAD
-    asked = parser.parse_args(words)
-    _check(asked.port)
-    token = None if asked.token_file is None else _token(asked.token_file)
-    if not served_versions(asked.folder):
-        meant = [
-            path
-            for path in (asked.folder.parent, Path("saved_models") / asked.folder.name)
-            if served_versions(path)
-        ]
-        hint = f"did you mean {meant[0]}?" if meant else "epochal export makes one"
-        raise UsageError(
-            f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}"
-        )
-    if asked.host not in _LOCAL:
-        say(
-            f"{asked.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside"
-        )
-    say(f"epochal serve: {asked.folder}; loading TensorFlow ...")
-=======
     arguments = parser.parse_args(words)
     _check_port(arguments.port)
     _check_packages()
@@ -65,7 +45,6 @@ def run(words: list[str], verbosity: int) -> int:
         lacks = "encryption" if token else "encryption or password"
         say(f"{arguments.host} is open to the network, without {lacks}: keep it inside")
     say(f"epochal serve: {arguments.folder}; loading TensorFlow ...")
->>>>>>> main
     load_tensorflow(verbosity)
     from epochal.app.serving.limits import Limits
     from epochal.app.serving.server import serve
@@ -83,11 +62,11 @@ def run(words: list[str], verbosity: int) -> int:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder without versions, and name a likely other one."""
-    if found(folder):
+    if served_versions(folder):
         return
     hint = "epochal export makes one"
     for other in (folder.parent, Path("saved_models") / folder.name):
-        if found(other):
+        if served_versions(other):
             hint = f"did you mean {other}?"
             break
     raise UsageError(
