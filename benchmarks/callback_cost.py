@@ -20,14 +20,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.store.run import Run
-from epochal.app.training.run.checkpoints import Checkpoints
+from epochal.app.training.run.callback_list import early_stopping_of, run_callbacks
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, Trigger
 from epochal.app.training.run.history import History
-from epochal.app.training.run.run_callbacks import activations, observers
+from epochal.app.training.run.scalar_events import ScalarEvents
 from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
+from epochal.callbacks.parts.phase import sort_callbacks
 
 BLOCK = 20  # steps in a turn
 WARM_UP = 2  # of these do not count: caches are full of the other training
@@ -79,26 +80,17 @@ class Turns(keras.callbacks.Callback):
 
 def make_callbacks(setup: Setup, run: Run) -> list[Any]:
     """Return the callbacks that `epochal train` has."""
-    timing = callbacks.Timing(run.folder / "timing.json")
-    early = callbacks.EarlyStopping("accuracy")
-    history = History(run.folder / "history.csv", images_per_step=128)
-    watching = [
-        timing,
-        *observers(setup, run, None),
-        early,
-        activations(setup, run),
-        history,
-    ]
+    early_stopping = early_stopping_of(setup.config)
+    history = History(run.history_file, images_per_step=128, events=ScalarEvents(run.tensorboard))
+    watching = [*run_callbacks(setup, run, None), early_stopping, history]
     saving = Checkpoints(
         run.checkpoints,
-        seconds=setup.config.checkpoint_seconds,
+        watching,
+        begin=Checkpoint(identity=setup.identity()),
+        trigger=Trigger(setup.config.checkpoint_seconds),
         position=setup.batches.position,
-        stopping=lambda: False,
-        identity=setup.identity(),
     )
-    saving.set_model(setup.model)
-    saving.watch(watching)
-    return [*watching, saving]
+    return sort_callbacks([*watching, saving])
 
 
 def train(setup: Setup, model: Any, watching: list[Any], turns: Turns) -> None:

@@ -22,9 +22,9 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.store.run import Run
+from epochal.app.training.run.callback_list import run_callbacks
 from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
-from epochal.app.training.train import observers
 
 WARM_UP = 10
 COUNTED = 20
@@ -80,7 +80,7 @@ def main(pairs: int) -> None:
     data = setup.batches.dataset().repeat()
     alternation = Alternation(make_bare_step(setup), pairs)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [*observers(setup, Run(Path(folder)), None), alternation]
+        callbacks = [*run_callbacks(setup, Run(Path(folder)), None), alternation]
         everyone = Callbacks(callbacks, add_history=True, model=setup.model, epochs=1, steps=10**9)
         steps = alternation.blocks * (WARM_UP + COUNTED)
         setup.model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)

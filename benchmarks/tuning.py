@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     from epochal.app.training import train
     from epochal.app.tuning.space import changed
     from epochal.app.tuning.worker import forget
+    from epochal.callbacks.parts.phase import Phase
 
     gc.freeze()  # as a worker does
     fit_begins: list[float] = []
@@ -73,14 +74,15 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     stored = Sweep(sweep)
     values = [trial.values for trial in stored.trials().values() if not trial.is_damaged]
 
-    def watched(setup: Any, watching: list[Any], checkpoints: Any, checkpoint: Any) -> None:
+    def watched(setup: Any, watching: Iterable[Any], checkpoints: Any) -> None:
         def note_first_step(batch: int, logs: Any) -> None:
             if len(first_steps) < len(fit_begins):
                 first_steps.append(time.monotonic() - start)
 
         fit_begins.append(time.monotonic() - start)
         noting = keras.callbacks.LambdaCallback(on_train_batch_end=note_first_step)
-        fit(setup, [*watching, noting], checkpoints, checkpoint)
+        noting.phase = Phase.MEASURE
+        fit(setup, [*watching, noting], checkpoints)
 
     train.fit = watched
     seconds = 0.0

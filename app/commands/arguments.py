@@ -1,4 +1,4 @@
-"""Settings on the command line: a flag for each, merged with recipe and file. No TensorFlow here."""
+"""Settings on the command line: a flag for each, merged with recipe and file."""
 
 from argparse import SUPPRESS, Namespace
 from functools import partial
@@ -32,14 +32,15 @@ def flag_of(key: str) -> str:
 
 def add_settings(parser: Parser, *, in_help: bool) -> None:
     """Add a flag for each setting, and those that name a recipe or a file of them."""
-    group = parser.add_argument_group("configuration")
+    general = parser.add_argument_group("configuration" if in_help else None)
     recipe = "start from a shipped configuration (see app/config/recipes)"
     file = "YAML file with any of the keys below"
-    group.add_argument("--recipe", metavar="NAME", help=recipe if in_help else SUPPRESS)
-    group.add_argument("--config", metavar="FILE", help=file if in_help else SUPPRESS)
-    groups = {"": group}
-    for name, described in GROUPS.items():
-        groups[name] = parser.add_argument_group(name, described.__doc__.partition("\n")[0])
+    general.add_argument("--recipe", metavar="NAME", help=recipe if in_help else SUPPRESS)
+    general.add_argument("--config", metavar="FILE", help=file if in_help else SUPPRESS)
+    groups = dict.fromkeys(["", *GROUPS], general)
+    if in_help:
+        for name, described in GROUPS.items():
+            groups[name] = parser.add_argument_group(name, described.__doc__.partition("\n")[0])
     for setting in SETTINGS.values():
         groups[setting.group].add_argument(
             flag_of(setting.key),

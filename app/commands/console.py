@@ -1,5 +1,6 @@
-"""The console: a parser that words errors our way, lines for the user, TensorFlow when it is time."""
+"""The console: a parser with errors of one line, words for the user, TensorFlow when needed."""
 
+import re
 import shutil
 import sys
 import time
@@ -42,7 +43,7 @@ class Parser(ArgumentParser):
         Raises:
             UsageError: for a flag that is unknown, with a suggestion, or given twice.
         """
-        words = [_with_dashes(word) for word in args or []]
+        words = _join_negative([_with_dashes(word) for word in args or []])
         flags = [word.partition("=")[0] for word in words if word.startswith("--")]
         for place, flag in enumerate(flags):
             self._check_flag(flag)
@@ -68,6 +69,17 @@ def _with_dashes(word: str) -> str:
         return word
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value
+
+
+def _join_negative(words: list[str]) -> list[str]:
+    """Join a flag and its negative number, which argparse would take for a flag: -1e-3."""
+    joined: list[str] = []
+    for word in words:
+        if re.match(r"-\.?\d", word) and joined and joined[-1].startswith("--"):
+            joined[-1] = f"{joined[-1]}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def load_tensorflow(verbosity: int) -> None:

@@ -14,15 +14,15 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(words)
-    run = runs.find(arguments.run)
-    say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
+    finished = runs.find(arguments.run)
+    say(f"epochal evaluate: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.evaluation.evaluate_run import evaluate_again
 
-    figures = evaluate_again(run)
-    print(
-        json.dumps(figures)
-        if arguments.json
-        else "\n".join(f"{key}: {value}" for key, value in figures.items())
-    )
+    figures = evaluate_again(finished)
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    for key, value in figures.items():
+        print(f"{key}: {value}")
     return 0

@@ -4,15 +4,16 @@ import json
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.export.variants import PRECISIONS, variant
+from epochal.app.export.variants import PRECISIONS, choose_variant
 from epochal.app.store import run as runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
 
   epochal export runs/digits-resnet20
   epochal export digits-resnet20 --precision bfloat16
-  epochal export digits-resnet20 --format litert --precision int8     litert_models/NAME/VERSION/model.tflite
-  epochal export digits-resnet20 --compare                            every format and precision; keeps none
+  epochal export digits-resnet20 --format litert --precision int8
+                                              litert_models/NAME/VERSION/model.tflite
+  epochal export digits-resnet20 --compare    every format and precision; keeps none
 """
 
 
@@ -25,9 +26,9 @@ def run(words: list[str], verbosity: int) -> int:
         help="of the served model (default: the run's, with the precision if not the run's)",
     )
     parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
-    several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
+    precisions = sorted({name for names in PRECISIONS.values() for name in names})
     parser.add_argument(
-        "--precision", choices=several, help="default: the run's own, elsewhere float32"
+        "--precision", choices=precisions, help="default: the run's own, elsewhere float32"
     )
     parser.add_argument(
         "--compare", action="store_true", help="accuracy, size and latency of every variant"
@@ -42,18 +43,22 @@ def run(words: list[str], verbosity: int) -> int:
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-    chosen = variant(arguments.format, arguments.precision)
-    run = runs.find(arguments.run)
-    say(f"epochal export: {run.folder}; loading TensorFlow ...")
+    chosen = choose_variant(arguments.format, arguments.precision)
+    finished = runs.find(arguments.run)
+    say(f"epochal export: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if arguments.compare:
-        from epochal.app.export.compare import compare, table
+        from epochal.app.export.compare import compare, format_table
 
-        rows = compare(run, say)
-        print(json.dumps(rows) if arguments.json else table(rows))
+        rows = compare(finished)
+        print(json.dumps(rows) if arguments.json else format_table(rows))
         return 0
-    from epochal.app.export.export import card_of, export
+    from epochal.app.export.export import export
 
-    folder = export(run, arguments.name, chosen, say)
-    print(json.dumps({"folder": str(folder), **card_of(folder)}) if arguments.json else folder)
+    exported = export(finished, arguments.name, chosen)
+    if arguments.json:
+        card = exported.read_card().to_dict()
+        print(json.dumps({"folder": str(exported.folder), **card}))
+    else:
+        print(exported.folder)
     return 0

@@ -21,12 +21,12 @@ usage: epochal COMMAND [options]
   epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
 
 commands:
-  train      train a classifier, evaluate it, report on it; --resume goes on where a run was stopped
-  tune       search what a configuration leaves open, scored over validation splits; --resume goes on
+  train      train a classifier, evaluate it, report on it; --resume goes on with a stopped run
+  tune       search what a configuration leaves open, scored over splits; --resume goes on
   evaluate   the figures of a finished run, computed again
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
-  serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it with
+  serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
   doctor     checks of data, model, loss and optimizer before a training, and what it will take
@@ -35,11 +35,12 @@ commands:
 
 options of every command:
   -h, --help      what it takes
-  -v, -vv         say more: -v the resolved configuration of a training; -vv lets TensorFlow speak, too
+  -v, -vv         say more: -v the resolved configuration; -vv lets TensorFlow speak, too
   --debug         show the traceback of an error
 
 exit codes:
-  0 ok   1 a bug   2 usage or data   4 storage   5 training failed   6 run in use   130 Ctrl-C   143 SIGTERM
+  0 ok   1 a bug   2 usage or data   4 storage   5 training failed   6 run in use
+  130 Ctrl-C   143 SIGTERM
 """
 
 

@@ -17,13 +17,13 @@ def run(words: list[str], verbosity: int) -> int:
         "--json", action="store_true", help="print one JSON object a line, with all probabilities"
     )
     arguments = parser.parse_args(words)
-    run = runs.find(arguments.run)
-    say(f"epochal predict: {run.folder}; loading TensorFlow ...")
+    finished = runs.find(arguments.run)
+    say(f"epochal predict: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.evaluation.predict_files import predict_files
 
     for prediction in predict_files(
-        run, arguments.images, refused=lambda why: say(f"error: {why}")
+        finished, arguments.images, refused=lambda why: say(f"error: {why}")
     ):
         print(prediction.json() if arguments.json else prediction.line(), flush=True)
     return 0

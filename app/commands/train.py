@@ -1,4 +1,4 @@
-"""`epochal train`: a new run, one that goes on, or a trial of a configuration that stores nothing."""
+"""`epochal train`: a new run, one that goes on, or a try-out that stores nothing."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -139,7 +139,8 @@ def run(words: list[str], verbosity: int) -> int:
     else:
         if arguments.pilot:
             config = train_modes.pilot(config)
-        finished = train.train(config, BEGAN, export=arguments.export)
+        session = train.Session(began=BEGAN, export=arguments.export)
+        finished = train.train(config, session)
         _print_summary(finished, export=arguments.export)
     return 0
 
@@ -158,7 +159,7 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         load_tensorflow(verbosity)
         from epochal.app.training import train
 
-        train.resume(stopped, config, BEGAN, export=export)
+        train.resume(stopped, config, train.Session(began=BEGAN, export=export))
     _print_summary(stopped, export=export)
     return 0
 
@@ -184,8 +185,8 @@ def _print_summary(finished: Run, *, export: bool) -> None:
 def _export(finished: Run) -> Path:
     """Write the run's folder under saved_models/, and print where it lies."""
     from epochal.app.export.export import export
-    from epochal.app.export.variants import variant
+    from epochal.app.export.variants import choose_variant
 
-    folder = export(finished, None, variant(None, None), say)
+    folder = export(finished, None, choose_variant(None, None)).folder
     print(folder)
     return folder

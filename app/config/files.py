@@ -61,12 +61,18 @@ class _StrictLoader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Writes text in quotes where either version of YAML would take it for something else."""
 
+    def represent_text(self, text: str) -> Any:
+        # Line breaks of Unicode are read back from double quotes alone.
+        style = '"' if any(character in text for character in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
 
 for _name, _pattern in _CORE_SCHEMA.items():
     for _class in (_StrictLoader, _Dumper):
         _class.add_implicit_resolver(
             f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), None
         )
+_Dumper.add_representer(str, _Dumper.represent_text)
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_int)
 _StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_float)
 
@@ -139,5 +145,6 @@ def _shipped(name: str, folder: Path, flag: str) -> Path:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         hint = suggestion(name, known)
-        raise UsageError(f"{flag} {name}: unknown{hint}; there are: {', '.join(known)}")
+        listed = ", ".join(known)
+        raise UsageError(f"{flag} {name}: unknown{hint}; there are: {listed}")
     return folder / f"{name}.yaml"

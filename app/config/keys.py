@@ -47,7 +47,7 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `{"optim.ema": 0.9}` for `{"optim": {"ema": 0.9}}`: groups are opened, nothing else."""
+    """Return `{"optim.ema": 0.9}` for `{"optim": {"ema": 0.9}}`; only groups are opened."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if key in GROUPS and isinstance(value, Mapping):

@@ -15,7 +15,6 @@ _LONGEST = 60  # characters of a value in a message
 _WORDS = {
     int: "a whole number",
     float: "a number",
-    bool: "true or false",
     str: "text",
     NoneType: "null",
     list[int]: "a list such as [15, 22]",
@@ -83,14 +82,22 @@ def with_earlier_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def type_in_words(kind: Any) -> str:
-    """Name a type as a user would."""
+    """Name a type as a user would, as `a number or null`."""
+    *others, last = _alternatives(kind)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _alternatives(kind: Any) -> list[str]:
     if kind in _WORDS:
-        return _WORDS[kind]
-    options = get_args(kind)
+        return [_WORDS[kind]]
+    if kind is bool:
+        return ["true", "false"]
     if get_origin(kind) is Literal:
-        return ", ".join(options)
-    words = [type_in_words(option) for option in options]
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+        return list(get_args(kind))
+    alternatives = []
+    for option in get_args(kind):
+        alternatives += _alternatives(option)
+    return alternatives
 
 
 def is_text(kind: Any) -> bool:
@@ -130,10 +137,12 @@ def _in_words(values: Mapping[str, Any], place: Sequence[int | str], *, unknown:
         example = _names_in(group)[0]
         received = _shown(values[group])
         return f"{group}: expected keys such as {example} beneath it, got {received}"
-    key = ".".join(map(str, place[:2])) if group in GROUPS else group
+    key = f"{group}.{place[1]}" if group in GROUPS else group
     kind = SETTINGS[key].type
     received = flatten(values)[key]
-    return f"{key}: expected {type_in_words(kind)}, got {_shown(received)}{_hint(kind, received)}"
+    expected = type_in_words(kind)
+    hint = _hint(kind, received)
+    return f"{key}: expected {expected}, got {_shown(received)}{hint}"
 
 
 def unknown_key(key: str) -> str:

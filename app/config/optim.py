@@ -49,7 +49,8 @@ class Optim:
     )
     rates: dict[str, float] | None = setting(
         None,
-        "factors on the rate by regular expression on paths, as '{\"^stem\": 0.1}' (null: 1 for all)",
+        "factors on the rate by regular expression on paths, as '{\"^stem\": 0.1}' "
+        "(null: 1 for all)",
     )
     rate_growth: float = setting(
         1.0,

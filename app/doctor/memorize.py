@@ -13,7 +13,7 @@ from epochal.app.doctor.model_copy import drops
 from epochal.app.doctor.sample_images import images_of, plain_batches
 from epochal.app.errors import TrainingFailed, UsageError
 from epochal.app.training.probes.probe_steps import undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch
+from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup, set_up, start
 
 PASSES = 300  # over the batches to overfit, at most

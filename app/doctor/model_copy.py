@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from epochal import models
+from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.training.optimizers.penalties import WeightPenalty
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.classifier import Classifier
@@ -25,7 +26,7 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
         config |= {"rate": 0.0} if drops(layer) else {}
         return type(layer).from_config(config)
 
-    with models.deep_recursion():
+    with models.deep_recursion(), dtype_policy(setup.config.precision):
         network = keras.Model(model.input, model.output, name=model.name)
         net = keras.models.clone_model(network, clone_function=again)
         copy = type(model)(

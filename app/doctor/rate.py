@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.evaluation.rate_labels import final_loss
 from epochal.app.training.probes.probe_steps import logs_of_steps, undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch
+from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import shape_of
 

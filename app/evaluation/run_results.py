@@ -87,6 +87,7 @@ def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) 
         epochs=len(training.rows),
         best_epoch=training.best_epoch,
         rollbacks=training.rollbacks,
+        last_learning_rate=training.rows[-1].get("learning_rate") if training.rows else None,
         validation=evaluations["validation"].figures,
         test=test.figures if test else None,
         images_per_second=round(float(np.median(speeds)), 1) if speeds else None,

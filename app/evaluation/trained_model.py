@@ -9,6 +9,7 @@ from epochal import models
 from epochal.app.config import Config
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
+from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.arrays import arrays_of, assign
 from epochal.app.store.run import Run
 
@@ -22,21 +23,26 @@ class Trained:
     model: Any
 
 
-def build_model(config: Config, preprocessing: Preprocessing) -> Any:
+def build_model(
+    config: Config, preprocessing: Preprocessing, *, precision: str | None = None
+) -> Any:
     """Build a model of the zoo with fresh weights for the data set's images and classes, normalisation inside.
+
+    It computes in the precision of the configuration, or another one.
 
     Raises:
         UsageError: when the name is unknown or the images or options do not suit it.
     """
     try:
-        return models.build(
-            config.model,
-            preprocessing.input_shape,
-            len(preprocessing.classes),
-            mean=preprocessing.mean,
-            deviation=preprocessing.deviation,
-            options=config.model_options,
-        )
+        with dtype_policy(precision or config.precision):
+            return models.build(
+                config.model,
+                preprocessing.input_shape,
+                len(preprocessing.classes),
+                mean=preprocessing.mean,
+                deviation=preprocessing.deviation,
+                options=config.model_options,
+            )
     except ValueError as error:
         raise UsageError(f"model: {error}") from error
 
@@ -53,13 +59,10 @@ def load_trained(run: Run, precision: str | None = None) -> Trained:
         UsageError: when the run has not finished.
         StorageError: when its files are damaged.
     """
-    import keras
-
     arrays = run.best_weights().arrays
     config = run.config()
-    keras.config.set_dtype_policy(precision or config.precision)
     preprocessing = Preprocessing.from_card(run.data_card())
-    model = build_model(config, preprocessing)
+    model = build_model(config, preprocessing, precision=precision)
     assign(_weights_by_name(model), dict(arrays), run.best)
     return Trained(config=config, preprocessing=preprocessing, model=model)
 

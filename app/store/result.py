@@ -72,6 +72,8 @@ class Result:
     """Duration of the training."""
     rollbacks: int | None = None
     """How often training went back to a checkpoint; None where an earlier version did not count."""
+    last_learning_rate: float | None = None
+    """Learning rate of the last step; None where an earlier version did not store it."""
     images_per_second: float | None = None
     """Median speed of the epochs' training steps; None where no epoch had two steps."""
     validation: Figures | None = None
@@ -108,6 +110,7 @@ class Result:
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "rollbacks": self.rollbacks,
+            "last_learning_rate": self.last_learning_rate,
         }
         if self.validation is not None:
             values.update(self.validation.to_dict("validation_"))
@@ -137,6 +140,7 @@ class Result:
             best_epoch=whole_or_none(values["best_epoch"]),
             wall_seconds=float(values["wall_seconds"]),
             rollbacks=whole_or_none(values.get("rollbacks")),
+            last_learning_rate=number_or_none(values.get("last_learning_rate")),
             images_per_second=number_or_none(values.get("images_per_second")),
             validation=validation,
             test=test,

@@ -116,9 +116,16 @@ class Run(RunFiles):
         return rows
 
     def last_rate(self) -> float:
-        """Return the learning rate of the last step, to seven digits."""
+        """Return the learning rate of the last step, to seven digits.
+
+        The result of an earlier version does not have it, but its history does.
+        """
+        rate = None
+        if self.finished:
+            rate = self.result().last_learning_rate
         try:
-            rate = self.history()[-1]["learning_rate"]
+            if rate is None:
+                rate = self.history()[-1]["learning_rate"]
         except (StorageError, LookupError) as error:
             raise StorageError(
                 f"{self.history_file} is missing or damaged: it does not tell the last learning rate"

@@ -1,6 +1,6 @@
-"""A file of histograms and norms, as TensorBoard reads it."""
+"""A file of histograms, norms and scalars, as TensorBoard reads it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ class EventFile:
 
     def write(self, step: int, arrays: dict[str, Iterable[tuple[str, np.ndarray]]]) -> None:
         """Write the histogram `weights/PATH` and the norm `weight_norm/PATH` for "weight", ..."""
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.folder)
         # tf.summary's functions do the same one eager operation after the other, and take 20 times
         # longer.
         summary = tf.compat.v1.Summary()
@@ -29,9 +27,14 @@ class EventFile:
                 norm = np.float32(np.linalg.norm(values))
                 _add(summary, "histograms", f"{name}s/{path}", histogram(values))
                 _add(summary, "scalars", f"{name}_norm/{path}", norm)
-        with self._writer.as_default(step=step):
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
-        self._writer.flush()
+        self._put(step, summary)
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write numbers by their names."""
+        summary = tf.compat.v1.Summary()
+        for name, value in scalars.items():
+            _add(summary, "scalars", name, np.float32(value))
+        self._put(step, summary)
 
     def close(self) -> None:
         """End the file; what is written afterwards goes into another."""
@@ -39,18 +42,31 @@ class EventFile:
             self._writer.close()
         self._writer = None
 
+    def _put(self, step: int, summary: Any) -> None:
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(self.folder)
+        with self._writer.as_default(step=step):
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        self._writer.flush()
+
 
 def histogram(values: np.ndarray) -> np.ndarray:
     """Return `[30, 3]`: left edge, right edge and count of buckets over the finite values."""
     finite = values[np.isfinite(values)]
-    low = finite.min() if finite.size else 0.0
-    high = finite.max() if finite.size else 1.0
+    low = 0.0
+    high = 1.0
+    if finite.size:
+        low = finite.min()
+        high = finite.max()
     # NumPy refuses buckets narrower than a rounding.
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-12 * largest:
         low = low - 0.5
         high = high + 0.5
     counts, edges = np.histogram(finite, _BUCKETS, (low, high))
-    return np.stack([edges[:-1], edges[1:], counts], axis=1)
+    left = edges[:-1]
+    right = edges[1:]
+    return np.stack([left, right, counts], axis=1)
 
 
 def _add(summary: Any, plugin: str, tag: str, tensor: Any) -> None:

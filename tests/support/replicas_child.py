@@ -8,7 +8,7 @@ import numpy as np
 
 from epochal.app.config import Augment, Config, Emphasis, Objective, Optim
 from epochal.app.data.pipeline import evaluation_batches
-from epochal.app.training.run.run_callbacks import by_epoch
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
 
@@ -114,7 +114,7 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, *by_epoch(setup), setup.clipping],
+        [moves, *losses, *weight_steering(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

@@ -14,7 +14,7 @@ from epochal.app.evaluation.rate_labels import final_loss, label_rates
 from epochal.app.training.probes.curvature import largest_curvature
 from epochal.app.training.probes.gradient_noise import Noise, gradient_noise
 from epochal.app.training.probes.probe_steps import logs_of_steps, undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch
+from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup, set_up, start
 
 RATES = tuple(10.0 ** (place / 2) for place in range(-9, 3))  # 3e-5 to 10, two a decade

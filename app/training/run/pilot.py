@@ -56,7 +56,7 @@ def pilot(config: Config) -> Config:
     """Return the configuration of a pilot, to be run as any other.
 
     Raises:
-        UsageError: when the model has no smaller sibling, or the epochs are too few to be shortened.
+        UsageError: when the model has no smaller sibling, or the epochs are too few for it.
     """
     if config.model not in models.ZOO:
         return config  # setting up will say what is wrong with it
@@ -111,7 +111,7 @@ def _share_of(value: Any, share: float) -> Any:
 
 
 def _keep_within(shorter: dict[str, Any], epochs: int, *, in_steps: bool) -> None:
-    """Move what is to happen in the course of the schedule behind its warm-up and before its end."""
+    """Move all that is to happen in the schedule behind its warm-up and before its end."""
     latest = epochs - 1
     first = math.floor(shorter.get("schedule.warm_up", 0)) + 1
     last = math.inf if in_steps else latest

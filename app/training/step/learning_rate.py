@@ -19,15 +19,9 @@ from epochal.app.errors import UsageError
 from epochal.app.units import number_of
 from epochal.callbacks import schedules
 
-SLOWER = 10  # what a rollback divides the rate by
 WINDOW = 500  # steps, of `callbacks.StuckDecay` unless another one is given
 _PATIENCE = 5  # epochs, of `callbacks.PlateauDecay` unless others are given
 _STATEFUL = ("plateau", "stuck")
-
-
-def slowed(rate: float, rollbacks: int) -> float:
-    """Return the learning rate after `rollbacks` divisions by the slow-down factor."""
-    return rate / SLOWER**rollbacks
 
 
 def shape_of(config: Config, steps: int) -> schedules.Shape:

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from epochal.app.evaluation.page import (
-    duration,
-    escaped,
-    folded,
-    page,
-    pairs,
-    percent,
-    section_html,
-    tiles,
-)
+from epochal.app.evaluation.page import duration, name_value_lines, percent, render
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store import files
 from epochal.app.store.sweep import SweepResult
@@ -45,10 +36,6 @@ def sweep_html(standings: Standings, winner: Trial | None, result: SweepResult) 
         f"{standings.plan.algorithm} search",
         standings.plan.splits,
     ]
-    parts = []
-    for paragraph in describe_result(standings, winner, result):
-        parts.append(f'<p class="verdict">{escaped(paragraph)}</p>')
-    parts.append(tiles(_headline_figures(standings, result)))
     sections = [
         choices_section(standings),
         rates_section(standings),
@@ -61,17 +48,18 @@ def sweep_html(standings: Standings, winner: Trial | None, result: SweepResult) 
         failures_section(standings),
         table_section(standings, winner),
     ]
-    for section in sections:
-        if section is not None:
-            parts.append(section_html(section))
-    details = folded(
-        [
-            ("Result", pairs(result.__dict__)),
+    return render(
+        "tuning/report/report.html",
+        title=f"Sweep {standings.sweep.name}",
+        facts=[fact for fact in facts if fact is not None],
+        verdict=describe_result(standings, winner, result),
+        tiles=_headline_figures(standings, result),
+        sections=[section for section in sections if section is not None],
+        details=[
+            ("Result", name_value_lines(result.__dict__)),
             ("Configuration that the space changes", standings.sweep.base_text),
-        ]
+        ],
     )
-    parts.append(f"<section><h2>How this was made</h2>{details}</section>")
-    return page(f"Sweep {standings.sweep.name}", facts, "".join(parts))
 
 
 def _headline_figures(standings: Standings, result: SweepResult) -> list[tuple[str, str, str]]:

@@ -1,9 +1,8 @@
-"""The command line's manners: one line and an exit code for every mistake, nothing left behind, quick answers."""
+"""The command line: one line and an exit code for every mistake, nothing left behind."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ MISTAKES = {
     "no time": (["train", "--budget", "0s"], "a duration such as"),
     "metric that is not logged": (
         ["train", "--stopping.monitor", "val_auc"],
-        "expected val_accuracy, val_loss",
+        "expected val_accuracy or val_loss",
     ),
     "budget too small": (
         ["train", "--budget", "1s", "--model", "softmax"],
@@ -236,11 +235,11 @@ MISTAKES = {
     ),
     "neither true nor false": (
         ["train", "--augment.flip", "maybe"],
-        "augment.flip: expected true or false or null, got 'maybe'",
+        "augment.flip: expected true, false or null, got 'maybe'",
     ),
-    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement, interleaved"),
+    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement or interleaved"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
-    "unknown policy": (["train", "--nan-policy", "retry"], "stop, rollback"),
+    "unknown policy": (["train", "--nan-policy", "retry"], "stop or rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),
     "more parts than images": (
         ["train", "--batch-size", "8", "--optim.micro-batches", "16"],
@@ -364,6 +363,7 @@ FILES = {
 }
 
 FOLDERS = malformed_folders()
+RECIPES = sorted(path.stem for path in (ROOT / "app/config/recipes").glob("*.yaml"))
 
 
 def configured(words: list[str]) -> Config:
@@ -450,26 +450,31 @@ def test_printed_configuration_reproduces_itself(capsys) -> None:
     }
 
 
-def test_every_recipe_is_valid() -> None:
-    folder = ROOT / "app/config/recipes"
-    for recipe in folder.glob("*.yaml"):
-        assert configured(["--recipe", recipe.stem]) != Config()
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_valid(recipe: str) -> None:
+    assert configured(["--recipe", recipe]) != Config()
 
 
-def test_help_is_quick_and_names_the_exit_codes() -> None:
-    began = time.monotonic()
+def test_there_are_recipes() -> None:
+    assert "digits" in RECIPES
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--help"], "143 SIGTERM"), (["train", "--help"], "--optim.clip-norm")],
+)
+def test_help_imports_nothing_that_is_slow(words: list[str], expected: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-P", "-m", "epochal", "--help"],
+        [sys.executable, "-X", "importtime", "-P", "-m", "epochal", *words],
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     )
-    assert (
-        time.monotonic() - began < 2
-    )  # 0.1 s on an idle core; a loaded machine must not fail the suite
-    assert "tensorflow" not in done.stderr
-    assert all(code in done.stdout for code in ("130", "143", "storage"))
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "epochal.app.commands.main" in imported
+    assert not imported & {"tensorflow", "keras", "numpy", "pydantic"}
+    assert expected in done.stdout
 
 
 def test_keras_is_imported_without_what_it_is_not_asked_for() -> None:
@@ -542,7 +547,7 @@ def test_a_run_that_goes_on_is_not_called_unfinished() -> None:
 
 
 def test_a_changed_configuration_is_refused_by_name() -> None:
-    from epochal.app.training.run.same_run import check_identity
+    from epochal.app.training.run.resume import check_identity
 
     stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
     with pytest.raises(UsageError, match="seed"):

@@ -6,7 +6,7 @@ import pytest
 
 from epochal.app.config import Config, Emphasis, Optim
 from epochal.app.store import arrays as archive
-from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, Trigger, newest
 from epochal.app.training.run.history import History
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.train import fit
@@ -30,13 +30,6 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
     """Trains in this process until `stopping` says so; returns history and the newest checkpoint's arrays."""
     setup = set_up(CONFIG)
     history = History(folder / "history.csv", images_per_step=CONFIG.batch_size)
-    saver = Checkpoints(
-        folder / "checkpoints",
-        seconds=3600,
-        position=setup.batches.position,
-        stopping=stopping,
-        identity=setup.identity(),
-    )
     average = ExponentialMovingAverage(0.9)
     early = EarlyStopping("val_accuracy")
     losses = setup.model.sample_losses
@@ -48,7 +41,14 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
         history,
         losses,
     ]
-    fit(setup, watching, saver, checkpoint)
+    saver = Checkpoints(
+        folder / "checkpoints",
+        watching,
+        begin=checkpoint or Checkpoint(identity=setup.identity()),
+        trigger=Trigger(3600, stopping),
+        position=setup.batches.position,
+    )
+    fit(setup, watching, saver)
     arrays, _ = archive.load(max((folder / "checkpoints").glob("epoch-*")))
     rows = [
         {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}

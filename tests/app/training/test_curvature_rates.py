@@ -11,7 +11,7 @@ import tensorflow as tf
 from epochal.app.config import Config, Optim
 from epochal.app.errors import UsageError
 from epochal.app.training.optimizers import chosen_optimizer
-from epochal.app.training.run.run_callbacks import by_epoch
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.train import train
 
@@ -46,7 +46,7 @@ def exact(setup: Setup, images: tf.Tensor, decay: float) -> list[np.ndarray]:
 
 def test_estimates_what_a_step_minimises_and_leaves_the_rest_alone(setup: Setup) -> None:
     """Against the closed form of softmax regression: the mean over epochs, whose signs differ."""
-    (rates,) = by_epoch(setup)
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     before = [variable.numpy() for variable in setup.model.variables]
     estimates = []
@@ -64,7 +64,7 @@ def test_estimates_what_a_step_minimises_and_leaves_the_rest_alone(setup: Setup)
 
 
 def test_an_epoch_that_was_begun_before_a_stop_keeps_its_curvatures(setup: Setup) -> None:
-    (rates,) = by_epoch(setup)
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     rates.on_epoch_begin(0)
     before = curvatures(setup)
@@ -80,7 +80,7 @@ def test_the_signs_follow_from_the_seed(setup: Setup) -> None:
     measured = []
     for seed in (1, 2, 1):
         config = replace(setup.config, seed=seed)
-        (rates,) = by_epoch(replace(setup, config=config))
+        (rates,) = weight_steering(replace(setup, config=config))
         rates.set_model(setup.model)
         rates.measure(0)
         measured.append(curvatures(setup)[0])

@@ -24,8 +24,8 @@ from epochal.app.training.optimizers.per_weight import (
     rate_factors,
 )
 from epochal.app.training.optimizers.sgd import SGD
+from epochal.app.training.run.epoch_log import Energy
 from epochal.app.training.run.history import History
-from epochal.app.training.run.run_callbacks import _add_energy
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.objective import Objective
@@ -163,12 +163,15 @@ def penalized(penalty: WeightPenalty) -> Classifier:
 def test_energy_is_the_loss_with_the_penalties() -> None:
     model = penalized(WeightPenalty(decay=0.5, l1=0.25))
     logs = {"loss": 1.0}
-    _add_energy(model, 0, logs)
+    energy = Energy()
+    energy.set_model(model)
+    energy.on_epoch_end(0, logs)
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     expected = sum(0.25 * (kernel**2).sum() + 0.25 * np.abs(kernel).sum() for kernel in kernels)
     assert logs["energy"] - 1 == pytest.approx(expected, rel=1e-5)
     bare = {"loss": 1.0}
-    _add_energy(penalized(WeightPenalty()), 0, bare)
+    energy.set_model(penalized(WeightPenalty()))
+    energy.on_epoch_end(0, bare)
     assert "energy" not in bare
 
 

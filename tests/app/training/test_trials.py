@@ -4,8 +4,6 @@ import gc
 import json
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import tensorflow as tf
 from epochal.app.commands import train as command
 from epochal.app.config import Augment, Config, Data, Optim, Schedule, Stopping
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import CachedImages
+from epochal.app.data.dataset import CachedImages, Dataset
+from epochal.app.data.load import load
 from epochal.app.errors import EpochalError, RunInUse, StorageError, UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_again
 from epochal.app.evaluation.pareto import place
@@ -28,10 +27,11 @@ from epochal.app.store.data_card import Counts
 from epochal.app.store.result import Figures
 from epochal.app.store.run import Run
 from epochal.app.training import train as training
-from epochal.app.training.run.same_run import check_identity
-from epochal.app.training.run.setup import Setup, set_up, summary
+from epochal.app.training.run.resume import check_identity
+from epochal.app.training.run.setup import set_up, summary
 from epochal.app.tuning.worker import forget
-from tests.support.program import StopAt, outcome
+from tests.support.messages import heard
+from tests.support.program import StopAfter, outcome
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -62,29 +62,26 @@ class Unreadable(CachedImages):
         raise AssertionError("the test split was read")
 
 
-def sealed(config: Config, run: Run | None = None) -> Setup:
-    """A setup whose test images cannot be read."""
-    setup = set_up(config, run)
-    test = replace(setup.dataset.test, images=Unreadable(setup.dataset.test.images.tensor))
-    return replace(setup, dataset=replace(setup.dataset, test=test))
+def load_sealed(config: Config) -> Dataset:
+    """A data set whose test images cannot be read."""
+    dataset = load(config)
+    return replace(
+        dataset, test=replace(dataset.test, images=Unreadable(dataset.test.images.tensor))
+    )
+
+
+SEALED = training.Session(load=load_sealed)
 
 
 def ended_after(config: Config, after: int | None) -> Config:
     return replace(config, stopping=replace(config.stopping, after=after))
 
 
-@contextmanager
-def asked(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    yield stop
-
-
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory) -> Run:
     """A finished run without test figures, whose test images could not be read."""
     run = Run(tmp_path_factory.mktemp("sweep") / "trials/0001")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.training.train.set_up", sealed)
-        result = training.train_at(run, CONFIG, test=False)
+    result = training.train_at(run, CONFIG, test=False, session=SEALED)
     assert result == run.result()
     return run
 
@@ -117,17 +114,14 @@ def test_it_has_no_pages_which_would_show_the_test_split(trial: Run) -> None:
     ]
 
 
-def test_with_test_the_test_split_is_read(unfinished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epochal.app.training.train.set_up", sealed)
+def test_with_test_the_test_split_is_read(unfinished: Run) -> None:
     with pytest.raises(AssertionError, match="the test split was read"):
-        training.train_at(unfinished, CONFIG, test=True)
+        training.train_at(unfinished, CONFIG, test=True, session=SEALED)
 
 
-def test_a_result_is_returned_at_once(trial: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "epochal.app.training.train.set_up", lambda *_: pytest.fail("trained again")
-    )
-    assert training.train_at(trial, CONFIG, test=False) == trial.result()
+def test_a_result_is_returned_at_once(trial: Run) -> None:
+    session = training.Session(load=lambda config: pytest.fail("trained again"))
+    assert training.train_at(trial, CONFIG, test=False, session=session) == trial.result()
 
 
 def test_a_trial_in_use_is_refused(trial: Run) -> None:
@@ -182,9 +176,10 @@ def test_pareto_leaves_it_out(trial: Run) -> None:
 
 @pytest.mark.slow
 def test_its_export_is_proven_by_its_own_predictions(trial: Run, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert export(trial, "model", Variant(), told.append, tmp_path) == tmp_path / "model/1"
-    assert any(line.startswith("asked: 359 test images") for line in told)
+    with heard() as lines:
+        exported = export(trial, "model", Variant(), tmp_path)
+    assert exported.folder == tmp_path / "model/1"
+    assert any(line.startswith("asked: 359 test images") for line in lines)
 
 
 # ended before all epochs
@@ -198,9 +193,9 @@ def test_ended_twice_it_ends_with_the_bytes_of_one_that_went_straight_through(
     config = replace(COURSE, optim=Optim(ema=average))
     whole = Run(tmp_path / "whole")
     parts = Run(tmp_path / "parts")
-    assert training.train_at(whole, config, test=False)["epochs"] == 4
+    assert training.train_at(whole, config, test=False).epochs == 4
     for after in (1, 3):
-        assert training.train_at(parts, ended_after(config, after), test=False)["epochs"] == after
+        assert training.train_at(parts, ended_after(config, after), test=False).epochs == after
         assert parts.result().best_epoch <= after
         (parts.folder / "result.json").unlink()
     parts.write_config(config)
@@ -225,10 +220,9 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(
     stopped = Run(tmp_path / "stopped")
     course = replace(COURSE, optimizer=optimizer)
     training.train_at(whole, course, test=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.training.train.STOP.deferred", lambda: asked(StopAt(9)))
-        with pytest.raises(KeyboardInterrupt):
-            training.train_at(stopped, course, test=False)
+    session = training.Session(stop=StopAfter(9))
+    with pytest.raises(KeyboardInterrupt):
+        training.train_at(stopped, course, test=False, session=session)
     assert not stopped.finished
     assert (
         max(stopped.checkpoints.glob("epoch-*")).name[-8:] > "00000000"

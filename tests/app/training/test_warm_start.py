@@ -17,7 +17,6 @@ from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Optim, Schedule
 from epochal.app.data.dataset import RawDataset, Split
 from epochal.app.data.load import SOURCES, load
-from epochal.app.data.pipeline import Position
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
@@ -25,14 +24,14 @@ from epochal.app.evaluation.evaluate_run import evaluate_again
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run, find
 from epochal.app.training import train as training
-from epochal.app.training.run.checkpoints import Checkpoints, newest
-from epochal.app.training.run.run_callbacks import freezing
+from epochal.app.training.run.callback_list import freezing
+from epochal.app.training.run.checkpoints import newest, restore_variables
 from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import standardised_like
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
 from tests.support.messages import heard
-from tests.support.program import StopAt, outcome, saved
+from tests.support.program import StopAfter, outcome, saved
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -194,11 +193,7 @@ def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> Non
     setup = set_up(config(**SOURCE))
     checkpoint = newest(run.checkpoints)
     assert checkpoint is not None
-    saver = Checkpoints(
-        run.checkpoints, seconds=1, position=Position(), stopping=lambda: False, identity={}
-    )
-    saver.set_model(setup.model)
-    saver.resume(checkpoint)
+    restore_variables(checkpoint, setup.model)
     momenta = [
         variable for variable in setup.model.optimizer.variables if "momentum" in variable.path
     ]
@@ -259,11 +254,12 @@ def _last_loss(run: Run) -> float:
 
 
 @pytest.mark.usefixtures("low")
-def test_the_log_tells_where_the_weights_come_from(source, monkeypatch) -> None:
-    monkeypatch.setattr(training, "_train", lambda *given, **options: None)
-    with heard() as said:
-        run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
-    logged = [line[20:] for line in (run.folder / "log.txt").read_text().splitlines()]
+def test_the_log_tells_where_the_weights_come_from(source) -> None:
+    given = config(init_from=str(source.folder), name="told", learning_rate=0.03, epochs=1)
+    with heard() as said, pytest.raises(KeyboardInterrupt):
+        training.train(given, training.Session(stop=StopAfter(1)))
+    log = find("told").log_file.read_text()
+    logged = [line[20:] for line in log.splitlines()][:3]
     assert [line.split(":")[0] for line in logged] == [
         "started",
         f"starting from {source.folder}",
@@ -331,28 +327,21 @@ def test_a_frozen_body_is_that_of_the_source_after_training(source) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("high")
 def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(
-    source, tmp_path, monkeypatch
+    source, tmp_path
 ) -> None:
     origin = shutil.copytree(source.folder, tmp_path / "origin")
     thawing = Optim(frozen="^hidden", unfreeze_every=1, rate_growth=0.5, clip_norm=1.0)
     given = config(init_from=str(origin), optim=thawing, epochs=3, learning_rate=0.1)
     whole = outcome(training.train(replace(given, name="whole")).folder)
     stopped = replace(given, name="stopped")
-    with monkeypatch.context() as patch:
-        patch.setattr("epochal.app.training.train.STOP.deferred", lambda: asked(StopAt(7)))
-        with pytest.raises(KeyboardInterrupt):
-            training.train(stopped)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(stopped, training.Session(stop=StopAfter(7)))
     assert (1, 0) < saved(Path("runs/stopped")) < (2, 0)
     shutil.rmtree(origin)
     training.resume(find("stopped"), stopped)
     assert outcome(find("stopped").folder) == whole
     figures = evaluate_again(find("stopped"))
     assert figures["test_accuracy"] == whole["result"]["test_accuracy"]
-
-
-@contextmanager
-def asked(stop: StopAt) -> Iterator[StopAt]:
-    yield stop
 
 
 @pytest.mark.slow
@@ -416,7 +405,6 @@ def test_images_of_other_channels_are_refused(source) -> None:
     ("file", "code", "message"),
     [
         ("result.json", 2, "has not finished training; run: epochal train --resume"),
-        ("history.csv", 4, "does not tell the last learning rate"),
         ("config.yaml", 2, "no run there"),
         ("data.json", 4, "data.json is missing or damaged"),
         ("checkpoints/best/arrays.npz", 4, "arrays.npz is missing"),
