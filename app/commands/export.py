@@ -4,7 +4,7 @@ import json
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.export.variants import PRECISIONS, variant
+from epochal.app.export.variants import PRECISIONS, choose_variant
 from epochal.app.store import run as runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
@@ -43,21 +43,22 @@ def run(words: list[str], verbosity: int) -> int:
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-    chosen = variant(arguments.format, arguments.precision)
+    chosen = choose_variant(arguments.format, arguments.precision)
     finished = runs.find(arguments.run)
     say(f"epochal export: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if arguments.compare:
-        from epochal.app.export.compare import compare, table
+        from epochal.app.export.compare import compare, format_table
 
-        rows = compare(finished, say)
-        print(json.dumps(rows) if arguments.json else table(rows))
+        rows = compare(finished)
+        print(json.dumps(rows) if arguments.json else format_table(rows))
         return 0
-    from epochal.app.export.export import card_of, export
+    from epochal.app.export.export import export
 
-    folder = export(finished, arguments.name, chosen, say)
+    exported = export(finished, arguments.name, chosen)
     if arguments.json:
-        print(json.dumps({"folder": str(folder), **card_of(folder)}))
+        card = exported.read_card().to_dict()
+        print(json.dumps({"folder": str(exported.folder), **card}))
     else:
-        print(folder)
+        print(exported.folder)
     return 0

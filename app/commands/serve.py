@@ -5,7 +5,7 @@ from pathlib import Path
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.store.export import found
+from epochal.app.store.export import served_versions
 
 _DESCRIPTION = """\
 Answer requests for saved_models/NAME over HTTP, in TensorFlow Serving's wire format.
@@ -62,11 +62,11 @@ def run(words: list[str], verbosity: int) -> int:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder without versions, and name a likely other one."""
-    if found(folder):
+    if served_versions(folder):
         return
     hint = "epochal export makes one"
     for other in (folder.parent, Path("saved_models") / folder.name):
-        if found(other):
+        if served_versions(other):
             hint = f"did you mean {other}?"
             break
     raise UsageError(

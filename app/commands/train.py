@@ -185,8 +185,8 @@ def _print_summary(finished: Run, *, export: bool) -> None:
 def _export(finished: Run) -> Path:
     """Write the run's folder under saved_models/, and print where it lies."""
     from epochal.app.export.export import export
-    from epochal.app.export.variants import variant
+    from epochal.app.export.variants import choose_variant
 
-    folder = export(finished, None, variant(None, None), say)
+    folder = export(finished, None, choose_variant(None, None)).folder
     print(folder)
     return folder

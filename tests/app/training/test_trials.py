@@ -30,6 +30,7 @@ from epochal.app.training import train as training
 from epochal.app.training.run.resume import check_identity
 from epochal.app.training.run.setup import set_up, summary
 from epochal.app.tuning.worker import forget
+from tests.support.messages import heard
 from tests.support.program import StopAfter, outcome
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -175,9 +176,10 @@ def test_pareto_leaves_it_out(trial: Run) -> None:
 
 @pytest.mark.slow
 def test_its_export_is_proven_by_its_own_predictions(trial: Run, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert export(trial, "model", Variant(), told.append, tmp_path) == tmp_path / "model/1"
-    assert any(line.startswith("asked: 359 test images") for line in told)
+    with heard() as lines:
+        exported = export(trial, "model", Variant(), tmp_path)
+    assert exported.folder == tmp_path / "model/1"
+    assert any(line.startswith("asked: 359 test images") for line in lines)
 
 
 # ended before all epochs

@@ -1,24 +1,16 @@
-"""The card of an exported model: what it expects, how good it is, how it came about. Plain values for JSON."""
+"""Model cards of exports, filled from a run."""
 
 from pathlib import Path
-from typing import Any
 
 from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import Trained
+from epochal.app.store.model_card import Calibration, ModelCard
 from epochal.app.store.run import Run
 
-FORMAT = 1
 
-
-def card(
-    run: Run, trained: Trained, dataset: Dataset, calibration: dict[str, Any]
-) -> dict[str, Any]:
-    """What is known of the run's model.
-
-    Args:
-        calibration: the temperature and what it was found and judged by.
-    """
+def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibration) -> ModelCard:
+    """Return the card of a run's model."""
     result = run.result()
     figures = result.judged
     preprocessing = trained.preprocessing
@@ -26,15 +18,13 @@ def card(
     for key, setting in SETTINGS.items():
         if setting.traits.private:
             del configuration[key]
-    return {
-        "made_by": "epochal",
-        "format": FORMAT,
-        "run": run.folder.name,
-        "model": trained.config.model,
-        "dataset": Path(trained.config.dataset).name,
-        "data_sha256": dataset.fingerprint(),
-        "classes": len(preprocessing.classes),
-        "input": {
+    return ModelCard(
+        run=run.folder.name,
+        model=trained.config.model,
+        dataset=Path(trained.config.dataset).name,
+        data_sha256=dataset.fingerprint(),
+        classes=len(preprocessing.classes),
+        input={
             "channels": preprocessing.channels,
             "stored_size": preprocessing.stored_size,
             "image_size": preprocessing.image_size,
@@ -43,20 +33,20 @@ def card(
             "levels": "0 to 255",
             "interpolation": "bilinear with antialiasing, shorter side to stored_size; central square of image_size",
         },
-        "judged_on": result.judged_on,
-        "accuracy": figures.accuracy,
-        "accuracy_low": figures.accuracy_low,
-        "accuracy_high": figures.accuracy_high,
-        "count": figures.count,
-        "loss": figures.loss,
-        "calibration": calibration,
-        "precision": trained.config.precision,
-        "parameters": result.params,
-        "trained": {
+        judged_on=result.judged_on,
+        accuracy=figures.accuracy,
+        accuracy_low=figures.accuracy_low,
+        accuracy_high=figures.accuracy_high,
+        count=figures.count,
+        loss=figures.loss,
+        calibration=calibration,
+        precision=trained.config.precision,
+        parameters=result.params,
+        trained={
             "epochs": result.epochs,
             "best_epoch": result.best_epoch,
             "seconds": result.wall_seconds,
             "configuration": configuration,
             "packages": dict(run.environment().packages),
         },
-    }
+    )
