@@ -95,7 +95,7 @@ def of_a_run(setup: Setup, run: Run) -> list[Any]:
     history = History(run.folder / "history.csv", images_per_step=128)
     watching = [
         timing,
-        *observers(setup, run, None, print),
+        *observers(setup, run, None),
         early,
         activations(setup, run),
         history,

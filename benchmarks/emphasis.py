@@ -78,7 +78,7 @@ def accuracies(config: Config, dataset: Dataset) -> list[float]:
         epochs=config.epochs,
         steps=setup.batches.steps,
     )
-    validation = evaluation_batches(dataset.validation, dataset.preprocessing.image_size)
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing)
     fitted = setup.model.fit(
         setup.batches.dataset(),
         epochs=config.epochs,

@@ -78,7 +78,7 @@ def main(pairs: int) -> None:
     setup = set_up(Config(dataset="cifar10", model="resnet20", batch_size=128))
     alternation = Alternation(bare_loop(setup), pairs)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [*observers(setup, Run(Path(folder)), None, print), alternation]
+        callbacks = [*observers(setup, Run(Path(folder)), None), alternation]
         everyone = Callbacks(callbacks, add_history=True, model=setup.model, epochs=1, steps=10**9)
         steps = (pairs + 1) * (WARM + COUNTED)
         data = setup.batches.dataset().repeat()

@@ -8,6 +8,7 @@ import keras
 
 from epochal.callbacks.parts.activations import observed
 from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.records import Records
 
 
@@ -37,6 +38,8 @@ class ActivationMonitor(keras.callbacks.Callback):
     Raises:
         ValueError: `every` below 1.
     """
+
+    phase = Phase.SAVE
 
     def __init__(
         self,

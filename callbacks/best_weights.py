@@ -9,6 +9,7 @@ import numpy as np
 
 from epochal.callbacks.parts.evaluated import evaluated_weights
 from epochal.callbacks.parts.monitor import Monitored, direction, improves
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.snapshots import Snapshots
 
 
@@ -34,6 +35,9 @@ class BestWeights(keras.callbacks.Callback):
         ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
         FileExistsError: a file of somebody else's has the name of one that is to be written.
     """
+
+    phase = Phase.KEEP
+    key = "best_weights"
 
     def __init__(
         self,

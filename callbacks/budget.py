@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.text import clock
 
 
@@ -26,6 +27,9 @@ class Budget(keras.callbacks.Callback):
     Raises:
         ValueError: a number of seconds that is not positive.
     """
+
+    phase = Phase.MEASURE
+    key = "budget"
 
     def __init__(
         self,

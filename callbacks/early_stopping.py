@@ -9,6 +9,7 @@ import numpy as np
 from epochal.callbacks.parts.evaluated import evaluated_weights
 from epochal.callbacks.parts.failure import undo_on_failure
 from epochal.callbacks.parts.monitor import Monitored, direction, improves
+from epochal.callbacks.parts.phase import Phase
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -30,6 +31,9 @@ class EarlyStopping(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
     """
+
+    phase = Phase.KEEP
+    key = "early_stopping"
 
     def __init__(
         self,

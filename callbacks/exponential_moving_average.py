@@ -12,6 +12,7 @@ from epochal.callbacks.parts.averages import Averages
 from epochal.callbacks.parts.backend import require_tensorflow
 from epochal.callbacks.parts.evaluated import answer_for
 from epochal.callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.phase import Phase
 
 
 class ExponentialMovingAverage(keras.callbacks.Callback):
@@ -35,6 +36,9 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow, a model without its
             weights, or two of these in one fit.
     """
+
+    phase = Phase.STEER
+    key = "exponential_moving_average"
 
     def __init__(self, decay: float = 0.999) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import keras
 from epochal.callbacks.parts.backend import require_tensorflow
 from epochal.callbacks.parts.failure import undo_by_next_fit, undone
 from epochal.callbacks.parts.frozen import freeze, frozen_in, frozen_parts
+from epochal.callbacks.parts.phase import Phase
 
 
 class Freezing(keras.callbacks.Callback):
@@ -29,6 +30,8 @@ class Freezing(keras.callbacks.Callback):
         ValueError: `every` below 1, or (when training begins) a pattern that finds nothing, or all that is trained, an
             optimizer with `use_ema`, or a model without its weights.
     """
+
+    phase = Phase.STEER
 
     def __init__(self, pattern: str, *, every: int | None = None) -> None:
         super().__init__()

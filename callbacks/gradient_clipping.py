@@ -13,6 +13,7 @@ from epochal.callbacks.parts.backend import require_tensorflow
 from epochal.callbacks.parts.clipper import Clipper, check_optimizer
 from epochal.callbacks.parts.failure import undo_by_next_fit, undone
 from epochal.callbacks.parts.gradients import dense
+from epochal.callbacks.parts.phase import Phase
 
 
 class GradientClipping(keras.callbacks.Callback):
@@ -33,6 +34,9 @@ class GradientClipping(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range, an accumulating optimizer, or two of these in one fit.
     """
+
+    phase = Phase.STEER
+    key = "gradient_clipping"
 
     def __init__(self, limit: float | None = None, *, by: str = "norm") -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import numpy as np
 from epochal.callbacks.parts.backend import require_built, require_tensorflow
 from epochal.callbacks.parts.batch_gradients import BatchGradients
 from epochal.callbacks.parts.flow import by_layer, judged, norm
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import learning_rate
 from epochal.callbacks.parts.records import Records
 
@@ -39,6 +40,9 @@ class GradientFlow(keras.callbacks.Callback):
     Raises:
         ValueError: `every` below 1, a batch that is not `(x, y)`, or another backend than TensorFlow.
     """
+
+    phase = Phase.RECORD
+    key = "gradient_flow"
 
     def __init__(
         self,

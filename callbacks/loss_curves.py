@@ -11,6 +11,7 @@ import numpy as np
 
 from epochal.callbacks.parts.curves import curves_of
 from epochal.callbacks.parts.files import write_whole
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.records import finite
 
 _SHARE = 100  # times what drawing takes must pass before it is drawn again
@@ -33,6 +34,8 @@ class LossCurves(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range.
     """
+
+    phase = Phase.RECORD
 
     def __init__(
         self, path: str | Path, *, log: str | Path, smoothing: float | None = None

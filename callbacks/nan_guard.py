@@ -9,6 +9,7 @@ import numpy as np
 from epochal.callbacks.parts.backend import require_tensorflow
 from epochal.callbacks.parts.failure import undo
 from epochal.callbacks.parts.last_finite import Kept, LastFinite
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import learning_rate
 
 
@@ -48,6 +49,8 @@ class NanGuard(keras.callbacks.Callback):
         ValueError: `check_every` below 1, or `keep_state` without TensorFlow (when training begins).
         NonFiniteError: as said; one line with step, epoch, learning rate and what to do.
     """
+
+    phase = Phase.GUARD
 
     def __init__(self, check_every: int = 1, *, keep_state: bool = False) -> None:
         super().__init__()

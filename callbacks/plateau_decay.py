@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from epochal.callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 
 
@@ -27,6 +28,9 @@ class PlateauDecay(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
     """
+
+    phase = Phase.STEER
+    key = "plateau_decay"
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from epochal.callbacks.parts.failure import undo_on_failure
 from epochal.callbacks.parts.monitor import direction, improves
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import learning_rate
 from epochal.callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
 
@@ -27,6 +28,9 @@ class Progress(keras.callbacks.Callback):
         mode: "min", "max" or "auto" (from the name of `monitor`).
         stream: where to write; None is stderr.
     """
+
+    phase = Phase.RECORD
+    key = "progress"
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import course_step, learning_rate, set_learning_rate
 
 
@@ -24,6 +25,8 @@ class RateSchedule(keras.callbacks.Callback):
     Raises:
         ValueError: a rate that is not positive, or (when training begins) an optimizer with its own schedule.
     """
+
+    phase = Phase.STEER
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import learning_rate, set_learning_rate
 from epochal.callbacks.schedules import stepped
 
@@ -41,6 +42,9 @@ class StepDecay(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range, or (when training begins) an optimizer with its own schedule.
     """
+
+    phase = Phase.STEER
+    key = "step_decay"
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 from epochal.callbacks.parts.windows import Windows
 
@@ -30,6 +31,9 @@ class StuckDecay(keras.callbacks.Callback):
     Raises:
         ValueError: arguments out of range, an optimizer with its own schedule, or a `train_step` that logs no loss.
     """
+
+    phase = Phase.STEER
+    key = "stuck_decay"
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from epochal.callbacks.parts.failure import undo_by_next_fit, undone
 from epochal.callbacks.parts.fetching import Fetching
 from epochal.callbacks.parts.files import write_whole
 from epochal.callbacks.parts.iterations import Iterations
+from epochal.callbacks.parts.phase import Phase
 
 _ENOUGH = 20  # iterations before the median is judged
 _LIMIT = 0.5  # seconds
@@ -31,6 +32,9 @@ class Timing(keras.callbacks.Callback):
         path: JSON file for the figures, in seconds, written anew after every epoch.
         warn: called once, with a line, if the median iteration takes more than half a second: what bounds it, shares.
     """
+
+    phase = Phase.MEASURE
+    key = "timing"
 
     def __init__(self, path: str | Path, *, warn: Callable[[str], Any] | None = None) -> None:
         super().__init__()

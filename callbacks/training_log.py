@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from epochal.callbacks.parts.lines import Lines
+from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.rate import learning_rate
 from epochal.callbacks.parts.records import Records
 from epochal.callbacks.parts.windows import Windows
@@ -27,6 +28,9 @@ class TrainingLog(keras.callbacks.Callback):
     Raises:
         ValueError: `every` below 1, or a `train_step` that logs no loss.
     """
+
+    phase = Phase.RECORD
+    key = "training_log"
 
     def __init__(self, folder: str | Path, *, every: int = 10) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from epochal.callbacks.parts.backend import require_tensorflow
 from epochal.callbacks.parts.batch_gradients import BatchGradients
 from epochal.callbacks.parts.events import EventFile
 from epochal.callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.phase import Phase
 
 
 class WeightHistograms(keras.callbacks.Callback):
@@ -30,6 +31,8 @@ class WeightHistograms(keras.callbacks.Callback):
     Raises:
         ValueError: `every` or `every_steps` below 1, or a batch that is not `(x, y)`.
     """
+
+    phase = Phase.RECORD
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from epochal.app.commands.console import say
 from epochal.app.errors import EpochalError, StorageError, UsageError, suggestion
+from epochal.app.process.log import show_messages
 from epochal.app.process.signals import STOP
 from epochal.app.store.files import remedy
 
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = [word for word in given if word not in ("-v", "-vv", "--debug")]
     debug = "--debug" in given
     verbosity = 2 if "-vv" in given else int("-v" in given)
+    show_messages(verbosity)
     STOP.install()
     try:
         return _dispatch(words, verbosity)

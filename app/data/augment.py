@@ -1,4 +1,4 @@
-"""Random changes of whole batches of training images: pure functions of (seed, epoch, position in the epoch).
+"""Augmentation of whole batches of training images: pure functions of (seed, epoch, position in the epoch).
 
 Random numbers come from Philox in counter mode with the position as the counter: the image at a position draws the
 same numbers whatever the batch size, the number of replicas or the step at which a run was resumed.
@@ -8,16 +8,21 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from epochal.app.data.preprocessing import crop_centre
+
 _PHILOX = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to training images of side `stored_size` so that they leave with side `image_size`.
+    """Random crop and mirroring of training images.
 
-    With `stored_size > image_size` the crop lies anywhere inside the image (256 to 224 style); `pad` adds that many
-    pixels on each side first (CIFAR style), black ones or those of the image mirrored at its `border`; `flip` mirrors
-    half of the images left to right.
+    Attributes:
+        stored_size: side of the images.
+        image_size: side after the crop; if smaller, the crop lies anywhere inside the image (256 to 224 style).
+        pad: pixels that are added on each side first (CIFAR style).
+        border: which pixels: those of the image mirrored at its edge ("reflect"), or "black" ones.
+        flip: whether half of the images are mirrored left to right.
     """
 
     stored_size: int
@@ -27,29 +32,22 @@ class Augmentation:
     flip: bool = False
 
     def __call__(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
-        """uint8 `[n, S, S, C]` and uint32 draws `[n, 4]` -> uint8 `[n, s, s, C]`."""
-        places = self.stored_size - self.image_size + 2 * self.pad + 1
-        offsets = tf.cast(random[:, :2] % tf.constant(places, tf.uint32), tf.int32)
+        """Change images, uint8 `[n, S, S, C]`, by draws, uint32 `[n, 4]`, into uint8 `[n, s, s, C]`."""
+        num_places = self.stored_size - self.image_size + 2 * self.pad + 1
+        offsets = random[:, :2] % tf.constant(num_places, tf.uint32)
+        corners = tf.cast(offsets, tf.int32) - self.pad
         mirrored = (random[:, 2] >= 2**31) & self.flip
-        return window(
-            images, offsets - self.pad, mirrored, size=self.image_size, border=self.border
-        )
+        return cut_windows(images, corners, mirrored, size=self.image_size, border=self.border)
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
-        """The central crop that evaluation and export take: uint8 `[n, S, S, C]` -> `[n, s, s, C]`."""
-        return centre_crop(images, self.image_size)
-
-
-def centre_crop(images: tf.Tensor, size: int) -> tf.Tensor:
-    """The central `size` x `size` pixels of `[..., S, S, C]`."""
-    start = (images.shape[-3] - size) // 2
-    return images[..., start : start + size, start : start + size, :]
+        """Cut the centre, as evaluation does, uint8 `[n, s, s, C]`, out of images `[n, S, S, C]`."""
+        return crop_centre(images, self.image_size)
 
 
 def draws(
     seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, tf.Tensor]
 ) -> tf.Tensor:
-    """Four uint32 random numbers for each position of an epoch from `positions[0]` to before `positions[1]`."""
+    """Return random numbers, uint32 `[n, 4]`, for the positions of an epoch from the first to before the second."""
     first, end = positions
     key = tf.cast(tf.cast(seed, tf.int64) * 2**32 + tf.cast(epoch, tf.int64), tf.uint64)
     counter = tf.stack([tf.cast(first, tf.uint64), tf.constant(0, tf.uint64)])
@@ -62,10 +60,10 @@ def draws(
     )
 
 
-def window(
+def cut_windows(
     images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, border: str
 ) -> tf.Tensor:
-    """Cuts a window out of each image of a batch and mirrors some, in one gather.
+    """Cut a window out of each image of a batch and mirror some, in one gather.
 
     Args:
         images: uint8 `[n, S, S, C]`.
@@ -75,27 +73,29 @@ def window(
         border: what lies outside: "reflect", the image mirrored at its outermost pixels, or "black".
     """
     count = tf.shape(images)[0]
-    width = images.shape[2]
+    side = images.shape[2]
     channels = images.shape[3]
+    last = side - 1
     steps = tf.range(size)
-    last = images.shape[2] - 1
-    rows = steps + corners[:, :1]
-    columns = tf.where(mirrored[:, None], steps[::-1], steps) + corners[:, 1:]
-    places = [last - tf.abs(last - tf.abs(place)) for place in (rows, columns)]
+    rows = corners[:, :1] + steps
+    columns = corners[:, 1:] + tf.where(mirrored[:, None], steps[::-1], steps)
+    inner_rows = last - tf.abs(last - tf.abs(rows))
+    inner_columns = last - tf.abs(last - tf.abs(columns))
     # One flat index per pixel: twice as fast as a gather with batch dimensions.
-    pixels = (tf.range(count)[:, None] * width + places[0])[:, :, None] * width + places[1][
-        :, None, :
-    ]
-    cut = tf.gather(tf.reshape(images, [-1, channels]), pixels)
+    flat_rows = tf.range(count)[:, None] * side + inner_rows
+    pixels = flat_rows[:, :, None] * side + inner_columns[:, None, :]
+    windows = tf.gather(tf.reshape(images, [-1, channels]), pixels)
     if border == "reflect":
-        return cut
-    inside = tf.logical_and((places[0] == rows)[:, :, None], (places[1] == columns)[:, None, :])
-    return tf.where(inside[..., None], cut, tf.zeros([], images.dtype))
+        return windows
+    inside_rows = inner_rows == rows
+    inside_columns = inner_columns == columns
+    inside = tf.logical_and(inside_rows[:, :, None], inside_columns[:, None, :])
+    return tf.where(inside[..., None], windows, tf.zeros([], images.dtype))
 
 
 def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> tf.Tensor:
-    """The index at each position (int64) of the epoch's permutation of `count` items."""
+    """Return the index at each position (int64) of the epoch's permutation of `count` items."""
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    # One position more than asked for: TensorFlow refuses to shuffle none, which is what an idle replica gets.
-    asked = tf.concat([positions, [0]], axis=0)
-    return tf.random.experimental.index_shuffle(asked, seed=key, max_index=count - 1)[:-1]
+    # One position more than needed: TensorFlow refuses to shuffle none, which is what an idle replica gets.
+    padded = tf.concat([positions, [0]], axis=0)
+    return tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)[:-1]

@@ -1,26 +1,60 @@
-"""Whether data and weights can be had at all, in a moment: before TensorFlow is loaded."""
+"""Availability of data and weights, told in a moment: without TensorFlow, without network, before anything is read."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from epochal.app.config import Config
 from epochal.app.data.sources import tfds
 from epochal.app.errors import UsageError
 from epochal.app.store import run as runs
 
+# Data sets of characters, by the beginnings of their names: mirrored, a character is another one or none.
+_CHARACTERS = (
+    "digits",
+    "mnist",
+    "emnist",
+    "kmnist",
+    "svhn",
+    "omniglot",
+    "binary_alpha_digits",
+    "cmaterdb",
+)
+
+
+def source_of(dataset: str) -> Literal["digits", "folder", "tfds"]:
+    """Return the kind of source that `dataset` of a configuration names; a key of `app.data.load.SOURCES`."""
+    if dataset == "digits":
+        return "digits"
+    if is_folder(dataset):
+        return "folder"
+    return "tfds"
+
 
 def is_folder(dataset: str) -> bool:
-    """Whether the name means a folder of images rather than a data set."""
+    """Return whether the name means a folder of images rather than a data set."""
     path = Path(dataset)
     if dataset.startswith((".", "/", "~")) or path.is_file():
         return True
-    return path.is_dir() and not any(
-        path.glob("*/dataset_info.json")
-    )  # else it is prepared TFDS data of that name
+    is_prepared = any(path.glob("*/dataset_info.json"))  # it is TFDS data of that name
+    return path.is_dir() and not is_prepared
+
+
+def is_flippable(dataset: str) -> bool:
+    """Return whether images of the data set may be mirrored: not where they show characters.
+
+    A data set of TFDS is known by its name before any "/", a folder of images by the last part of its path.
+    """
+    if is_folder(dataset):
+        name = os.path.basename(os.path.abspath(os.path.expanduser(dataset)))
+    else:
+        name = dataset.split("/")[0]
+    return not name.startswith(_CHARACTERS)
 
 
 def check_data(config: Config) -> Config:
-    """Finds the data set and the weights to start from, without reading them and without network.
+    """Find the data set and the weights to start from, without reading them and without network.
 
     Returns:
         The configuration with absolute paths, which mean the same wherever the run is used from.
@@ -36,18 +70,22 @@ def check_data(config: Config) -> Config:
         config = replace(config, weights=_absolute(config.weights))
     if config.init_from is not None:
         config = replace(config, init_from=_absolute(str(runs.find(config.init_from).folder)))
-    if config.dataset == "digits":
-        return config
-    if not is_folder(config.dataset):
+    source = source_of(config.dataset)
+    if source == "tfds":
         tfds.find(config.dataset, config.data_dir)
-        return replace(config, data_dir=config.data_dir and _absolute(config.data_dir))
-    path = Path(config.dataset).expanduser()
-    if not path.is_dir():
-        kind = "a file" if path.exists() else "missing"
-        raise UsageError(
-            f"{config.dataset} is {kind}; give a folder with one sub-folder of images a class"
-        )
-    return replace(config, dataset=_absolute(config.dataset))
+        if config.data_dir:
+            config = replace(config, data_dir=_absolute(config.data_dir))
+    if source == "folder":
+        path = Path(config.dataset).expanduser()
+        if not path.is_dir():
+            fault = "missing"
+            if path.exists():
+                fault = "a file"
+            raise UsageError(
+                f"{config.dataset} is {fault}; give a folder with one sub-folder of images a class"
+            )
+        config = replace(config, dataset=_absolute(config.dataset))
+    return config
 
 
 def _absolute(path: str) -> str:

@@ -1,109 +1,74 @@
-"""What a data set is: images by index, labels, classes, splits and the preprocessing that travels with the model."""
+"""Data sets: images by index, their labels and classes, three splits, and the preprocessing they share."""
 
 import hashlib
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data import decoding as image_ops
+from epochal.app.data.decoding import describe_error
+from epochal.app.data.preprocessing import ImageShape, Preprocessing
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """All that turns a picture into what the model was trained on; stored with the run and inside the export.
-
-    `stored_size` is the side of decoded images, `image_size` the side after the crop (equal without scale_crop);
-    `mean` and `deviation` are per channel, in units of 0..255, from the training split only.
-    """
-
-    classes: tuple[str, ...]
-    channels: int
-    stored_size: int
-    image_size: int
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the model's input."""
-        return (self.image_size, self.image_size, self.channels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `to_dict`; further keys are ignored."""
-        known: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__}
-        return cls(**{key: _frozen(value) for key, value in known.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 @dataclass(frozen=True)
-class Cached:
-    """Images in memory: a uint8 tensor `[N, S, S, C]`, held once and shared by all splits and readers."""
+class CachedImages:
+    """Stored images in memory: a uint8 tensor `[N, S, S, C]`, held once and shared by all splits and readers."""
 
     tensor: tf.Tensor
 
-    def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A graph function from indices `[n]` to uint8 images `[n, S, S, C]`."""
-        return lambda indices: tf.gather(self.tensor, indices)
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """Return the stored images at the indices `[n]`, uint8 `[n, S, S, C]`; works in graphs too."""
+        return tf.gather(self.tensor, indices)
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """Images on disk, read and decoded when asked for.
+class StreamedImages:
+    """Image files on disk, each read and decoded whenever it is asked for.
 
-    `read` is a graph function from one index to encoded bytes; decoded images are uint8 `[S, S, C]`.
+    Attributes:
+        load: function from an index to the bytes of its file, in TensorFlow operations.
+        shape: sizes of the stored images.
     """
 
-    read: Callable[[tf.Tensor], tf.Tensor]
-    size: int
-    channels: int
+    load: Callable[[tf.Tensor], tf.Tensor]
+    shape: ImageShape
 
-    def reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A graph function from indices `[n]` to uint8 images `[n, S, S, C]`."""
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """Return the stored images at the indices `[n]`, uint8 `[n, S, S, C]`; works in graphs too."""
+        spec = tf.TensorSpec(self.shape.stored_shape, tf.uint8)
+        return tf.map_fn(self._store, indices, fn_output_signature=spec)
 
-        shape = tf.TensorSpec((self.size, self.size, self.channels), tf.uint8)
-        return lambda indices: tf.map_fn(self.decoded, indices, fn_output_signature=shape)
-
-    def decoded(self, index: tf.Tensor) -> tf.Tensor:
-        """The image at one index, uint8 `[S, S, C]`."""
-        return image_ops.fit(image_ops.decode(self.read(index), self.channels), self.size)
-
-    def cached(self, count: int) -> "Cached":
-        """All `count` images decoded into memory."""
-        blocks = tf.data.Dataset.range(count).map(
-            self.decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    def cached(self, count: int) -> CachedImages:
+        """Decode the first `count` images into memory."""
+        stored = np.empty((count, *self.shape.stored_shape), np.uint8)
+        block_size = max(1, _BLOCK_BYTES // math.prod(self.shape.stored_shape))
+        images = tf.data.Dataset.range(count).map(
+            self._store, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        stored = np.empty((count, self.size, self.size, self.channels), np.uint8)
-        several = max(1, _BLOCK_BYTES // (self.size**2 * self.channels))
         filled = 0
-        for block in untuned(blocks.batch(several).prefetch(1)).as_numpy_iterator():
+        for block in without_tuning(images.batch(block_size).prefetch(1)).as_numpy_iterator():
             stored[filled : filled + len(block)] = block
             filled += len(block)
         assert filled == count
         with tf.device("CPU:0"):
-            return Cached(tf.constant(stored))
+            return CachedImages(tf.constant(stored))
+
+    def _store(self, index: tf.Tensor) -> tf.Tensor:
+        return self.shape.store(self.load(index))
 
 
-def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The data set without tf.data's tuning thread, for which the end of an iterator sometimes waits.
+Images = CachedImages | StreamedImages
+
+
+def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the data set without tf.data's tuning thread, for which the end of an iterator sometimes waits.
 
     That thread sleeps 10 ms, then twice as long each time, up to a minute; an iterator that is let go while it sleeps
-    may wait until it wakes, at the end of every epoch. What it would tune (buffers, parallel calls) is given here.
+    may wait until it wakes, at the end of every epoch. Buffers and parallel calls, which it would tune, are set here.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -111,16 +76,13 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def unreadable(error: tf.errors.OpError) -> str:
-    """What to tell the user when TensorFlow could not read or decode an image."""
-    return f"an image cannot be read: {image_ops.reason(error)}; restore the data set"
-
-
-Images = Cached | Streamed
+    """Return the line that tells a user that TensorFlow could not read or decode an image."""
+    return f"an image cannot be read: {describe_error(error)}; restore the data set"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Some images of a store: `indices` into `images` (int64), `labels` (int32), both `[N]`."""
+    """Some of a store's images: `indices` into `images` (int64) and `labels` (int32), both `[N]`."""
 
     images: Images
     indices: np.ndarray
@@ -129,14 +91,40 @@ class Split:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def subset(self, chosen: np.ndarray) -> "Split":
-        """The images at the given positions of this split."""
-        return Split(self.images, self.indices[chosen], self.labels[chosen])
+    def read(self) -> tf.Tensor:
+        """Return all stored images of the split, uint8 `[N, S, S, C]`."""
+        return self.images.read(tf.constant(self.indices))
+
+    def subset(self, positions: np.ndarray) -> "Split":
+        """Return the images at these positions of the split, as a split."""
+        return Split(self.images, self.indices[positions], self.labels[positions])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawDataset:
+    """A data set as its source delivers it, before missing splits are carved off.
+
+    Attributes:
+        splits: some of "train", "validation" and "test", or one split of any other name that holds all images.
+        classes: names of the classes, in the order of the labels.
+        shape: sizes of the images.
+        skipped: path and fault of each file that was left out.
+    """
+
+    splits: dict[str, Split]
+    classes: tuple[str, ...]
+    shape: ImageShape
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Three splits, how to preprocess them, and where they came from; no test image is in another split."""
+    """Three splits and how to preprocess them; no test image is in another split.
+
+    Attributes:
+        flippable: whether an image mirrored left to right may still show its class.
+        skipped: path and fault of each file that was left out.
+    """
 
     name: str
     train: Split
@@ -144,13 +132,14 @@ class Dataset:
     test: Split
     preprocessing: Preprocessing
     flippable: bool
-    skipped: tuple[tuple[str, str], ...] = field(default=())
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
-        """SHA-256 over splits, labels and (where they are in memory) the training images: a changed data set shows."""
+        """Return a SHA-256 over classes, splits, labels and, where they are in memory, the images."""
         digest = hashlib.sha256("\n".join(self.preprocessing.classes).encode())
         for split in (self.train, self.validation, self.test):
-            digest.update(split.indices.tobytes() + split.labels.tobytes())
-            if isinstance(split.images, Cached):
+            digest.update(split.indices.tobytes())
+            digest.update(split.labels.tobytes())
+            if isinstance(split.images, CachedImages):
                 digest.update(split.images.tensor.numpy().data)
         return digest.hexdigest()

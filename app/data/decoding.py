@@ -1,7 +1,7 @@
-"""Image files to uint8 tensors, in TensorFlow operations only.
+"""Decoding: image files to uint8 tensors, in TensorFlow operations only.
 
 Training, evaluation and the exported model run the same functions, eagerly, inside tf.data or inside a
-SavedModel, and get the same bytes. What decoding means here:
+SavedModel, and get the same bytes. These are the rules:
 
 * JPEG, PNG, GIF, BMP (8, 24 and 32 bits, uncompressed) and WebP, told apart by content; of an animation the
   first frame.
@@ -12,8 +12,9 @@ SavedModel, and get the same bytes. What decoding means here:
 * The EXIF orientation of a JPEG is applied; orientation stored in other formats is not.
 """
 
+import itertools
 import re
-from collections.abc import Callable
+from functools import partial
 
 import tensorflow as tf
 
@@ -21,7 +22,7 @@ from epochal.app.data.file_headers import exif_orientation, first_gif_frame, num
 
 MAX_PIXELS = 64_000_000
 
-# (name, offset, bytes found there); the order is that of `_DECODERS`
+# (name, offset, bytes there); the order is that of `_DECODERS`
 SIGNATURES = (
     ("JPEG", 0, b"\xff\xd8\xff"),
     ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
@@ -35,7 +36,7 @@ _BGRX_MASKS = [0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0]
 
 
 def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Decodes one image file, upright.
+    """Decode one image file, upright.
 
     Args:
         encoded: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
@@ -51,34 +52,45 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     """
     if channels not in (1, 3):
         raise ValueError(f"decode gives 1 or 3 channels, got channels={channels}.")
-    image = _rgb(encoded)
-    return image if channels == 3 else _luma(image)
+    image = _decode_rgb(encoded)
+    if channels == 1:
+        return _luma(image)
+    return image
 
 
 # Traced once: without a function of its own, every data set would trace all formats again, a second each.
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-def _rgb(encoded: tf.Tensor) -> tf.Tensor:
+def _decode_rgb(encoded: tf.Tensor) -> tf.Tensor:
     head = tf.strings.substr(encoded, 0, _HEAD_BYTES) + b"\0" * _HEAD_BYTES
-    found = [tf.strings.substr(head, offset, len(mark)) == mark for _, offset, mark in SIGNATURES]
-    first = tf.argmax(tf.cast(tf.stack([*found, True]), tf.int32), output_type=tf.int32)
     raw = tf.io.decode_raw(head, tf.uint8)
-    image = tf.switch_case(
-        first, [_bound(decoder, encoded, raw) for decoder in (*_DECODERS, _unknown)]
-    )
+    matches = []
+    branches = []
+    for (_, offset, mark), decoder in zip(SIGNATURES, _DECODERS, strict=True):
+        matches.append(tf.strings.substr(head, offset, len(mark)) == mark)
+        branches.append(partial(decoder, encoded, raw))
+    matches.append(True)
+    branches.append(partial(_refuse, encoded, raw))
+    first_match = tf.argmax(tf.cast(tf.stack(matches), tf.int32), output_type=tf.int32)
+    image = tf.switch_case(first_match, branches)
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def reason(error: tf.errors.OpError) -> str:
-    """What TensorFlow found wrong with a file, without the places in the graph around it."""
+def describe_error(error: tf.errors.OpError) -> str:
+    """Return the fault that TensorFlow found in a file, without the places in the graph around it."""
     lines = error.message.splitlines()
-    node = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[[{{node")), 1)
-    text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", lines[node - 1])[:300]
-    text = re.sub(r"\W*Condition x .*", "", text)  # which only says again what was asserted
-    return re.sub(r"\[([^\[\]]*)\]", r"\1", text)  # an assertion's values each stand in brackets
+    line = lines[0]
+    for before, after in itertools.pairwise(lines):
+        if after.lstrip().startswith("[[{{node"):
+            line = before
+            break
+    text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", line)[:300]
+    # TensorFlow repeats the condition that was asserted, and puts the values each in brackets.
+    text = re.sub(r"\W*Condition x .*", "", text)
+    return re.sub(r"\[([^\[\]]*)\]", r"\1", text)
 
 
-def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
-    """Scales the shorter side to `size` and cuts the central square of side `crop` (default: `size`).
+def resize(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
+    """Scale the shorter side to `size` and cut the central square of side `crop` (default: `size`).
 
     Bilinear with antialiasing (a triangle as wide as the reduction), rounded to the nearest level. Only the
     square is computed, so a 1 x 65,535 image costs no more than another. An image whose shorter side is
@@ -93,29 +105,32 @@ def fit(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
     Returns:
         uint8 `[crop, crop, channels]`, or a batch of these.
     """
-    crop = size if crop is None else crop
+    if crop is None:
+        crop = size
     if not 1 <= crop <= size:
-        raise ValueError(f"fit needs 1 <= crop <= size, got crop={crop}, size={size}.")
+        raise ValueError(f"resize needs 1 <= crop <= size, got crop={crop}, size={size}.")
     if image.shape[-3:-1] == (size, size) and crop == size:
         return image
-    batch = image if image.shape.rank == 4 else image[None]
+    if image.shape.rank == 3:
+        return resize(image[None], size, crop=crop)[0]
+    batch = image
     sides = tf.shape(batch)[1:3]
     square = tf.cond(
         tf.reduce_min(sides) == size,
-        lambda: _cut(batch, sides, crop),
+        lambda: _cut_centre(batch, sides, crop),
         lambda: _scale_and_cut(batch, sides, size, crop),
     )
     square.set_shape([batch.shape[0], crop, crop, batch.shape[3]])
-    return square if image.shape.rank == 4 else square[0]
+    return square
 
 
-def _cut(batch: tf.Tensor, sides: tf.Tensor, crop: int) -> tf.Tensor:
+def _cut_centre(batch: tf.Tensor, sides: tf.Tensor, crop: int) -> tf.Tensor:
     top, left = tf.unstack((sides - crop) // 2)
     return batch[:, top : top + crop, left : left + crop]
 
 
 def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> tf.Tensor:
-    """`tf.image.resize` runs this operation too, but would make the whole scaled image before a cut."""
+    """Compute the square alone; `tf.image.resize`, which runs this operation too, makes the whole scaled image."""
     lengths = tf.cast(sides, tf.float32)
     scale = tf.fill([2], size / tf.reduce_min(lengths))
     scaled = tf.raw_ops.ScaleAndTranslate(
@@ -130,15 +145,13 @@ def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> 
 
 
 def _luma(image: tf.Tensor) -> tf.Tensor:
-    """BT.601 luma; the weights add up to 65,536, so equal channels come back unchanged."""
-    red, green, blue = (tf.cast(image[..., channel], tf.int32) for channel in range(3))
-    return tf.cast((19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536, tf.uint8)[
-        ..., None
-    ]
+    """Return BT.601 luma; the weights add up to 65,536, so equal channels come back unchanged."""
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    luma = (19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536
+    return tf.cast(luma, tf.uint8)[..., None]
 
 
-def _bound(decoder: Callable, encoded: tf.Tensor, raw: tf.Tensor) -> Callable[[], tf.Tensor]:
-    return lambda: decoder(encoded, raw)
+# Each decoder takes the whole file and `raw`, its first bytes as uint8, followed by zeros.
 
 
 def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
@@ -150,57 +163,66 @@ def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
 
 
 def _png(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    big = tf.constant(True)
-    return tf.io.decode_png(
-        _limited(encoded, number(raw, 20, 4, big), number(raw, 16, 4, big)), channels=3
-    )
+    big_endian = tf.constant(True)
+    height = number(raw, 20, 4, big_endian)
+    width = number(raw, 16, 4, big_endian)
+    return tf.io.decode_png(_limited(encoded, height, width), channels=3)
 
 
 def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    """Hands over the first frame alone: TensorFlow unpacks all of them, of any size, before it drops the others."""
+    """Hand over the first frame alone: TensorFlow unpacks all of them, of any size, before it drops the others."""
     content = tf.io.decode_raw(encoded + b"\0" * 16, tf.uint8)
     frame, end = first_gif_frame(content)
-    encoded = _limited(encoded, number(raw, 8, 2), number(raw, 6, 2))
-    encoded = _limited(encoded, number(content, frame + 7, 2), number(content, frame + 5, 2))
-    one = tf.strings.substr(encoded, tf.constant(0, tf.int64), end) + b";"
-    return tf.io.decode_image(one, channels=3, expand_animations=False)
+    screen_height = number(raw, 8, 2)
+    screen_width = number(raw, 6, 2)
+    encoded = _limited(encoded, screen_height, screen_width)
+    frame_height = number(content, frame + 7, 2)
+    frame_width = number(content, frame + 5, 2)
+    encoded = _limited(encoded, frame_height, frame_width)
+    single_frame = tf.strings.substr(encoded, tf.constant(0, tf.int64), end) + b";"
+    return tf.io.decode_image(single_frame, channels=3, expand_animations=False)
 
 
 def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    """Applies the palette, which TensorFlow leaves out, and refuses compression, which it ignores."""
+    """Apply the palette, which TensorFlow leaves out, and refuse compression, which it ignores."""
     start = number(raw, 10, 4)
     header = number(raw, 14, 4)
-    bits = number(raw, 28, 2)
     width = number(raw, 18, 4)
-    height = tf.cast(tf.bitcast(raw[22:26], tf.int32), tf.int64)
+    # Negative where rows come from the top.
+    height = tf.abs(tf.cast(tf.bitcast(raw[22:26], tf.int32), tf.int64))
+    bits = number(raw, 28, 2)
     compression = number(raw, 30, 4)
-    plain = (compression == 0) | ((compression == 3) & tf.reduce_all(raw[54:66] == _BGRX_MASKS))
+    has_plain_masks = tf.reduce_all(raw[54:66] == _BGRX_MASKS)
+    is_plain = (compression == 0) | ((compression == 3) & has_plain_masks)
     length = tf.cast(tf.strings.length(encoded), tf.int64)
-    readable = plain & (header >= 40) & (14 + header <= start) & (start <= length)
-    with tf.control_dependencies([tf.debugging.Assert(readable, ["expected an uncompressed BMP"])]):
-        encoded = _limited(encoded, tf.abs(height), width)
-    row = (width * bits + 31) // 32 * 4
-    # some programs append bytes, which TensorFlow refuses
-    exact = tf.strings.substr(encoded, tf.constant(0, tf.int64), start + row * tf.abs(height))
+    has_places = (header >= 40) & (14 + header <= start) & (start <= length)
+    check = tf.debugging.Assert(is_plain & has_places, ["expected an uncompressed BMP"])
+    with tf.control_dependencies([check]):
+        encoded = _limited(encoded, height, width)
+    row_bytes = (width * bits + 31) // 32 * 4
+    # Some programs append bytes, which TensorFlow refuses.
+    exact = tf.strings.substr(encoded, tf.constant(0, tf.int64), start + row_bytes * height)
     image = tf.io.decode_bmp(exact)
     return tf.cond(
-        bits == 8, lambda: _from_palette(encoded, image, 14 + header, start), lambda: image[..., :3]
+        bits == 8,
+        lambda: _from_palette(encoded, image, 14 + header, start),
+        lambda: image[..., :3],
     )
 
 
 def _from_palette(
     encoded: tf.Tensor, index: tf.Tensor, begin: tf.Tensor, end: tf.Tensor
 ) -> tf.Tensor:
-    """RGB of a BMP's palette indices; its entries are blue, green, red, unused."""
+    """Return RGB of a BMP's palette indices; the palette's entries are blue, green, red, unused."""
     length = tf.clip_by_value(end - begin, 0, 1024)
-    entries = tf.io.decode_raw(tf.strings.substr(encoded, begin, length) + b"\0" * 1024, tf.uint8)[
-        :1024
-    ]
-    return tf.gather(tf.reshape(entries, [256, 4])[:, 2::-1], tf.cast(index[..., 0], tf.int32))
+    palette = tf.strings.substr(encoded, begin, length) + b"\0" * 1024
+    entries = tf.reshape(tf.io.decode_raw(palette, tf.uint8)[:1024], [256, 4])
+    rgb = entries[:, 2::-1]
+    return tf.gather(rgb, tf.cast(index[..., 0], tf.int32))
 
 
 def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    """Asks for the number of channels that the file has, and never lets TensorFlow guess it.
+    """Ask for the number of channels that the file has, and never let TensorFlow guess it.
 
     TensorFlow 2.21 writes four channels into a buffer of three when it guesses for an animation without
     alpha, which destroys the heap. An animation therefore gets its alpha flag set, which changes no pixel.
@@ -208,31 +230,35 @@ def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     extended = tf.reduce_all(raw[12:16] == list(b"VP8X"))
     lossless = tf.reduce_all(raw[12:16] == list(b"VP8L"))
     flags = tf.cast(raw[20], tf.int64)
-    animated = extended & (flags // 2 % 2 == 1)
-    alpha = (extended & (flags // 16 % 2 == 1)) | (lossless & (raw[24] // 16 % 2 == 1))
-    encoded = _limited(encoded, *webp_sides(raw, extended, lossless))
+    is_animated = extended & (flags // 2 % 2 == 1)
+    extended_alpha = extended & (flags // 16 % 2 == 1)
+    lossless_alpha = lossless & (raw[24] // 16 % 2 == 1)
+    height, width = webp_sides(raw, extended, lossless)
+    encoded = _limited(encoded, height, width)
 
-    def first_frame() -> tf.Tensor:
-        flagged = (
-            tf.strings.substr(encoded, 0, 20) + b"\x12" + tf.strings.substr(encoded, 21, 2**31 - 1)
-        )
-        return tf.io.decode_image(flagged, channels=4, expand_animations=False)[..., :3]
+    def decode_without_alpha(content: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(content, channels=4, expand_animations=False)
+        return image[..., :3]
 
-    def still() -> tf.Tensor:
+    def decode_first_frame() -> tf.Tensor:
+        before = tf.strings.substr(encoded, 0, 20)
+        after = tf.strings.substr(encoded, 21, 2**31 - 1)
+        return decode_without_alpha(before + b"\x12" + after)
+
+    def decode_still() -> tf.Tensor:
         return tf.cond(
-            alpha,
-            lambda: tf.io.decode_image(encoded, channels=4, expand_animations=False)[..., :3],
+            extended_alpha | lossless_alpha,
+            lambda: decode_without_alpha(encoded),
             lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
         )
 
-    return tf.cond(animated, first_frame, still)
+    return tf.cond(is_animated, decode_first_frame, decode_still)
 
 
-def _unknown(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+def _refuse(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     names = ", ".join(name for name, _, _ in SIGNATURES)
-    with tf.control_dependencies(
-        [tf.debugging.Assert(False, [f"expected one of {names}, got", raw[:8]])]
-    ):
+    check = tf.debugging.Assert(False, [f"expected one of {names}, got", raw[:8]])
+    with tf.control_dependencies([check]):
         return tf.zeros([0, 0, 3], tf.uint8)
 
 
@@ -240,20 +266,21 @@ _DECODERS = (_jpeg, _png, _gif, _bmp, _webp)
 
 
 def _limited(encoded: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """`encoded`, available only once the size in the header is known to be acceptable."""
-    small = height * width <= MAX_PIXELS
+    """Return `encoded`, available only once the size in the header is known to be acceptable."""
     message = [f"expected at most {MAX_PIXELS} pixels, got height and width", height, width]
-    with tf.control_dependencies([tf.debugging.Assert(small, message)]):
+    check = tf.debugging.Assert(height * width <= MAX_PIXELS, message)
+    with tf.control_dependencies([check]):
         return tf.identity(encoded)
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Undoes an EXIF orientation: 5 to 8 are transposed, then rows or columns mirrored (Exif 2.32, 4.6.4)."""
+    """Undo an EXIF orientation: 5 to 8 are transposed, then rows or columns mirrored (Exif 2.32, 4.6.4)."""
 
-    def moved() -> tf.Tensor:
+    def turn() -> tf.Tensor:
         turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-        rows = tf.reduce_any(orientation == [3, 4, 7, 8])
-        columns = tf.reduce_any(orientation == [2, 3, 6, 7])
-        return tf.reverse(turned, tf.boolean_mask([0, 1], tf.stack([rows, columns])))
+        mirror_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
+        mirror_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
+        axes = tf.boolean_mask([0, 1], tf.stack([mirror_rows, mirror_columns]))
+        return tf.reverse(turned, axes)
 
-    return tf.cond(orientation > 1, moved, lambda: image)
+    return tf.cond(orientation > 1, turn, lambda: image)

@@ -11,28 +11,33 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.augment import Augmentation, centre_crop, draws, shuffled
-from epochal.app.data.dataset import Split, untuned
+from epochal.app.data.augment import Augmentation, draws, shuffled
+from epochal.app.data.dataset import Split, without_tuning
 from epochal.app.data.order import Table
+from epochal.app.data.preprocessing import ImageShape
 
+_LARGEST_EVALUATED = 256  # images in a batch
 _EVALUATED_PIXELS = 2**22  # in a batch
 _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
+
+# From a step, the number of a replica and how many there are to that replica's part of the step's batch.
+MakeBatch = Callable[[tf.Tensor, tf.Tensor, int], Any]
+
+
+def _counter() -> tf.Variable:
+    return tf.Variable(0, dtype=tf.int64, trainable=False)
 
 
 @dataclass
 class Position:
-    """Where training stands: the epoch, the step at which its next iterator begins, and its order unless shuffled."""
+    """Position of training: the epoch, the step at which its next iterator begins, its order unless shuffled."""
 
     table: Table | None = None
-    epoch: tf.Variable = field(
-        default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False)
-    )
-    start: tf.Variable = field(
-        default_factory=lambda: tf.Variable(0, dtype=tf.int64, trainable=False)
-    )
+    epoch: tf.Variable = field(default_factory=_counter)
+    start: tf.Variable = field(default_factory=_counter)
 
     def set(self, epoch: int, start: int = 0) -> None:
-        """Moves to a step of an epoch; iterators made from now on begin there."""
+        """Move to a step of an epoch; iterators made from now on begin there."""
         self.epoch.assign(epoch)
         self.start.assign(start)
         if self.table is not None:
@@ -59,106 +64,116 @@ class TrainingBatches:
         return -(-len(self.split) // self.batch_size)
 
     def dataset(self, strategy: Any = None) -> Any:
-        """The epoch at which `position` stands when an iterator is made."""
-        read = self.split.images.reader()
+        """Return the epoch at which `position` stands when an iterator is made."""
         indices = tf.constant(self.split.indices)
         labels = tf.constant(self.split.labels)
         count = len(self.split)
         last = self.steps - 1
         table = self.position.table
 
-        def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
+        def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
             # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last step is asked for.
             step = tf.minimum(step + self.position.start, last)
             first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
-            chosen = self._chosen(epoch, positions)
-            images = read(tf.gather(indices, chosen))
+            chosen = self._images_at(epoch, positions)
+            images = self.split.images.read(tf.gather(indices, chosen))
             images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
+            batch = (images, tf.gather(labels, chosen))
             if table is None or table.weights is None:
-                return images, tf.gather(labels, chosen)
-            return (
-                images,
-                tf.gather(labels, chosen),
-                table.weights.sparse_read(positions),
-                positions,
-            )
+                return batch
+            return (*batch, table.weights.sparse_read(positions), positions)
 
-        return _distributed(batch, self.steps, strategy)
+        return _distributed(make_batch, self.steps, strategy)
 
     def batch(self, epoch: int, step: int) -> dict[str, np.ndarray]:
-        """The global batch of a step once more: images, labels, the images' indices into their store; moves there.
+        """Move to a step and return its global batch once more.
 
-        Where images have weights, theirs too.
+        Returns:
+            `images`, `labels`, `indices` of the images in their store and, where images have them, `weights`.
         """
         self.position.set(epoch, step)
-        images, labels, *rest = next(iter(self.dataset()))
+        images, labels, *weights_and_positions = next(iter(self.dataset()))
         first = step * self.batch_size
-        chosen = self._chosen(self.position.epoch, tf.range(first, first + len(labels)))
-        made = {
+        positions = tf.range(first, first + len(labels))
+        chosen = self._images_at(self.position.epoch, positions)
+        arrays = {
             "images": images.numpy(),
             "labels": labels.numpy(),
             "indices": self.split.indices[chosen.numpy()],
         }
-        return made | ({"weights": rest[0].numpy()} if rest else {})
+        if weights_and_positions:
+            arrays["weights"] = weights_and_positions[0].numpy()
+        return arrays
 
-    def _chosen(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        """The images at so many positions of the epoch."""
+    def _images_at(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """Return the images at these positions of the epoch, as positions in the split."""
         table = self.position.table
         if table is None:
             return shuffled(self.seed, epoch, positions, len(self.split))
         return table.images.sparse_read(positions)
 
 
-def evaluation_batches(split: Split, image_size: int, strategy: Any = None) -> Any:
-    """Every image of the split once, in order, never augmented, with its label; the last batch may be smaller.
+def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) -> Any:
+    """Return batches of every image of the split once, in order, never augmented, each with its label.
 
-    A batch has 256 images, of more than 128 pixels so many fewer that it takes no more memory.
+    A batch has 256 images, of more than 128 pixels so many fewer that it takes no more memory; the last one may be
+    smaller.
+
+    Args:
+        split: of stored images.
+        shape: cuts what the network sees out of them; a `Preprocessing` is one.
+        strategy: `tf.distribute.Strategy` over whose replicas a batch is shared out.
     """
-    batch_size = max(1, min(256, _EVALUATED_PIXELS // image_size**2))
-    read = split.images.reader()
+    fitting = _EVALUATED_PIXELS // shape.image_size**2
+    batch_size = max(1, min(_LARGEST_EVALUATED, fitting))
     indices = tf.constant(split.indices)
     labels = tf.constant(split.labels)
 
-    def batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def make_batch(
+        step: tf.Tensor, replica: tf.Tensor, replicas: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         first, end = share(step, batch_size, len(split), replica=replica, replicas=replicas)
-        return centre_crop(read(indices[first:end]), image_size), labels[first:end]
+        stored = split.images.read(indices[first:end])
+        return shape.crop(stored), labels[first:end]
 
-    return _distributed(batch, -(-len(split) // batch_size), strategy)
+    num_batches = -(-len(split) // batch_size)
+    return _distributed(make_batch, num_batches, strategy)
 
 
 def share(
     step: tf.Tensor, batch_size: int, count: int, *, replica: tf.Tensor, replicas: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """First and end position of a replica's part of a global batch; with few images left, the last parts are empty."""
+    """Return first and end position of a replica's part of a step's global batch.
+
+    With few images left, the last parts are empty.
+    """
     first = step * batch_size
     end = tf.minimum(first + batch_size, count)
-    each = -(-(end - first) // replicas)
-    start = tf.minimum(first + replica * each, end)
-    return start, tf.minimum(start + each, end)
+    per_replica = -(-(end - first) // replicas)
+    start = tf.minimum(first + replica * per_replica, end)
+    return start, tf.minimum(start + per_replica, end)
 
 
-def _distributed(
-    batch: Callable[[tf.Tensor, tf.Tensor, int], Any], steps: int, strategy: Any
-) -> Any:
-    """A data set of `batch(step, replica, replicas)`, each replica's part made for it alone."""
+def _distributed(make_batch: MakeBatch, steps: int, strategy: Any) -> Any:
+    """Return a data set of the batches of all steps, each replica's part made for it alone."""
 
-    def parts(replicas: int) -> tf.data.Dataset:
-        numbers = tf.data.Dataset.range(steps * replicas)
-        mapped = numbers.map(
-            tf.autograph.experimental.do_not_convert(
-                lambda number: batch(number // replicas, number % replicas, replicas)
-            ),
+    def make_parts(replicas: int) -> tf.data.Dataset:
+        def make_part(number: tf.Tensor) -> Any:
+            return make_batch(number // replicas, number % replicas, replicas)
+
+        parts = tf.data.Dataset.range(steps * replicas).map(
+            tf.autograph.experimental.do_not_convert(make_part),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return untuned(mapped.prefetch(_PREFETCHED))
+        return without_tuning(parts.prefetch(_PREFETCHED))
 
     if strategy is None:
-        return parts(1)
+        return make_parts(1)
     distributed = strategy.distribute_datasets_from_function(
-        lambda context: parts(context.num_replicas_in_sync)
+        lambda context: make_parts(context.num_replicas_in_sync)
     )
     # TensorFlow counts every replica's part; Keras needs the number of global batches, and takes no other class.
     assert distributed.cardinality == steps * strategy.num_replicas_in_sync

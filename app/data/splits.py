@@ -1,12 +1,72 @@
-"""Carves missing splits off, stratified and seeded."""
+"""Splits: what a data set lacks of train, validation and test is carved off, stratified and seeded."""
 
 import numpy as np
 
+from epochal.app.config.splits import Fold
+from epochal.app.data.dataset import Split
+from epochal.app.data.folds import fold_positions
 from epochal.app.errors import UsageError
+from epochal.app.streams import split_generator
+
+NAMES = ("train", "validation", "test")
+_SHARE_OF_ALL = 0.2  # for validation and test each, where a data set has a single split
+_SHARE_OF_TRAIN = 0.1
 
 
-def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
-    """Cuts `range(len(labels))` into parts with the given fractions of every class.
+def carve_missing_splits(
+    splits: dict[str, Split], seed: int, validation: float | None = None
+) -> dict[str, Split]:
+    """Return train, validation and test: those of the data set, and what it lacks as a part of train.
+
+    A single split is cut 60/20/20; else 10 % of train each become validation and test. A test split that exists is
+    never touched.
+
+    Args:
+        validation: another share for the validation split.
+    """
+    present = {name: split for name, split in splits.items() if name in NAMES}
+    share = _SHARE_OF_TRAIN
+    if set(present) <= {"train"}:
+        present = {"train": next(iter(splits.values()))}
+        share = _SHARE_OF_ALL
+    missing = {name: share for name in NAMES if name not in present}
+    if not missing:
+        return present
+    if "validation" in missing and validation is not None:
+        missing["validation"] = validation
+    fractions = (1 - sum(missing.values()), *missing.values())
+    whole = present["train"]
+    parts = stratified_parts(whole.labels, fractions, seed)
+    for name, part in zip(("train", *missing), parts, strict=True):
+        present[name] = whole.subset(part)
+    return present
+
+
+def resplit(pool: Split, fold: Fold | None, seed: int) -> dict[str, Split]:
+    """Return the splits that a fold makes of the pool; without a fold, all of it is trained on."""
+    if fold is None:
+        return {"train": pool}
+    train, validation = fold_positions(pool.labels, fold.splits, fold.number - 1, seed)
+    return {"train": pool.subset(train), "validation": pool.subset(validation)}
+
+
+def join(first: Split, second: Split) -> Split:
+    """Return two splits of one store as one, in the order of their images."""
+    indices = np.concatenate([first.indices, second.indices])
+    labels = np.concatenate([first.labels, second.labels])
+    return Split(first.images, indices, labels).subset(np.argsort(indices))
+
+
+def part_of(split: Split, share: float, seed: int) -> Split:
+    """Return a share of a split's images, the same of every class."""
+    part, _ = stratified_parts(split.labels, (share, 1 - share), seed)
+    return split.subset(part)
+
+
+def stratified_parts(
+    labels: np.ndarray, fractions: tuple[float, ...], seed: int
+) -> list[np.ndarray]:
+    """Cut `range(len(labels))` into parts with the same fractions of every class.
 
     Args:
         labels: int `[N]`.
@@ -20,25 +80,30 @@ def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> l
     Raises:
         UsageError: when a class has fewer images than there are parts.
     """
-    generator = np.random.default_rng(seed)
+    random = split_generator(seed)
     parts: list[list[np.ndarray]] = [[] for _ in fractions]
     for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
+        members = random.permutation(np.flatnonzero(labels == label))
         if len(members) < len(fractions):
             raise UsageError(
                 f"class {label} has {len(members)} image(s), needs at least {len(fractions)} to be split; "
                 "add images or give train, val and test folders"
             )
-        for part, cut in zip(parts, np.split(members, _cuts(len(members), fractions)), strict=True):
-            part.append(cut)
+        pieces = np.split(members, _cuts(len(members), fractions))
+        for part, piece in zip(parts, pieces, strict=True):
+            part.append(piece)
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
 
 
 def _cuts(count: int, fractions: tuple[float, ...]) -> np.ndarray:
-    """Where to cut `count` items: rounded, and every part gets at least one."""
-    ends = np.round(np.cumsum(fractions)[:-1] * count).astype(int)
-    for i in range(len(ends)):
-        ends[i] = max(ends[i], (ends[i - 1] if i else 0) + 1)
-    for i in reversed(range(len(ends))):
-        ends[i] = min(ends[i], (ends[i + 1] if i + 1 < len(ends) else count) - 1)
-    return ends
+    """Return where to cut `count` items: rounded, and every part gets at least one."""
+    cuts = np.round(np.cumsum(fractions)[:-1] * count).astype(int)
+    least = 1
+    for i in range(len(cuts)):
+        cuts[i] = max(cuts[i], least)
+        least = cuts[i] + 1
+    most = count - 1
+    for i in reversed(range(len(cuts))):
+        cuts[i] = min(cuts[i], most)
+        most = cuts[i] - 1
+    return cuts

@@ -1,33 +1,43 @@
-"""Mean and deviation of the training images, per channel, in units of 0..255."""
+"""Statistics: mean and deviation of the training images, per channel, in levels from 0 to 255."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from epochal.app.data.dataset import Split, Streamed
+from epochal.app.data.dataset import Split, StreamedImages
 from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.data.preprocessing import ImageShape
+from epochal.app.streams import sample_generator
 
-_SAMPLE = (
-    20_000  # images that stand for a streamed split: the mean is then known to 0.5 % of a deviation
-)
+# Images that stand for a larger streamed split: the mean is then known to 0.5 % of a deviation.
+_SAMPLE = 20_000
+_LEVELS = 256
 
 
 def mean_and_deviation(
-    split: Split, stored_size: int, seed: int
+    split: Split, shape: ImageShape, seed: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per-channel mean and standard deviation over the pixels of the split (of 20,000 images of a larger streamed one).
+    """Return each channel's mean and standard deviation over the split's stored pixels.
 
     A channel without variance gets deviation 1, so that it is centred and never divided by zero.
+
+    Args:
+        split: of a larger streamed one, 20,000 images are read.
+        shape: sizes of the split's images.
+        seed: of the run; chooses the sample.
     """
-    if isinstance(split.images, Streamed) and len(split) > _SAMPLE:
-        split = split.subset(np.random.default_rng(seed).choice(len(split), _SAMPLE, replace=False))
-    counts = np.zeros((1, 256), np.int64)  # one row a channel after the first batch
-    for images, _ in evaluation_batches(split, stored_size).as_numpy_iterator():
-        channels = range(images.shape[-1])
-        counts = counts + np.stack(
-            [np.bincount(images[..., c].ravel(), minlength=256) for c in channels]
-        )
-    levels = np.arange(256, dtype=np.float64)
+    if isinstance(split.images, StreamedImages) and len(split) > _SAMPLE:
+        split = split.subset(sample_generator(seed).choice(len(split), _SAMPLE, replace=False))
+    uncropped = replace(shape, image_size=shape.stored_size)
+    counts = np.zeros((shape.channels, _LEVELS), np.int64)
+    for images, _ in evaluation_batches(split, uncropped).as_numpy_iterator():
+        for channel in range(shape.channels):
+            levels = images[..., channel].ravel()
+            counts[channel] += np.bincount(levels, minlength=_LEVELS)
+    levels = np.arange(_LEVELS, dtype=np.float64)
     pixels = counts[0].sum()
     mean = counts @ levels / pixels
-    deviation = np.sqrt(np.maximum(counts @ levels**2 / pixels - mean**2, 0))
+    variance = counts @ levels**2 / pixels - mean**2
+    deviation = np.sqrt(np.maximum(variance, 0))
     deviation = np.where(deviation < 1e-6, 1.0, deviation)
     return tuple(mean.tolist()), tuple(deviation.tolist())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.app.data.dataset import Cached
+from epochal.app.data.dataset import CachedImages
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.store.run import ROOT
@@ -60,7 +60,9 @@ def memory(setup: Setup) -> Finding:
     stores = {
         id(split.images): split.images for split in (setup.dataset.train, setup.dataset.validation)
     }
-    images = sum(int(np.prod(s.tensor.shape)) for s in stores.values() if isinstance(s, Cached))
+    images = sum(
+        int(np.prod(s.tensor.shape)) for s in stores.values() if isinstance(s, CachedImages)
+    )
     told = f"{size(weights)} of weights, gradients and slots, {told}; {size(images)} of images are in memory"
     available = available_memory()
     most = None if available is None else largest_batch(weights, activations / at_once, available)
@@ -118,8 +120,8 @@ def _evaluation_seconds(setup: Setup) -> float:
     """The time of an evaluation of the validation images, from its second batch's."""
     model = setup.model
     split = setup.dataset.validation
-    side = setup.dataset.preprocessing.image_size
-    batches = evaluation_batches(split, side, setup.strategy)
+    preprocessing = setup.dataset.preprocessing
+    batches = evaluation_batches(split, preprocessing, setup.strategy)
     model.make_test_function()
     seconds = 0.0
     for _ in range(2):  # the first one traces
@@ -127,7 +129,8 @@ def _evaluation_seconds(setup: Setup) -> float:
         started = time.monotonic()
         float(model.test_function(iterator)["loss"])
         seconds = time.monotonic() - started
-    return seconds * len(evaluation_batches(split, side))  # a distributed data set has no length
+    # A distributed data set has no length.
+    return seconds * len(evaluation_batches(split, preprocessing))
 
 
 def _bytes(variables: list[Any]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from epochal.app.data.dataset import Cached, Split
+from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.doctor.learning import SIGMAS, above_chance, accuracy_of, learn
 from epochal.app.doctor.model_copy import ready, twin
@@ -90,7 +90,7 @@ class _Hashed:
 
 def _hashed(setup: Setup, split: Split) -> _Hashed:
     """A split in memory with all its digests, or a sample of one that streams."""
-    if not isinstance(split.images, Cached):
+    if not isinstance(split.images, CachedImages):
         split = split.subset(
             np.random.default_rng(setup.config.seed).permutation(len(split))[:_SAMPLED]
         )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.dataset import Cached, Split
+from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.pipeline import TrainingBatches
 from epochal.app.doctor.finding import Finding, error, ok
 from epochal.app.doctor.model_copy import ready, twin
@@ -97,8 +97,8 @@ def _by_adam(setup: Setup, split: Split, rate: float, most: int) -> Learned:
 
 def _blank(split: Split) -> Split:
     """Black images with the labels of a split."""
-    images = split.images.reader()(tf.constant(split.indices))
-    return Split(Cached(tf.zeros_like(images)), np.arange(len(split)), split.labels)
+    images = split.read()
+    return Split(CachedImages(tf.zeros_like(images)), np.arange(len(split)), split.labels)
 
 
 def above_chance(chance: float, count: int) -> float:

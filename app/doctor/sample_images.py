@@ -19,9 +19,7 @@ def some_images(setup: Setup, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def images_of(setup: Setup, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """All images of a split in memory, uint8 `[N, S, S, C]`, and their labels, int32 `[N]`."""
-    batches = list(
-        evaluation_batches(split, setup.dataset.preprocessing.image_size).as_numpy_iterator()
-    )
+    batches = list(evaluation_batches(split, setup.dataset.preprocessing).as_numpy_iterator())
     return np.concatenate([images for images, _ in batches]), np.concatenate(
         [labels for _, labels in batches]
     )

@@ -21,7 +21,7 @@ def evaluate_again(run: Run) -> dict[str, Any]:
         raise UsageError(
             f"{run.folder}: the data set is not the one it was trained on; restore it to evaluate the run"
         )
-    size = trained.preprocessing.image_size
-    _, validation = evaluate_split(trained.model, dataset.validation, size)
-    _, test = evaluate_split(trained.model, dataset.test, size)
+    preprocessing = trained.preprocessing
+    _, validation = evaluate_split(trained.model, dataset.validation, preprocessing)
+    _, test = evaluate_split(trained.model, dataset.test, preprocessing)
     return {**validation.figures("validation_"), **test.figures("test_")}

@@ -8,7 +8,7 @@ from typing import Any
 
 from epochal.app.config import Config
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run

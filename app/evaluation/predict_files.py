@@ -8,8 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from epochal.app.data import decoding as images
-from epochal.app.data.augment import centre_crop
+from epochal.app.data.decoding import describe_error
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import probabilities
@@ -90,11 +89,10 @@ def _predictions(trained: Trained, read: list[tuple[Path, tf.Tensor]]) -> Iterat
 
 
 def _prepared(trained: Trained, path: Path) -> tf.Tensor:
-    preprocessing = trained.preprocessing
     try:
-        image = images.decode(tf.constant(path.read_bytes()), preprocessing.channels)
+        stored = trained.preprocessing.store(tf.constant(path.read_bytes()))
     except OSError as error:
         raise _Unreadable(f"{path}: {error.strerror}") from error
     except tf.errors.OpError as error:
-        raise _Unreadable(f"{path}: not a readable image ({images.reason(error)})") from error
-    return centre_crop(images.fit(image, preprocessing.stored_size), preprocessing.image_size)
+        raise _Unreadable(f"{path}: not a readable image ({describe_error(error)})") from error
+    return trained.preprocessing.crop(stored)

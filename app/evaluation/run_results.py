@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset, Split
 from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.data.preprocessing import ImageShape
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import Evaluation, evaluate_logits
 from epochal.app.evaluation.plots import confusion_png, curves_png
@@ -31,9 +31,9 @@ class Training:
     rollbacks: int = 0
 
 
-def evaluate_split(model: Any, split: Split, image_size: int) -> tuple[np.ndarray, Evaluation]:
+def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndarray, Evaluation]:
     """Logits of every image of the split, in order, and the figures computed from them."""
-    logits, labels = predict_logits(model, evaluation_batches(split, image_size))
+    logits, labels = predict_logits(model, evaluation_batches(split, shape))
     return logits, evaluate_logits(logits, labels)
 
 
@@ -44,9 +44,9 @@ def conclude(
 
     Without `test` the test split is left alone, and there are no pages, which would show its figures.
     """
-    size = dataset.preprocessing.image_size
+    shape = dataset.preprocessing
     splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
-    evaluations = {name: evaluate_split(model, split, size)[1] for name, split in splits.items()}
+    evaluations = {name: evaluate_split(model, split, shape)[1] for name, split in splits.items()}
     result = _result(model, training, evaluations)
     if test:
         if blocks := feature_reuse(model):
@@ -93,5 +93,4 @@ def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) 
 
 
 def _images_of(split: Split) -> Callable[[np.ndarray], np.ndarray]:
-    read = split.images.reader()
-    return lambda chosen: read(tf.constant(split.indices[chosen])).numpy()
+    return lambda chosen: split.subset(chosen).read().numpy()

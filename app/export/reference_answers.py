@@ -45,9 +45,11 @@ class Evidence:
 
 def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
     """The run's logits for every validation and test image."""
-    size = trained.preprocessing.image_size
     splits = {"validation": dataset.validation, "test": dataset.test}
-    return {name: evaluate_split(trained.model, split, size)[0] for name, split in splits.items()}
+    return {
+        name: evaluate_split(trained.model, split, trained.preprocessing)[0]
+        for name, split in splits.items()
+    }
 
 
 def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def images_of(split: Split) -> np.ndarray:
     Raises:
         StorageError: when the disk is full.
     """
-    read = tf.function(split.images.reader())
+    read = tf.function(split.images.read)
     with _temporary(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
             block = read(tf.constant(split.indices[start : start + _BLOCK])).numpy()

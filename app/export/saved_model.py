@@ -7,14 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from epochal.app.data import decoding as images
-from epochal.app.data.augment import centre_crop
 from epochal.app.export.servable import Servable
 
 LABELS = "labels.txt"
 CARD = "card.json"
 TOP = 5
-_DECODED = 4  # files at a time: each may take a gigabyte
 
 
 def write(servable: Servable, folder: Path) -> None:
@@ -83,20 +80,13 @@ class _Served(tf.Module):
     def _fitted(self, image: tf.Tensor) -> tf.Tensor:
         # A loaded signature checks no shapes, and a kernel that gets too few dimensions ends the whole process.
         image = tf.ensure_shape(image, [None, None, None, self._preprocessing.channels])
-        return images.fit(_some(image), self._preprocessing.stored_size)
+        return self._preprocessing.store_pixels(_some(image))
 
     def _decoded(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        size = self._preprocessing.stored_size
-        channels = self._preprocessing.channels
-        return tf.map_fn(
-            lambda encoded: images.fit(images.decode(encoded, channels), size),
-            _some(tf.ensure_shape(image_bytes, [None])),
-            parallel_iterations=_DECODED,
-            fn_output_signature=tf.TensorSpec((size, size, channels), tf.uint8),
-        )
+        return self._preprocessing.store_files(_some(tf.ensure_shape(image_bytes, [None])))
 
     def _seen(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return centre_crop(self._decoded(image_bytes), self._preprocessing.image_size)
+        return self._preprocessing.crop(self._decoded(image_bytes))
 
     def _classified(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         feature = {"image_bytes": tf.io.FixedLenFeature([], tf.string)}

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from epochal.app.data.augment import centre_crop
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.models.fold_batch_norm import fold_batch_norm
 from epochal.models.layers.convolution import Convolution
 
@@ -30,9 +29,7 @@ class Servable:
 
     def answers(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
         """`probabilities` `[N, classes]` and `features` `[N, F]`, float32, of uint8 images as the run stores them."""
-        features, logits = self.model(
-            centre_crop(stored, self.preprocessing.image_size), training=False
-        )
+        features, logits = self.model(self.preprocessing.crop(stored), training=False)
         flat = tf.reshape(features, [tf.shape(logits)[0], features.shape[-1]])
         chances = tf.nn.softmax(tf.cast(logits, tf.float32) / self.temperature)
         return {"probabilities": chances, "features": tf.cast(flat, tf.float32)}

@@ -1,14 +1,15 @@
 """Ctrl-C and SIGTERM: at once outside of training; inside it after the running step, with the state saved."""
 
+import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_LOG = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between looks at the parent
 _GRACE = 3.0  # seconds to end in, where nothing has to be saved
 _SAVING = {
@@ -52,7 +53,7 @@ class Stop:
             os._exit(self.exit_code)
         if not self._deferred:
             raise KeyboardInterrupt
-        print(f"\n{_SAVING[signal.Signals(number)]}", file=sys.stderr, flush=True)
+        _LOG.info(f"\n{_SAVING[signal.Signals(number)]}")
 
 
 STOP = Stop()

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.decoding import reason
+from epochal.app.data.decoding import describe_error
 from epochal.app.serving import classify, wire
 from epochal.app.serving import open_inference as infer
 from epochal.app.serving import picture_sizes as pixels
@@ -62,7 +62,7 @@ class Rest:
         if isinstance(error, BadRequest):
             return 400, str(error)
         if isinstance(error, tf.errors.OpError) and error.error_code in _STATUS:
-            return _STATUS[error.error_code], reason(error)
+            return _STATUS[error.error_code], describe_error(error)
         if type(error) in (NotFound, LookupError):
             return 404, str(error)
         if isinstance(error, QueueFull):

@@ -19,6 +19,7 @@ import yaml
 
 from epochal.app.config import Config, is_name
 from epochal.app.errors import RunInUse, StorageError, UsageError
+from epochal.app.process.log import log_file
 from epochal.app.store import files as storage
 
 ROOT = Path("runs")
@@ -101,14 +102,9 @@ class Run:
                 f"{path} is missing or damaged: it does not tell the last learning rate"
             ) from error
 
-    def log(self, line: str) -> None:
-        """Appends a line with its time to log.txt."""
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; the kernel lets go of it however the process ends.
+        """Holds the run for this process, and its log.txt takes the run's messages; the kernel lets go however it ends.
 
         Raises:
             RunInUse: naming the process that holds it.
@@ -126,7 +122,8 @@ class Run:
                 f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
             )
             file.flush()
-            yield
+            with log_file(self.folder / "log.txt"):
+                yield
 
 
 def claim(name: str, root: Path = ROOT) -> Run:

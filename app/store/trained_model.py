@@ -8,7 +8,7 @@ import numpy as np
 from epochal import models
 from epochal.app.config import Config
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage

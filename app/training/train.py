@@ -1,12 +1,11 @@
 """Training as a story: set up, claim a folder, fit with callbacks, keep the best weights, evaluate, report."""
 
+import logging
 import math
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +16,7 @@ from epochal.app.data.dataset import unreadable
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
 from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.process.log import RUN_LOG
 from epochal.app.process.signals import STOP
 from epochal.app.store.run import ROOT, Run, claim, default_name, environment, judged_on, learned
 from epochal.app.store.trained_model import publish_weights
@@ -31,6 +31,7 @@ from epochal.app.training.run.setup import Setup, set_up, start, summary
 from epochal.app.training.run.warm_start import Origin
 from epochal.app.training.step.classifier import Callbacks
 
+_LOG = logging.getLogger(__name__)
 _ENOUGH = 1_000_000  # epochs, where a budget ends training
 _LOST = 0.05  # of a budget is lost at most when the process is killed: there is no more time to make up for it
 
@@ -100,9 +101,9 @@ def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: 
             f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them"
         )
     say(f"{summary(setup, origin)}\nrun: {run.folder}")
-    run.log(f"started: {config.model} on {config.dataset}")
+    RUN_LOG.debug(f"started: {config.model} on {config.dataset}")
     for line in origin.lines(config, setup.batches.steps) if origin else []:
-        run.log(line)
+        RUN_LOG.debug(line)
     _train(setup, run, None, budget, test=test)
 
 
@@ -125,7 +126,7 @@ def resume(
     """
     began = time.monotonic() if began is None else began
     setup = set_up(config, run)
-    checkpoint = newest(run.checkpoints, say)
+    checkpoint = newest(run.checkpoints)
     if checkpoint is not None:
         check_identity(checkpoint.identity, setup.identity(), run)
         check_end(checkpoint, config, run)
@@ -137,7 +138,7 @@ def resume(
     else:
         check_origin(start(setup), run)
         say(f"resuming {run.folder} from its beginning: it has no checkpoint")
-    run.log("resumed" if checkpoint else "started again")
+    RUN_LOG.debug("resumed" if checkpoint else "started again")
     if test is None:
         test = "test" in run.read_json("data.json").get("evaluated", ["test"])
     else:
@@ -154,14 +155,14 @@ def _train(
         with STOP.deferred() as asked:
             history, early, seconds = _fitted(setup, run, checkpoint, budget, asked)
     except EpochalError as error:
-        run.log(f"failed: {error}")
+        RUN_LOG.debug(f"failed: {error}")
         raise
     except KeyboardInterrupt:
-        run.log("stopped on request, saved")
+        RUN_LOG.debug("stopped on request, saved")
         say(f"saved; go on with: epochal train --resume {run.folder}")
         raise
     if reason := early.reason or (budget and budget.reason):
-        _tell(run, f"ended in epoch {len(history.rows)}: {reason}")
+        RUN_LOG.info(f"ended in epoch {len(history.rows)}: {reason}")
     publish_weights(run, setup.model)
     ended = Training(
         config=config,
@@ -181,12 +182,11 @@ def _finished(run: Run, result: dict[str, Any]) -> None:
         result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss")
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    run.log(
+    RUN_LOG.debug(
         f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB"
     )
     if not learned(result):
-        _tell(
-            run,
+        RUN_LOG.info(
             f"no better than guessing: {split} accuracy {accuracy:.4f}, the commonest class makes {chance:.4f}; "
             "epochal doctor and epochal lr-find with the same options tell why",
         )
@@ -197,14 +197,13 @@ def _fitted(
 ) -> tuple[History, Any, float]:
     """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
     config = setup.config
-    tell = partial(_tell, run)
     while True:
         back = rollback.count(run)
         early = _early_stopping(config)
         history = History(run.folder / "history.csv", images_per_step=config.batch_size)
         watching = [
-            callbacks.Timing(run.folder / "timing.json", warn=tell),
-            *observers(rollback.slowed_setup(setup, back), run, budget, tell),
+            callbacks.Timing(run.folder / "timing.json", warn=RUN_LOG.info),
+            *observers(rollback.slowed_setup(setup, back), run, budget),
             early,
             activations(setup, run),
             history,
@@ -221,7 +220,7 @@ def _fitted(
             fit(setup, watching, checkpoints, checkpoint)
             return history, early, checkpoints.elapsed
         except callbacks.NonFiniteError as error:
-            checkpoint = rollback.go_back(setup, run, error, say)
+            checkpoint = rollback.go_back(setup, run, error)
             rollback.charge(budget, checkpoint)
 
 
@@ -247,9 +246,7 @@ def fit(
     model = setup.model
     dataset = setup.dataset
     epochs = config.last_epoch if config.budget is None else _ENOUGH
-    validation = evaluation_batches(
-        dataset.validation, dataset.preprocessing.image_size, setup.strategy
-    )
+    validation = evaluation_batches(dataset.validation, dataset.preprocessing, setup.strategy)
     checkpoints.set_model(model)
     checkpoints.watch(watching)
     if checkpoint is not None:
@@ -310,12 +307,6 @@ def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
     }
 
 
-def _tell(run: Run, line: str) -> None:
-    """Tells the user, and whoever reads the log later."""
-    run.log(line)
-    say(line)
-
-
 def say(line: str) -> None:
     """Tells the user, on stderr: results alone go to stdout."""
-    print(line, file=sys.stderr, flush=True)
+    _LOG.info(line)

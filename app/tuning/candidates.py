@@ -6,7 +6,7 @@ from functools import partial
 import keras
 
 from epochal.app.config import Config
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.store.trained_model import build_model
 from epochal.app.training.optimizers import check_decay, make_optimizer

@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from epochal import callbacks, models
 from epochal.app.config import Config
-from epochal.app.data.dataset import Cached, Dataset
+from epochal.app.data.dataset import CachedImages, Dataset
 from epochal.app.data.load import load
 from epochal.app.store.run import Run
 from epochal.app.training.failures import failed_step as evidence
@@ -102,7 +102,7 @@ def infinite_pixel(
         split = getattr(dataset, name)
         images = split.images.tensor.numpy().astype(np.float32)
         images[(split.indices[number], *place)] = np.inf
-        return replace(dataset, **{name: replace(split, images=Cached(tf.constant(images)))})
+        return replace(dataset, **{name: replace(split, images=CachedImages(tf.constant(images)))})
 
     plain = keras.Input
     patch.setattr("epochal.app.training.run.setup.load", planted)

@@ -105,7 +105,6 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
         keras.config.set_floatx("float64")
         object.__setattr__(config, "precision", "float64")
     setup = set_up(config)
-    size = setup.dataset.preprocessing.image_size
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
@@ -120,7 +119,9 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     history = setup.model.fit(
         setup.batches.dataset(setup.strategy),
         epochs=config.epochs,
-        validation_data=evaluation_batches(setup.dataset.validation, size, setup.strategy),
+        validation_data=evaluation_batches(
+            setup.dataset.validation, setup.dataset.preprocessing, setup.strategy
+        ),
         callbacks=everyone,
         shuffle=False,
         verbose=0,

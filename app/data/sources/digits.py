@@ -1,18 +1,32 @@
-"""The 1,797 handwritten digits inside scikit-learn: 8 x 8 pixels, 16 grey levels, no download."""
+"""Digits: the 1,797 handwritten ones inside scikit-learn, 8 x 8 pixels, 16 grey levels, no download."""
 
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.dataset import Cached, Split
-from epochal.app.data.decoding import fit
+from epochal.app.config import Config
+from epochal.app.data.dataset import CachedImages, RawDataset, Split
+from epochal.app.data.decoding import resize
+from epochal.app.data.sources.shared import choose_shape
+
+_SIDE = 8
+_BRIGHTEST = 16  # of scikit-learn's levels, which begin at 0
+
+
+def read(config: Config) -> RawDataset:
+    """Return the digits as one split, in the sizes that the configuration asks for."""
+    shape = choose_shape(config, _SIDE, channels=1)
+    split, classes = load(shape.stored_size)
+    return RawDataset(splits={"all": split}, classes=classes, shape=shape)
 
 
 def load(size: int) -> tuple[Split, tuple[str, ...]]:
-    """All digits as one split, scaled to a side of `size` pixels, and the class names "0" to "9"."""
+    """Return all digits as one split, scaled to a side of `size` pixels, and the class names "0" to "9"."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
-    grey = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    levels, labels = load_digits(return_X_y=True)
+    grey = np.round(levels * (255 / _BRIGHTEST)).astype(np.uint8)
+    images = grey.reshape(-1, _SIDE, _SIDE, 1)
     with tf.device("CPU:0"):
-        stored = Cached(fit(tf.constant(grey), size))
-    return Split(stored, np.arange(len(labels)), labels.astype(np.int32)), tuple("0123456789")
+        stored = CachedImages(resize(tf.constant(images), size))
+    split = Split(stored, np.arange(len(labels)), labels.astype(np.int32))
+    return split, tuple("0123456789")

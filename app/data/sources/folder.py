@@ -1,4 +1,4 @@
-"""Reads a folder of images, one sub-folder a class, and refuses what would quietly spoil a training run.
+"""A folder of images, one sub-folder a class: read, and refused where it would quietly spoil a training run.
 
 Two layouts, told apart by the names of the top folders alone:
 
@@ -13,26 +13,35 @@ a list) is ignored.
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from epochal.app.data.file_scan import (
+from epochal.app.config import Config
+from epochal.app.data.dataset import RawDataset
+from epochal.app.data.file_inspection import (
     BadFile,
     BadFiles,
     ImageFacts,
-    image_headers,
-    inspect,
+    have_image_headers,
+    inspect_files,
     printable,
 )
+from epochal.app.data.sources.shared import choose_shape, make_split
 from epochal.app.errors import UsageError
 
 MIN_IMAGES_TO_SPLIT = 3  # one each for training, validation and test
-SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
-    ("val", "valid", "validation"), "validation"
-)
+SPLIT_NAMES = {
+    "train": "train",
+    "test": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+ALL = "all"  # the one split of a folder without split folders
 
 _CLUTTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})
 
@@ -49,11 +58,15 @@ class FileList:
 
 @dataclass(frozen=True)
 class FolderScan:
-    """What a folder holds.
+    """Content of a folder of images.
 
-    `classes` is sorted and the same for all splits; `splits` has the keys "train", "validation", "test" as
-    far as they exist, or "all". `channels` is 1 if every image is grey (its channels are equal), else 3.
-    `native_size` is the side of the square that all images are, or None. `bad` are the files left out.
+    Attributes:
+        root: the folder.
+        classes: sorted, the same for all splits.
+        splits: "train", "validation" and "test" as far as they exist, or "all".
+        channels: 1 if every image is grey (its channels are equal), else 3.
+        native_size: side of the square that all images are, or None.
+        bad: files left out.
     """
 
     root: Path
@@ -65,7 +78,7 @@ class FolderScan:
 
 
 def scan(root: Path, *, skip_bad: bool = False) -> FolderScan:
-    """Lists and decodes every image under `root`.
+    """List and decode every image under `root`.
 
     Args:
         root: the data set's folder.
@@ -77,61 +90,102 @@ def scan(root: Path, *, skip_bad: bool = False) -> FolderScan:
     """
     root = Path(root)
     layout, strays = _read_layout(root)
-    classes = _class_list(root, layout)
+    classes = _check_classes(root, layout)
     good, faulty = _inspect_all(layout)
     bad = (*strays, *faulty)
     _refuse_bad(root, bad, num_good=len(good), skip_bad=skip_bad)
-    splits = {split: _file_list(classes, by_class, good) for split, by_class in layout.items()}
     _check_counts(root, layout, good, bad)
-    sides = {side for facts in good.values() for side in (facts.height, facts.width)}
+    splits = {}
+    for split, by_class in layout.items():
+        splits[split] = _list_files(classes, by_class, good)
+    sides = set()
+    channels = 1
+    for facts in good.values():
+        sides |= {facts.height, facts.width}
+        if not facts.grey:
+            channels = 3
+    native_size = None
+    if len(sides) == 1:
+        (native_size,) = sides
     return FolderScan(
         root=root,
         classes=classes,
         splits=splits,
-        channels=1 if all(facts.grey for facts in good.values()) else 3,
-        native_size=sides.pop() if len(sides) == 1 else None,
+        channels=channels,
+        native_size=native_size,
         bad=bad,
     )
 
 
+def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
+    """Read the folder of images that a configuration names.
+
+    Args:
+        config: of the run.
+        scan: lists and decodes the images; a test may let files vanish after it.
+
+    Raises:
+        UsageError, BadFiles: as `scan`.
+    """
+    folder = scan(Path(config.dataset).expanduser(), skip_bad=config.data.skip_bad)
+    shape = choose_shape(config, folder.native_size, folder.channels)
+    splits = {}
+    for name, files in folder.splits.items():
+        splits[name] = make_split(_loader(files), files.labels, shape, config.data.cache_gib)
+    skipped = tuple((str(file.path), file.reason) for file in folder.bad)
+    return RawDataset(splits=splits, classes=folder.classes, shape=shape, skipped=skipped)
+
+
+def _loader(files: FileList) -> Callable[[tf.Tensor], tf.Tensor]:
+    paths = tf.constant(files.paths)
+    return lambda index: tf.io.read_file(paths[index])
+
+
 def _inspect_all(layout: _Layout) -> tuple[dict[str, ImageFacts], list[BadFile]]:
-    paths = [path for by_class in layout.values() for files in by_class.values() for path in files]
-    results = inspect(paths)
-    good = {
-        path: found
-        for path, found in zip(paths, results, strict=True)
-        if isinstance(found, ImageFacts)
-    }
-    return good, [found for found in results if isinstance(found, BadFile)]
+    paths = []
+    for by_class in layout.values():
+        for files in by_class.values():
+            paths.extend(files)
+    good = {}
+    bad = []
+    for path, result in zip(paths, inspect_files(paths), strict=True):
+        if isinstance(result, BadFile):
+            bad.append(result)
+        else:
+            good[path] = result
+    return good, bad
 
 
-def _file_list(
+def _list_files(
     classes: Sequence[str], by_class: Mapping[str, list[str]], good: Mapping[str, ImageFacts]
 ) -> FileList:
-    pairs = [(path, label) for label, name in enumerate(classes) for path in by_class.get(name, ())]
-    pairs = [(path, label) for path, label in pairs if path in good]
-    return FileList(
-        tuple(path for path, _ in pairs), np.array([label for _, label in pairs], np.int32)
-    )
+    paths = []
+    labels = []
+    for label, name in enumerate(classes):
+        for path in by_class.get(name, ()):
+            if path in good:
+                paths.append(path)
+                labels.append(label)
+    return FileList(tuple(paths), np.array(labels, np.int32))
 
 
 def _read_layout(root: Path) -> tuple[_Layout, list[BadFile]]:
-    """Paths by split and class, and the images that lie outside any class folder."""
+    """Return paths by split and class, and the images that lie outside any class folder."""
     folders, strays = _folders_and_strays(root)
     split_of = {name: SPLIT_NAMES.get(name.lower(), "") for name in folders}
     if not all(split_of.values()):
-        return {"all": _read_classes(root, folders)}, strays
+        return {ALL: _read_classes(root, folders)}, strays
     _check_splits(root, split_of)
     layout: _Layout = {}
     for name, split in split_of.items():
-        classes, more = _folders_and_strays(root / name)
-        strays += more
+        classes, more_strays = _folders_and_strays(root / name)
+        strays += more_strays
         layout[split] = _read_classes(root / name, classes)
     return layout, strays
 
 
 def _folders_and_strays(folder: Path) -> tuple[list[str], list[BadFile]]:
-    folders, files = _entries(folder)
+    folders, files = _list_entries(folder)
     if not folders and not files:
         raise UsageError(
             f"{_quoted(folder)} is empty; give each class a sub-folder with its images"
@@ -156,69 +210,79 @@ def _check_splits(root: Path, split_of: Mapping[str, str]) -> None:
 
 
 def _read_classes(parent: Path, names: Iterable[str]) -> dict[str, list[str]]:
-    result = {}
+    by_class = {}
     for name in names:
-        folders, files = _entries(parent / name)
+        folder = parent / name
+        folders, files = _list_entries(folder)
         if folders:
             raise UsageError(
-                f"class folder {_quoted(parent / name)} holds the folder {_quoted(folders[0])}, expected "
+                f"class folder {_quoted(folder)} holds the folder {_quoted(folders[0])}, expected "
                 "images; move it (train, val and test count as splits only if nothing else lies beside them)"
             )
         if not files:
-            raise UsageError(
-                f"class folder {_quoted(parent / name)} is empty; add images or remove it"
-            )
-        result[name] = [os.fspath(parent / name / file) for file in files]
-    return result
+            raise UsageError(f"class folder {_quoted(folder)} is empty; add images or remove it")
+        by_class[name] = [os.fspath(folder / file) for file in files]
+    return by_class
 
 
-def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the sub-folders and of the other entries, sorted, without hidden ones and clutter."""
+def _list_entries(folder: Path) -> tuple[list[str], list[str]]:
+    """Return names of the sub-folders and of the other entries, sorted, without hidden ones and clutter."""
     try:
-        names = sorted(name for name in os.listdir(folder) if not _ignored(name))
+        names = sorted(os.listdir(folder))
     except FileNotFoundError:
         raise UsageError(f"no folder {_quoted(folder)}; check the path of the data set") from None
     except NotADirectoryError:
         raise UsageError(
             f"{_quoted(folder)} is a file, expected a folder; name the one above it"
         ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read the folder {_quoted(folder)}: {reason}; check it") from None
-    folders = [name for name in names if os.path.isdir(folder / name)]
-    return folders, sorted(set(names).difference(folders))
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _CLUTTER
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the folder {_quoted(folder)}: {error.strerror}; check it"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"cannot read the folder {_quoted(folder)}: {error}; check it") from None
+    folders = []
+    files = []
+    for name in names:
+        if name.startswith(".") or name.lower() in _CLUTTER:
+            continue
+        if os.path.isdir(folder / name):
+            folders.append(name)
+        else:
+            files.append(name)
+    return folders, files
 
 
 def _stray_images(folder: Path, names: Iterable[str]) -> list[BadFile]:
     paths = [os.fspath(folder / name) for name in names]
-    broken = next((path for path in paths if not os.path.exists(path)), None)
-    if broken is not None:
-        raise UsageError(
-            f"{_quoted(broken)} is a link that leads nowhere or in a circle; remove it"
-        )
-    images = [path for path, is_image in zip(paths, image_headers(paths), strict=True) if is_image]
-    return [BadFile(path, "lies beside the class folders, not in one") for path in images]
+    for path in paths:
+        if not os.path.exists(path):
+            raise UsageError(
+                f"{_quoted(path)} is a link that leads nowhere or in a circle; remove it"
+            )
+    strays = []
+    for path, is_image in zip(paths, have_image_headers(paths), strict=True):
+        if is_image:
+            strays.append(BadFile(path, "lies beside the class folders, not in one"))
+    return strays
 
 
-def _class_list(root: Path, layout: _Layout) -> tuple[str, ...]:
-    train = layout["all" if "all" in layout else "train"]
+def _check_classes(root: Path, layout: _Layout) -> tuple[str, ...]:
+    """Return the classes, which every split must have from one list of at least two."""
+    classes = layout.get(ALL) or layout["train"]
     for split, by_class in layout.items():
         _check_names(root, by_class)
-        unknown = next((name for name in by_class if name not in train), None)
-        if unknown is not None:
-            raise UsageError(
-                f"class {_quoted(unknown)} is in the {split} split but not in 'train', which has "
-                f"{_listed(train)}; add it there or remove it"
-            )
-    if len(train) < 2:
+        for name in by_class:
+            if name not in classes:
+                raise UsageError(
+                    f"class {_quoted(name)} is in the {split} split but not in 'train', which has "
+                    f"{_listed(classes)}; add it there or remove it"
+                )
+    if len(classes) < 2:
         raise UsageError(
-            f"{_quoted(root)} has 1 class ({_listed(train)}), expected at least 2; add one"
+            f"{_quoted(root)} has 1 class ({_listed(classes)}), expected at least 2; add one"
         )
-    return tuple(train)
+    return tuple(classes)
 
 
 def _check_names(root: Path, names: Iterable[str]) -> None:
@@ -228,8 +292,9 @@ def _check_names(root: Path, names: Iterable[str]) -> None:
             raise UsageError(
                 f"class folder {_quoted(root / name)} has control or undecodable characters in its name; rename it"
             )
-        # NFC once more, since folding can take composed letters apart
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+        # NFC once more, since folding can take composed letters apart.
+        folded = unicodedata.normalize("NFC", name).casefold()
+        key = unicodedata.normalize("NFC", folded).strip()
         if key in seen:
             raise UsageError(
                 f"classes {_quoted(seen[key])} and {_quoted(name)} in {_quoted(root)} have the same name but "
@@ -252,17 +317,23 @@ def _refuse_bad(root: Path, bad: Sequence[BadFile], *, num_good: int, skip_bad: 
 def _check_counts(
     root: Path, layout: _Layout, good: Mapping[str, ImageFacts], bad: Sequence[BadFile]
 ) -> None:
-    carved = "all" if "all" in layout else "train" if len(layout) < 3 else None
+    """Refuse a class with too few images in a split, above all in the one that others are carved off."""
     for split, by_class in layout.items():
-        least = MIN_IMAGES_TO_SPLIT if split == carved else 1
-        counts = {name: sum(path in good for path in files) for name, files in by_class.items()}
-        name, count = min(counts.items(), key=lambda item: item[1], default=("", least))
-        if count < least:
-            message = (
-                f"class {_quoted(name)} has {count} usable images in split {split} of {_quoted(root)}, "
-                f"expected at least {least}; add images or remove the class"
-            )
-            raise BadFiles(message, bad) if bad else UsageError(message)
+        is_carved = split == ALL or (split == "train" and len(layout) < 3)
+        least = MIN_IMAGES_TO_SPLIT if is_carved else 1
+        counts = {}
+        for name, paths in by_class.items():
+            counts[name] = sum(path in good for path in paths)
+        smallest = min(counts, key=lambda name: counts[name], default=None)
+        if smallest is None or counts[smallest] >= least:
+            continue
+        message = (
+            f"class {_quoted(smallest)} has {counts[smallest]} usable images in split {split} of {_quoted(root)}, "
+            f"expected at least {least}; add images or remove the class"
+        )
+        if bad:
+            raise BadFiles(message, bad)
+        raise UsageError(message)
 
 
 def _quoted(name: str | os.PathLike[str]) -> str:
@@ -270,7 +341,8 @@ def _quoted(name: str | os.PathLike[str]) -> str:
 
 
 def _listed(names: Iterable[str], limit: int = 5) -> str:
-    shown = [_quoted(name) for name in names]
-    return ", ".join(shown[:limit]) + (
-        f" and {len(shown) - limit} more" if len(shown) > limit else ""
-    )
+    quoted = [_quoted(name) for name in names]
+    text = ", ".join(quoted[:limit])
+    if len(quoted) > limit:
+        text += f" and {len(quoted) - limit} more"
+    return text

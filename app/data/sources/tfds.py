@@ -4,14 +4,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epochal.app.config import Config
 from epochal.app.errors import UsageError, suggestion
 
+if TYPE_CHECKING:
+    from epochal.app.data.dataset import RawDataset
+
+# Bytes around each record of a TFRecord file: its length and that number's checksum, and the checksum of its data.
 _HEADER = 12
-_FOOTER = 4  # bytes around each record: length and its checksum; the data's checksum
+_FOOTER = 4
+_BATCH = 1024  # records that are parsed together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,45 +29,72 @@ class Prepared:
 
 
 def find(name: str, data_dir: str | None) -> Prepared:
-    """Finds the newest prepared version of `name`, without TensorFlow and without network.
+    """Find the newest prepared version of a data set, without TensorFlow and without network.
 
     Raises:
         UsageError: saying how to prepare it, or which name was meant.
     """
-    root = Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
-    ).expanduser()
+    default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    root = Path(data_dir or default).expanduser()
     base = root.joinpath(*name.split("/"))
-    infos = [
-        *base.glob("dataset_info.json"),
-        *base.glob("*/dataset_info.json"),
-        *base.glob("*/*/dataset_info.json"),
-    ]
-    if infos:
-        newest = max(
-            infos, key=lambda info: (info.parent.parent == base, _version(info.parent.name))
-        )
-        return Prepared(name=name, folder=newest.parent)
-    raise UsageError(_advice(name, root))
+    infos: list[Path] = []
+    for pattern in ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"):
+        infos.extend(base.glob(pattern))
+    if not infos:
+        raise UsageError(_how_to_prepare(name, root))
+
+    def rank(info: Path) -> tuple[bool, tuple[int, ...]]:
+        return info.parent.parent == base, _version(info.parent.name)
+
+    return Prepared(name=name, folder=max(infos, key=rank).parent)
 
 
 def _version(text: str) -> tuple[int, ...]:
     parts = text.split(".")
-    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
+    if not all(part.isdigit() for part in parts):
+        return ()
+    return tuple(int(part) for part in parts)
 
 
-def _advice(name: str, root: Path) -> str:
+def _how_to_prepare(name: str, root: Path) -> str:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
-    if name.split("/")[0] not in known:
-        meant = suggestion(name, [*known, "digits"])
-        return f"dataset {name!r}: neither a folder nor a TFDS name{meant}; give digits, a TFDS name or a folder"
-    return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
+    if name.split("/")[0] in known:
+        return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
+    hint = suggestion(name, [*known, "digits"])
+    return f"dataset {name!r}: neither a folder nor a TFDS name{hint}; give digits, a TFDS name or a folder"
 
 
-def builder_of(prepared: Prepared) -> Any:
-    """The TFDS builder of a prepared folder.
+def read(config: Config) -> "RawDataset":
+    """Read the prepared data set of a configuration: its train, validation and test splits, or else its first one.
+
+    Raises:
+        UsageError: it is not prepared, is damaged, or is none of images with one class each.
+    """
+    from epochal.app.data.dataset import RawDataset
+    from epochal.app.data.sources.shared import choose_shape, make_split
+
+    builder = open_builder(find(config.dataset, config.data_dir))
+    image_key, label_key = builder.info.supervised_keys
+    height, width, channels = builder.info.features[image_key].shape
+    native_size = None
+    if height == width:
+        native_size = height
+    shape = choose_shape(config, native_size, channels or 3)
+    names = [name for name in ("train", "validation", "test") if name in builder.info.splits]
+    if not names:
+        names = list(builder.info.splits)[:1]
+    splits = {}
+    for name in names:
+        records = index_records(builder, name)
+        splits[name] = make_split(records.loader(), records.labels, shape, config.data.cache_gib)
+    classes = tuple(builder.info.features[label_key].names)
+    return RawDataset(splits=splits, classes=classes, shape=shape)
+
+
+def open_builder(prepared: Prepared) -> Any:
+    """Return the TFDS builder of a prepared folder.
 
     Raises:
         UsageError: when it is not stored as TFRecords of images with class labels.
@@ -84,16 +117,25 @@ def builder_of(prepared: Prepared) -> Any:
         raise UsageError(
             f"dataset {prepared.name!r} does not map one image to one class; choose another"
         )
-    if builder.info.file_format.value != "tfrecord":
+    file_format = builder.info.file_format.value
+    if file_format != "tfrecord":
         raise UsageError(
-            f"dataset {prepared.name!r} is stored as {builder.info.file_format.value}; prepare it as tfrecord"
+            f"dataset {prepared.name!r} is stored as {file_format}; prepare it as tfrecord"
         )
     return builder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """Where each record of a split lies, and its label (int32); all arrays `[N]`."""
+    """Place and label of each record of a split; the arrays are `[N]`.
+
+    Attributes:
+        files: paths of the split's files.
+        file: place of each record's file in `files`.
+        offset, length: of each record in its file, in bytes.
+        labels: int32.
+        image_key: the record's feature that holds the encoded image.
+    """
 
     files: tuple[str, ...]
     file: np.ndarray
@@ -102,73 +144,78 @@ class Records:
     labels: np.ndarray
     image_key: str
 
-    def reader(self) -> Callable[[Any], Any]:
-        """A graph function from one index to the encoded bytes of its image."""
+    def loader(self) -> Callable[[Any], Any]:
+        """Return a function, in TensorFlow operations, from an index to the encoded bytes of its image."""
         import tensorflow as tf
 
-        descriptors = [
-            os.open(name, os.O_RDONLY) for name in self.files
-        ]  # open until the process ends
+        # They stay open until the process ends: a data set may read them at any time.
+        descriptors = [os.open(name, os.O_RDONLY) for name in self.files]
         spec = {self.image_key: tf.io.FixedLenFeature([], tf.string)}
 
-        def record(index: np.ndarray) -> bytes:
-            return os.pread(
-                descriptors[self.file[index]], int(self.length[index]), int(self.offset[index])
-            )
+        def read_record(index: np.ndarray) -> bytes:
+            descriptor = descriptors[self.file[index]]
+            return os.pread(descriptor, int(self.length[index]), int(self.offset[index]))
 
-        def read(index: Any) -> Any:
-            serialized = tf.ensure_shape(tf.numpy_function(record, [index], tf.string), [])
-            return tf.io.parse_single_example(serialized, spec)[self.image_key]
+        def load(index: Any) -> Any:
+            record = tf.numpy_function(read_record, [index], tf.string)
+            example = tf.io.parse_single_example(tf.ensure_shape(record, []), spec)
+            return example[self.image_key]
 
-        return read
+        return load
 
 
-def records(builder: Any, split: str) -> Records:
-    """Reads a split once, checksums verified, and notes where each record lies and what its label is.
+def index_records(builder: Any, split: str) -> Records:
+    """Read a split once, verifying checksums, and note place and label of each record.
 
     Raises:
-        UsageError: naming the damaged file, or the first label without a class.
+        UsageError: naming the damaged file, or a split with labels that name no class.
     """
     image_key, label_key = builder.info.supervised_keys
     files = tuple(str(path) for path in builder.info.splits[split].filepaths)
-    parts = [_index_file(name, label_key) for name in files]
-    labels = np.concatenate([part[0] for part in parts])
-    classes = builder.info.features[label_key].num_classes
-    if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
+    all_labels, all_offsets, all_lengths = [], [], []
+    counts = []
+    for name in files:
+        labels, lengths = _labels_and_lengths(name, label_key)
+        ends = np.cumsum(lengths + _HEADER + _FOOTER)
+        all_labels.append(labels)
+        all_lengths.append(lengths)
+        all_offsets.append(ends - lengths - _FOOTER)
+        counts.append(len(labels))
+    labels = np.concatenate(all_labels)
+    num_classes = builder.info.features[label_key].num_classes
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
-            f"split {split} of {builder.name}: labels must lie in 0..{classes - 1}; it cannot be trained on"
+            f"split {split} of {builder.name}: labels must lie in 0..{num_classes - 1}; it cannot be trained on"
         )
     return Records(
         files=files,
-        file=np.repeat(np.arange(len(files)), [len(part[0]) for part in parts]),
-        offset=np.concatenate([part[1] for part in parts]),
-        length=np.concatenate([part[2] for part in parts]),
+        file=np.repeat(np.arange(len(files)), counts),
+        offset=np.concatenate(all_offsets),
+        length=np.concatenate(all_lengths),
         labels=labels.astype(np.int32),
         image_key=image_key,
     )
 
 
-def _index_file(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, byte offsets and lengths of the records of one file."""
+def _labels_and_lengths(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return label and length in bytes of each record of a file, int64."""
     import tensorflow as tf
 
-    from epochal.app.data.dataset import untuned
+    from epochal.app.data.dataset import without_tuning
 
     spec = {label_key: tf.io.FixedLenFeature([], tf.int64)}
 
-    def entry(serialized: Any) -> tuple[Any, Any]:
+    def parse(serialized: Any) -> tuple[Any, Any]:
         return tf.io.parse_example(serialized, spec)[label_key], tf.strings.length(serialized)
 
-    batches = untuned(tf.data.TFRecordDataset(name).batch(1024).map(entry).prefetch(1))
+    records = tf.data.TFRecordDataset(name).batch(_BATCH).map(parse).prefetch(1)
+    labels = [np.zeros(0, np.int64)]
+    lengths = [np.zeros(0, np.int64)]
     try:
-        pairs = list(batches.as_numpy_iterator())
+        for some_labels, some_lengths in without_tuning(records).as_numpy_iterator():
+            labels.append(some_labels)
+            lengths.append(some_lengths.astype(np.int64))
     except tf.errors.OpError as error:
-        raise UsageError(
-            f"{name} is damaged ({error.message.splitlines()[0][:120]}); prepare the data set again"
-        ) from error
-    labels = np.concatenate([pair[0] for pair in pairs] or [np.zeros(0, np.int64)])
-    lengths = np.concatenate([pair[1] for pair in pairs] or [np.zeros(0, np.int64)]).astype(
-        np.int64
-    )
-    ends = np.cumsum(lengths + _HEADER + _FOOTER)
-    return labels, ends - lengths - _FOOTER, lengths
+        fault = error.message.splitlines()[0][:120]
+        raise UsageError(f"{name} is damaged ({fault}); prepare the data set again") from error
+    return np.concatenate(labels), np.concatenate(lengths)

@@ -65,10 +65,10 @@ def _read(folder: Path) -> dict[tuple[str, str], History]:
 def _histograms_in(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
     import tensorflow as tf
 
-    from epochal.app.data.dataset import untuned
+    from epochal.app.data.dataset import without_tuning
 
     try:
-        for record in untuned(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
+        for record in without_tuning(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "histograms":

@@ -106,7 +106,7 @@ def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.
     number_of_worst = 0
     batch = {}
     for number, (images, labels) in enumerate(
-        evaluation_batches(split, setup.dataset.preprocessing.image_size)
+        evaluation_batches(split, setup.dataset.preprocessing)
     ):
         losses = setup.model.criterion(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))

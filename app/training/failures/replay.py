@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
 from epochal.app.store.trained_model import build_model

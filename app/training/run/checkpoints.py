@@ -1,5 +1,6 @@
 """Checkpoints of a run that is going on: saved by time and on request, resumed to the bit."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -17,6 +18,7 @@ from epochal.app.store import files as storage
 from epochal.app.training.run import state
 from epochal.app.training.step.learning_rate import slowed
 
+_LOG = logging.getLogger(__name__)
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
@@ -203,7 +205,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+def newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None when none was made.
 
     A damaged one is named and the one before it is used.
@@ -217,7 +219,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         try:
             arrays, values = archive.load(place)
         except StorageError as error:
-            warn(f"damaged checkpoint passed over: {error}")
+            _LOG.warning(f"damaged checkpoint passed over: {error}")
             with suppress(
                 OSError
             ):  # its name is needed again; where it cannot be moved, saving will say so

@@ -1,10 +1,11 @@
 """What follows a number that is not finite: the step is kept, and the policy says whether training goes back."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 from typing import Any
 
 from epochal.app.errors import StorageError, TrainingFailed
+from epochal.app.process.log import RUN_LOG
 from epochal.app.store.run import Run
 from epochal.app.training.failures import failed_step as evidence
 from epochal.app.training.run.checkpoints import Checkpoint, newest, pass_over
@@ -12,6 +13,7 @@ from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import SLOWER, slowed
 from epochal.callbacks import NonFiniteError
 
+_LOG = logging.getLogger(__name__)
 LIMIT = 3
 REMEDY = "start again with a lower --learning-rate or with --optim.clip-norm 1"
 _FILE = "rollbacks.json"
@@ -39,9 +41,7 @@ def described(error: NonFiniteError) -> str:
     )
 
 
-def go_back(
-    setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], None]
-) -> Checkpoint:
+def go_back(setup: Setup, run: Run, error: NonFiniteError) -> Checkpoint:
     """Keeps the step, adds the rollback to the run's rollbacks.json and returns the state to go on from.
 
     Raises:
@@ -50,12 +50,12 @@ def go_back(
     what = described(error)
     hint = (
         f"; epochal replay-nan {run.folder} names where it began"
-        if _kept(setup, run, error, say)
+        if _kept(setup, run, error)
         else ""
     )
     rows = _rows(run)
     allowed = setup.config.nan_policy == "rollback" and len(rows) < LIMIT
-    good = _last_good(run, rows, say) if allowed else None
+    good = _last_good(run, rows) if allowed else None
     if good is None:
         after = f" after {len(rows)} rollback(s)" if rows else ""
         raise TrainingFailed(f"{what}{after}; {REMEDY}{hint}") from error
@@ -69,8 +69,8 @@ def go_back(
         "back_to": [good.epoch + 1, good.step + 1],
     }
     run.write_json(_FILE, [*rows, {"quantity": error.quantity, **place}])
-    run.log(line)
-    say(f"{line}{hint}")
+    RUN_LOG.debug(line)
+    _LOG.info(f"{line}{hint}")
     return good
 
 
@@ -82,25 +82,21 @@ def charge(budget: Any, checkpoint: Checkpoint) -> None:
         budget.spent = now["trained"] + now["lost"] - then["trained"] - then["lost"]
 
 
-def _kept(setup: Setup, run: Run, error: NonFiniteError, say: Callable[[str], None]) -> bool:
+def _kept(setup: Setup, run: Run, error: NonFiniteError) -> bool:
     """Whether there is a step to replay; that it cannot be written is no reason to hide what happened."""
     try:
         return evidence.keep(setup, run, error)
     except StorageError as problem:
-        say(f"the step cannot be kept: {problem}")
+        _LOG.warning(f"the step cannot be kept: {problem}")
         return False
 
 
-def _last_good(
-    run: Run, rows: list[dict[str, Any]], say: Callable[[str], None]
-) -> Checkpoint | None:
+def _last_good(run: Run, rows: list[dict[str, Any]]) -> Checkpoint | None:
     """The newest checkpoint, unless the last rollback went there in vain and there is one before it."""
-    found = newest(run.checkpoints, say)
+    found = newest(run.checkpoints)
     again = found is not None and rows and rows[-1]["back_to"] == [found.epoch + 1, found.step + 1]
     return (
-        newest(run.checkpoints, say)
-        if found and again and pass_over(run.checkpoints, found)
-        else found
+        newest(run.checkpoints) if found and again and pass_over(run.checkpoints, found) else found
     )
 
 

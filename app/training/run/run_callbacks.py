@@ -1,6 +1,5 @@
 """The callbacks of a run that watch and steer, ahead of those that keep and save."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,10 +9,10 @@ import tensorflow as tf
 
 from epochal import callbacks
 from epochal.app.config import Optim
-from epochal.app.data.augment import centre_crop
 from epochal.app.data.dataset import Split
 from epochal.app.data.hard_examples import suspected
 from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.process.log import RUN_LOG
 from epochal.app.store.run import Run
 from epochal.app.training.optimizers.curvature_rates import CurvatureRates
 from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
@@ -25,12 +24,11 @@ _PROBED_IMAGES = 64  # on which gradients and activations are looked at after an
 _CURVATURE_BATCHES = 8  # of so many images
 
 
-def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) -> list[Any]:
+def observers(setup: Setup, run: Run, budget: Any) -> list[Any]:
     """The callbacks that come before those that keep and save.
 
     Args:
         budget: the first of them, or None.
-        tell: takes what the user should know.
     """
     config = setup.config
     batch = _probe(setup)
@@ -44,12 +42,12 @@ def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) 
         *([budget] if budget else []),
         *rate_callbacks(config, setup.batches.steps, budget and budget.share),
         *by_epoch(setup),
-        *([Thawing(config.optim, tell)] if config.optim.frozen is not None else []),
+        *([Thawing(config.optim)] if config.optim.frozen is not None else []),
         clipper,
         *([callbacks.ExponentialMovingAverage(average)] if average else []),
         *([best] if keep else []),
         callbacks.NanGuard(keep_state=True),
-        *emphasis(setup, tell),  # learns of good epochs alone
+        *emphasis(setup),  # learns of good epochs alone
         callbacks.WeightHistograms(run.folder / "tensorboard", batch=batch),
         callbacks.GradientFlow(
             run.folder / "gradient_flow.jsonl", batch=batch, norms=clipper.latest_norms
@@ -58,13 +56,13 @@ def observers(setup: Setup, run: Run, budget: Any, tell: Callable[[str], None]) 
         callbacks.LossCurves(run.folder / "losses.png", log=run.folder / "iterations.jsonl"),
         callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
         keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: run.log(_line(epoch, logs))
+            on_epoch_end=lambda epoch, logs: RUN_LOG.debug(_line(epoch, logs))
         ),
         keras.callbacks.LambdaCallback(on_epoch_end=partial(_add_energy, setup.model)),
     ]
 
 
-def emphasis(setup: Setup, warn: Callable[[str], None]) -> list[Any]:
+def emphasis(setup: Setup) -> list[Any]:
     """What finds the images' losses, and warns once where they look like those of wrong labels (row A7)."""
     losses = setup.model.sample_losses
     settings = setup.config.emphasis
@@ -77,7 +75,7 @@ def emphasis(setup: Setup, warn: Callable[[str], None]) -> list[Any]:
         share = 0.0 if told or epoch + 1 < settings.start else suspected(losses.averages, classes)
         if share:
             told.append(share)
-            warn(
+            RUN_LOG.info(
                 f"{share:.0%} of the training images stay worse than a guess, apart from the others: wrong labels? "
                 f"emphasis trains on these most; look at them, or leave them out with --emphasis.trim {share:.2f}"
             )
@@ -94,8 +92,7 @@ def _add_energy(model: Any, epoch: int, logs: dict[str, Any]) -> None:
 def activations(setup: Setup, run: Run) -> Any:
     """What looks at activations: stands behind EarlyStopping, so that dead units are those of the weights kept."""
     images, _ = _probe(setup)
-    size = setup.dataset.preprocessing.image_size
-    validation = evaluation_batches(setup.dataset.validation, size)
+    validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
     return callbacks.ActivationMonitor(
         run.folder / "activations.jsonl", batch=images, validation=validation
     )
@@ -110,8 +107,7 @@ def _probe(setup: Setup) -> tuple[Any, Any]:
 
 def _stored(setup: Setup, part: Split) -> tf.Tensor:
     """Its images as they are without augmentation."""
-    images = part.images.reader()(tf.constant(part.indices))
-    return centre_crop(images, setup.dataset.preprocessing.image_size)
+    return setup.dataset.preprocessing.crop(part.read())
 
 
 def freezing(optim: Optim) -> list[Any]:

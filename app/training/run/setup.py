@@ -165,9 +165,7 @@ def _some_images(setup: Setup) -> Any:
     chosen = np.random.default_rng(setup.config.seed).permutation(len(split))[
         : setup.config.batch_size
     ]
-    return next(
-        iter(evaluation_batches(split.subset(chosen), setup.dataset.preprocessing.image_size))
-    )[0]
+    return next(iter(evaluation_batches(split.subset(chosen), setup.dataset.preprocessing)))[0]
 
 
 def _for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:

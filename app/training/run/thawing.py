@@ -1,12 +1,12 @@
 """Which layers are frozen, in words: at first, and whenever one thaws."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 from epochal.app.config import Optim
+from epochal.app.process.log import RUN_LOG
 from epochal.callbacks.parts.frozen import frozen_in, frozen_parts
 
 _NAMED = 8  # layers at most, by name
@@ -17,13 +17,11 @@ class Thawing(keras.callbacks.Callback):
 
     Args:
         optim: with the pattern of what is frozen.
-        tell: called with each line.
     """
 
-    def __init__(self, optim: Optim, tell: Callable[[str], None]) -> None:
+    def __init__(self, optim: Optim) -> None:
         super().__init__()
         self._optim = optim
-        self._tell = tell
         self._parts: list[list[Any]] = []
         self._frozen: list[Any] | None = None  # in the epoch before
 
@@ -36,11 +34,11 @@ class Thawing(keras.callbacks.Callback):
         """Compares with the epoch before."""
         frozen = frozen_in(epoch, self._parts, self._optim.unfreeze_every)
         if self._frozen is None and frozen:
-            self._tell(
+            RUN_LOG.info(
                 f"frozen: {_layers(frozen)} ({_count(frozen):,} of {self.model.count_params():,} weights)"
             )
         elif self._frozen and (thawed := self._frozen[len(frozen) :]):
-            self._tell(
+            RUN_LOG.info(
                 f"epoch {epoch + 1}: trained from now on: {_layers(thawed)} ({_count(thawed):,} weights)"
             )
         self._frozen = frozen

@@ -10,7 +10,8 @@ import numpy as np
 
 from epochal.app.config import Config
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import Dataset, Preprocessing
+from epochal.app.data.dataset import Dataset
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.store.run import Run
 from epochal.app.store.trained_model import best_weights

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epochal.app.config import Augment, Config
-from epochal.app.data.augment import Augmentation, draws, window
+from epochal.app.data.augment import Augmentation, cut_windows, draws
 from epochal.app.data.load import augmentation_for, load
 from epochal.app.errors import UsageError
 
@@ -26,7 +26,7 @@ def test_a_window_equals_numpys(side: int, data: st.DataObject) -> None:
         np.int32,
     )
     mirrored = np.array([False, True, False, True])
-    found = window(images, corners, mirrored, size=size, border=border).numpy()
+    found = cut_windows(images, corners, mirrored, size=size, border=border).numpy()
     padded = np.pad(images, [(0, 0), (pad, pad), (pad, pad), (0, 0)], MODES[border])
     for image, (top, left), flip, cut in zip(padded, corners + pad, mirrored, found, strict=True):
         expected = image[top : top + size, left : left + size]

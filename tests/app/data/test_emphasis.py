@@ -16,15 +16,16 @@ from epochal.app.config import Augment, Config, Data, Emphasis, Optim
 from epochal.app.data.hard_examples import (
     HardExamples,
     capped,
-    drawn,
+    draw_images,
+    highest,
     probabilities,
     suspected,
-    trimmed,
 )
 from epochal.app.data.order import permutation
 from epochal.app.training.run.run_callbacks import emphasis
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.classifier import Callbacks
+from tests.support.messages import heard
 from tests.support.program import epochal, outcome, saved, signal, start, stop_when
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -51,7 +52,7 @@ def test_probabilities_are_capped_and_sum_to_one(
     chances = probabilities(losses, Emphasis(by="sampler", power=power, cap=cap, trim=trim))
     assert chances.sum() == pytest.approx(1)
     assert chances.max() <= cap / len(losses)
-    assert np.array_equal(np.flatnonzero(chances == 0), np.sort(trimmed(losses, trim)))
+    assert np.array_equal(np.flatnonzero(chances == 0), np.sort(highest(losses, trim)))
 
 
 def test_below_the_cap_probabilities_are_proportional_to_a_power_of_the_loss() -> None:
@@ -69,7 +70,7 @@ def test_what_the_cap_takes_may_lift_others_to_the_cap() -> None:
 @given(losses=LOSSES, offset=st.floats(0, 1, exclude_max=True))
 def test_draws_are_the_expected_ones_rounded_up_or_down(losses: np.ndarray, offset: float) -> None:
     chances = probabilities(losses, SAMPLER)
-    draws = np.bincount(drawn(chances, offset), minlength=len(losses))
+    draws = np.bincount(draw_images(chances, offset), minlength=len(losses))
     assert draws.sum() == len(losses)
     assert (np.abs(draws - len(losses) * chances) < 1 + 1e-9).all()
 
@@ -79,7 +80,8 @@ def test_each_image_is_drawn_by_its_probability_on_average_over_the_offset() -> 
     # Draws change where an offset meets a place of the cumulated probabilities: exact between these.
     edges = np.unique([0.0, *(np.cumsum(chances) * 40 % 1), 1.0])
     draws = [
-        np.bincount(drawn(chances, middle), minlength=40) for middle in (edges[1:] + edges[:-1]) / 2
+        np.bincount(draw_images(chances, middle), minlength=40)
+        for middle in (edges[1:] + edges[:-1]) / 2
     ]
     assert np.diff(edges) @ np.array(draws) == pytest.approx(40 * chances, abs=1e-9)
 
@@ -135,14 +137,13 @@ def test_without_any_losses_images_are_alike() -> None:
     assert (weights == 1).all()
 
 
-def fitted(setup: Setup, warnings: list[str] | None = None) -> Setup:
+def fitted(setup: Setup) -> Setup:
     """Trained with what finds the losses and nothing else, as `fit` moves through the epochs."""
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
-    told: list[str] = [] if warnings is None else warnings
     everyone = Callbacks(
-        [moves, *emphasis(setup, told.append)],
+        [moves, *emphasis(setup)],
         add_history=True,
         model=setup.model,
         epochs=setup.config.epochs,
@@ -191,7 +192,7 @@ def test_losses_are_recorded_at_their_images(micro_batches: int) -> None:
         )
     )
     split = setup.dataset.train
-    logits = setup.model(split.images.reader()(split.indices))
+    logits = setup.model(split.read())
     assert averages(setup) == pytest.approx(
         setup.model.criterion(split.labels, logits).numpy(), rel=1e-4
     )
@@ -216,7 +217,7 @@ def with_wrong_labels(share: float, **options: Any) -> tuple[Setup, np.ndarray]:
 
 def test_trimming_finds_planted_labels() -> None:
     setup, planted = with_wrong_labels(0.1, trim=0.1)
-    out = trimmed(averages(fitted(setup)), 0.1)
+    out = highest(averages(fitted(setup)), 0.1)
     assert len(set(out) & set(planted)) / len(planted) > 0.85
 
 
@@ -226,8 +227,8 @@ def test_trimming_finds_planted_labels() -> None:
 def test_wrong_labels_are_suspected_once_unless_they_are_trimmed(
     share: float, options: dict, warnings: int
 ) -> None:
-    told: list[str] = []
-    fitted(with_wrong_labels(share, **options)[0], told)
+    with heard() as told:
+        fitted(with_wrong_labels(share, **options)[0])
     assert len(told) == warnings
     for line in told:
         found = re.match(

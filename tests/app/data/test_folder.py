@@ -7,6 +7,7 @@ import stat
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 from PIL import Image
 
 from epochal.app.config import Config, Data
-from epochal.app.data.file_scan import BadFile, ImageFacts, inspect, printable
-from epochal.app.data.load import load
-from epochal.app.data.sources.folder import BadFiles, scan
+from epochal.app.data.file_inspection import BadFile, ImageFacts, inspect_files, printable
+from epochal.app.data.load import SOURCES, load
+from epochal.app.data.sources.folder import BadFiles, read, scan
 from epochal.app.errors import UsageError
 from tests.support import corpus
 from tests.support.corpus import image_folder
@@ -187,7 +188,7 @@ def test_native_size_is_the_side_of_equal_squares(tmp_path):
 def test_sound_files_pass(tmp_path, name):
     path = tmp_path / "image"
     path.write_bytes(SOUND[name].content)
-    (found,) = inspect([str(path)])
+    (found,) = inspect_files([str(path)])
     expected = SOUND[name].rgb
     if expected is not None:
         height, width, _ = expected.shape
@@ -275,7 +276,7 @@ def test_an_empty_class_in_a_split(tmp_path):
 
 
 @pytest.mark.parametrize("cache_gib", [0, 1])
-def test_an_image_that_vanishes_after_the_scan(tmp_path, monkeypatch, cache_gib):
+def test_an_image_that_vanishes_after_the_scan(tmp_path, cache_gib):
     root = image_folder(tmp_path, {"cat": 5, "dog": 5})
 
     def scan_and_lose(*arguments, **options):
@@ -284,11 +285,11 @@ def test_an_image_that_vanishes_after_the_scan(tmp_path, monkeypatch, cache_gib)
             path.unlink()
         return found
 
-    monkeypatch.setattr("epochal.app.data.sources.folder.scan", scan_and_lose)
+    sources = SOURCES | {"folder": partial(read, scan=scan_and_lose)}
     with pytest.raises(
         UsageError, match=r"an image cannot be read: .*cat.*No such file.*; restore the data set"
     ):
-        load(Config(dataset=str(root), data=Data(cache_gib=cache_gib)))
+        load(Config(dataset=str(root), data=Data(cache_gib=cache_gib)), sources=sources)
 
 
 def test_pillow_warns_nobody(tmp_path):
@@ -297,7 +298,7 @@ def test_pillow_warns_nobody(tmp_path):
     paths[1].write_bytes(SOUND["jpeg: exif, cut short"].content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        inspect([str(path) for path in paths] * 4)
+        inspect_files([str(path) for path in paths] * 4)
     assert caught == []
 
 

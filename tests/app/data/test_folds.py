@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from epochal.app.config import Config, Data
 from epochal.app.config.splits import Fold, Splits
-from epochal.app.data import load as loading
-from epochal.app.data.dataset import Cached, Dataset, Split
-from epochal.app.data.folds import fold
-from epochal.app.data.load import Source, load
+from epochal.app.data.dataset import CachedImages, Dataset, RawDataset, Split
+from epochal.app.data.folds import fold_positions
+from epochal.app.data.load import SOURCES, LastPrepared, load
+from epochal.app.data.preprocessing import ImageShape
+from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
 
 seeds = st.integers(0, 2**31 - 1)
@@ -86,7 +87,10 @@ def test_every_image_validates_once_a_repetition(
     labels = data.draw(pools(folds))
     splits = Splits.of(f"repeated:{repetitions}x{folds}")
     for repetition in range(repetitions):
-        parts = [fold(labels, splits, repetition * folds + place, seed) for place in range(folds)]
+        parts = [
+            fold_positions(labels, splits, repetition * folds + place, seed)
+            for place in range(folds)
+        ]
         validation = [chosen for _, chosen in parts]
         np.testing.assert_array_equal(np.sort(np.concatenate(validation)), np.arange(len(labels)))
         for train, chosen in parts:
@@ -104,7 +108,7 @@ def test_every_image_validates_once_a_repetition(
 def test_a_bootstrap_draws_each_class_as_often_as_it_is_large(
     labels: np.ndarray, index: int, seed: int
 ) -> None:
-    train, validation = fold(labels, Splits.of("bootstrap:5"), index, seed)
+    train, validation = fold_positions(labels, Splits.of("bootstrap:5"), index, seed)
     np.testing.assert_array_equal(np.bincount(labels[train]), np.bincount(labels))
     np.testing.assert_array_equal(validation, np.setdiff1d(np.arange(len(labels)), train))
     assert set(labels[validation]) == set(labels)
@@ -112,7 +116,7 @@ def test_a_bootstrap_draws_each_class_as_often_as_it_is_large(
 
 def test_a_bootstrap_leaves_about_a_share_of_1_over_e() -> None:
     labels = np.arange(20_000) % 10
-    _, validation = fold(labels, Splits.of("bootstrap:5"), 3, 0)
+    _, validation = fold_positions(labels, Splits.of("bootstrap:5"), 3, 0)
     assert len(validation) / len(labels) == pytest.approx(
         np.exp(-1), abs=0.01
     )  # three standard deviations: 0.007
@@ -122,9 +126,15 @@ def test_a_bootstrap_leaves_about_a_share_of_1_over_e() -> None:
 def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
     labels = np.arange(60) % 3
     splits = Splits.of(text)
-    found = [fold(labels, splits, index, seed) for seed in (0, 1) for index in range(splits.count)]
+    found = [
+        fold_positions(labels, splits, index, seed)
+        for seed in (0, 1)
+        for index in range(splits.count)
+    ]
     again = [
-        fold(labels.copy(), splits, index, seed) for seed in (0, 1) for index in range(splits.count)
+        fold_positions(labels.copy(), splits, index, seed)
+        for seed in (0, 1)
+        for index in range(splits.count)
     ]
     for (train, validation), others in zip(found, again, strict=True):
         assert (train.dtype, validation.dtype) == (np.int64, np.int64)
@@ -142,20 +152,20 @@ def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
 )
 def test_more_folds_than_members_are_one_line(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        fold(np.array([0] * 9 + [1] * 3), Splits.of(text), 0, 0)
+        fold_positions(np.array([0] * 9 + [1] * 3), Splits.of(text), 0, 0)
 
 
 def test_a_class_of_one_image_cannot_be_resampled() -> None:
     with pytest.raises(
         UsageError, match=r"class 2 has 1 image\(s\), at least 2 are needed for a bootstrap"
     ):
-        fold(np.array([0, 0, 2]), Splits.of("bootstrap:5"), 0, 0)
+        fold_positions(np.array([0, 0, 2]), Splits.of("bootstrap:5"), 0, 0)
 
 
 @pytest.mark.parametrize(("text", "index"), [("holdout", 0), ("kfold:5", 5), ("kfold:5", -1)])
 def test_no_such_split(text: str, index: int) -> None:
     with pytest.raises(ValueError, match="index must be from 0 to below"):
-        fold(np.arange(100) % 2, Splits.of(text), index, 0)
+        fold_positions(np.arange(100) % 2, Splits.of(text), index, 0)
 
 
 # data sets
@@ -218,11 +228,13 @@ def test_a_part_of_a_fold(plain: Dataset) -> None:
 def own_splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
     """A data set with three splits, whose training images are darkest and whose test images are brightest."""
     splits = {}
+    labels = (np.arange(20) % 2).astype(np.int32)
     for place, name in enumerate(("train", "validation", "test")):
-        images = Cached(tf.fill((20, 8, 8, 1), tf.constant(100 * place, tf.uint8)))
-        splits[name] = Split(images, np.arange(20), (np.arange(20) % 2).astype(np.int32))
-    source = Source(splits=splits, classes=("a", "b"), channels=1, stored_size=8, image_size=8)
-    monkeypatch.setattr("epochal.app.data.load._digits", lambda config: source)
+        images = CachedImages(tf.fill((20, 8, 8, 1), tf.constant(100 * place, tf.uint8)))
+        splits[name] = Split(images, np.arange(20), labels)
+    shape = ImageShape(channels=1, stored_size=8, image_size=8)
+    raw = RawDataset(splits=splits, classes=("a", "b"), shape=shape)
+    monkeypatch.setitem(SOURCES, "digits", lambda config: raw)
     return splits
 
 
@@ -243,40 +255,51 @@ def test_with_all_a_validation_split_of_its_own_validates(own_splits: dict[str, 
 # reading once
 
 
+class Prepared:
+    """A prepared data set "flowers", read as the digits; `reads` counts how often."""
+
+    def __init__(self, root: Path) -> None:
+        self.info = root / "flowers/1.0.0/dataset_info.json"
+        self.info.parent.mkdir(parents=True)
+        self.info.write_text("{}")
+        self.config = Config(dataset="flowers", data_dir=str(root))
+        self.reads = 0
+        self._sources = SOURCES | {"tfds": self._read}
+        self._last_prepared = LastPrepared()
+
+    def _read(self, config: Config) -> RawDataset:
+        self.reads += 1
+        return digits.read(config)
+
+    def load(self, config: Config) -> Dataset:
+        return load(config, sources=self._sources, last_prepared=self._last_prepared)
+
+
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """A prepared data set "flowers" that is not really read; the list tells by what configurations it was."""
-    folder = tmp_path / "flowers/1.0.0"
-    read = []
-    folder.mkdir(parents=True)
-    (folder / "dataset_info.json").write_text("{}")
-    monkeypatch.setattr("epochal.app.data.load._LATEST", {})
-
-    def found(config: Config) -> Source:
-        read.append(config)
-        return loading._digits(config)
-
-    monkeypatch.setattr("epochal.app.data.load._tfds", found)
-    return read
+def prepared(tmp_path: Path) -> Prepared:
+    return Prepared(tmp_path)
 
 
-def test_prepared_data_is_read_once(tmp_path: Path, prepared: list[Config]) -> None:
-    given = Config(dataset="flowers", data_dir=str(tmp_path))
-    first = load(given)
-    second = load(replace(given, seed=1, model="mlp", data=Data(split="kfold:5/2")))
+def test_prepared_data_is_read_once(prepared: Prepared) -> None:
+    config = prepared.config
+    first = prepared.load(config)
+    second = prepared.load(replace(config, seed=1, model="mlp", data=Data(split="kfold:5/2")))
     assert second.train.images is first.train.images
-    assert len(prepared) == 1
-    load(replace(given, image_size=10))
-    load(given)
-    assert len(prepared) == 3  # only the last one is kept
-    load(Config())
-    load(given)
-    assert len(prepared) == 4
+    assert prepared.reads == 1
 
 
-def test_prepared_data_that_changed_is_read_again(tmp_path: Path, prepared: list[Config]) -> None:
-    given = Config(dataset="flowers", data_dir=str(tmp_path))
-    load(given)
-    (tmp_path / "flowers/1.0.0/dataset_info.json").write_text("{ }")
-    load(given)
-    assert len(prepared) == 2
+def test_only_the_prepared_data_read_last_is_kept(prepared: Prepared) -> None:
+    prepared.load(prepared.config)
+    prepared.load(replace(prepared.config, image_size=10))
+    prepared.load(prepared.config)
+    assert prepared.reads == 3
+    prepared.load(Config())
+    prepared.load(prepared.config)
+    assert prepared.reads == 4
+
+
+def test_prepared_data_that_changed_is_read_again(prepared: Prepared) -> None:
+    prepared.load(prepared.config)
+    prepared.info.write_text("{ }")
+    prepared.load(prepared.config)
+    assert prepared.reads == 2

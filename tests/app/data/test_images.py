@@ -115,7 +115,7 @@ def test_broken_files_cost_little_memory():
 import resource
 import tensorflow as tf
 from epochal.app.data import decoding as images
-from tests import corpus
+from tests.support import corpus
 broken, sound = corpus.broken(), corpus.sound()["jpeg: plain"].content
 images.decode(sound, 3)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -208,7 +208,7 @@ def test_damage_is_an_error_or_an_image_but_never_a_crash(data):
 @given(size=st.integers(1, 12), channels=st.sampled_from([1, 3]), seed=st.integers(0, 2**32 - 1))
 def test_fit_leaves_native_images_alone(size, channels, seed):
     image = np.random.default_rng(seed).integers(0, 256, (size, size, channels), np.uint8)
-    np.testing.assert_array_equal(images.fit(tf.constant(image), size), image)
+    np.testing.assert_array_equal(images.resize(tf.constant(image), size), image)
 
 
 @pytest.mark.parametrize("shape", [(8, 13), (13, 8), (8, 8)])
@@ -218,7 +218,7 @@ def test_fit_only_cuts_when_the_shorter_side_is_right(shape, crop):
     top = (shape[0] - crop) // 2
     left = (shape[1] - crop) // 2
     expected = image[top : top + crop, left : left + crop]
-    np.testing.assert_array_equal(images.fit(tf.constant(image), 8, crop=crop), expected)
+    np.testing.assert_array_equal(images.resize(tf.constant(image), 8, crop=crop), expected)
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (30, 41), (7, 9), (200, 31)])
@@ -231,7 +231,7 @@ def test_fit_resamples_like_pillow(shape, size, crop):
     x = shape[1] / 2
     box = (x - half, y - half, x + half, y + half)
     expected = Image.fromarray(image).resize((crop, crop), Image.Resampling.BILINEAR, box=box)
-    found = images.fit(tf.constant(image), size, crop=crop).numpy()
+    found = images.resize(tf.constant(image), size, crop=crop).numpy()
     # Pillow rounds to whole levels between the two directions
     assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
 
@@ -240,7 +240,7 @@ def test_fit_resamples_like_pillow(shape, size, crop):
 def test_fit_equals_tensorflows_resize_on_squares(size):
     image = tf.constant(np.random.default_rng(2).integers(0, 256, (20, 20, 1), np.uint8))
     expected = tf.round(tf.image.resize(image, (size, size), antialias=True))
-    np.testing.assert_array_equal(images.fit(image, size), expected)
+    np.testing.assert_array_equal(images.resize(image, size), expected)
 
 
 @settings(max_examples=30)
@@ -253,35 +253,35 @@ def test_fit_equals_tensorflows_resize_on_squares(size):
 )
 def test_fit_keeps_constants_and_commutes_with_mirroring(height, width, size, level, seed):
     constant = tf.fill([height, width, 1], tf.constant(level, tf.uint8))
-    np.testing.assert_array_equal(images.fit(constant, size), tf.fill([size, size, 1], level))
+    np.testing.assert_array_equal(images.resize(constant, size), tf.fill([size, size, 1], level))
     # an odd margin of a cut has no middle
     if min(height, width) != size or (width - size) % 2 == 0:
         image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-        mirrored = images.fit(tf.constant(image[:, ::-1]), size).numpy()[:, ::-1].astype(int)
-        assert np.abs(mirrored - images.fit(tf.constant(image), size).numpy()).max() <= 1
+        mirrored = images.resize(tf.constant(image[:, ::-1]), size).numpy()[:, ::-1].astype(int)
+        assert np.abs(mirrored - images.resize(tf.constant(image), size).numpy()).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 8, 3), (6, 9, 14, 1), (6, 20, 16, 3)])
 def test_fit_takes_batches(shape):
     batch = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
-    found = images.fit(tf.constant(batch), 8)
+    found = images.resize(tf.constant(batch), 8)
     assert found.shape == (6, 8, 8, shape[-1])
     np.testing.assert_array_equal(
-        found, np.stack([images.fit(tf.constant(image), 8) for image in batch])
+        found, np.stack([images.resize(tf.constant(image), 8) for image in batch])
     )
 
 
 @pytest.mark.parametrize("shape", [(1, 65_535), (65_535, 1)])
 def test_fit_survives_extreme_shapes(shape):
     image = np.random.default_rng(4).integers(0, 256, (*shape, 1), np.uint8)
-    assert images.fit(tf.constant(image), 64).shape == (64, 64, 1)
+    assert images.resize(tf.constant(image), 64).shape == (64, 64, 1)
 
 
 def test_fit_gives_the_same_bytes_in_tf_data_and_tells_its_shape():
     contents = [case.content for case in SOUND.values()][::4]
 
     def prepare(encoded):
-        return images.fit(images.decode(encoded, 3), 12, crop=10)
+        return images.resize(images.decode(encoded, 3), 12, crop=10)
 
     data = tf.data.Dataset.from_tensor_slices(contents).map(prepare)
     assert data.element_spec == tf.TensorSpec([10, 10, 3], tf.uint8)
@@ -292,4 +292,4 @@ def test_fit_gives_the_same_bytes_in_tf_data_and_tells_its_shape():
 @pytest.mark.parametrize(("size", "crop"), [(8, 9), (8, 0), (0, None), (8, -1)])
 def test_fit_refuses_impossible_sizes(size, crop):
     with pytest.raises(ValueError, match="1 <= crop <= size, got crop="):
-        images.fit(tf.zeros([9, 9, 3], tf.uint8), size, crop=crop)
+        images.resize(tf.zeros([9, 9, 3], tf.uint8), size, crop=crop)

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 
 from epochal.app.data.augment import Augmentation
-from epochal.app.data.dataset import Cached, Split
+from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.order import Table, interleaved, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches
 
@@ -112,7 +112,7 @@ def test_batches_follow_the_order_of_their_epoch(order: str, start: int) -> None
     pixels = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None, None, None], (10, 2, 2, 1))
     table = Table(arrange=lambda epoch: (ordered(order, labels, 1, epoch), None))
     batches = TrainingBatches(
-        split=Split(Cached(tf.constant(pixels)), np.arange(10), labels),
+        split=Split(CachedImages(tf.constant(pixels)), np.arange(10), labels),
         batch_size=4,
         augmentation=Augmentation(stored_size=2, image_size=2),
         seed=1,

@@ -1,19 +1,20 @@
-"""The batches of training and evaluation as tf.data sees them."""
+"""Batches of training and evaluation as tf.data sees them, and the splits they come from."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from epochal.app.data.augment import Augmentation
-from epochal.app.data.dataset import Cached, Split
-from epochal.app.data.load import complete
+from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
+from epochal.app.data.preprocessing import ImageShape
+from epochal.app.data.splits import carve_missing_splits
 
 
 @pytest.fixture
 def split() -> Split:
     """Ten images."""
-    images = Cached(tf.zeros((10, 4, 4, 1), tf.uint8))
+    images = CachedImages(tf.zeros((10, 4, 4, 1), tf.uint8))
     return Split(images=images, indices=np.arange(10), labels=np.zeros(10, np.int32))
 
 
@@ -22,8 +23,9 @@ def test_no_iterator_waits_for_tf_datas_tuning_thread(split: Split) -> None:
     batches = TrainingBatches(
         split=split, batch_size=4, augmentation=augmentation, seed=0, position=Position()
     )
-    for dataset in (batches.dataset(), evaluation_batches(split, image_size=4)):
-        assert dataset.options().autotune.enabled is False
+    evaluated = evaluation_batches(split, ImageShape(channels=1, stored_size=4, image_size=4))
+    assert batches.dataset().options().autotune.enabled is False
+    assert evaluated.options().autotune.enabled is False
 
 
 @pytest.mark.parametrize(
@@ -41,11 +43,11 @@ def test_missing_splits_are_carved_off_train(
     present: list[str], share: float | None, counts: tuple[int, int, int]
 ) -> None:
     thousand = Split(
-        images=Cached(tf.zeros((1, 1, 1, 1), tf.uint8)),
+        images=CachedImages(tf.zeros((1, 1, 1, 1), tf.uint8)),
         indices=np.arange(1000),
         labels=np.arange(1000) % 5,
     )
-    splits = complete(dict.fromkeys(present, thousand), 0, share)
+    splits = carve_missing_splits(dict.fromkeys(present, thousand), 0, share)
     assert tuple(len(splits[name]) for name in ("train", "validation", "test")) == counts
     if counts[0] + counts[1] == 1000:
         assert set(splits["train"].indices) | set(splits["validation"].indices) == set(range(1000))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochal.app.config import Config
-from epochal.app.data.dataset import Preprocessing
+from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.pareto import front, place
 from epochal.app.store.run import Run, claim

@@ -64,6 +64,6 @@ def uninterrupted(tmp_path_factory) -> dict:
 def test_a_stop_anywhere_changes_nothing(tmp_path: Path, uninterrupted: dict, count: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, StopAt(count))
-    checkpoint = newest(tmp_path / "checkpoints", pytest.fail)
+    checkpoint = newest(tmp_path / "checkpoints")
     assert checkpoint is not None
     assert trained(tmp_path, lambda: False, checkpoint) == uninterrupted

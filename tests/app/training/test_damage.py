@@ -10,6 +10,7 @@ from epochal.app.errors import StorageError
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
 from epochal.app.training.run.checkpoints import newest
+from tests.support.messages import heard
 
 VALUES = {"epoch": 1, "step": 2, "ended": False, "elapsed": 0.5, "identity": {}, "callbacks": {}}
 
@@ -41,8 +42,8 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_named_and_the_one_before_used(checkpoints: Path, damage: str, name: str) -> None:
     DAMAGE[damage](checkpoints / "epoch-000001-step-00000002" / name)
-    said: list[str] = []
-    found = newest(checkpoints, said.append)
+    with heard() as said:
+        found = newest(checkpoints)
     assert found is not None
     assert found.step == 1
     assert len(said) == 1
@@ -53,12 +54,12 @@ def test_all_damaged_is_an_error(checkpoints: Path) -> None:
     for folder in checkpoints.iterdir():
         flip(folder / archive.ARRAYS)
     with pytest.raises(StorageError, match="every checkpoint is damaged"):
-        newest(checkpoints, lambda line: None)
+        newest(checkpoints)
 
 
 def test_a_half_written_one_is_swept(checkpoints: Path) -> None:
     shutil.copytree(checkpoints / "epoch-000001-step-00000002", checkpoints / ".tmp-x")
-    assert newest(checkpoints, pytest.fail).step == 2
+    assert newest(checkpoints).step == 2
     assert not (checkpoints / ".tmp-x").exists()
 
 

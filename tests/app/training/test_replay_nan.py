@@ -56,7 +56,7 @@ def test_an_infinite_pixel_is_named_by_image_and_place(
     assert found.image == np.argwhere(np.isinf(batch))[0][0]
     assert kept.indices[found.image] == setup.dataset.train.indices[700]
     np.testing.assert_array_equal(kept.images, batch)
-    before = newest(run.checkpoints, pytest.fail)  # of the step before: the failed one is not saved
+    before = newest(run.checkpoints)  # of the step before: the failed one is not saved
     assert before is not None
     assert (before.epoch, before.step) == (0, step)
     assert kept.variables

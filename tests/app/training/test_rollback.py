@@ -22,6 +22,7 @@ from epochal.app.training.run import rollback, state
 from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.learning_rate import rate_callbacks
+from tests.support.messages import heard
 from tests.support.program import epochal, outcome, start, stop_when
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -57,8 +58,9 @@ def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def fitted(run: Run, config: Config = CONFIG) -> dict[str, Any]:
     """Trains, from the run's newest checkpoint if there is one; returns rows and the last state."""
     setup = set_up(config)
-    checkpoint = newest(run.checkpoints, pytest.fail)
-    history, _, _ = train._fitted(setup, run, checkpoint, None, lambda: False)
+    checkpoint = newest(run.checkpoints)
+    with run.locked():
+        history, _, _ = train._fitted(setup, run, checkpoint, None, lambda: False)
     arrays, values = archive.load(max(run.checkpoints.glob("epoch-*")))
     rows = [
         {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
@@ -75,11 +77,9 @@ def fitted(run: Run, config: Config = CONFIG) -> dict[str, Any]:
 def recovered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any], list[str]]:
     """A run that went back twice, what it left, and what it said."""
     run = Run(tmp_path_factory.mktemp("whole"))
-    said = []
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, heard() as said:
         patch.setattr(train, "observers", steering)
-        patch.setattr(train, "say", said.append)
-        return run, fitted(run), said
+        return run, fitted(run), list(said)
 
 
 def test_recovers_at_a_tenth_of_the_rate(recovered: tuple[Run, dict[str, Any], list[str]]) -> None:
@@ -171,13 +171,14 @@ def test_gives_up_after_three() -> None:
     ("accuracy", "low", "told"), [(0.0892, 0.08, True), (0.3, 0.25, True), (0.3, 0.26, False)]
 )
 def test_a_run_that_went_on_and_learned_nothing_says_so(
-    accuracy: float, low: float, told: bool, capsys: Any
+    accuracy: float, low: float, told: bool
 ) -> None:
     run = claim("r")
     figures = {"accuracy": accuracy, "accuracy_low": low, "chance": 0.25, "loss": 895352.0}
-    train._finished(run, {f"test_{name}": value for name, value in figures.items()})
+    with run.locked(), heard() as said:
+        train._finished(run, {f"test_{name}": value for name, value in figures.items()})
     line = f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; epochal doctor"
-    assert (line in capsys.readouterr().err) == told
+    assert any(text.startswith(line) for text in said) == told
     finished, *more = [text[20:] for text in (run.folder / "log.txt").read_text().splitlines()]
     assert finished.startswith(
         f"finished: test accuracy {accuracy:.4f}, test loss 895352.0000, peak"
@@ -226,7 +227,7 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
     assert [place and place.step for place in places] == [7, 3, 3]
 
 
-def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     run = claim("r")
     seal = storage._seal
 
@@ -236,11 +237,9 @@ def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch, capsys: An
         seal(folder)
 
     monkeypatch.setattr(storage, "_seal", full)
-    with pytest.raises(TrainingFailed, match=r"clip-norm 1$"):
+    with heard() as said, pytest.raises(TrainingFailed, match=r"clip-norm 1$"):
         fitted(run, replace(CONFIG, nan_policy="stop"))
-    assert (
-        "the step cannot be kept: cannot write runs/r/nan: No space left" in capsys.readouterr().err
-    )
+    assert "the step cannot be kept: cannot write runs/r/nan: No space left" in said[0]
     assert not list(run.folder.glob("nan*"))
     assert not list(run.folder.glob(".tmp*"))
 

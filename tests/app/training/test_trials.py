@@ -17,7 +17,7 @@ import tensorflow as tf
 from epochal.app.commands import train as command
 from epochal.app.config import Augment, Config, Data, Optim, Schedule, Stopping
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import Cached
+from epochal.app.data.dataset import CachedImages
 from epochal.app.errors import EpochalError, RunInUse, StorageError, UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_again
 from epochal.app.evaluation.pareto import place
@@ -53,10 +53,10 @@ COURSE = Config(
 
 
 @dataclass(frozen=True)
-class Unreadable(Cached):
+class Unreadable(CachedImages):
     """Images that must not be looked at."""
 
-    def reader(self) -> Any:
+    def read(self, indices: Any) -> Any:
         raise AssertionError("the test split was read")
 
 

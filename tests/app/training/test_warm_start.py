@@ -15,9 +15,10 @@ import pytest
 
 from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Optim, Schedule
-from epochal.app.data.dataset import Split
-from epochal.app.data.load import Source, load
+from epochal.app.data.dataset import RawDataset, Split
+from epochal.app.data.load import SOURCES, load
 from epochal.app.data.pipeline import Position
+from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_again
@@ -30,19 +31,20 @@ from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import standardised_like
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
+from tests.support.messages import heard
 from tests.support.program import StopAt, outcome, saved
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
 
-def task(classes: range, training: int, config: Config) -> Source:
+def task(classes: range, training: int, config: Config) -> RawDataset:
     """The embedded digits of some classes: so many of each to train on, 20 to choose by, the rest to test."""
     size = config.image_size or 8
     whole, _ = digits.load(size)
     return source_of(whole, classes, training, size)
 
 
-def source_of(whole: Split, classes: range, training: int, size: int) -> Source:
+def source_of(whole: Split, classes: range, training: int, size: int) -> RawDataset:
     positions = [np.flatnonzero(whole.labels == number) for number in classes]
     parts = zip(*(np.split(found, [training, training + 20]) for found in positions), strict=True)
     splits = {}
@@ -50,18 +52,19 @@ def source_of(whole: Split, classes: range, training: int, size: int) -> Source:
         some = whole.subset(np.concatenate(part))
         splits[name] = replace(some, labels=(some.labels - classes[0]).astype("int32"))
     chosen = tuple(str(number) for number in classes)
-    return Source(splits=splits, classes=chosen, channels=1, stored_size=size, image_size=size)
+    shape = ImageShape(channels=1, stored_size=size, image_size=size)
+    return RawDataset(splits=splits, classes=chosen, shape=shape)
 
 
 @contextmanager
 def learning(classes: range, training: int, whole: Split | None = None) -> Iterator[None]:
     """While it lasts, the data set `digits` is that task, or one of other digits of 28 x 28 pixels."""
 
-    def found(config: Config) -> Source:
+    def found(config: Config) -> RawDataset:
         return source_of(whole, classes, training, 28) if whole else task(classes, training, config)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.data.load._digits", found)
+        patch.setitem(SOURCES, "digits", found)
         yield
 
 
@@ -190,7 +193,7 @@ def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source, prec
 def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> None:
     run = find(str(source.folder))
     setup = set_up(config(**SOURCE))
-    checkpoint = newest(run.checkpoints, pytest.fail)
+    checkpoint = newest(run.checkpoints)
     assert checkpoint is not None
     saver = Checkpoints(
         run.checkpoints, seconds=1, position=Position(), stopping=lambda: False, identity={}
@@ -257,16 +260,17 @@ def _last_loss(run: Run) -> float:
 
 
 @pytest.mark.usefixtures("low")
-def test_the_log_tells_where_the_weights_come_from(source, monkeypatch, capsys) -> None:
+def test_the_log_tells_where_the_weights_come_from(source, monkeypatch) -> None:
     monkeypatch.setattr(training, "_train", lambda *given, **options: None)
-    run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
+    with heard() as said:
+        run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
     logged = [line[20:] for line in (run.folder / "log.txt").read_text().splitlines()]
     assert [line.split(":")[0] for line in logged] == [
         "started",
         f"starting from {source.folder}",
         "warning",
     ]
-    assert set(logged[1:]) <= set(capsys.readouterr().err.splitlines())
+    assert set(logged[1:]) <= set("\n".join(said).splitlines())
 
 
 @pytest.mark.usefixtures("low")

@@ -9,8 +9,9 @@ import pytest
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Splits
-from epochal.app.data import load as loading
-from epochal.app.data.load import Source
+from epochal.app.data.dataset import RawDataset
+from epochal.app.data.load import SOURCES
+from epochal.app.data.sources import digits
 from epochal.app.store.run import Run
 from epochal.app.store.trials import Records
 from epochal.app.training.train import train_at
@@ -30,14 +31,13 @@ BASE = Config(model="softmax", epochs=2, batch_size=256)
 @pytest.fixture
 def random_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The digits with labels that tell nothing."""
-    digits = loading._digits
 
-    def drawn(config: Config) -> Source:
-        source = digits(config)
+    def drawn(config: Config) -> RawDataset:
+        source = digits.read(config)
         labels = np.random.default_rng(7).permutation(source.splits["all"].labels)
         return replace(source, splits={"all": replace(source.splits["all"], labels=labels)})
 
-    monkeypatch.setattr(loading, "_digits", drawn)
+    monkeypatch.setitem(SOURCES, "digits", drawn)
 
 
 def searched(folder: Path, seed: int) -> tuple[float, float, float]:

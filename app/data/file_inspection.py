@@ -1,0 +1,160 @@
+"""Inspection of image files, so that every unusable one is named before training starts."""
+
+import os
+import stat
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from epochal.app.data.decoding import MAX_PIXELS, SIGNATURES, decode
+from epochal.app.errors import UsageError
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+_TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Facts of a decoded image: its upright size in pixels, and whether its channels are equal."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+class BadFiles(UsageError):
+    """Some files cannot be used: `str()` says how many, `bad` and `table()` say which and why."""
+
+    def __init__(self, message: str, bad: Sequence[BadFile]) -> None:
+        super().__init__(message)
+        self.bad = tuple(bad)
+        self.details = self.table()
+
+    def table(self) -> str:
+        """Return one line a file: its path, then the reason."""
+        paths = [printable(file.path) for file in self.bad]
+        width = max(map(len, paths), default=0)
+        lines = []
+        for path, file in zip(paths, self.bad, strict=True):
+            lines.append(f"{path:{width}}  {file.reason}")
+        return "\n".join(lines)
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """Return `text` with control characters and undecodable bytes escaped, so that it stays on its line."""
+    escaped = []
+    for character in os.fspath(text):
+        if not character.isprintable():
+            character = character.encode("unicode_escape").decode()
+        escaped.append(character)
+    return "".join(escaped)
+
+
+def inspect_files(paths: Sequence[str]) -> list[ImageFacts | BadFile]:
+    """Decode every file, a few at a time, and return in order what each is or what is wrong with it."""
+    return _map_in_threads(_inspect, paths)
+
+
+def have_image_headers(paths: Sequence[str]) -> list[bool]:
+    """Return for each file whether it starts like an image of a known format; none is decoded."""
+    return _map_in_threads(lambda path: _header_fault(path) is None, paths)
+
+
+def _map_in_threads(work: Callable[[str], _Result], paths: Sequence[str]) -> list[_Result]:
+    num_threads = min(8, 2 * (os.cpu_count() or 1))
+    # Around the threads, not in them: Python's warning filters belong to the process.
+    with warnings.catch_warnings(), ThreadPoolExecutor(num_threads) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return list(pool.map(work, paths))
+
+
+def _inspect(path: str) -> ImageFacts | BadFile:
+    fault = _header_fault(path)
+    if fault is not None:
+        return BadFile(path, fault)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        shape, grey = _decode_facts(tf.constant(content))
+    except OSError as error:
+        return BadFile(path, _describe_os_error(error))
+    except tf.errors.InvalidArgumentError:
+        name = _format_name(content)
+        return BadFile(path, f"damaged or unsupported {name} data: it cannot be decoded")
+    height, width = shape.numpy().tolist()
+    return ImageFacts(height, width, bool(grey))
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _decode_facts(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return height and width, and whether the channels are equal.
+
+    Compiled, since the operations of `decode` cost ten times as much one by one.
+    """
+    with tf.device("/CPU:0"):
+        image = decode(encoded, 3)
+        return tf.shape(image)[:2], tf.reduce_all(image == image[..., :1])
+
+
+def _header_fault(path: str) -> str | None:
+    """Return the fault that name, file system or first bytes show, before anything large is read."""
+    try:
+        path.encode()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file"
+        if status.st_size == 0:
+            return "empty file"
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return _TOO_LARGE
+        return None
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8: rename it"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return _TOO_LARGE
+    except UnidentifiedImageError:
+        return _unidentified_fault(path)
+    except OSError as error:
+        return _describe_os_error(error)
+    # Pillow lets these through for some broken headers.
+    except (ValueError, EOFError, OverflowError) as error:
+        return f"damaged: {printable(str(error))}"
+
+
+def _describe_os_error(error: OSError) -> str:
+    if error.strerror:
+        return f"cannot be read: {error.strerror}"
+    # Pillow raises OSError for content too, then without an error number.
+    return f"damaged: {printable(str(error))}"
+
+
+def _unidentified_fault(path: str) -> str:
+    with open(path, "rb") as file:
+        name = _format_name(file.read(16))
+    if name is None:
+        return "not a JPEG, PNG, GIF, BMP or WebP image"
+    return f"damaged {name} header"
+
+
+def _format_name(content: bytes) -> str | None:
+    """Return the format that the first bytes announce."""
+    for name, offset, mark in SIGNATURES:
+        if content[offset : offset + len(mark)] == mark:
+            return name
+    return None

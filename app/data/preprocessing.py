@@ -1,0 +1,114 @@
+"""Preprocessing: the way from an image file to what a network sees, the same in training, evaluation and exports.
+
+It has two halves. `store` decodes a file and scales it to a square, which is what a data set keeps in memory; `crop`
+takes the part of that square which the network sees. Normalisation lies inside the model. Every operation is made of
+TensorFlow's, so that it gives the same bytes eagerly, in tf.data and inside an exported model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from epochal.app.data.decoding import decode, resize
+
+_FILES_AT_A_TIME = 4  # each may take a gigabyte while it is decoded
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageShape:
+    """Sizes of a data set's images, and the operations that bring images to these sizes.
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB).
+        stored_size: side of a stored image, in pixels.
+        image_size: side of what the network sees; smaller than `stored_size` only with augment.scale_crop.
+    """
+
+    channels: int
+    stored_size: int
+    image_size: int
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a stored image."""
+        return (self.stored_size, self.stored_size, self.channels)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the model's input."""
+        return (self.image_size, self.image_size, self.channels)
+
+    def store(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decode the bytes of one image file (a string scalar) into a stored image, uint8 `[S, S, C]`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: the file is damaged, of another format or too large.
+        """
+        return resize(decode(encoded, self.channels), self.stored_size)
+
+    def store_files(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decode image files, strings `[N]`, into stored images, uint8 `[N, S, S, C]`; see `store`."""
+        return tf.map_fn(
+            self.store,
+            encoded,
+            parallel_iterations=_FILES_AT_A_TIME,
+            fn_output_signature=tf.TensorSpec(self.stored_shape, tf.uint8),
+        )
+
+    def store_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        """Scale decoded images of one size, uint8 `[N, H, W, C]`, to stored ones, uint8 `[N, S, S, C]`."""
+        return resize(images, self.stored_size)
+
+    def crop(self, stored: tf.Tensor) -> tf.Tensor:
+        """Cut what the network sees, uint8 `[..., s, s, C]`, out of the centre of stored images `[..., S, S, C]`."""
+        return crop_centre(stored, self.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing(ImageShape):
+    """All that turns an image file into what a model was trained on; it travels with the run and its exports.
+
+    Attributes:
+        classes: names of the classes, in the order of the logits.
+        mean, deviation: of each channel over the training split, in levels from 0 to 255.
+    """
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "classes": list(self.classes),
+            "channels": self.channels,
+            "stored_size": self.stored_size,
+            "image_size": self.image_size,
+            "mean": list(self.mean),
+            "deviation": list(self.deviation),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Return the preprocessing that `to_dict` wrote; further keys are ignored.
+
+        Raises:
+            KeyError: one of its keys is missing.
+        """
+        return cls(
+            classes=tuple(values["classes"]),
+            channels=values["channels"],
+            stored_size=values["stored_size"],
+            image_size=values["image_size"],
+            mean=tuple(values["mean"]),
+            deviation=tuple(values["deviation"]),
+        )
+
+
+def crop_centre(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Cut the central `size` x `size` pixels out of images `[..., S, S, C]`."""
+    start = (images.shape[-3] - size) // 2
+    end = start + size
+    return images[..., start:end, start:end, :]
