@@ -1,14 +1,17 @@
-"""What can go wrong, each with the exit code that the command line answers with."""
+"""Expected failures, each with the exit code of the command line."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 
 class EpochalError(Exception):
-    """An expected failure: `str(error)` is one line that says what, where and how to fix it."""
+    """An expected failure: `str(error)` is one line that says what, where and how to fix it.
+
+    `details` are lines to show before that one, such as a table of files.
+    """
 
     exit_code = 1
-    details = ""  # lines to show before that one, such as a table of files
+    details = ""
 
 
 class UsageError(EpochalError):
@@ -36,6 +39,8 @@ class RunInUse(EpochalError):
 
 
 def suggestion(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """` (did you mean X?)` where something similar is known."""
+    """Return ` (did you mean X?)` where something similar is known, else nothing."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+    if not close:
+        return ""
+    return f" (did you mean {prefix}{close[0]}?)"

@@ -1,17 +1,18 @@
-"""Emphasis on hard images (LeCun et al. 1998, section 4.1): what it brings, and what outliers do to it.
+"""Emphasis on hard images (LeCun et al. 1998, section 4.1): its gain, and its harm with outliers.
 
-    TFDS_DATA_DIR=... python benchmarks/emphasis.py clean|wrong [--images 6000] [--epochs 10] [--seeds 3]
+    TFDS_DATA_DIR=... python benchmarks/emphasis.py clean|wrong [--images 6000] [--epochs 10]
+    [--seeds 3]
 
-Some thousand images of MNIST at a constant rate, without augmentation; accuracy is that of the 6,000 validation images,
-whose labels stay right.
+Some thousand images of MNIST at a constant rate, without augmentation; accuracy is that of the
+6,000 validation images, whose labels stay right.
 
 - clean: LeNet-5 on right labels, epochs until 97 %;
-- wrong: LeNet-300-100 with a fifth of the training labels replaced by others, accuracy of the best and the last epoch.
+- wrong: LeNet-300-100 with a fifth of the training labels replaced by others, accuracy of the best
+  and the last epoch.
 """
 
 import argparse
 import statistics
-from collections.abc import Iterator
 from dataclasses import replace
 
 import keras
@@ -53,24 +54,31 @@ ARMS = {
 }
 
 
-def some(dataset: Dataset, images: int, seed: int, flipped: float) -> Dataset:
-    """So many of the training images, a share of them with another label than their own."""
+def draw_subset(dataset: Dataset, images: int, seed: int, flipped: float) -> Dataset:
+    """Return the data set with so many of its training images.
+
+    A share `flipped` of them gets a wrong label.
+    """
     random = np.random.default_rng(seed)
-    train = dataset.train.subset(random.permutation(len(dataset.train))[:images])
+    chosen = random.permutation(len(dataset.train))[:images]
+    train = dataset.train.subset(chosen)
     wrong = random.permutation(images)[: int(flipped * images)]
-    labels = train.labels.copy()
     classes = len(dataset.preprocessing.classes)
-    labels[wrong] = (labels[wrong] + random.integers(1, classes, len(wrong))) % classes
+    shifts = random.integers(1, classes, len(wrong))
+    labels = train.labels.copy()
+    labels[wrong] = (labels[wrong] + shifts) % classes
     return replace(dataset, train=replace(train, labels=labels))
 
 
-def accuracies(config: Config, dataset: Dataset) -> list[float]:
-    """Validation accuracy after each epoch."""
+def train(config: Config, dataset: Dataset) -> list[float]:
+    """Return the validation accuracy after each epoch of a training."""
     setup = assemble(config, dataset, prepare(config))
-    moves = keras.callbacks.LambdaCallback(
+    set_position = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
-    watching = [moves, *([setup.model.sample_losses] if setup.model.sample_losses else [])]
+    watching = [set_position]
+    if setup.model.sample_losses:
+        watching.append(setup.model.sample_losses)
     everyone = Callbacks(
         watching,
         add_history=True,
@@ -79,7 +87,7 @@ def accuracies(config: Config, dataset: Dataset) -> list[float]:
         steps=setup.batches.steps,
     )
     validation = evaluation_batches(dataset.validation, dataset.preprocessing)
-    fitted = setup.model.fit(
+    history = setup.model.fit(
         setup.batches.dataset(),
         epochs=config.epochs,
         validation_data=validation,
@@ -87,51 +95,53 @@ def accuracies(config: Config, dataset: Dataset) -> list[float]:
         shuffle=False,
         verbose=0,
     )
-    return fitted.history["val_accuracy"]
+    return history.history["val_accuracy"]
 
 
-def courses(config: Config, dataset: Dataset, asked: argparse.Namespace) -> Iterator[list[float]]:
-    """The accuracies of one arm, seed by seed."""
-    flipped = FLIPPED if asked.study == "wrong" else 0.0
-    for seed in range(asked.seeds):
-        yield accuracies(replace(config, seed=seed), some(dataset, asked.images, seed, flipped))
+def epochs_to(enough: float, accuracies: list[float]) -> str:
+    """Return the first epoch with so much accuracy."""
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        if accuracy >= enough:
+            return str(epoch)
+    return f"above {len(accuracies)}"
 
 
-def epochs_to(enough: float, course: list[float]) -> str:
-    """The first epoch with so much accuracy."""
-    return next(
-        (str(epoch) for epoch, value in enumerate(course, 1) if value >= enough),
-        f"above {len(course)}",
-    )
-
-
-def spread(values: list[float]) -> str:
-    """Mean and range."""
+def describe(values: list[float]) -> str:
+    """Return mean and range."""
     return f"{statistics.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 def main() -> None:
-    """Prints the table of a study."""
+    """Print the table of a study."""
     parser = argparse.ArgumentParser()
     parser.add_argument("study", choices=ARMS)
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.study == "clean":
+        model = "lenet5"
+        flipped = 0.0
+    else:
+        model = "lenet300"
+        flipped = FLIPPED
     dataset = load(BASE)
-    print(
-        f"| {asked.study} labels | epochs to {ENOUGH:.0%} | best epoch | last epoch |\n|---|---|---|---|"
-    )
-    for name, emphasis in ARMS[asked.study].items():
-        model = "lenet5" if asked.study == "clean" else "lenet300"
-        config = replace(BASE, model=model, epochs=asked.epochs, emphasis=emphasis)
-        found = list(courses(config, dataset, asked))
-        reached = ", ".join(epochs_to(ENOUGH, course) for course in found)
-        best, last = (
-            spread([choose(course) for course in found])
-            for choose in (max, lambda course: course[-1])
+    print(f"| {arguments.study} labels | epochs to {ENOUGH:.0%} | best epoch | last epoch |")
+    print("|---|---|---|---|")
+    for name, emphasis in ARMS[arguments.study].items():
+        config = replace(BASE, model=model, epochs=arguments.epochs, emphasis=emphasis)
+        reached = []
+        best = []
+        last = []
+        for seed in range(arguments.seeds):
+            subset = draw_subset(dataset, arguments.images, seed, flipped)
+            accuracies = train(replace(config, seed=seed), subset)
+            reached.append(epochs_to(ENOUGH, accuracies))
+            best.append(max(accuracies))
+            last.append(accuracies[-1])
+        print(
+            f"| {name} | {', '.join(reached)} | {describe(best)} | {describe(last)} |", flush=True
         )
-        print(f"| {name} | {reached} | {best} | {last} |", flush=True)
 
 
 if __name__ == "__main__":

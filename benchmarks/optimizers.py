@@ -1,23 +1,23 @@
-"""SGD with momentum against Adam, AdaGrad and RMSProp on MNIST, each with the same number of trials for its rate.
+"""SGD with momentum against Adam, AdaGrad and RMSProp on MNIST, each with as many trials.
 
     TFDS_DATA_DIR=... python benchmarks/optimizers.py FOLDER [--seeds 3]
 
-LeNet-5, batch 64, cosine schedule, no augmentation. Every optimizer has its own nine learning rates, two a decade, and
-one short training (two epochs, seed 0) at each. The rate of the best validation accuracy (the lower loss breaks a tie)
-then trains five epochs with every seed; only these see the test images. Runs lie in FOLDER/runs: what has finished is
-not trained again.
+LeNet-5, batch 64, cosine schedule, no augmentation. Every optimizer tries nine learning rates, two
+a decade, with one short training (two epochs, seed 0) at each. The rate of the best validation
+accuracy (the lower loss breaks a tie) then trains five epochs with every seed; only these see the
+test images. Runs lie in FOLDER/runs: what has finished is not trained again.
 """
 
 import argparse
-import statistics
 from pathlib import Path
 
-from runs import trained
+from runs import spread, train_once
 
 COMMON = (
     "--dataset mnist --model lenet5 --batch-size 64 --schedule.shape cosine --optim.weight-decay 0"
 )
-RATES = {  # a range of the same width around where the literature looks for each
+# exponents of ten: a range of the same width around where the literature looks for each
+RATES = {
     "sgd": (-3, 1),
     "adam": (-5, -1),
     "adagrad": (-4, 0),
@@ -25,43 +25,42 @@ RATES = {  # a range of the same width around where the literature looks for eac
 }
 
 
-def searched(folder: Path, optimizer: str) -> tuple[float, list[tuple[float, float]]]:
-    """The best rate, and every rate with its validation accuracy."""
+def search_rate(folder: Path, optimizer: str) -> tuple[float, list[float]]:
+    """Return the best learning rate, and the validation accuracies of all."""
     low, high = RATES[optimizer]
-    trials = []
-    for place in range(2 * low, 2 * high + 1):
-        rate = 10.0 ** (place / 2)
+    accuracies = []
+    scores = {}
+    for half_decades in range(2 * low, 2 * high + 1):
+        rate = 10.0 ** (half_decades / 2)
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 2 --seed 0"
-        trials.append((rate, trained(folder, f"{optimizer}-search-{place}", options)))
-    best = max(
-        trials, key=lambda trial: (trial[1]["validation_accuracy"], -trial[1]["validation_loss"])
-    )
-    return best[0], [(rate, result["validation_accuracy"]) for rate, result in trials]
+        result = train_once(folder, f"{optimizer}-search-{half_decades}", options)
+        accuracies.append(result["validation_accuracy"])
+        scores[rate] = (result["validation_accuracy"], -result["validation_loss"])
+    best = max(scores, key=lambda rate: scores[rate])
+    return best, accuracies
 
 
 def main() -> None:
-    """Searches, trains the winners, prints the table."""
+    """Search, train the winners, print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    print(
-        "| optimizer | rate | rates within 0.5 % of the best | test accuracy | worst |\n|---|---|---|---|---|"
-    )
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    print("| optimizer | rate | rates within 0.5 % of the best | test accuracy | worst |")
+    print("|---|---|---|---|---|")
     for optimizer in RATES:
-        rate, trials = searched(asked.folder, optimizer)
+        rate, searched = search_rate(folder, optimizer)
+        near = sum(accuracy > max(searched) - 0.005 for accuracy in searched)
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 5"
-        results = [
-            trained(asked.folder, f"{optimizer}-final-{seed}", f"{options} --seed {seed}")
-            for seed in range(asked.seeds)
-        ]
-        accuracies = [result["test_accuracy"] for result in results]
-        spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
-        near = sum(accuracy > max(other for _, other in trials) - 0.005 for _, accuracy in trials)
-        mean = f"{statistics.mean(accuracies):.4f}{spread}"
+        accuracies = []
+        for seed in range(arguments.seeds):
+            result = train_once(folder, f"{optimizer}-final-{seed}", f"{options} --seed {seed}")
+            accuracies.append(result["test_accuracy"])
         print(
-            f"| {optimizer} | {rate:.3g} | {near} of {len(trials)} | {mean} | {min(accuracies):.4f} |",
+            f"| {optimizer} | {rate:.3g} | {near} of {len(searched)} | {spread(accuracies)} | "
+            f"{min(accuracies):.4f} |",
             flush=True,
         )
 

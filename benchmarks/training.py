@@ -1,11 +1,12 @@
-"""The application against a bare loop (median of interleaved ratios), then its input pipeline alone.
+"""Speed of the application against a bare loop, and of its input pipeline alone.
 
     TFDS_DATA_DIR=... python benchmarks/training.py [pairs]
 
-ResNet-20 on CIFAR-10, batch 128. The application is `fit` with the input pipeline and the callbacks of `epochal train`,
-checkpoints and validation apart. Every 30 steps it waits while the bare loop takes as many on one fixed batch of a
-model of its own: nothing but the compiled training step. Of each 30 only the last 20 count, because at first the
-pipeline's full buffer favours the application, and its filling slows the bare loop.
+ResNet-20 on CIFAR-10, batch 128. The application is `fit` with the input pipeline and the callbacks
+of `epochal train`, checkpoints and validation apart. Every 30 steps it waits while the bare loop
+takes as many on one fixed batch with another model: nothing but the compiled training step. Of each
+30 only the last 20 count, because at first the pipeline's full buffer favours the application, and
+its filling slows the bare loop.
 """
 
 import statistics
@@ -21,11 +22,11 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.store.run import Run
-from epochal.app.training.run.setup import Setup, compiled, set_up
+from epochal.app.training.run.callback_list import run_callbacks
+from epochal.app.training.run.setup import Setup, build_classifier, set_up
 from epochal.app.training.step.classifier import Callbacks
-from epochal.app.training.train import observers
 
-WARM = 10
+WARM_UP = 10
 COUNTED = 20
 
 
@@ -35,65 +36,67 @@ class Alternation(keras.callbacks.Callback):
     def __init__(self, bare: Callable[[], Any], pairs: int) -> None:
         super().__init__()
         self.bare = bare
-        self.left = pairs + 1  # the first block traces
-        self.times: list[tuple[float, float]] = []
-        self._began = 0.0
+        self.blocks = pairs + 1  # the first one traces
+        self.bare_seconds: list[float] = []
+        self.fit_seconds: list[float] = []
+        self._start = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """At a block's end: its seconds, and those of a block of the bare loop."""
-        place = batch % (WARM + COUNTED) + 1
-        if place == WARM:
-            self._began = time.perf_counter()
-        elif place == WARM + COUNTED:
-            whole = time.perf_counter() - self._began
-            repeat(self.bare, WARM)
-            self.times.append((seconds(self.bare, COUNTED), whole))
-            self.left -= 1
-            self.model.stop_training = not self.left
+        """Note the seconds of a complete block, and those of a block of the bare loop."""
+        step = batch % (WARM_UP + COUNTED) + 1
+        if step == WARM_UP:
+            self._start = time.perf_counter()
+        elif step == WARM_UP + COUNTED:
+            self.fit_seconds.append(time.perf_counter() - self._start)
+            repeat(self.bare, WARM_UP)
+            self.bare_seconds.append(measure(self.bare, COUNTED))
+            self.model.stop_training = len(self.bare_seconds) == self.blocks
 
 
 def repeat(step: Callable[[], Any], count: int) -> None:
-    """Takes steps, and waits for the last."""
+    """Take steps, and wait for the last."""
     for _ in range(count):
         result = step()
     tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
 
 
-def seconds(step: Callable[[], Any], count: int) -> float:
-    """Wall time of some steps."""
-    began = time.perf_counter()
+def measure(step: Callable[[], Any], count: int) -> float:
+    """Return the seconds that `count` steps take."""
+    start = time.perf_counter()
     repeat(step, count)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def bare_loop(setup: Setup) -> Callable[[], Any]:
-    """The compiled training step on one fixed batch."""
-    model = compiled(setup.config, setup.dataset)
+def make_bare_step(setup: Setup) -> Callable[[], Any]:
+    """Return the compiled training step on one fixed batch."""
+    model = build_classifier(setup.config, setup.dataset)
     batch = next(iter(setup.batches.dataset()))
     return tf.function(lambda: model.train_step(batch))
 
 
 def main(pairs: int) -> None:
-    """Prints the ratios."""
+    """Print the ratios."""
     setup = set_up(Config(dataset="cifar10", model="resnet20", batch_size=128))
-    alternation = Alternation(bare_loop(setup), pairs)
+    data = setup.batches.dataset().repeat()
+    alternation = Alternation(make_bare_step(setup), pairs)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [*observers(setup, Run(Path(folder)), None), alternation]
+        callbacks = [*run_callbacks(setup, Run(Path(folder)), None), alternation]
         everyone = Callbacks(callbacks, add_history=True, model=setup.model, epochs=1, steps=10**9)
-        steps = (pairs + 1) * (WARM + COUNTED)
-        data = setup.batches.dataset().repeat()
+        steps = alternation.blocks * (WARM_UP + COUNTED)
         setup.model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)
-    times = alternation.times[1:]
+    bare_seconds = alternation.bare_seconds[1:]
+    fit_seconds = alternation.fit_seconds[1:]
+    bare = statistics.median(bare_seconds)
     images = COUNTED * setup.config.batch_size
-    bare = statistics.median(bare for bare, _ in times)
     print(f"bare loop: {images / bare:.0f} images/s")
-    ratios = sorted(whole / bare for bare, whole in times)
+    ratios = [fit / bare for fit, bare in zip(fit_seconds, bare_seconds, strict=True)]
     print(
-        f"application / bare loop: {statistics.median(ratios):.3f} of the time ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        f"application / bare loop: {statistics.median(ratios):.3f} of the time "
+        f"({min(ratios):.3f} to {max(ratios):.3f})"
     )
     batches = iter(data)
-    alone = statistics.median(seconds(lambda: next(batches), 100) / 100 for _ in range(pairs))
-    print(f"input pipeline alone: {bare / COUNTED / alone:.0f} times the bare loop")
+    pipeline = statistics.median(measure(lambda: next(batches), 100) / 100 for _ in range(pairs))
+    print(f"input pipeline alone: {bare / COUNTED / pipeline:.0f} times the bare loop")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The networks of `zoo_speed.py` in PyTorch, and their training steps, one block for each line on standard input.
+"""The networks of `zoo_speed.py` in PyTorch, and their training steps.
 
     python benchmarks/zoo_torch.py NAME float32|bfloat16 first|last eager|compiled CORES
 
-Answers each line `N` with the seconds of N steps, the first of which was waited for.
+Answers each line `N` on standard input with the seconds of N steps. A step before the first line
+compiles.
 """
 
 import os
@@ -14,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 BATCH = 128
-PARAMS = {  # as in tests/zoo.py: the same networks
+PARAMS = {  # as in tests/support/zoo.py: the same networks
     "resnet20": 269_722,
     "resnet18_cifar": 11_173_962,
     "vgg16_cifar": 14_728_266,
@@ -44,10 +45,9 @@ class Basic(nn.Module):
         )
         self.stride = stride
         self.missing = outs - ins
-        projection = projected and (stride > 1 or ins != outs)
-        self.project = (
-            nn.Sequential(conv(ins, outs, 1, stride), nn.BatchNorm2d(outs)) if projection else None
-        )
+        self.project = None
+        if projected and (stride > 1 or ins != outs):
+            self.project = nn.Sequential(conv(ins, outs, 1, stride), nn.BatchNorm2d(outs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block."""
@@ -55,10 +55,8 @@ class Basic(nn.Module):
         if self.project is not None:
             x = self.project(x)
         elif self.missing:
-            x = functional.pad(
-                x[:, :, :: self.stride, :: self.stride],
-                (0, 0, 0, 0, self.missing // 2, self.missing // 2),
-            )
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = functional.pad(x, (0, 0, 0, 0, self.missing // 2, self.missing // 2))
         return functional.relu(x + residual)
 
 
@@ -67,10 +65,15 @@ class Dense(nn.Module):
 
     def __init__(self, ins: int, growth: int) -> None:
         super().__init__()
+        inner = 4 * growth
         self.new = nn.Sequential(
-            nn.BatchNorm2d(ins), nn.ReLU(), conv(ins, 4 * growth, 1), nn.BatchNorm2d(4 * growth), nn.ReLU(),
-            conv(4 * growth, growth),
-        )  # fmt: skip
+            nn.BatchNorm2d(ins),
+            nn.ReLU(),
+            conv(ins, inner, 1),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            conv(inner, growth),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer."""
@@ -83,16 +86,19 @@ class Inverted(nn.Module):
     def __init__(self, ins: int, outs: int, expansion: int, stride: int) -> None:
         super().__init__()
         wide = ins * expansion
-        expand = [conv(ins, wide, 1), nn.BatchNorm2d(wide), nn.ReLU6()] if expansion > 1 else []
-        self.branch = nn.Sequential(
-            *expand, conv(wide, wide, 3, stride, wide), nn.BatchNorm2d(wide), nn.ReLU6(), conv(wide, outs, 1),
-            nn.BatchNorm2d(outs),
-        )  # fmt: skip
+        parts = []
+        if expansion > 1:
+            parts += [conv(ins, wide, 1), nn.BatchNorm2d(wide), nn.ReLU6()]
+        parts += [conv(wide, wide, 3, stride, wide), nn.BatchNorm2d(wide), nn.ReLU6()]
+        parts += [conv(wide, outs, 1), nn.BatchNorm2d(outs)]
+        self.branch = nn.Sequential(*parts)
         self.joined = stride == 1 and ins == outs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block."""
-        return x + self.branch(x) if self.joined else self.branch(x)
+        if self.joined:
+            return x + self.branch(x)
+        return self.branch(x)
 
 
 class Head(nn.Sequential):
@@ -107,9 +113,11 @@ def resnet(widths: tuple[int, ...], blocks: int, projected: bool) -> nn.Module:
     parts = [conv(3, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU()]
     before = widths[0]
     for stage, width in enumerate(widths):
-        for i in range(blocks):
-            parts.append(Basic(before, width, 2 if stage and not i else 1, projected))
+        stride = 1 if stage == 0 else 2
+        for _ in range(blocks):
+            parts.append(Basic(before, width, stride, projected))
             before = width
+            stride = 1
     return nn.Sequential(*parts, Head(before))
 
 
@@ -125,7 +133,7 @@ def vgg16() -> nn.Module:
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(512, 10))
 
 
-def densenet_bc(growth: int = 12, each: int = 6) -> nn.Module:
+def densenet_bc(growth: int = 12, layers_per_block: int = 6) -> nn.Module:
     """Forty layers: three blocks of six BC layers."""
     width = 2 * growth
     parts = [conv(3, width)]
@@ -133,7 +141,7 @@ def densenet_bc(growth: int = 12, each: int = 6) -> nn.Module:
         if block:
             parts += [nn.BatchNorm2d(width), nn.ReLU(), conv(width, width // 2, 1), nn.AvgPool2d(2)]
             width //= 2
-        for _ in range(each):
+        for _ in range(layers_per_block):
             parts.append(Dense(width, growth))
             width += growth
     return nn.Sequential(*parts, nn.BatchNorm2d(width), nn.ReLU(), Head(width))
@@ -153,9 +161,10 @@ def mobilenet_v2() -> nn.Module:
         (6, 320, 1, 1),
     )
     for expansion, width, count, stride in plan:
-        for i in range(count):
-            parts.append(Inverted(before, width, expansion, 1 if i else stride))
+        for _ in range(count):
+            parts.append(Inverted(before, width, expansion, stride))
             before = width
+            stride = 1
     return nn.Sequential(
         *parts, conv(before, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6(), Head(1280)
     )
@@ -170,8 +179,8 @@ NETWORKS = {
 }
 
 
-def main(name: str, precision: str, layout: str, how: str, cores: int) -> None:
-    """Takes steps when asked to."""
+def main(name: str, precision: str, layout: str, execution: str, cores: int) -> None:
+    """Take steps when asked to."""
     os.sched_setaffinity(0, range(cores))
     torch.set_num_threads(cores)
     model = NETWORKS[name]()
@@ -184,7 +193,7 @@ def main(name: str, precision: str, layout: str, how: str, cores: int) -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
     )
-    forward = torch.compile(model) if how == "compiled" else model
+    forward = torch.compile(model) if execution == "compiled" else model
 
     def step() -> None:
         optimizer.zero_grad()
@@ -195,12 +204,12 @@ def main(name: str, precision: str, layout: str, how: str, cores: int) -> None:
 
     step()
     for line in sys.stdin:
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(int(line)):
             step()
-        print(time.perf_counter() - began, flush=True)
+        print(time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":
-    name, precision, layout, how, cores = sys.argv[1:6]
-    main(name, precision, layout, how, int(cores))
+    name, precision, layout, execution, cores = sys.argv[1:6]
+    main(name, precision, layout, execution, int(cores))

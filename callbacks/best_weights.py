@@ -1,29 +1,28 @@
-"""The best epochs' weights as files."""
+"""Weights of the best epochs, as files."""
 
-import math
 import os
 from typing import Any
 
 import keras
-import numpy as np
 
-from epochal.callbacks.parts.evaluated import evaluated_weights
+from epochal.callbacks.parts.evaluated_weights import finite_weights
 from epochal.callbacks.parts.monitor import Monitored, direction, improves
 from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.snapshots import Snapshots
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the `top` best epochs as `epoch-0007.npz`, ..., and deletes those that fall out.
+    """Keeps the weights of the `top` best epochs as `epoch-0007.npz`, and so on.
 
-    A file holds arrays by place and path of the weight, `0000/conv/kernel`; `best_weights.json` lists the files, best
-    first. Each is written whole or not at all. In a tie the earlier epoch is better; an epoch whose value, loss or
-    weights are not finite is never kept, nor one without validation where the value is one of that. With an
-    `ExponentialMovingAverage` in the same fit the averages are kept, which were evaluated. Keras' ModelCheckpoint takes
-    NaN for the best, forgets its best when resumed, and writes in place.
+    Files that fall out are deleted. A file holds arrays by place and path of the weight,
+    `0000/conv/kernel`; `best_weights.json` lists the files, best first. Each is written whole or
+    not at all. In a tie the earlier epoch is better; an epoch whose value, loss or weights are not
+    finite is never kept, nor one without validation where the value is one of that. With an
+    `ExponentialMovingAverage` in the same fit the averages are kept, which were evaluated. Keras'
+    ModelCheckpoint takes NaN for the best, forgets its best when resumed, and writes in place.
 
-    Only files that the list names are ever replaced or deleted. A folder belongs to one training: where another one
-    begins in it, its files take the place of the listed ones.
+    Only files that the list names are ever replaced or deleted. A folder belongs to one training:
+    where another one begins in it, its files take the place of the listed ones.
 
     Args:
         folder: where the files go; made when the first is written.
@@ -32,7 +31,8 @@ class BestWeights(keras.callbacks.Callback):
         mode: "min", "max" or "auto" (from the name).
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it
+            is of validation).
         FileExistsError: a file of somebody else's has the name of one that is to be written.
     """
 
@@ -57,53 +57,59 @@ class BestWeights(keras.callbacks.Callback):
         self._monitored = Monitored("BestWeights", monitor)
         self.kept: list[dict[str, Any]] = []
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Forgets earlier fits."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forget earlier fits."""
         self.kept = []
         self._monitored.begin()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keeps the epoch if it is among the best so far."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the epoch if it is among the best so far."""
         logs = logs or {}
         value = self._monitored.value(logs)
         if value is None:
             return
         worst = self.kept[-1]["value"] if len(self.kept) == self.top else None
-        if improves(value, worst, sign=self._sign) and (weights := self._finite(logs)) is not None:
-            entry = _entry(epoch + 1, value)
-            ranked = sorted(
-                [*self.kept, entry], key=lambda each: (-self._sign * each["value"], each["epoch"])
-            )
-            self.kept = ranked[: self.top]
-            self._snapshots.write(self.model, weights, entry["file"], self.kept)
+        if not improves(value, worst, sign=self._sign):
+            return
+        weights = finite_weights(self, logs)
+        if weights is None:
+            return
+        entry = _entry(epoch + 1, value)
+        ranked = sorted([*self.kept, entry], key=self._rank)
+        self.kept = ranked[: self.top]
+        self._snapshots.write(self.model, weights, entry["file"], self.kept)
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Refuses a training that never had what it was to watch."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuse a training that never had what it was to watch."""
         if not self.kept:
             self._monitored.end()
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the values of the epochs that are kept, best first."""
+        """Return the values of the epochs that are kept, best first."""
         return {"kept": {str(entry["epoch"]): entry["value"] for entry in self.kept}}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `get_state` returned, except epochs whose file is gone: what pushed it out comes again."""
-        entries = [_entry(int(epoch), float(value)) for epoch, value in state["kept"].items()]
-        self.kept = [entry for entry in entries if self._snapshots.has(entry)]
+        """Take over what `get_state` returned, except epochs whose file is gone.
+
+        What pushed it out comes again.
+        """
+        self.kept = []
+        for epoch, value in state["kept"].items():
+            entry = _entry(int(epoch), float(value))
+            if self._snapshots.has(entry):
+                self.kept.append(entry)
 
     @staticmethod
     def load(folder: str | os.PathLike[str], model: Any, *, rank: int = 1) -> dict[str, Any]:
-        """Gives `model` the weights of the best epoch (of the second best with rank 2, ...); returns its entry.
+        """Give `model` the weights of the epoch of this rank, 1 for the best; return its entry.
 
         Raises:
             ValueError: no such rank, or the weights are of another model; nothing is assigned then.
         """
         return Snapshots(folder).load(model, rank)
 
-    def _finite(self, logs: dict[str, float]) -> list[np.ndarray] | None:
-        losses = [loss for name, loss in logs.items() if name.endswith("loss")]
-        weights = evaluated_weights(self) if all(map(math.isfinite, losses)) else None
-        return weights if weights and all(np.isfinite(weight).all() for weight in weights) else None
+    def _rank(self, entry: dict[str, Any]) -> tuple[float, int]:
+        return -self._sign * entry["value"], entry["epoch"]
 
 
 def _entry(epoch: int, value: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keeps the best epoch's weights, and stops when nothing gets better."""
+"""Early stopping: training ends when nothing gets better, with the best epoch's weights."""
 
 import math
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from epochal.callbacks.parts.evaluated import evaluated_weights
-from epochal.callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.cleanup import call_on_failure
+from epochal.callbacks.parts.evaluated_weights import finite_weights
 from epochal.callbacks.parts.monitor import Monitored, direction, improves
 from epochal.callbacks.parts.phase import Phase
 
@@ -16,20 +16,23 @@ class EarlyStopping(keras.callbacks.Callback):
     """Restores the best epoch's weights when training ends, and ends it when nothing gets better.
 
     Training may end in the last epoch, by patience, by another callback's `stop_training` or by
-    `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike with Keras'
-    own callback, an epoch whose monitored value, loss or weights are not finite never counts as the best. Epochs
-    without validation do not count where the value is one of validation.
+    `NanGuard`'s error; after any other exception, such as Ctrl-C, call `restore_best()`. Unlike
+    with Keras' own callback, an epoch whose monitored value, loss or weights are not finite never
+    counts as the best. Epochs without validation do not count where the value is one of validation.
 
     Args:
         monitor: the logged quantity to watch.
-        patience: epochs without improvement before training stops; None keeps the best but never stops.
-        min_delta: what an improvement has to exceed; -inf takes every epoch for one, so that the last one is kept.
+        patience: epochs without improvement before training stops; None keeps the best but never
+            stops.
+        min_delta: what an improvement has to exceed; -inf takes every epoch for one, so that the
+            last one is kept.
         mode: "min", "max" or "auto" (from the name).
 
     Attributes: `best`, `best_epoch` and `stopped_epoch` (epochs from 0), None while there is none.
 
     Raises:
-        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it is of validation).
+        ValueError: arguments out of range, or `monitor` is not logged by an epoch (by none, if it
+            is of validation).
     """
 
     phase = Phase.KEEP
@@ -62,30 +65,33 @@ class EarlyStopping(keras.callbacks.Callback):
         self.stopped_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Forgets earlier fits."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forget earlier fits."""
         self._reset()
         self._monitored.begin()
-        undo_on_failure(self, self.restore_best)
+        call_on_failure(self, self.restore_best)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Compares the epoch with the best so far."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compare the epoch with the best so far."""
         logs = logs or {}
         value = self._monitored.value(logs)
         if value is None:
             return
-        if self._is_best(value, logs) and self._keep():
-            self.best = value
-            self.best_epoch = epoch
-            self.wait = 0
-            return
+        if improves(value, self.best, sign=self._sign, min_delta=self.min_delta):
+            weights = finite_weights(self, logs)
+            if weights is not None:
+                self.best = value
+                self.best_epoch = epoch
+                self.best_weights = weights
+                self.wait = 0
+                return
         self.wait += 1
         if self.patience is not None and self.wait >= self.patience:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Restores the best epoch's weights."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Restore the best epoch's weights."""
         if not self.restore_best():
             self._monitored.end()
 
@@ -94,43 +100,32 @@ class EarlyStopping(keras.callbacks.Callback):
         """Why it ended training, in one line; None where it did not."""
         if self.stopped_epoch is None:
             return None
-        best = (
-            "never finite"
-            if self.best is None
-            else f"best {self.best:.6g} in epoch {(self.best_epoch or 0) + 1}"
-        )
+        best = "never finite"
+        if self.best is not None and self.best_epoch is not None:
+            best = f"best {self.best:.6g} in epoch {self.best_epoch + 1}"
         return f"{self.monitor} did not improve for {self.patience} epoch(s) ({best})"
 
     def restore_best(self) -> bool:
-        """Puts the best epoch's weights into the model; returns whether there were any."""
+        """Put the best epoch's weights into the model; return whether there were any."""
         if self.best_weights is None:
             return False
         self.model.set_weights(self.best_weights)
         return True
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the counters and the best weights, in the order of `model.get_weights()`."""
-        names = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
-        return {name: getattr(self, name) for name in names}
+        """Return the counters and the best weights, in the order of `model.get_weights()`."""
+        return {
+            "wait": self.wait,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "best_weights": self.best_weights,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `get_state` returned."""
+        """Take over what `get_state` returned."""
         self.wait = state["wait"]
         self.best = state["best"]
         self.best_epoch = state["best_epoch"]
         self.stopped_epoch = state["stopped_epoch"]
         self.best_weights = state["best_weights"]
-
-    def _is_best(self, value: float, logs: dict[str, float]) -> bool:
-        losses = [value for name, value in logs.items() if name.endswith("loss")]
-        return all(map(math.isfinite, losses)) and improves(
-            value, self.best, sign=self._sign, min_delta=self.min_delta
-        )
-
-    def _keep(self) -> bool:
-        # Accuracy stays finite when the weights are NaN, so the logs alone cannot be trusted.
-        weights = evaluated_weights(self)
-        if not all(np.isfinite(weight).all() for weight in weights):
-            return False
-        self.best_weights = weights
-        return True

@@ -1,4 +1,4 @@
-"""The average of the weights over the latest steps, which is what is evaluated and kept."""
+"""An exponential average of the weights over the steps, which is what is evaluated and kept."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,33 +8,37 @@ from typing import Any
 import keras
 import numpy as np
 
-from epochal.callbacks.parts.averages import Averages
 from epochal.callbacks.parts.backend import require_tensorflow
-from epochal.callbacks.parts.evaluated import answer_for
-from epochal.callbacks.parts.failure import undo_by_next_fit, undone
+from epochal.callbacks.parts.evaluated_weights import provide_evaluated_weights
 from epochal.callbacks.parts.phase import Phase
+from epochal.callbacks.parts.replacing import Replacement, refuse_second
+from epochal.callbacks.parts.weight_averages import WeightAverages
 
 
 class ExponentialMovingAverage(keras.callbacks.Callback):
-    """Averages the weights over steps; validation is of the averages, and so are the weights when training ends.
+    """Averages the weights over steps.
 
-    After step t the average moves by `(1 - decay) / (1 - decay**t)` of the way to the weights: an exponential average
-    whose weights sum to 1 from the first step on, as with the bias correction of Adam (Kingma and Ba 2015,
-    arXiv:1412.6980, section 3); averages of weights: Polyak and Juditsky 1992. The moving statistics of batch norm, and
-    whatever else among the weights is a floating-point number, are averaged alike (as for EfficientNet, Tan and Le
-    2019, arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
+    Validation is of the averages, and so are the weights when training ends.
 
-    The averages are in the model during the validation within `fit`, and only then, whatever ends it: the wrapper that
-    puts them there takes them out again. `EarlyStopping` and `BestWeights` of the same fit keep averages. A checkpoint
-    made during validation, within `saving()`, finds the weights themselves. With `steps_per_execution` above 1, the
-    average moves once an execution. Keras' SwapEMAWeights leaves the averages in the model after `predict`.
+    After step t the average moves by `(1 - decay) / (1 - decay**t)` of the way to the weights: an
+    exponential average whose weights sum to 1 from the first step on, as with the bias correction
+    of Adam (Kingma and Ba 2015, arXiv:1412.6980, section 3); averages of weights: Polyak and
+    Juditsky 1992. The moving statistics of batch norm, and whatever else among the weights is a
+    floating-point number, are averaged alike (as for EfficientNet, Tan and Le 2019,
+    arXiv:1905.11946): a network from about 1 / (1 - decay) steps ago needs statistics of that time.
+
+    The averages are in the model during the validation within `fit`, and only then, whatever ends
+    it: the wrapper that puts them there takes them out again. `EarlyStopping` and `BestWeights` of
+    the same fit keep averages. A checkpoint made during validation, within `saving()`, finds the
+    weights themselves. With `steps_per_execution` above 1, the average moves once an execution.
+    Keras' SwapEMAWeights leaves the averages in the model after `predict`.
 
     Args:
         decay: from 0 (the weights of the last step) to below 1.
 
     Raises:
-        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow, a model without its
-            weights, or two of these in one fit.
+        ValueError: `decay` out of range, or (when training begins) another backend than TensorFlow,
+            a model without its weights, or two of these in one fit.
     """
 
     phase = Phase.STEER
@@ -46,72 +50,67 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
             raise ValueError(f"decay must be from 0 to below 1, got {decay}.")
         self.decay = decay
         self._averages: Any = None
-        self._own: list[np.ndarray] | None = (
-            None  # the weights themselves, while the averages are in the model
-        )
-        self._wrapped: Any = None  # the model whose `evaluate` is ours
+        # The weights themselves, while the averages are in the model.
+        self._raw_weights: list[np.ndarray] | None = None
+        self._replacement: Replacement | None = None
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Begins with the weights as they are."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begin with the weights as they are."""
         require_tensorflow("ExponentialMovingAverage", "give the optimizer use_ema=True instead")
         self._release()
-        if "evaluate" in vars(self.model):
-            raise ValueError(
-                f"evaluate of {self.model.name!r} is replaced already: use one ExponentialMovingAverage."
-            )
-        self._averages = Averages(self.model, self.decay)
-        self.model.evaluate = partial(self._evaluate, self.model.evaluate)
-        self._wrapped = self.model
-        answer_for(self, self._averages.complete)
-        undo_by_next_fit(self, self._release)
+        refuse_second(self, self.model, "evaluate")
+        self._averages = WeightAverages(self.model, self.decay)
+        evaluate = partial(self._evaluate, self.model.evaluate)
+        self._replacement = Replacement(self, self.model, "evaluate", evaluate)
+        provide_evaluated_weights(self, self._averages.read_complete)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves the averages."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move the averages."""
         self._averages.move()
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Leaves the averages in the model; an `EarlyStopping` that stands behind puts the best epoch's there."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leave the averages in the model.
+
+        An `EarlyStopping` that stands behind puts the best epoch's there.
+        """
         self._release()
-        self._averages.exchange(self._averages.arrays())
+        self._averages.exchange(self._averages.read())
 
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Within it the model has the weights themselves, also during validation."""
-        own = self._own
-        self._own = None
-        if own is None:
+        raw_weights = self._raw_weights
+        if raw_weights is None:
             yield
             return
-        averages = self._averages.exchange(own)
+        self._raw_weights = None
+        averages = self._averages.exchange(raw_weights)
         try:
             yield
         finally:
-            self._own = self._averages.exchange(averages)
+            self._raw_weights = self._averages.exchange(averages)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the averages and the number of steps in them."""
-        return {"step": self._averages.step, "averages": self._averages.arrays()}
+        """Return the averages and the number of steps in them."""
+        return {"step": self._averages.step, "averages": self._averages.read()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `get_state` returned; after `on_train_begin`."""
+        """Take over what `get_state` returned; after `on_train_begin`."""
         self._averages.assign(state["averages"], int(state["step"]))
 
     def _evaluate(self, evaluate: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if self not in getattr(
-            options.get("callbacks"), "callbacks", ()
-        ):  # the user's own, not that of this fit
+        """Evaluate the averages where `fit` validates, the weights where the user evaluates."""
+        if self not in getattr(options.get("callbacks"), "callbacks", ()):
             return evaluate(*args, **options)
-        self._own = [weight.numpy() for weight in self._averages.weights]
+        self._raw_weights = [weight.numpy() for weight in self._averages.weights]
         try:
-            self._averages.exchange(self._averages.arrays())
+            self._averages.exchange(self._averages.read())
             return evaluate(*args, **options)
         finally:
-            own = self._own
-            self._own = None
-            self._averages.exchange(own)
+            raw_weights = self._raw_weights
+            self._raw_weights = None
+            self._averages.exchange(raw_weights)
 
     def _release(self) -> None:
-        if self._wrapped is not None:
-            del self._wrapped.evaluate
-            undone(self._wrapped, self._release)
-            self._wrapped = None
+        if self._replacement is not None:
+            self._replacement.undo()

@@ -1,16 +1,17 @@
-"""The picture of a training: its losses over the iterations."""
+"""A picture of the losses of a training over its iterations."""
 
 import io
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import keras
-import numpy as np
 
-from epochal.callbacks.parts.curves import curves_of
 from epochal.callbacks.parts.files import write_whole
+from epochal.callbacks.parts.loss_figure import draw_losses
+from epochal.callbacks.parts.loss_history import read_curves
 from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.records import finite
 
@@ -18,18 +19,21 @@ _SHARE = 100  # times what drawing takes must pass before it is drawn again
 
 
 class LossCurves(keras.callbacks.Callback):
-    """Draws the losses that `TrainingLog` writes: each line's faint, their moving average and the validation's bold.
+    """Draws the losses that `TrainingLog` writes.
 
-    Dotted lines mark where the learning rate dropped, a dashed one where the validation loss begins to rise for good.
-    It draws when training ends, and before, after epochs, as often as costs one percent of the time. Stands behind the
-    `TrainingLog`, whose lines are all that it keeps. The figures go into a JSON file of the same name beside the PNG,
-    with null for what is not finite.
+    Those of its lines are faint, their moving average and the losses of validation bold.
+
+    Dotted lines mark where the learning rate dropped, a dashed one where the validation loss begins
+    to rise for good. It draws when training ends, and before, after epochs, as often as costs one
+    percent of the time. Stands behind the `TrainingLog`, whose lines are all that it keeps. The
+    figures go into a JSON file of the same name beside the PNG, with null for what is not finite.
 
     Args:
         path: the PNG file.
         log: the `iterations.jsonl` of a `TrainingLog`.
-        smoothing: the weight of the past in the moving average, from 0 to below 1; None: such that it spans a fiftieth
-            of the log, and at least two and a half lines.
+        smoothing: the weight of the past in the moving average, from 0 to below 1; None: such that
+            it spans a fiftieth of the log, and at least two and a half lines.
+        clock: returns the time in seconds; it never goes back.
 
     Raises:
         ValueError: arguments out of range.
@@ -38,7 +42,12 @@ class LossCurves(keras.callbacks.Callback):
     phase = Phase.RECORD
 
     def __init__(
-        self, path: str | Path, *, log: str | Path, smoothing: float | None = None
+        self,
+        path: str | Path,
+        *,
+        log: str | Path,
+        smoothing: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         if smoothing is not None and not 0 <= smoothing < 1:
@@ -48,75 +57,33 @@ class LossCurves(keras.callbacks.Callback):
         self.path = Path(path)
         self.log = Path(log)
         self.smoothing = smoothing
-        self._due = 0.0
+        self._clock = clock
+        self._due = 0.0  # time from which on it may be drawn
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets earlier fits."""
-        self._due = monotonic() + _SHARE  # importing Matplotlib takes about a second
+        """Forget earlier fits."""
+        self._due = self._clock() + _SHARE  # importing Matplotlib takes about a second
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Draws, if that is cheap by now."""
-        began = monotonic()
+        """Draw, if that is cheap by now."""
+        began = self._clock()
         if began >= self._due:
             self._draw()
-            self._due = monotonic() + _SHARE * (monotonic() - began)
+            ended = self._clock()
+            self._due = ended + _SHARE * (ended - began)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Draws all of it."""
+        """Draw the whole training."""
         self._draw()
 
     def _draw(self) -> None:
         from matplotlib.figure import Figure
 
-        found = curves_of(self.log, self.smoothing)
+        curves = read_curves(self.log, self.smoothing)
         figure = Figure(figsize=(8, 4.5), layout="constrained")
-        _draw_losses(figure.add_subplot(), found)
+        draw_losses(figure.add_subplot(), curves)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=144)
         write_whole(self.path, picture.getvalue())
-        write_whole(
-            self.path.with_suffix(".json"), json.dumps(finite(found), allow_nan=False).encode()
-        )
-
-
-def _draw_losses(axes: Any, found: dict[str, Any]) -> None:
-    iterations = found["iterations"]
-    validation = found["validation"]
-    if iterations:
-        alone = "." if len(iterations) == 1 else ""  # of which a line would show nothing
-        axes.plot(
-            iterations,
-            found["raw"],
-            color="#d55e00",
-            alpha=0.3,
-            linewidth=0.8,
-            label="training, raw",
-        )
-        axes.plot(
-            iterations,
-            found["smoothed"],
-            color="#d55e00",
-            linewidth=2,
-            marker=alone,
-            label="training, smoothed",
-        )
-    if validation["losses"]:
-        axes.plot(
-            *validation.values(), color="#0a68b4", linewidth=2, marker=".", label="validation"
-        )
-    for place, iteration in enumerate(found["drops"]):
-        axes.axvline(
-            iteration, color="0.4", linestyle=":", label=None if place else "learning rate drops"
-        )
-    if found["rises"]:
-        word = f"validation rises after epoch {found['rises']['epoch']}"
-        axes.axvline(found["rises"]["iteration"], color="#0a68b4", linestyle="--", label=word)
-    shown = np.array([*found["smoothed"], *validation["losses"]], np.float64)
-    shown = shown[np.isfinite(shown)]
-    if shown.size and shown.min() > 0 and shown.max() > 50 * shown.min():
-        axes.set_yscale("log")
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("loss")
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+        text = json.dumps(finite(curves), allow_nan=False)
+        write_whole(self.path.with_suffix(".json"), text.encode())

@@ -7,15 +7,22 @@ from typing import Any
 import keras
 
 from epochal.callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
+from epochal.callbacks.parts.optimizer import (
+    learning_rate,
+    lowered,
+    schedule_step,
+    set_learning_rate,
+)
+from epochal.callbacks.parts.patience import Patience
 from epochal.callbacks.parts.phase import Phase
-from epochal.callbacks.parts.rate import course_step, learning_rate, lowered, set_learning_rate
 
 
 class PlateauDecay(keras.callbacks.Callback):
     """Multiplies the rate by `factor` after `patience` epochs without an improvement of `monitor`.
 
-    Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are not finite are no
-    improvement; epochs without validation do not count. Logs the `learning_rate` of the epoch.
+    Keras' `ReduceLROnPlateau`, which forgets where it stood when a run is resumed. Values that are
+    not finite are no improvement; epochs without validation do not count. Logs the `learning_rate`
+    of the epoch.
 
     Args:
         monitor: the logged quantity to watch.
@@ -25,8 +32,15 @@ class PlateauDecay(keras.callbacks.Callback):
         least: the rate that it does not fall below.
         min_delta: what an improvement has to exceed.
 
+    Attributes:
+        begin: steps of the optimizer in which nothing is counted, 0 at first: those of a warm-up by
+            another callback.
+        position: returns the step instead of the optimizer's count, for a warm-up that follows the
+            clock; None at first.
+
     Raises:
-        ValueError: arguments out of range, a metric that is not logged, or an optimizer with its own schedule.
+        ValueError: arguments out of range, a metric that is not logged, or an optimizer with its
+            own schedule.
     """
 
     phase = Phase.STEER
@@ -55,59 +69,53 @@ class PlateauDecay(keras.callbacks.Callback):
         self.cooldown = cooldown
         self.least = least
         self.min_delta = min_delta
-        self.begin = 0  # steps of the optimizer in which nothing is counted: those of a warm-up by another callback
-        self.position: Callable[[], int] | None = (
-            None  # what tells them instead, for a warm-up that follows the clock
-        )
-        self._sign = direction(
-            monitor, remedy=f"name the metric so that one of {', '.join(LOWER + HIGHER)} is in it"
-        )
+        self.begin = 0
+        self.position: Callable[[], int] | None = None
+        words = ", ".join(LOWER + HIGHER)
+        self._sign = direction(monitor, remedy=f"name the metric so that one of {words} is in it")
         self._monitored = Monitored("PlateauDecay", monitor)
-        self._reset()
-
-    def _reset(self) -> None:
+        self._counter = Patience(patience, cooldown)
         self.best: float | None = None
-        self._monitored.begin()
-        self.wait = self.cooling = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets earlier fits."""
-        self._reset()
+        """Forget earlier fits."""
+        self.best = None
+        self._monitored.begin()
+        self._counter.reset()
         set_learning_rate(self.model, learning_rate(self.model), "PlateauDecay")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares the epoch with the best so far, and lowers the rate for the next."""
+        """Compare the epoch with the best so far, and lower the rate for the next."""
         logs = {} if logs is None else logs
         value = self._monitored.value(logs)
-        rate = logs["learning_rate"] = learning_rate(self.model)
+        rate = learning_rate(self.model)
+        logs["learning_rate"] = rate
         if value is None:
             return
-        better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
-        if better:
+        is_better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
+        if is_better:
             self.best = value
-        early = course_step(self.model, self.position) < self.begin
-        self.wait = 0 if better or early or self.cooling else self.wait + 1
-        self.cooling = max(0, self.cooling - 1)
-        if self.wait >= self.patience:
-            set_learning_rate(self.model, lowered(rate, self.factor, self.least), "PlateauDecay")
-            self.wait = 0
-            self.cooling = self.cooldown
+        step = schedule_step(self.model, self.position)
+        is_plateau = step >= self.begin and not is_better
+        if self._counter.is_lost(disappointed=is_plateau):
+            rate = lowered(rate, self.factor, self.least)
+            set_learning_rate(self.model, rate, "PlateauDecay")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Refuses a training that never had what it was to watch."""
+        """Refuse a training that never had what it was to watch."""
         if self.best is None:
             self._monitored.end()
 
     def get_state(self) -> dict[str, float]:
-        """Returns the best value and what was counted since; the rate is the optimizer's."""
+        """Return the best value and what was counted since; the rate is the optimizer's."""
         return {
             "best": math.nan if self.best is None else self.best,
-            "wait": self.wait,
-            "cooling": self.cooling,
+            "wait": self._counter.wait,
+            "cooling": self._counter.cooling,
         }
 
     def set_state(self, state: dict[str, float]) -> None:
-        """Takes over what `get_state` returned; after `on_train_begin`."""
+        """Take over what `get_state` returned; after `on_train_begin`."""
         self.best = None if math.isnan(state["best"]) else float(state["best"])
-        self.wait = int(state["wait"])
-        self.cooling = int(state["cooling"])
+        self._counter.wait = int(state["wait"])
+        self._counter.cooling = int(state["cooling"])

@@ -1,32 +1,43 @@
-"""One line an epoch, for people."""
+"""Progress of a training: one line an epoch, for people."""
 
 import shutil
 import sys
-from time import monotonic
-from typing import TextIO
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
 
 import keras
 import numpy as np
 
-from epochal.callbacks.parts.failure import undo_on_failure
+from epochal.callbacks.parts.cleanup import call_on_failure
+from epochal.callbacks.parts.formatting import (
+    format_bar,
+    format_duration,
+    format_number,
+    format_speed,
+    is_terminal,
+    log_order,
+)
 from epochal.callbacks.parts.monitor import direction, improves
+from epochal.callbacks.parts.optimizer import learning_rate
 from epochal.callbacks.parts.phase import Phase
-from epochal.callbacks.parts.rate import learning_rate
-from epochal.callbacks.parts.text import bar, clock, is_terminal, number, rank, speed
+
+_REDRAWN = 0.1  # seconds, at least, between two drawings of the live bar
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch, and on a terminal a live bar within the epoch, at most ten times a second.
+    """Prints one line an epoch, and on a terminal a live bar, at most ten times a second.
 
-    A line holds losses and metrics of one value (`*` marks the best `monitor` so far), learning rate, training
-    speed (without validation), the epoch's duration and the time left for the run. No colours. Give `fit`
-    `verbose=0`.
+    A line holds losses and metrics of one value (`*` marks the best `monitor` so far), learning
+    rate, training speed (without validation), the epoch's duration and the time left for the run.
+    No colours. Give `fit` `verbose=0`.
 
     Args:
         images_per_epoch: to show images/s; None shows steps/s.
         monitor: the quantity whose best is marked, if it is logged.
         mode: "min", "max" or "auto" (from the name of `monitor`).
         stream: where to write; None is stderr.
+        clock: returns the time in seconds; it never goes back.
     """
 
     phase = Phase.RECORD
@@ -39,92 +50,104 @@ class Progress(keras.callbacks.Callback):
         monitor: str = "val_accuracy",
         mode: str = "auto",
         stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.images_per_epoch = images_per_epoch
         self.monitor = monitor
         self.stream = stream
+        self._clock = clock
         self._sign = direction(monitor, mode)
         self.on_train_begin()
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Forgets earlier fits."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forget earlier fits."""
         self.best: float | None = None
-        self._drawn = ""
+        self._drawn = ""  # the live line on the terminal
         self._drawn_at = -1.0
         self.on_epoch_begin(0)
-        undo_on_failure(self, self._end_live)
+        call_on_failure(self, self._end_live_line)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the epoch's clock."""
-        self._seen = 0
-        self._next = 0
-        self._seconds = 0.0
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the epoch's clock."""
+        self._steps_done = 0  # without those that a resumed run skipped
+        self._next_batch = 0
+        self._seconds = 0.0  # of the steps done
         self._head = f"epoch {epoch + 1}/{self._param('epochs') or '?'}"
-        self._began = self._first_step = monotonic()
+        self._began = self._clock()
+        self._first_step = self._began
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the steps' clock at the first that is not skipped by a resumed run."""
-        self._next = batch
-        if not self._seen:
-            self._first_step = monotonic()
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the steps' clock at the first that is not skipped by a resumed run."""
+        self._next_batch = batch
+        if not self._steps_done:
+            self._first_step = self._clock()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Counts the steps done, of which steps_per_execution makes several, and draws the live bar."""
-        self._seen = self._seen + batch + 1 - self._next
-        self._next = batch + 1
-        self._seconds = (now := monotonic()) - self._first_step
-        if now - self._drawn_at >= 0.1 and is_terminal(self.stream or sys.stderr):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the steps done, several with `steps_per_execution`, and draw the live bar."""
+        now = self._clock()
+        self._steps_done += batch + 1 - self._next_batch
+        self._next_batch = batch + 1
+        self._seconds = now - self._first_step
+        if now - self._drawn_at >= _REDRAWN and is_terminal(self.stream or sys.stderr):
             self._drawn_at = now
-            self._write(self._live(batch + 1, float((logs or {}).get("loss", 0.0))))
+            loss = float((logs or {}).get("loss", 0.0))
+            self._write(self._live_line(batch + 1, loss))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Prints the epoch's line."""
-        figures = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Print the epoch's line."""
+        figures = {}
+        for name, value in (logs or {}).items():
+            if np.ndim(value) == 0:  # a metric may also have a value for each class
+                figures[name] = value
         rate = figures.pop("learning_rate", learning_rate(self.model))
-        words = [self._word(name, figures[name]) for name in sorted(figures, key=rank)]
-        spent = monotonic() - self._began
-        skipped = max(self._param("steps") - self._seen, 0) * self._seconds / max(self._seen, 1)
-        left = (spent + skipped) * max(self._param("epochs") - epoch - 1, 0)
-        words += [f"lr {rate:.3g}", self._speed(), clock(spent), f"{clock(left)} left"]
-        self._write("  ".join([self._head, *words]), end="\n")
+        words = [self._head]
+        for name in sorted(figures, key=log_order):
+            words.append(self._figure(name, figures[name]))
+        spent = self._clock() - self._began
+        # A resumed run is faster in its first epoch, by the steps that it skipped.
+        skipped = max(self._param("steps") - self._steps_done, 0)
+        per_step = self._seconds / max(self._steps_done, 1)
+        epochs_left = max(self._param("epochs") - epoch - 1, 0)
+        left = format_duration((spent + skipped * per_step) * epochs_left)
+        words += [f"lr {rate:.3g}", self._speed(), format_duration(spent), f"{left} left"]
+        self._write("  ".join(words), end="\n")
 
     def get_state(self) -> dict[str, float | None]:
-        """Returns the best value so far."""
+        """Return the best value so far."""
         return {"best": self.best}
 
     def set_state(self, state: dict[str, float | None]) -> None:
-        """Takes over what `get_state` returned."""
+        """Take over what `get_state` returned."""
         self.best = state["best"]
 
     def _param(self, name: str) -> int:
         return (self.params or {}).get(name) or 0
 
     def _speed(self) -> str:
-        per_step = (self.images_per_epoch or 0) / max(self._param("steps"), 1)
-        return speed(self._seen / max(self._seconds, 1e-9), per_step)
+        images_per_step = (self.images_per_epoch or 0) / max(self._param("steps"), 1)
+        return format_speed(self._steps_done / max(self._seconds, 1e-9), images_per_step)
 
-    def _word(self, name: str, value: float) -> str:
-        text = f"{name} {number(value)}"
-        if name == self.monitor and improves(value, self.best, sign=self._sign):
+    def _figure(self, name: str, value: float) -> str:
+        text = f"{name} {format_number(value)}"
+        if name != self.monitor:
+            return text
+        if improves(value, self.best, sign=self._sign):
             self.best = value
             return f"{text}*"
-        return (
-            text
-            if name != self.monitor or self.best is None
-            else f"{text} (best {number(self.best)})"
-        )
+        return text if self.best is None else f"{text} (best {format_number(self.best)})"
 
-    def _live(self, step: int, loss: float) -> str:
+    def _live_line(self, step: int, loss: float) -> str:
         steps = self._param("steps")
         width = shutil.get_terminal_size().columns - 1
-        words = [f"loss {number(loss)}", self._speed()]
+        words = [f"loss {format_number(loss)}", self._speed()]
         if not steps:
-            return bar(self._head, [f"step {step}", *words], None, width)
-        left = (steps - step) * self._seconds / self._seen
-        return bar(
-            self._head, [f"{step / steps:4.0%}", f"{clock(left)} left", *words], step / steps, width
-        )
+            return format_bar(self._head, [f"step {step}", *words], None, width)
+        share = step / steps
+        per_step = self._seconds / self._steps_done
+        left = format_duration((steps - step) * per_step)
+        words = [f"{share:4.0%}", f"{left} left", *words]
+        return format_bar(self._head, words, share, width)
 
     def _write(self, text: str, *, end: str = "") -> None:
         if self._drawn or not end:  # a live line is overwritten with blanks: no terminal codes
@@ -132,6 +155,6 @@ class Progress(keras.callbacks.Callback):
         self._drawn = "" if end else text.strip()
         print(text, end=end, file=self.stream or sys.stderr, flush=True)
 
-    def _end_live(self) -> None:
+    def _end_live_line(self) -> None:
         if self._drawn:
             self._write(self._drawn, end="\n")

@@ -6,24 +6,27 @@ from typing import Any
 
 import keras
 
+from epochal.callbacks.parts.optimizer import learning_rate, schedule_step, set_learning_rate
 from epochal.callbacks.parts.phase import Phase
-from epochal.callbacks.parts.rate import course_step, learning_rate, set_learning_rate
 
 
 class RateSchedule(keras.callbacks.Callback):
     """Sets the rate of every step to `rate * shape(step)`.
 
-    The step is the optimizer's own count, so that a resumed run goes on where it was without any state here. Logs the
-    `learning_rate` of an epoch's last step.
+    The step is the optimizer's own count, so that a resumed run goes on where it was without any
+    state here. Logs the `learning_rate` of an epoch's last step.
 
     Args:
         rate: what the shape is relative to.
         shape: a pure function of the step (from 0), such as those of `callbacks.schedules`.
-        steps: how many of the first steps it holds for, for a warm-up before another callback; None: for all.
-        position: what tells the step instead of the optimizer's count, for a course that follows the clock.
+        steps: how many of the first steps it holds for, for a warm-up before another callback;
+            None: for all.
+        position: what tells the step instead of the optimizer's count, for a course that follows
+            the clock.
 
     Raises:
-        ValueError: a rate that is not positive, or (when training begins) an optimizer with its own schedule.
+        ValueError: a rate that is not positive, or (when training begins) an optimizer with its own
+            schedule.
     """
 
     phase = Phase.STEER
@@ -43,22 +46,25 @@ class RateSchedule(keras.callbacks.Callback):
         self.shape = shape
         self.steps = steps
         self.position = position
-        self._holds = False
+        self._is_active = False  # at the step before
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets earlier fits."""
-        self._holds = False
+        """Forget earlier fits."""
+        self._is_active = False
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the step's rate."""
-        step = course_step(self.model, self.position)
-        held = self._holds
-        self._holds = self.steps is None or step < self.steps
-        if self._holds or (held and self.position):  # a clock may leap over the last of its steps
-            step = step if self.steps is None else min(step, self.steps - 1)
-            set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
+        """Set the step's rate."""
+        step = schedule_step(self.model, self.position)
+        was_active = self._is_active
+        self._is_active = self.steps is None or step < self.steps
+        if self.steps is not None and not self._is_active:
+            # A clock may leap over the last of its steps, whose rate is then set late.
+            if not was_active or self.position is None:
+                return
+            step = self.steps - 1
+        set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Logs the rate."""
+        """Log the rate."""
         if logs is not None:
             logs["learning_rate"] = learning_rate(self.model)

@@ -1,6 +1,7 @@
-"""Where the time of a training goes."""
+"""Time of a training, by what it is spent on."""
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,10 +9,9 @@ from typing import Any
 
 import keras
 
-from epochal.callbacks.parts.failure import undo_by_next_fit, undone
 from epochal.callbacks.parts.fetching import Fetching
 from epochal.callbacks.parts.files import write_whole
-from epochal.callbacks.parts.iterations import Iterations
+from epochal.callbacks.parts.iteration_times import IterationTimes
 from epochal.callbacks.parts.phase import Phase
 
 _ENOUGH = 20  # iterations before the median is judged
@@ -21,98 +21,114 @@ _LIMIT = 0.5  # seconds
 class Timing(keras.callbacks.Callback):
     """Measures what iterations, evaluation and callbacks take; to stand first in the list.
 
-    Every moment from the first epoch on belongs to one part: `input` (the wait for a batch), `step` (until its logs are
-    there), `callbacks` (of an iteration, with Keras' own loop), `epoch_callbacks`, `evaluation`, `first_step` (any that
-    traces the graph; counted in no other), and `checkpoints`, made within `saving()`. The wait is told from the step on
-    TensorFlow with one step an execution; other backends fetch a batch before the step begins, which counts among the
-    callbacks. It waits for no device that Keras does not wait for. The clock is monotonic; median and percentile are
-    exact to half a percent.
+    Every moment from the first epoch on belongs to one part: `input` (the wait for a batch), `step`
+    (until its logs are there), `callbacks` (of an iteration, with Keras' own loop),
+    `epoch_callbacks`, `evaluation`, `first_step` (any that traces the graph; counted in no other),
+    and `checkpoints`, made within `saving()`. The wait is told from the step on TensorFlow with one
+    step an execution; other backends fetch a batch before the step begins, which counts among the
+    callbacks. It waits for no device that Keras does not wait for. Median and percentile are exact
+    to half a percent.
 
     Args:
         path: JSON file for the figures, in seconds, written anew after every epoch.
-        warn: called once, with a line, if the median iteration takes more than half a second: what bounds it, shares.
+        warn: called once, with a line, if the median iteration takes more than half a second: what
+            bounds it, shares.
+        clock: returns the time in seconds; it never goes back.
     """
 
     phase = Phase.MEASURE
     key = "timing"
 
-    def __init__(self, path: str | Path, *, warn: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        warn: Callable[[str], Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.path = Path(path)
         self.warn = warn
         self.warned = False
-        self._watch = Iterations()
+        self._clock = clock
+        self._times = IterationTimes(clock)
         self._fetching: Fetching | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets earlier fits."""
+        """Forget earlier fits."""
         self._release()
-        self._watch = Iterations()
+        self._times = IterationTimes(self._clock)
         self.warned = False
-        self._fetching = Fetching(self.model, self._watch)
-        undo_by_next_fit(self, self._release)
+        self._fetching = Fetching(self, self._times)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Goes on with what lies between the steps of two epochs."""
-        self._watch.switch("epoch_callbacks")
+        """Go on with what lies between the steps of two epochs."""
+        self._times.switch("epoch_callbacks")
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Closes what came before."""
-        self._watch.switch("callbacks" if self._fetching and self._fetching.apart else "step")
-        self._watch.close("epoch_callbacks")
-        self._watch.begin_step(batch)
-        if self._watch.durations["iteration"].times == _ENOUGH:
-            self._judge()
+        """Close what came before."""
+        is_separate = self._fetching is not None and self._fetching.is_separate
+        self._times.switch("callbacks" if is_separate else "step")
+        self._times.close("epoch_callbacks")
+        self._times.begin_step(batch)
+        if self._times.durations["iteration"].times == _ENOUGH:
+            self._warn_if_slow()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """The logs are there: the step is done. After an epoch's last, Keras makes evaluation ready."""
-        last = batch + 1 == (self.params or {}).get("steps")
-        self._watch.switch("epoch_callbacks" if last else "callbacks")
-        self._watch.end_step(batch)
+        """End the step: its logs are there. After an epoch's last, Keras makes evaluation ready."""
+        is_last = batch + 1 == (self.params or {}).get("steps")
+        self._times.switch("epoch_callbacks" if is_last else "callbacks")
+        self._times.end_step(batch)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins an evaluation."""
-        self._watch.switch("evaluation")
+        """Begin an evaluation."""
+        self._times.switch("evaluation")
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Ends it."""
-        self._watch.switch("epoch_callbacks")
-        self._watch.close("evaluation")
+        """End the evaluation."""
+        self._times.switch("epoch_callbacks")
+        self._times.close("evaluation")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Judges and writes; the other callbacks of the epoch's end follow, and count when they are done."""
-        self._watch.switch("epoch_callbacks")
-        self._watch.close_step()
-        self._judge()
+        """Judge and write.
+
+        The other callbacks of the epoch's end follow, and count when they are done.
+        """
+        self._times.switch("epoch_callbacks")
+        self._times.close_step()
+        self._warn_if_slow()
         self._write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Writes all of it."""
-        self._watch.switch("")
-        self._watch.close("epoch_callbacks")
+        """Write the figures of the whole training."""
+        self._times.switch("")
+        self._times.close("epoch_callbacks")
         self._write()
         self._release()
 
     def saving(self) -> AbstractContextManager[None]:
-        """What a checkpoint is made within: its time is charged to `checkpoints` and to no other part."""
-        return self._watch.measure("checkpoints")
+        """Return a context for making a checkpoint.
+
+        Its time is charged to `checkpoints` and to no other part.
+        """
+        return self._times.measure("checkpoints")
 
     def get_state(self) -> dict[str, Any]:
-        """Returns all durations so far."""
-        return {"durations": self._watch.get_state(), "warned": self.warned}
+        """Return all durations so far."""
+        return {"durations": self._times.get_state(), "warned": self.warned}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `get_state` returned; after `on_train_begin`."""
-        self._watch.set_state(state["durations"])
+        """Take over what `get_state` returned; after `on_train_begin`."""
+        self._times.set_state(state["durations"])
         self.warned = bool(state["warned"])
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the file holds: `bound` (data-bound, compute-bound, callback-bound) and the figures of each part."""
-        return self._watch.summary()
+        """The content of the file: `bound` (data-, compute- or callback-bound) and the parts."""
+        return self._times.summary()
 
-    def _judge(self) -> None:
-        line = self._watch.warning(_LIMIT)
+    def _warn_if_slow(self) -> None:
+        line = self._times.warning(_LIMIT)
         if line and self.warn and not self.warned:
             self.warned = True
             self.warn(line)
@@ -121,6 +137,5 @@ class Timing(keras.callbacks.Callback):
         write_whole(self.path, json.dumps(self.summary, indent=1).encode())
 
     def _release(self) -> None:
-        if self._fetching:
+        if self._fetching is not None:
             self._fetching.release()
-            undone(self.model, self._release)

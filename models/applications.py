@@ -1,4 +1,7 @@
-"""Networks that `keras.applications` has exactly as published, so that its weights files fit (`models.weights`)."""
+"""Networks from `keras.applications`, exactly as published: its weights files fit them.
+
+`models.weights` loads such files.
+"""
 
 import re
 from collections import Counter
@@ -29,63 +32,77 @@ def application(
     hidden: tuple[int, ...] = (),
     **options: Any,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]` of Keras' network, with our batch norm, initial weights and classifier.
+    """Return logits `[N, num_classes]` of Keras' network with our batch norm and classifier.
+
+    Initial weights are ours, too (`initializers`).
 
     Args:
         network: from `keras.applications`.
-        hidden: units of dense layers before the logits, each followed by dropout; where there is none, each channel is
-            averaged over the image.
+        hidden: units of dense layers before the logits, each followed by dropout; where there is
+            none, each channel is averaged over the image.
         options: of the network, such as `alpha`.
     """
-    x = _rebuilt(
-        network(include_top=False, weights=None, input_shape=tuple(x.shape[1:]), **options), x
-    )
+    shape = tuple(x.shape[1:])
+    body = network(include_top=False, weights=None, input_shape=shape, **options)
+    x = _rebuild(body, x)
     if not hidden:
         return pooled_classifier(x, num_classes)
-    return classifier(
-        hidden_layers(x, hidden, style=style), num_classes, initializer=initializers.small()
-    )
+    x = hidden_layers(x, hidden, style=style)
+    return classifier(x, num_classes, initializer=initializers.small())
 
 
-def _rebuilt(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
-    """The network's layers again, one by one on `x`, as our own would be."""
+def _rebuild(body: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Apply copies of the network's layers to `x`, one by one, as our own builders do."""
     outputs = []
     counts = Counter[str]()
 
-    def ours(layer: Any) -> Any:
-        kind = kind_name(type(layer))
-        if not re.fullmatch(rf"{kind}(_\d+)?", layer.name):
-            return _ours(layer, layer.name)
-        counts[kind] += 1  # Keras numbered it by what the process had made before
-        return _ours(layer, f"{kind}_{counts[kind]}")
+    def copy_layer(layer: Any) -> Any:
+        prefix = name_prefix(type(layer))
+        if not re.fullmatch(rf"{prefix}(_\d+)?", layer.name):
+            return _convert(layer, layer.name)
+        # Keras numbered it by what the process had built before: number it by its place
+        counts[prefix] += 1
+        return _convert(layer, f"{prefix}_{counts[prefix]}")
 
-    def add(layer: Any, *inputs: Any, **options: Any) -> Any:
-        outputs.append(layer(*inputs, **options))
-        return outputs[-1]
+    def call_layer(layer: Any, *inputs: Any, **options: Any) -> Any:
+        output = layer(*inputs, **options)
+        outputs.append(output)
+        return output
 
-    keras.models.clone_model(body, input_tensors=x, clone_function=ours, call_function=add)
+    keras.models.clone_model(
+        body, input_tensors=x, clone_function=copy_layer, call_function=call_layer
+    )
     return outputs[-1]
 
 
-def kind_name(kind: type) -> str:
-    """Returns a layer's kind as Keras writes it in names: SeparableConv2D is separable_conv2d."""
-    return re.sub(
-        r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", kind.__name__)
-    ).lower()
+def name_prefix(layer_class: type) -> str:
+    """Return what Keras' default names of this class begin with.
+
+    Those of SeparableConv2D begin with `separable_conv2d`.
+    """
+    name = layer_class.__name__
+    # an underscore before a capital that a small letter follows, then between small and capital
+    name = re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", name)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return name.lower()
 
 
-def _ours(layer: Any, name: str) -> Any:
-    """The layer with fused batch norm, with MSRA weights, and in the precision of `depthwise_dtype`."""
-    config = {**layer.get_config(), "name": name}
-    kind = type(layer)
-    if kind is layers.BatchNormalization:
-        kind = FusedBatchNormalization
+def _convert(layer: Any, name: str) -> Any:
+    """Return the layer with our batch norm, our initial weights and `depthwise_dtype`."""
+    config = layer.get_config()
+    config["name"] = name
+    layer_class = type(layer)
+    if layer_class is layers.BatchNormalization:
+        layer_class = FusedBatchNormalization
         config["synchronized"] = synchronized()
-    if "kernel_initializer" in config or "pointwise_initializer" in config:
-        key = "kernel_initializer" if "kernel_initializer" in config else "pointwise_initializer"
-        config[key] = initializers.msra()
+    if "kernel_initializer" in config:
+        config["kernel_initializer"] = initializers.msra()
+    elif "pointwise_initializer" in config:
+        config["pointwise_initializer"] = initializers.msra()
     if "depthwise_initializer" in config:
         config["depthwise_initializer"] = initializers.msra(depthwise=True)
-    if kind is layers.DepthwiseConv2D and (dtype := depthwise_dtype(max(layer.strides))):
-        config["dtype"] = dtype
-    return kind.from_config(config)
+    if layer_class is layers.DepthwiseConv2D:
+        dtype = depthwise_dtype(max(layer.strides))
+        if dtype is not None:
+            config["dtype"] = dtype
+    return layer_class.from_config(config)

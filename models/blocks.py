@@ -1,4 +1,7 @@
-"""What the families are built of: functions from a tensor to a tensor; a layer's name is its weights' path."""
+"""Building blocks of the families: functions from a tensor to a tensor.
+
+The name that a block gives to a layer is the path of its weights in checkpoints.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +25,23 @@ from epochal.models.layers.weight_norm import (
 )
 
 NORMS = ("batch", "layer", "weight", "weight_mean", "normprop", "none")
+SHIFTING_NORMS = ("batch", "layer", "weight_mean")  # they have an offset, so a bias would be idle
+WEIGHT_NORMS = ("weight", "weight_mean", "normprop")  # they normalise weights, not activations
 PIECES = 2  # of a maxout unit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a network normalises and which non-linearity it uses: what makes its convolutions and dense layers.
+    """The normalisation and the non-linearity of a network.
+
+    Its methods add convolutions and dense layers in this style.
 
     Args:
-        norm: "batch" (Ioffe and Szegedy 2015), "layer" (all features of a sample together, Ba et al. 2016), "weight"
-            (Salimans and Kingma 2016), "weight_mean" (its section 4: with mean-only batch norm), "normprop" (Arpit et
-            al. 2016; with "relu" only) or "none".
-        activation: "prelu" (a slope a channel, from 0.25), "leaky_relu" (slope 0.01), "scaled_tanh" (LeCun), "maxout"
-            (two pieces) or the name of a Keras activation.
+        norm: "batch" (Ioffe and Szegedy 2015), "layer" (all features of a sample together, Ba et
+            al. 2016), "weight" (Salimans and Kingma 2016), "weight_mean" (its section 4: with
+            mean-only batch norm), "normprop" (Arpit et al. 2016; with "relu" only) or "none".
+        activation: "prelu" (a slope a channel, from 0.25), "leaky_relu" (slope 0.01), "scaled_tanh"
+            (LeCun), "maxout" (two pieces) or the name of a Keras activation.
         bias: whether convolutions have one even where a normalisation behind them makes it idle.
     """
 
@@ -45,18 +52,14 @@ class Style:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}.")
-        if self.activation not in _ACTIVATIONS and not _keras_knows(self.activation):
+        if not _is_activation(self.activation):
             known = ", ".join([*_ACTIVATIONS, "maxout"])
             raise ValueError(
-                f"activation must be {known} or the name of a Keras activation, got {self.activation!r}."
+                f"activation must be {known} or the name of a Keras activation, "
+                f"got {self.activation!r}."
             )
         if self.norm == "normprop" and self.activation != "relu":
             raise ValueError(f"norm 'normprop' needs the activation relu, got {self.activation!r}.")
-
-    @property
-    def reparametrized(self) -> bool:
-        """Whether weights, not activations, are normalised."""
-        return self.norm in ("weight", "weight_mean", "normprop")
 
     def conv(
         self,
@@ -64,45 +67,65 @@ class Style:
         filters: int,
         kernel: int | tuple[int, int] = 3,
         *,
+        name: str,
         stride: int = 1,
         **options: Any,
     ) -> keras.KerasTensor:
-        """Adds a convolution called `name`: `[N, H, W, C]` to `[N, ceil(H / stride), ceil(W / stride), filters]`.
+        """Add a convolution called `name`.
 
-        The padding is symmetric, as in the papers and in PyTorch: Keras' "same" with stride 2 pads an even image at the
-        far side only, which centres its results a pixel away from those that a subsampling shortcut keeps.
+        `[N, H, W, C]` becomes `[N, ceil(H / stride), ceil(W / stride), filters]`. The padding is
+        symmetric, as in the papers and in PyTorch: Keras' "same" with stride 2 pads an even image
+        at the far side only, which centres its results a pixel away from those that a subsampling
+        shortcut keeps.
 
         Args:
-            options: further ones of Keras' layer: `name`, `groups`, `padding` instead of the symmetric one.
+            options: further ones of Keras' layer, such as `groups`, or `padding` instead of the
+                symmetric one.
         """
-        x, padding = _padded(x, kernel, stride, options)
-        kind: Any = WeightNormConv2D if self.reparametrized else Convolution
         groups = options.get("groups", 1)
         if x.shape[-1] % groups or filters % groups:
             raise ValueError(
-                f"groups must divide the channels, {x.shape[-1]} in and {filters} out; got {groups}."
+                f"groups must divide the channels, {x.shape[-1]} in and {filters} out; "
+                f"got {groups}."
             )
-        made = {
-            "strides": stride,
-            "use_bias": self._bias,
-            "kernel_initializer": self.initializer(),
-            **self._gain,
-        }
-        return kind(filters, kernel, **{**made, "padding": padding, **options})(x)
+        if "padding" not in options:
+            x, options["padding"] = _pad(x, kernel, stride, name)
+        options.setdefault("kernel_initializer", self.initializer())
+        layer_class: Any = WeightNormConv2D if self._normalises_weights else Convolution
+        layer = layer_class(
+            filters,
+            kernel,
+            stride,
+            use_bias=self._has_bias,
+            name=name,
+            **self._gain(),
+            **options,
+        )
+        return layer(x)
 
     def depthwise(self, x: keras.KerasTensor, *, stride: int = 1, name: str) -> keras.KerasTensor:
-        """Adds a 3x3 convolution of each channel by itself, in the precision of `depthwise_dtype`."""
-        x, padding = _padded(x, 3, stride, {"name": name})
-        kind: Any = WeightNormDepthwiseConv2D if self.reparametrized else layers.DepthwiseConv2D
-        made = {
-            "use_bias": self._bias,
-            "depthwise_initializer": self.initializer(depthwise=True),
-            **self._gain,
-        }
-        return kind(3, stride, padding=padding, dtype=depthwise_dtype(stride), name=name, **made)(x)
+        """Add a 3x3 convolution of each channel by itself.
+
+        Its precision is that of `depthwise_dtype`.
+        """
+        x, padding = _pad(x, 3, stride, name)
+        layer_class: Any = layers.DepthwiseConv2D
+        if self._normalises_weights:
+            layer_class = WeightNormDepthwiseConv2D
+        layer = layer_class(
+            3,
+            stride,
+            padding=padding,
+            use_bias=self._has_bias,
+            depthwise_initializer=self.initializer(depthwise=True),
+            dtype=depthwise_dtype(stride),
+            name=name,
+            **self._gain(),
+        )
+        return layer(x)
 
     def norm_layer(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Adds what normalises activations, if anything does; epsilon is 1e-5."""
+        """Add the layer that normalises activations, if the style has one; epsilon is 1e-5."""
         if self.norm == "batch":
             return batch_norm(x, name=f"{name}_bn")
         if self.norm == "layer":
@@ -112,13 +135,14 @@ class Style:
         return x
 
     def activate(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Adds the non-linearity, `{name}_{activation}`."""
+        """Add the non-linearity, `{name}_{activation}`."""
         name = f"{name}_{self.activation}"
         if self.norm == "normprop":
             return StandardizedReLU(name=name)(x)
         if self.activation == "maxout":
             raise ValueError(
-                "activation 'maxout' halves the channels, which only plain networks allow for; take relu."
+                "activation 'maxout' halves the channels, which only plain networks allow for; "
+                "take relu."
             )
         if self.activation in _ACTIVATIONS:
             return _ACTIVATIONS[self.activation](x, name)
@@ -127,58 +151,75 @@ class Style:
     def unit(
         self, x: keras.KerasTensor, filters: int, kernel: Any = 3, *, name: str, **options: Any
     ) -> Any:
-        """Adds `{name}_conv`, its normalisation and the non-linearity; `options` as for `conv`."""
+        """Add `{name}_conv`, its normalisation and the non-linearity; `options` as for `conv`."""
         x = self.conv(x, filters * self._pieces, kernel, name=f"{name}_conv", **options)
-        return self._nonlinear(self.norm_layer(x, name=name), name)
+        return self._normalise_and_activate(x, name)
 
     def dense_unit(self, x: keras.KerasTensor, units: int, *, name: str) -> keras.KerasTensor:
-        """Adds a dense layer called `name`, its normalisation and the non-linearity."""
-        kind: Any = WeightNormDense if self.reparametrized else layers.Dense
-        made = {"use_bias": self._bias, "kernel_initializer": self.initializer(), **self._gain}
-        x = kind(units * self._pieces, name=name, **made)(x)
-        return self._nonlinear(self.norm_layer(x, name=name), name)
+        """Add a dense layer called `name`, its normalisation and the non-linearity."""
+        layer_class: Any = WeightNormDense if self._normalises_weights else layers.Dense
+        layer = layer_class(
+            units * self._pieces,
+            use_bias=self._has_bias,
+            kernel_initializer=self.initializer(),
+            name=name,
+            **self._gain(),
+        )
+        return self._normalise_and_activate(layer(x), name)
 
     def add(
         self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str
     ) -> keras.KerasTensor:
-        """Adds a residual; under "normprop" halves the variance, which the sum of two independent ones doubles."""
+        """Add a residual.
+
+        The sum of two independent tensors has twice their variance; "normprop" halves it again.
+        """
         x = layers.Add(name=f"{name}_add")([x, residual])
-        return layers.Rescaling(0.5**0.5, name=f"{name}_halve")(x) if self.norm == "normprop" else x
+        if self.norm == "normprop":
+            x = layers.Rescaling(0.5**0.5, name=f"{name}_halve")(x)
+        return x
+
+    def initializer(self, *, depthwise: bool = False) -> keras.initializers.Initializer:
+        """Return the initial kernel of a layer before the non-linearity."""
+        return initializers.for_activation(self.activation, depthwise=depthwise)
+
+    @property
+    def _normalises_weights(self) -> bool:
+        return self.norm in WEIGHT_NORMS
+
+    @property
+    def _has_bias(self) -> bool:
+        return self.bias or self.norm not in SHIFTING_NORMS
 
     @property
     def _pieces(self) -> int:
+        """Return how many channels become one at the non-linearity."""
         return PIECES if self.activation == "maxout" else 1
 
-    @property
-    def _bias(self) -> bool:
-        return self.bias or self.norm not in (
-            "batch",
-            "layer",
-            "weight_mean",
-        )  # these shift by themselves
-
-    @property
     def _gain(self) -> dict[str, float]:
-        if not self.reparametrized:
+        """Return the option `gain` of weight-normalised layers; other layers have none."""
+        if not self._normalises_weights:
             return {}
-        rectified = 2**0.5 if self.activation in initializers.RECTIFIERS else 1.0
-        return {"gain": GAIN if self.norm == "normprop" else rectified}
+        if self.norm == "normprop":
+            return {"gain": GAIN}
+        if self.activation in initializers.RECTIFIERS:
+            return {"gain": 2**0.5}
+        return {"gain": 1.0}
 
-    def initializer(self, *, depthwise: bool = False) -> keras.initializers.Initializer:
-        """Returns what the kernel of a layer before the non-linearity starts as."""
-        return initializers.for_activation(self.activation, depthwise=depthwise)
-
-    def _nonlinear(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def _normalise_and_activate(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        x = self.norm_layer(x, name=name)
         if self.activation == "maxout":
             return Maxout(PIECES, name=f"{name}_maxout")(x)
         return self.activate(x, name=name)
 
 
 def _prelu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    shared = list(range(1, len(x.shape) - 1))
-    return layers.PReLU(
-        alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name
-    )(x)
+    layer = layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=list(range(1, len(x.shape) - 1)),  # one slope a channel
+        name=name,
+    )
+    return layer(x)
 
 
 _ACTIVATIONS = {
@@ -189,47 +230,57 @@ _ACTIVATIONS = {
 }
 
 
-def _keras_knows(activation: str) -> bool:
-    if activation == "maxout":
+def _is_activation(name: str) -> bool:
+    if name in _ACTIVATIONS or name == "maxout":
         return True
+    if name is None:
+        return False
     try:
-        return activation is not None and bool(keras.activations.get(activation))
+        return bool(keras.activations.get(name))
     except ValueError:
         return False
 
 
-def _padded(
-    x: keras.KerasTensor, kernel: Any, stride: int, options: dict[str, Any]
+def _pad(
+    x: keras.KerasTensor, kernel: int | tuple[int, int], stride: int, name: str
 ) -> tuple[keras.KerasTensor, str]:
-    """The input and the padding that Keras is to add to it."""
-    if stride == 1 or kernel == 1 or "padding" in options:
+    """Pad `x` symmetrically; return it and the padding that is left to the convolution `name`."""
+    if stride == 1 or kernel == 1:
         return x, "same"
-    margins = [
-        (size // 2, size // 2) for size in ((kernel, kernel) if isinstance(kernel, int) else kernel)
-    ]
-    name = f"{options['name']}_pad".replace("_conv_pad", "_pad")
-    return layers.ZeroPadding2D(margins, name=name)(x), "valid"
+    if isinstance(kernel, int):
+        kernel = (kernel, kernel)
+    margins = [(size // 2, size // 2) for size in kernel]
+    pad_name = f"{name.removesuffix('_conv')}_pad"
+    return layers.ZeroPadding2D(margins, name=pad_name)(x), "valid"
 
 
 def depthwise_dtype(stride: int) -> str | None:
-    """Returns "float32" for a depthwise convolution with a stride under bfloat16, else None: as the policy says.
+    """Return "float32" for a depthwise convolution with a stride under bfloat16, else None.
 
-    On CPUs TensorFlow's gradient takes six times longer in bfloat16 there than in float32, both casts included
-    (128 x 32 x 32 x 96, stride 2, one core: 170 ms against 29 ms forward and backward).
+    None is the dtype of the policy. On CPUs TensorFlow's gradient with a stride takes six times
+    longer in bfloat16 than in float32, both casts included (128 x 32 x 32 x 96, stride 2, one core:
+    170 ms against 29 ms forward and backward).
     """
     narrow = keras.config.dtype_policy().compute_dtype == "bfloat16"
     return "float32" if stride > 1 and narrow else None
 
 
 def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Adds batch norm over the global batch, of which 10 % enter the moving statistics; epsilon is 1e-5."""
-    return FusedBatchNormalization(
+    """Add batch norm over the global batch; 10 % of a batch's moments enter the moving statistics.
+
+    Epsilon is 1e-5.
+    """
+    layer = FusedBatchNormalization(
         momentum=0.9, epsilon=1e-5, synchronized=synchronized(), name=name
-    )(x)
+    )
+    return layer(x)
 
 
 def synchronized() -> bool:
-    """Whether several replicas share the batch; only then are the sums, which cost time, taken over all of them."""
+    """Return whether several replicas share the batch.
+
+    Only then are batch norm's sums, which cost time, taken over all of them.
+    """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -240,30 +291,33 @@ def synchronized() -> bool:
 def hidden_layers(
     x: keras.KerasTensor, hidden: Sequence[int], *, style: Style, first: int = 1
 ) -> keras.KerasTensor:
-    """Adds the dense layers of AlexNet and VGG, `fc{first}` and so on, half of whose outputs training drops."""
+    """Add the dense layers of AlexNet and VGG, each followed by a dropout of one half.
+
+    They are called `fc{first}` and so on.
+    """
     x = layers.Flatten(name="flatten")(x)
-    for i, units in enumerate(hidden, start=first):
-        x = style.dense_unit(x, units, name=f"fc{i}")
-        x = PerSampleDropout(0.5, name=f"dropout{i}")(x)
+    for number, units in enumerate(hidden, start=first):
+        x = style.dense_unit(x, units, name=f"fc{number}")
+        x = PerSampleDropout(0.5, name=f"dropout{number}")(x)
     return x
 
 
 def classifier(
-    x: keras.KerasTensor,
-    num_classes: int,
-    *,
-    initializer: keras.initializers.Initializer | str,
+    x: keras.KerasTensor, num_classes: int, *, initializer: keras.initializers.Initializer | str
 ) -> keras.KerasTensor:
-    """Adds the last dense layer, `logits`: `[N, features]` to `[N, num_classes]`.
+    """Add the last dense layer, `logits`: `[N, features]` to `[N, num_classes]`.
 
-    Computes in float32 under mixed precision too, for bfloat16 would round a logit near 10 to steps of 1/16;
-    in float64 only under a float64 policy.
+    Computes in float32 under mixed precision too, for bfloat16 would round a logit near 10 to steps
+    of 1/16; in float64 only under a float64 policy.
     """
     dtype = "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
     return layers.Dense(num_classes, kernel_initializer=initializer, dtype=dtype, name="logits")(x)
 
 
 def pooled_classifier(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-    """Adds the mean of each channel over the image and the classifier: weights do not depend on the image's size."""
+    """Add the mean of each channel over the image, and the classifier.
+
+    No weight depends on the image's size.
+    """
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return classifier(x, num_classes, initializer=initializers.small())

@@ -1,20 +1,26 @@
-"""What a model costs, layer by layer: parameters, multiply-adds, memory of activations, bytes moved.
+"""Costs of a model, layer by layer: parameters, multiply-adds, memory of activations, bytes moved.
 
-Everything follows from shapes: weights need no values (`without_values`) and nothing is run. The definitions:
+Everything follows from shapes: weights need no values (`without_values`) and nothing is run. The
+definitions:
 
-- *Parameters* are the numbers that training changes; batch norm's moving statistics are not among them.
-- *Multiply-adds* are those of convolutions, dense and recurrent layers for one image: `k^2 C_in C_out H W / groups`,
-  `C_in C_out`, `steps (inputs + units) units` (four times that in an LSTM). Papers often call them FLOPs, of which a
-  multiply-add strictly is two. Biases, normalisation, activations and pooling are left out.
-- *Kept for training* are the activations that the backward pass reads, each once, at the layer that makes it: the input
-  of a layer with a kernel and of batch norm, the output of ReLU and tanh, both of a maximum, a byte of mask for each
-  element of a dropout, and nothing of what is linear without weights: additions, padding, means. Of other layers it is
-  the input. A layer counts as one operation: what Keras' code keeps on top of that where it spells one out in several
-  (layer normalisation, local response normalisation) is left out, and so are the channels that batch norm adds on
-  CPUs to reach a multiple of 16.
-- *Live at inference* while a layer runs are its inputs, its outputs and whatever a later layer will read. Layers run in
-  Keras' order, an activation is freed after its last reader, and nothing is computed in place.
-- *Bytes moved* at inference: each layer reads its inputs and its weights, and writes its outputs, once.
+- *Parameters* are the numbers that training changes; batch norm's moving statistics are not among
+  them.
+- *Multiply-adds* are those of convolutions, dense and recurrent layers for one image:
+  `k^2 C_in C_out H W / groups`, `C_in C_out`, `steps (inputs + units) units` (four times that in an
+  LSTM). Papers often call them FLOPs, of which a multiply-add strictly is two. Biases,
+  normalisation, activations and pooling are left out.
+- *Kept for training* are the activations that the backward pass reads, each once, at the layer that
+  makes it: the input of a layer with a kernel and of batch norm, the output of ReLU and tanh, both
+  of a maximum, a byte of mask for each element of a dropout, and nothing of what is linear without
+  weights: additions, padding, means. Of other layers it is the input. A layer counts as one
+  operation: what Keras' code keeps on top of that where it spells one out in several (layer
+  normalisation, local response normalisation) is left out, and so are the channels that batch norm
+  adds on CPUs to reach a multiple of 16.
+- *Live at inference* while a layer runs are its inputs, its outputs and whatever a later layer will
+  read. Layers run in Keras' order, an activation is freed after its last reader, and nothing is
+  computed in place.
+- *Bytes moved* at inference: each layer reads its inputs and its weights, and writes its outputs,
+  once.
 """
 
 import json
@@ -22,23 +28,33 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from epochal.models import ZOO, build
-from epochal.models.cost_rules import Call, Trace, itemsize, kept, kept_inside, live
-from epochal.models.cost_rules import multiply_adds as of_call
+from epochal.models.cost_rules import (
+    Call,
+    Trace,
+    bytes_kept_inside,
+    find_kept_tensors,
+    itemsize,
+    live_bytes_by_call,
+    multiply_adds_of_call,
+)
 
-SIZES = Path(__file__).with_name(
-    "sizes.json"
-)  # the zoo's figures, for those who cannot wait for ninety models
+# the zoo's figures, for those who cannot wait until ninety models are built
+SIZES = Path(__file__).with_name("sizes.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One call of a layer. Bytes of activations are those of the whole batch, multiply-adds those of one image."""
+    """The costs of one call of a layer.
+
+    Bytes of activations are those of the whole batch, multiply-adds those of one image.
+    """
 
     name: str
     kind: str  # its class
@@ -62,43 +78,43 @@ class ModelCost:
 
     @property
     def params(self) -> int:
-        """Trainable ones."""
+        """Return the number of trainable parameters."""
         return sum(layer.params for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:
-        """For one image."""
+        """Return the multiply-adds for one image."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
     def kept_bytes(self) -> int:
-        """Of the activations that the backward pass reads."""
+        """Return the bytes of the activations that the backward pass reads."""
         return sum(layer.kept_bytes for layer in self.layers)
 
     @property
     def fullest(self) -> LayerCost:
-        """The layer during which the most activations are live at inference."""
+        """Return the layer during which the most activations are live at inference."""
         return max(self.layers, key=lambda layer: layer.live_bytes)
 
     @property
     def live_bytes(self) -> int:
-        """The most activations that are live together at inference."""
+        """Return the bytes of the most activations that are live together at inference."""
         return self.fullest.live_bytes
 
     @property
     def moved_bytes(self) -> int:
-        """Read and written at inference."""
+        """Return the bytes read and written at inference."""
         return sum(layer.moved_bytes for layer in self.layers)
 
     @property
     def weight_bytes(self) -> int:
-        """Of all weights, moving statistics included."""
+        """Return the bytes of all weights, moving statistics included."""
         return sum(layer.weight_bytes for layer in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `epochal models` says about a row of the zoo, at its native images and classes."""
+    """The figures of a row of the zoo, at its native images and classes, as the list shows them."""
 
     name: str
     params: int  # trainable
@@ -108,52 +124,68 @@ class Description:
 
 
 def model_cost(model: keras.Model, batch_size: int = 1) -> ModelCost:
-    """Returns what a functional model of layers costs, as the top of this file defines it.
+    """Return the costs of a functional model of layers, as the top of this file defines them.
 
     Raises:
-        ValueError: a layer holds a kernel but is of a kind that is not counted, or the images' size is open.
+        ValueError: a layer holds a kernel but is of a class that is not counted, or the images'
+            size is open.
     """
     trace = Trace(batch_size)
     outputs = trace.run(model)
-    needed = kept(trace.calls)
+    kept_tensors = find_kept_tensors(trace.calls)
     seen = set[int]()
     costs = []
-    for call, live_bytes in zip(trace.calls, live(trace.calls, outputs), strict=True):
-        first = id(call.layer) not in seen
+    for call, live_bytes in zip(trace.calls, live_bytes_by_call(trace.calls, outputs), strict=True):
+        kept_bytes = bytes_kept_inside(call)
+        for tensor in call.outputs:
+            if tensor in kept_tensors:
+                kept_bytes += tensor.bytes
+        is_first_call = id(call.layer) not in seen
         seen.add(id(call.layer))
-        kept_bytes = kept_inside(call) + sum(
-            tensor.bytes for tensor in call.outputs if tensor in needed
-        )
-        costs.append(_layer_cost(call, first, kept_bytes, live_bytes))
+        costs.append(_layer_cost(call, is_first_call, kept_bytes, live_bytes))
     shape = tuple(model.input_shape[1:])
     return ModelCost(name=model.name, input_shape=shape, batch_size=batch_size, layers=tuple(costs))
 
 
-def _layer_cost(call: Call, first: bool, kept_bytes: int, live_bytes: int) -> LayerCost:
-    """Its weights belong to the `first` call of a layer; every call reads them."""
+def _layer_cost(call: Call, is_first_call: bool, kept_bytes: int, live_bytes: int) -> LayerCost:
+    """Return the cost of a call.
+
+    A layer's weights count at its first call; every call reads them.
+    """
     layer = call.layer
-    weights = _bytes(call.layer.weights)
-    moved = weights + sum(tensor.bytes for tensor in (*call.inputs, *call.outputs))
+    params = 0
+    weight_bytes = 0
+    if is_first_call:
+        params = _count_numbers(layer.trainable_weights)
+        weight_bytes = _count_bytes(layer.weights)
+    moved_bytes = 0
+    if not call.idle:
+        moved_bytes = _count_bytes(layer.weights)
+        moved_bytes += sum(tensor.bytes for tensor in call.inputs)
+        moved_bytes += sum(tensor.bytes for tensor in call.outputs)
     return LayerCost(
         name=layer.name,
         kind=type(layer).__name__,
         output_shape=call.outputs[0].shape,
-        params=first * _numbers(layer.trainable_weights),
-        multiply_adds=of_call(call),
+        params=params,
+        multiply_adds=multiply_adds_of_call(call),
         kept_bytes=kept_bytes,
         live_bytes=live_bytes,
-        moved_bytes=0 if call.idle else moved,
-        weight_bytes=first * weights,
+        moved_bytes=moved_bytes,
+        weight_bytes=weight_bytes,
     )
 
 
 def trainable_params(model: keras.Model) -> int:
-    """Returns how many numbers training changes; batch norm's moving statistics are not among them."""
-    return _numbers(model.trainable_weights)
+    """Return how many numbers training changes.
+
+    Batch norm's moving statistics are not among them.
+    """
+    return _count_numbers(model.trainable_weights)
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Returns the multiply-adds of a functional model for one image.
+    """Return the multiply-adds of a functional model for one image.
 
     Raises:
         ValueError: as `model_cost`.
@@ -161,28 +193,29 @@ def multiply_adds(model: keras.Model) -> int:
     return model_cost(model).multiply_adds
 
 
-def _numbers(weights: Iterable[Any]) -> int:
+def _count_numbers(weights: Iterable[Any]) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
-def _bytes(weights: Iterable[Any]) -> int:
+def _count_bytes(weights: Iterable[Any]) -> int:
     return sum(math.prod(weight.shape) * itemsize(weight) for weight in weights)
 
 
 def without_values(make: Callable[[], keras.Model], precision: str = "float32") -> keras.Model:
-    """Returns the model that `make` builds under the dtype policy `precision`, its weights without values.
+    """Return the model that `make` builds, weights without values.
 
-    That takes no memory and little time. Keras lists weights without values, for each thread apart, and fills them in
-    when that thread builds its next model: hence a thread of its own, which leaves the caller's policy alone, too.
+    It is built under the dtype policy `precision`. That takes no memory and little time. Keras
+    lists weights without values, for each thread apart, and fills them in when that thread builds
+    its next model: hence a separate thread, which leaves the caller's policy alone, too.
     """
 
-    def build_it() -> keras.Model:
+    def make_without_values() -> keras.Model:
         keras.config.set_dtype_policy(precision)
         with keras.StatelessScope(initialize_variables=False):
             return make()
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(build_it).result()
+        return thread.submit(make_without_values).result()
 
 
 def skeleton(
@@ -193,21 +226,25 @@ def skeleton(
     options: Mapping[str, Any] | None = None,
     precision: str = "float32",
 ) -> keras.Model:
-    """Returns the model `name` without values in its weights, by default for the zoo's native images and classes.
+    """Return the model `name` without values in its weights.
+
+    By default it is for the zoo's native images and classes.
 
     Raises:
         ValueError: as `build`.
     """
-    native = ZOO.get(
-        name, ZOO["softmax"]
-    )  # of an unknown name `build` complains, whatever the shape
-    shape = native.input_shape if input_shape is None else input_shape
-    classes = native.num_classes if num_classes is None else num_classes
-    return without_values(lambda: build(name, shape, classes, options=options), precision)
+    # `build` complains about an unknown name, whatever the shape
+    row = ZOO.get(name, ZOO["softmax"])
+    if input_shape is None:
+        input_shape = row.input_shape
+    if num_classes is None:
+        num_classes = row.num_classes
+    make = partial(build, name, input_shape, num_classes, options=options)
+    return without_values(make, precision)
 
 
 def describe(name: str) -> Description:
-    """Measures the row `name` of the zoo."""
+    """Return the figures of the row `name` of the zoo, measured on its model."""
     model = skeleton(name)
     row = ZOO[name]
     return Description(
@@ -220,7 +257,10 @@ def describe(name: str) -> Description:
 
 
 def write_sizes(path: Path = SIZES) -> None:
-    """Writes what `describe` says about every row of the zoo, a line each; a test compares it with the models."""
+    """Write the description of every row of the zoo, a line each.
+
+    A test compares the file with the models.
+    """
     lines = [json.dumps(asdict(describe(name))) for name in ZOO]
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
 

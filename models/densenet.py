@@ -1,4 +1,7 @@
-"""DenseNet and DenseNet-BC for small images (Huang et al. 2016, arXiv 1608.06993); 121 to 201 are in `applications`."""
+"""DenseNet and DenseNet-BC for small images (Huang et al. 2016, arXiv 1608.06993).
+
+The networks of 121 to 201 layers are in `applications`.
+"""
 
 import keras
 from keras import layers
@@ -20,35 +23,45 @@ def densenet_cifar(
     growth: int,
     bc: bool = True,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]` of three dense blocks with transitions between them (section 3).
+    """Return logits `[N, num_classes]` of three dense blocks with transitions between.
+
+    Section 3 of the paper.
 
     Args:
         depth: weighted layers: 3n + 4, with `bc` 6n + 4.
         growth: channels that every layer adds to those of all layers before it (k in the paper).
-        bc: with bottlenecks and compression.
+        bc: whether layers have bottlenecks and transitions compress.
     """
-    each = 2 * BLOCKS if bc else BLOCKS
-    count, rest = divmod(depth - 4, each)
-    if rest or count < 1:
-        below = max(count, 1) * each + 4
+    if bc:
+        convolutions = 2 * BLOCKS  # that one more layer in every block adds
+        stem = 2 * growth
+        compression = COMPRESSION
+    else:
+        convolutions = BLOCKS
+        stem = 16
+        compression = 1.0
+    num_layers, excess = divmod(depth - 4, convolutions)
+    if excess or num_layers < 1:
+        below = max(num_layers, 1) * convolutions + 4
         raise ValueError(
-            f"depth must be {each}n + 4, got {depth}; the nearest are {below} and {below + each}."
+            f"depth must be {convolutions}n + 4, got {depth}; "
+            f"the nearest are {below} and {below + convolutions}."
         )
-    x = style.conv(x, 2 * growth if bc else 16, name="stem_conv")
+    x = style.conv(x, stem, name="stem_conv")
     for block in range(1, BLOCKS + 1):
         if block > 1:
-            x = _transition(
-                x, COMPRESSION if bc else 1.0, style=style, name=f"transition{block - 1}"
-            )
-        for i in range(1, count + 1):
-            x = dense_layer(x, growth, bottleneck=bc, style=style, name=f"block{block}_layer{i}")
-    return pooled_classifier(preactivation(x, style=style, name="last"), num_classes)
+            x = _transition(x, compression, style=style, name=f"transition{block - 1}")
+        for layer in range(1, num_layers + 1):
+            name = f"block{block}_layer{layer}"
+            x = dense_layer(x, growth, bottleneck=bc, style=style, name=name)
+    x = preactivation(x, style=style, name="last")
+    return pooled_classifier(x, num_classes)
 
 
 def dense_layer(
     x: keras.KerasTensor, growth: int, *, bottleneck: bool, style: Style, name: str
 ) -> keras.KerasTensor:
-    """Adds `growth` channels, computed from all the others."""
+    """Add `growth` channels, computed from all that there are."""
     new = preactivation(x, style=style, name=f"{name}_a")
     if bottleneck:
         new = style.conv(new, BOTTLENECK * growth, 1, name=f"{name}_a_conv")

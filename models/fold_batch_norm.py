@@ -1,4 +1,4 @@
-"""Batch norm at inference is an affine map of each channel: it can be a part of the convolution before it."""
+"""Folding of batch norm, an affine map at inference, into the convolution before it."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import numpy as np
 from keras import layers
 
 from epochal.models.layers.convolution import Convolution
-from epochal.models.rewriting import inputs_of, readers, rewritten
+from epochal.models.rewriting import count_readers, inputs_of, rewrite
 
-_KERNELS = {  # which weight the channels' scale multiplies, and how it must be shaped for that
+# the weight that the channels' scale multiplies, and the shape that the scale must have for that
+_KERNELS = {
     layers.Conv2D: ("kernel", (1, 1, 1, -1)),
     Convolution: ("kernel", (1, 1, 1, -1)),
     layers.DepthwiseConv2D: ("kernel", (1, 1, -1, 1)),
@@ -19,53 +20,66 @@ _KERNELS = {  # which weight the channels' scale multiplies, and how it must be 
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """Returns a copy of a functional model, for inference, without the batch norms that follow a convolution.
+    """Return a copy of a functional model, for inference, without batch norms behind convolutions.
 
-    `W' = W gamma / sqrt(variance + epsilon)` and `b' = beta + (b - mean) gamma / sqrt(variance + epsilon)`. A batch
-    norm stays where the tensor before it has other readers, or does not come from a convolution or a dense layer
-    without an activation of its own. The model itself is left as it is.
+    `W' = W gamma / sqrt(variance + epsilon)` and
+    `b' = beta + (b - mean) gamma / sqrt(variance + epsilon)`. A batch norm stays where the tensor
+    before it has other readers, or does not come from a convolution or a dense layer without an
+    activation of its own. The model itself is left as it is.
     """
     plain = keras.Model(model.input, model.output, name=model.name)
-    folded = _pairs(plain)
-    takers = {name: plain.get_layer(name) for name in folded}
-    instead = {
-        name: type(layer).from_config({**layer.get_config(), "use_bias": True})
-        for name, layer in takers.items()
-    }
-    copy = rewritten(plain, instead=instead, gone={norm.name for norm in folded.values()})
-    for name, layer in takers.items():
-        copy.get_layer(name).set_weights(_folded(layer, folded[name]))
+    norms = _find_foldable(plain)
+    replacements = {}
+    for name in norms:
+        layer = plain.get_layer(name)
+        config = layer.get_config()
+        config["use_bias"] = True
+        replacements[name] = type(layer).from_config(config)
+    removed = {norm.name for norm in norms.values()}
+    copy = rewrite(plain, replacements=replacements, removed=removed)
+    for name, norm in norms.items():
+        copy.get_layer(name).set_weights(_fold_weights(plain.get_layer(name), norm))
     return copy
 
 
-def _pairs(model: keras.Model) -> dict[str, Any]:
-    """Of every layer that a batch norm is folded into, by name, that batch norm."""
-    count = readers(model)
+def _find_foldable(model: keras.Model) -> dict[str, Any]:
+    """Return the batch norms that can be folded, by the names of the layers before them."""
+    readers = count_readers(model)
     makers = {id(layer.output): layer for layer in model.layers if len(inputs_of(layer)) == 1}
-    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    pairs = [(makers.get(id(norm.input)), norm) for norm in norms if count[id(norm.input)] == 1]
-    return {maker.name: norm for maker, norm in pairs if maker is not None and _takes(maker, norm)}
+    foldable = {}
+    for norm in model.layers:
+        if not isinstance(norm, layers.BatchNormalization) or readers[id(norm.input)] != 1:
+            continue
+        maker = makers.get(id(norm.input))
+        if maker is None or type(maker) not in _KERNELS:
+            continue
+        if maker.activation is not keras.activations.linear:
+            continue
+        if norm.axis in (-1, len(norm.input.shape) - 1):
+            foldable[maker.name] = norm
+    return foldable
 
 
-def _takes(maker: Any, norm: Any) -> bool:
-    linear = type(maker) in _KERNELS and maker.activation is keras.activations.linear
-    return linear and norm.axis in (-1, len(norm.input.shape) - 1)
+def _fold_weights(layer: Any, norm: Any) -> list[np.ndarray]:
+    """Return the layer's weights with the batch norm folded in, in the layer's order."""
+    scale = 1 / np.sqrt(_to_float64(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        scale = scale * _to_float64(norm.gamma)
+    bias = _to_float64(layer.bias) if layer.use_bias else 0.0
+    shift = (bias - _to_float64(norm.moving_mean)) * scale
+    if norm.center:
+        shift = shift + _to_float64(norm.beta)
+    kernel_name, scale_shape = _KERNELS[type(layer)]
+    weights = []
+    for weight in layer.weights:
+        if weight is layer.bias:
+            continue
+        values = _to_float64(weight)
+        if weight.name == kernel_name:
+            values = values * scale.reshape(scale_shape)
+        weights.append(values)
+    return [*weights, shift]
 
 
-def _folded(layer: Any, norm: Any) -> list[np.ndarray]:
-    """The layer's weights with the batch norm's, in the layer's order."""
-    scale = (
-        1
-        / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
-        * (_array(norm.gamma) if norm.scale else 1)
-    )
-    bias = _array(layer.bias) if layer.use_bias else 0.0
-    shift = (bias - _array(norm.moving_mean)) * scale + (_array(norm.beta) if norm.center else 0)
-    name, shape = _KERNELS[type(layer)]
-    kernels = [w for w in layer.weights if w is not layer.bias]
-    scaled = [_array(w) * (scale.reshape(shape) if w.name == name else 1) for w in kernels]
-    return [*scaled, shift]
-
-
-def _array(variable: Any) -> np.ndarray:
+def _to_float64(variable: Any) -> np.ndarray:
     return variable.numpy().astype(np.float64)

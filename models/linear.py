@@ -6,6 +6,9 @@ from epochal.models.blocks import Style, classifier
 
 
 def softmax_regression(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]`; the problem is convex, so the weights start at zero; no use for a style."""
+    """Return logits `[N, num_classes]`; the style has no influence.
+
+    The problem is convex, so the weights start at zero.
+    """
     x = keras.layers.Flatten(name="flatten")(x)
     return classifier(x, num_classes, initializer="zeros")

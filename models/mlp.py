@@ -20,21 +20,24 @@ def mlp(
     activations: Sequence[str] | None = None,
     dropout: float = 0.0,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]`.
+    """Return logits `[N, num_classes]`.
 
     Args:
         hidden: units of each hidden layer, at least one.
         activations: one for each hidden layer (None: the style's for all).
         dropout: share of each hidden layer's outputs dropped in training.
     """
-    names = [style.activation] * len(hidden) if activations is None else list(activations)
-    if len(names) != len(hidden):
+    if activations is None:
+        activations = [style.activation] * len(hidden)
+    if len(activations) != len(hidden):
         raise ValueError(
-            f"activations must name one for each of the {len(hidden)} hidden layers, got {names}."
+            f"activations must name one for each of the {len(hidden)} hidden layers, "
+            f"got {list(activations)}."
         )
     x = layers.Flatten(name="flatten")(x)
-    for i, (units, activation) in enumerate(zip(hidden, names, strict=True), start=1):
-        x = replace(style, activation=activation).dense_unit(x, units, name=f"hidden{i}")
+    for number, (units, activation) in enumerate(zip(hidden, activations, strict=True), start=1):
+        layer_style = replace(style, activation=activation)
+        x = layer_style.dense_unit(x, units, name=f"hidden{number}")
         if dropout:
-            x = PerSampleDropout(dropout, name=f"dropout{i}")(x)
+            x = PerSampleDropout(dropout, name=f"dropout{number}")(x)
     return classifier(x, num_classes, initializer=initializers.xavier())

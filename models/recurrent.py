@@ -15,9 +15,10 @@ def recurrent(
     cell: type[layers.Layer],
     units: int = 128,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]` from the state after the last row; tanh whatever the style.
+    """Return logits `[N, num_classes]` from the state after the last row.
 
-    The same weights serve every row, so that their number does not depend on the height.
+    The non-linearity is tanh whatever the style. The same weights serve every row, so that their
+    number does not depend on the height.
 
     Args:
         cell: `keras.layers.SimpleRNN` or `keras.layers.LSTM` (whose forget gates start at 1).

@@ -13,15 +13,17 @@ from epochal.models.layers.shortcut import Shortcut
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """A residual block: a branch of convolutions, added to its own input.
+    """A residual block: a branch of convolutions, added to its input.
 
     Args:
         bottleneck: 1x1, 3x3 and 1x1 convolutions instead of two 3x3 ones.
-        preactivated: normalisation and non-linearity stand before each convolution and none behind the addition, so
-            that the shortcut is the identity (He et al. 2016, arXiv 1603.05027); else behind, as in arXiv 1512.03385.
-        shortcut: where shapes change, "A" subsamples and pads with zeros, "B" projects with a 1x1 convolution.
+        preactivated: normalisation and non-linearity stand before each convolution and none behind
+            the addition, so that the shortcut is the identity (He et al. 2016, arXiv 1603.05027);
+            else they stand behind, as in arXiv 1512.03385.
+        shortcut: where shapes change, "A" subsamples and pads with zeros, "B" projects with a 1x1
+            convolution.
         groups: of the 3x3 convolution of a bottleneck (Xie et al. 2017, arXiv 1611.05431).
-        stride_first: the bottleneck's first convolution carries the stride, not its 3x3 one.
+        stride_first: whether the bottleneck's first convolution has the stride, not its 3x3 one.
     """
 
     style: Style
@@ -34,49 +36,62 @@ class Residual:
     def __call__(
         self, x: keras.KerasTensor, inner: int, filters: int, *, stride: int, name: str
     ) -> keras.KerasTensor:
-        """Returns `[N, ceil(H / stride), ceil(W / stride), filters]`; `inner` is the branch's width."""
-        block = self._preactivated if self.preactivated else self._original
-        return block(x, self._convolutions(inner, filters, stride), name)
+        """Return `[N, ceil(H / stride), ceil(W / stride), filters]`.
 
-    def _convolutions(self, inner: int, filters: int, stride: int) -> list[dict[str, Any]]:
+        Args:
+            inner: channels within the branch.
+        """
+        convolutions = self._plan_convolutions(inner, filters, stride)
+        if self.preactivated:
+            return self._add_preactivated(x, convolutions, name)
+        return self._add_original(x, convolutions, name)
+
+    def _plan_convolutions(self, inner: int, filters: int, stride: int) -> list[dict[str, Any]]:
+        """Return the arguments of `Style.conv` for each convolution of the branch."""
         if not self.bottleneck:
             return [{"filters": inner, "stride": stride}, {"filters": filters}]
-        outer, middle = (stride, 1) if self.stride_first else (1, stride)
-        return [
-            {"filters": inner, "kernel": 1, "stride": outer},
-            {"filters": inner, "stride": middle, "groups": self.groups},
-            {"filters": filters, "kernel": 1},
-        ]
+        reduce = {"filters": inner, "kernel": 1}
+        middle = {"filters": inner, "groups": self.groups}
+        expand = {"filters": filters, "kernel": 1}
+        if self.stride_first:
+            reduce["stride"] = stride
+        else:
+            middle["stride"] = stride
+        return [reduce, middle, expand]
 
-    def _original(
+    def _add_original(
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
         residual = x
-        last = len(convolutions) - 1
-        for i, convolution in enumerate(convolutions):
-            part = f"{name}_{'abc'[i]}"
+        last = convolutions[-1]
+        for letter, convolution in zip("abc", convolutions, strict=False):
+            part = f"{name}_{letter}"
             residual = self.style.conv(residual, name=f"{part}_conv", **convolution)
             residual = self.style.norm_layer(residual, name=part)
-            residual = residual if i == last else self.style.activate(residual, name=part)
+            if convolution is not last:
+                residual = self.style.activate(residual, name=part)
         if residual.shape != x.shape:
-            x = self._resized(x, convolutions, f"{name}_shortcut")
-        return self.style.activate(self.style.add(x, residual, name=name), name=name)
+            x = self._resize(x, convolutions, f"{name}_shortcut")
+        x = self.style.add(x, residual, name=name)
+        return self.style.activate(x, name=name)
 
-    def _preactivated(
+    def _add_preactivated(
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
-        first = residual = preactivation(x, style=self.style, name=f"{name}_a")
-        for i, convolution in enumerate(convolutions):
-            part = f"{name}_{'abc'[i]}"
-            residual = preactivation(residual, style=self.style, name=part) if i else residual
+        activated = preactivation(x, style=self.style, name=f"{name}_a")
+        residual = self.style.conv(activated, name=f"{name}_a_conv", **convolutions[0])
+        for letter, convolution in zip("bc", convolutions[1:], strict=False):
+            part = f"{name}_{letter}"
+            residual = preactivation(residual, style=self.style, name=part)
             residual = self.style.conv(residual, name=f"{part}_conv", **convolution)
         if residual.shape != x.shape:
-            x = self._resized(first, convolutions, f"{name}_shortcut")
+            x = self._resize(activated, convolutions, f"{name}_shortcut")
         return self.style.add(x, residual, name=name)
 
-    def _resized(
+    def _resize(
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
+        """Bring the block's input to the shape of its branch."""
         filters = convolutions[-1]["filters"]
         stride = math.prod(convolution.get("stride", 1) for convolution in convolutions)
         if self.shortcut == "A":
@@ -86,7 +101,9 @@ class Residual:
                 f'shortcut must be "A" (zero padding) or "B" (projection), got {self.shortcut!r}.'
             )
         x = self.style.conv(x, filters, 1, stride=stride, name=f"{name}_conv")
-        return x if self.preactivated else self.style.norm_layer(x, name=name)
+        if self.preactivated:
+            return x
+        return self.style.norm_layer(x, name=name)
 
 
 def stages(
@@ -96,19 +113,23 @@ def stages(
     *,
     first_stride: int = 1,
 ) -> keras.KerasTensor:
-    """Adds stages of blocks, each but the first halving height and width.
+    """Add stages of blocks, each but the first halving height and width.
 
     Args:
-        plan: of each stage the number of blocks, and their inner and outer channels.
-        first_stride: of the first stage.
+        plan: the number of blocks of each stage, and their inner and outer channels.
+        first_stride: stride of the first stage.
     """
-    for stage, (blocks, inner, filters) in enumerate(plan, start=1):
-        for i in range(1, blocks + 1):
-            stride = 1 if i > 1 else first_stride if stage == 1 else 2
-            x = block(x, inner, filters, stride=stride, name=f"stage{stage}_block{i}")
-    return preactivation(x, style=block.style, name="last") if block.preactivated else x
+    for stage, (num_blocks, inner, filters) in enumerate(plan, start=1):
+        stride = first_stride if stage == 1 else 2
+        for number in range(1, num_blocks + 1):
+            x = block(x, inner, filters, stride=stride, name=f"stage{stage}_block{number}")
+            stride = 1
+    if block.preactivated:
+        x = preactivation(x, style=block.style, name="last")
+    return x
 
 
 def preactivation(x: keras.KerasTensor, *, style: Style, name: str) -> keras.KerasTensor:
-    """Adds a normalisation and the non-linearity."""
-    return style.activate(style.norm_layer(x, name=name), name=name)
+    """Add a normalisation and the non-linearity."""
+    x = style.norm_layer(x, name=name)
+    return style.activate(x, name=name)

@@ -1,4 +1,7 @@
-"""Residual networks v1 (He et al. 2015, arXiv 1512.03385) and v2 (He et al. 2016, arXiv 1603.05027)."""
+"""Residual networks v1 and v2.
+
+He et al. 2015, arXiv 1512.03385, and He et al. 2016, arXiv 1603.05027.
+"""
 
 from typing import Any
 
@@ -29,17 +32,24 @@ def resnet_cifar(
     bottleneck: bool = False,
     **block: Any,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]` of a stem, three stages of n blocks, pooling and a classifier (section 4.2).
+    """Return logits `[N, num_classes]` of the three-stage networks for small images.
+
+    Section 4.2 of the first paper.
 
     Args:
         depth: weighted layers: 6n + 2, with bottlenecks 9n + 2.
-        block: what else its blocks are, see `Residual`.
+        block: further arguments of `Residual`.
     """
-    blocks = _blocks(depth, 9 if bottleneck else 6)
     residual = Residual(style=style, bottleneck=bottleneck, **block)
+    if bottleneck:
+        num_blocks = _blocks_per_stage(depth, 9)
+        widening = BOTTLENECK
+    else:
+        num_blocks = _blocks_per_stage(depth, 6)
+        widening = 1
+    plan = [(num_blocks, width, width * widening) for width in CIFAR_WIDTHS]
     x = cifar_stem(x, CIFAR_WIDTHS[0], style=style, preactivated=residual.preactivated)
-    wider = BOTTLENECK if bottleneck else 1
-    x = stages(x, residual, [(blocks, width, width * wider) for width in CIFAR_WIDTHS])
+    x = stages(x, residual, plan)
     return pooled_classifier(x, num_classes)
 
 
@@ -52,30 +62,31 @@ def resnet(
     small_images: bool = False,
     **block: Any,
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]` of the four-stage networks of ImageNet (table 1 of the first paper).
+    """Return logits `[N, num_classes]` of the four-stage networks of ImageNet.
+
+    Table 1 of the first paper.
 
     Args:
         depth: 18 or 34 (basic blocks), 50, 101 or 152 (bottlenecks).
-        small_images: the stem of `cifar_stem` instead of one that divides height and width by four.
-        block: what else its blocks are, see `Residual`.
+        small_images: take `cifar_stem` instead of one that divides height and width by four.
+        block: further arguments of `Residual`.
     """
     bottleneck = depth >= 50
+    widening = BOTTLENECK if bottleneck else 1
+    plan = []
+    for num_blocks, width in zip(BLOCKS[depth], WIDTHS, strict=True):
+        plan.append((num_blocks, width, width * widening))
     residual = Residual(style=style, bottleneck=bottleneck, **block)
     stem = cifar_stem if small_images else imagenet_stem
     x = stem(x, WIDTHS[0], style=style, preactivated=residual.preactivated)
-    wider = BOTTLENECK if bottleneck else 1
-    x = stages(
-        x,
-        residual,
-        [(n, width, width * wider) for n, width in zip(BLOCKS[depth], WIDTHS, strict=True)],
-    )
+    x = stages(x, residual, plan)
     return pooled_classifier(x, num_classes)
 
 
 def cifar_stem(
     x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool
 ) -> keras.KerasTensor:
-    """Adds a 3x3 convolution; where blocks activate their own input it ends there."""
+    """Add a 3x3 convolution, and norm and non-linearity unless the blocks begin with these."""
     if preactivated:
         return style.conv(x, width, name="stem_conv")
     return style.unit(x, width, name="stem")
@@ -84,7 +95,10 @@ def cifar_stem(
 def imagenet_stem(
     x: keras.KerasTensor, width: int, *, style: Style, preactivated: bool
 ) -> keras.KerasTensor:
-    """Adds a 7x7 convolution and a 3x3 maximum, both with stride 2: a sixteenth of the pixels is left."""
+    """Add a 7x7 convolution and a 3x3 maximum, both with stride 2.
+
+    A sixteenth of the pixels is left.
+    """
     if preactivated:
         x = style.conv(x, width, 7, stride=2, name="stem_conv")
     else:
@@ -93,13 +107,13 @@ def imagenet_stem(
     return layers.MaxPooling2D(3, 2, name="stem_pool")(x)
 
 
-def _blocks(depth: int, layers_of_three: int) -> int:
-    """Blocks a stage of a network with `depth` weighted layers, `layers_of_three` of them in a block of every stage."""
-    blocks, rest = divmod(depth - 2, layers_of_three)
-    if rest or blocks < 1:
-        below = max(blocks, 1) * layers_of_three + 2
-        nearest = f"{below} and {below + layers_of_three}" if blocks >= 1 else str(below)
-        raise ValueError(
-            f"depth must be {layers_of_three}n + 2, got {depth}; the nearest are {nearest}."
-        )
-    return blocks
+def _blocks_per_stage(depth: int, convolutions: int) -> int:
+    """Return n for a network of `depth` weighted layers: `convolutions` times n, and two more."""
+    num_blocks, excess = divmod(depth - 2, convolutions)
+    if excess == 0 and num_blocks >= 1:
+        return num_blocks
+    nearest = f"{convolutions + 2}"
+    if num_blocks >= 1:
+        below = num_blocks * convolutions + 2
+        nearest = f"{below} and {below + convolutions}"
+    raise ValueError(f"depth must be {convolutions}n + 2, got {depth}; the nearest are {nearest}.")

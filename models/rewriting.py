@@ -1,4 +1,4 @@
-"""Copies of functional models in which some layers are others, or none."""
+"""Copies of functional models in which some layers are replaced or removed."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -7,40 +7,48 @@ from typing import Any
 import keras
 
 
-def readers(model: keras.Model) -> Counter[int]:
-    """How many layers read each tensor, by the tensor's id; to be an output of the model counts as one."""
-    found = Counter(id(tensor) for layer in model.layers for tensor in inputs_of(layer))
-    found.update(id(tensor) for tensor in model.outputs)
-    return found
+def count_readers(model: keras.Model) -> Counter[int]:
+    """Return how many layers read each tensor, by the tensor's id.
+
+    To be an output of the model counts as one reader.
+    """
+    counts = Counter[int]()
+    for layer in model.layers:
+        counts.update(id(tensor) for tensor in inputs_of(layer))
+    counts.update(id(tensor) for tensor in model.outputs)
+    return counts
 
 
 def inputs_of(layer: Any) -> list[Any]:
-    """The tensors that a layer of a functional model reads."""
-    return keras.tree.flatten(layer.input) if not isinstance(layer, keras.layers.InputLayer) else []
+    """Return the tensors that a layer of a functional model reads."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return []
+    return keras.tree.flatten(layer.input)
 
 
-def rewritten(
-    model: keras.Model, *, instead: Mapping[str, Any], gone: Collection[str]
+def rewrite(
+    model: keras.Model, *, replacements: Mapping[str, Any], removed: Collection[str]
 ) -> keras.Model:
-    """A copy with the model's weights.
+    """Return a copy of the model with its weights; the model is left as it is.
 
     Args:
-        model: made of layers alone, as `keras.Model(inputs, outputs)` makes it; it is left as it is.
-        instead: new layers by the names of those that they replace; they keep the weights they have, or get their own.
-        gone: names of layers with one input, which is handed on.
+        model: made of layers alone, as `keras.Model(inputs, outputs)` makes it.
+        replacements: new layers by the names of those that they replace; their weights stay.
+        removed: names of layers with one input, which goes to their readers.
     """
 
-    def clone(layer: Any) -> Any:
-        return (
-            instead[layer.name]
-            if layer.name in instead
-            else type(layer).from_config(layer.get_config())
-        )
+    def copy_layer(layer: Any) -> Any:
+        if layer.name in replacements:
+            return replacements[layer.name]
+        return type(layer).from_config(layer.get_config())
 
-    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        return inputs[0] if layer.name in gone else layer(*inputs, **options)
+    def call_layer(layer: Any, *inputs: Any, **options: Any) -> Any:
+        if layer.name in removed:
+            return inputs[0]
+        return layer(*inputs, **options)
 
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in (layer for layer in copy.layers if layer.weights and layer.name not in instead):
-        layer.set_weights(model.get_layer(layer.name).get_weights())
+    copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=call_layer)
+    for layer in copy.layers:
+        if layer.weights and layer.name not in replacements:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
     return copy

@@ -1,7 +1,6 @@
-"""Weights files of `keras.applications`, from disk into the same network of the zoo."""
+"""Weights files of `keras.applications`: loads them into the same network of the zoo."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,125 +8,151 @@ import h5py
 import keras
 import numpy as np
 
-from epochal.models.applications import kind_name
+from epochal.models.applications import name_prefix
 from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.zoo import ZOO
 
-TOP = (
-    "fc1",
-    "fc2",
-    "predictions",
-    "conv_preds",
-)  # what the networks of Keras end with; ours end otherwise
-Stored = tuple[str, list[np.ndarray]]  # a layer's name in the file, and its weights
+# layers behind the features in Keras' networks; ours end otherwise
+TOP = ("fc1", "fc2", "predictions", "conv_preds")
+StoredLayer = tuple[str, list[np.ndarray]]  # a layer's name in the file, and its weights
 
 
 def load(model: keras.Model, path: Path) -> None:
-    """Fills a model of the zoo, its logits apart, from a file that `keras.applications` offers or its models saved.
+    """Fill a model of the zoo, except its logits, from a weights file of `keras.applications`.
 
-    Files with and without the classifier fit, in Keras' old format (`layer_names`) and its new one (`.weights.h5`).
-    Nothing is changed unless everything fits. A network whose file expects blue first gets its first kernel turned
-    round, so that it goes on to read red first.
+    Files with and without the classifier fit, in Keras' old format (`layer_names`) and its new one
+    (`.weights.h5`), those that Keras offers and those that its models saved. Nothing is changed
+    unless everything fits. A network whose file expects blue first gets its first kernel reversed,
+    so that it goes on to read red first.
 
     Raises:
-        ValueError: the network is not from `keras.applications`, or the file is damaged or of another network.
+        ValueError: the network is not from `keras.applications`, or the file is damaged or of
+            another network.
     """
-    row = ZOO[model.name]
-    if row.colours is None:
-        has = ", ".join(name for name, other in ZOO.items() if other.colours)
+    colours = ZOO[model.name].colours
+    if colours is None:
+        fitting = ", ".join(name for name, row in ZOO.items() if row.colours)
         raise ValueError(
-            f"{model.name} is no network of keras.applications, whose files fit {has}."
+            f"{model.name} is no network of keras.applications, whose files fit {fitting}."
         )
     targets = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
-    try:
-        with h5py.File(path) as file:
-            stored = list(_old(file) if "layer_names" in file.attrs else _new(file, model))
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-    ) as error:  # the last: an array where there should be a group
-        raise ValueError(
-            f"{path} is no readable weights file ({str(error)[:80]}); download it again."
-        ) from error
-    pairs = _matched(targets, stored, f"{path} does not fit {model.name}")
-    if row.colours.blue_first:
-        kernel, *rest = pairs[0][1]
-        pairs[0] = (pairs[0][0], [kernel[:, :, ::-1], *rest])
+    pairs = _match_layers(targets, _read(path, model), f"{path} does not fit {model.name}")
+    if colours.blue_first:
+        first_layer, (kernel, *others) = pairs[0]
+        pairs[0] = (first_layer, [kernel[:, :, ::-1], *others])
     for layer, arrays in pairs:
         layer.set_weights(arrays)
 
 
-def _old(file: h5py.File) -> Iterator[Stored]:
-    """Layers with weights in the order of the network."""
-    for name in (_text(name) for name in file.attrs["layer_names"]):
-        if len(names := file[name].attrs["weight_names"]):
-            yield name, [np.asarray(file[name][_text(weight)]) for weight in names]
+def _read(path: Path, model: keras.Model) -> list[StoredLayer]:
+    try:
+        with h5py.File(path) as file:
+            if "layer_names" in file.attrs:
+                return _read_old_format(file)
+            return _read_new_format(file, model)
+    # TypeError: an array where there should be a group
+    except (OSError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no readable weights file ({str(error)[:80]}); download it again."
+        ) from error
 
 
-def _new(file: h5py.File, model: keras.Model) -> Iterator[Stored]:
-    """Layers with weights in the order of our network and under its names, then those that it lacks.
+def _read_old_format(file: h5py.File) -> list[StoredLayer]:
+    """Return the layers with weights in the order of the network."""
+    stored = []
+    for layer_name in file.attrs["layer_names"]:
+        group = file[_decode(layer_name)]
+        weight_names = group.attrs["weight_names"]
+        if len(weight_names):
+            arrays = [np.asarray(group[_decode(name)]) for name in weight_names]
+            stored.append((_decode(layer_name), arrays))
+    return stored
 
-    Keras calls a layer by its kind and number there, so that only a network of the same kinds tells the order.
+
+def _read_new_format(file: h5py.File, model: keras.Model) -> list[StoredLayer]:
+    """Return the layers in the order of our network and under its names, then those that it lacks.
+
+    The file calls a layer by its class and a number, so that only a network of the same classes
+    tells the order.
     """
     groups = file["layers"]
-    seen = Counter[str]()
-    told = set()
+    stored = []
+    counts = Counter[str]()
+    read = set()
     for layer in model.layers:
-        kind = kind_name(
-            keras.layers.BatchNormalization
-            if isinstance(layer, FusedBatchNormalization)
-            else type(layer)
-        )
-        name = f"{kind}_{seen[kind]}" if seen[kind] else kind
-        seen[kind] += 1
-        if layer.weights and layer.name != "logits" and name in groups:
-            told.add(name)
-            yield layer.name, _variables(groups[name])
-    rest = {
-        name: arrays for name in groups if name not in told and (arrays := _variables(groups[name]))
-    }
-    for (
-        name,
-        arrays,
-    ) in rest.items():  # Keras' classifiers are dense layers, or one convolution in MobileNet
-        yield ("predictions" if name.startswith("dense") or len(rest) == 1 else name), arrays
+        layer_class = type(layer)
+        if isinstance(layer, FusedBatchNormalization):
+            layer_class = keras.layers.BatchNormalization
+        prefix = name_prefix(layer_class)
+        group_name = f"{prefix}_{counts[prefix]}" if counts[prefix] else prefix
+        counts[prefix] += 1
+        if layer.weights and layer.name != "logits" and group_name in groups:
+            read.add(group_name)
+            stored.append((layer.name, _read_variables(groups[group_name])))
+    extra = {}
+    for group_name in groups:
+        if group_name not in read:
+            arrays = _read_variables(groups[group_name])
+            if arrays:
+                extra[group_name] = arrays
+    for group_name, arrays in extra.items():
+        # Keras' classifiers are dense layers, or one convolution in MobileNet
+        is_classifier = group_name.startswith("dense") or len(extra) == 1
+        stored.append(("predictions" if is_classifier else group_name, arrays))
+    return stored
 
 
-def _variables(group: h5py.Group) -> list[np.ndarray]:
+def _read_variables(group: h5py.Group) -> list[np.ndarray]:
     if not isinstance(group, h5py.Group):
         raise KeyError("a layer is no group")
-    return [np.asarray(group["vars"][str(i)]) for i in range(len(group.get("vars", ())))]
+    count = len(group.get("vars", ()))
+    return [np.asarray(group["vars"][str(number)]) for number in range(count)]
 
 
-def _matched(
-    targets: list[Any], stored: list[Stored], wrong: str
+def _match_layers(
+    targets: list[Any], stored: list[StoredLayer], complaint: str
 ) -> list[tuple[Any, list[np.ndarray]]]:
-    body = [one for one in stored if one[0] not in TOP]
-    top = dict(one for one in stored if one[0] in TOP)
-    own = [layer for layer in targets if layer.name not in TOP]
-    for layer, (name, arrays) in zip(own, body, strict=False):
-        _compare(layer, name, arrays, wrong)
-    if len(body) != len(own):
-        extra = body[len(own)][0] if len(body) > len(own) else own[len(body)].name
-        where = "only the file" if len(body) > len(own) else "only the network"
-        raise ValueError(f"{wrong}: {where} has a layer {extra!r}; is it of another network?")
-    pairs = [(layer, arrays) for layer, (_, arrays) in zip(own, body, strict=True)]
+    """Return each layer with its arrays: features by their order, those in `TOP` by name."""
+    body = [layer for layer in targets if layer.name not in TOP]
+    stored_body = []
+    stored_top = {}
+    for name, arrays in stored:
+        if name in TOP:
+            stored_top[name] = arrays
+        else:
+            stored_body.append((name, arrays))
+    pairs = []
+    for layer, (name, arrays) in zip(body, stored_body, strict=False):
+        _check_fit(layer, name, arrays, complaint)
+        pairs.append((layer, arrays))
+    if len(stored_body) > len(body):
+        extra = stored_body[len(body)][0]
+        raise ValueError(
+            f"{complaint}: only the file has a layer {extra!r}; is it of another network?"
+        )
+    if len(stored_body) < len(body):
+        extra = body[len(stored_body)].name
+        raise ValueError(
+            f"{complaint}: only the network has a layer {extra!r}; is it of another network?"
+        )
     for layer in targets:
-        if layer.name in top:
-            _compare(layer, layer.name, top[layer.name], wrong)
-            pairs.append((layer, top[layer.name]))
+        if layer.name in stored_top:
+            _check_fit(layer, layer.name, stored_top[layer.name], complaint)
+            pairs.append((layer, stored_top[layer.name]))
     return pairs
 
 
-def _compare(layer: Any, name: str, arrays: list[np.ndarray], wrong: str) -> None:
+def _check_fit(layer: Any, name: str, arrays: list[np.ndarray], complaint: str) -> None:
     needed = [tuple(weight.shape) for weight in layer.weights]
-    found = [array.shape for array in arrays]
-    kinds = sorted({str(array.dtype) for array in arrays})
-    if needed != found or any(array.dtype.kind != "f" for array in arrays):
-        its = f"its layer {name!r} has weights {found} of {', '.join(kinds)}"
-        raise ValueError(f"{wrong}: {its}, ours, {layer.name!r}, needs {needed} of floats.")
+    shapes = [array.shape for array in arrays]
+    if shapes == needed and all(array.dtype.kind == "f" for array in arrays):
+        return
+    dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
+    raise ValueError(
+        f"{complaint}: its layer {name!r} has weights {shapes} of {dtypes}, "
+        f"ours, {layer.name!r}, needs {needed} of floats."
+    )
 
 
-def _text(name: Any) -> str:
+def _decode(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)

@@ -10,19 +10,21 @@ from epochal.models.resnet import CIFAR_WIDTHS, cifar_stem
 def wide_resnet(
     x: keras.KerasTensor, num_classes: int, style: Style, *, depth: int, factor: int
 ) -> keras.KerasTensor:
-    """Returns logits `[N, num_classes]`: pre-activated basic blocks, `factor` times as wide as in ResNet.
+    """Return logits `[N, num_classes]` of pre-activated basic blocks.
+
+    The blocks are `factor` times as wide as in ResNet.
 
     Args:
-        depth: 6n + 4, which counts the three projections too.
+        depth: 6n + 4, which counts the three projections, too.
     """
     if depth < 10 or depth % 6 != 4:
         below = max(10, depth - (depth - 4) % 6)
         raise ValueError(
             f"depth must be 6n + 4, got {depth}; the nearest are {below} and {below + 6}."
         )
+    num_blocks = depth // 6
+    plan = [(num_blocks, width * factor, width * factor) for width in CIFAR_WIDTHS]
     block = Residual(style=style, preactivated=True)
     x = cifar_stem(x, CIFAR_WIDTHS[0], style=style, preactivated=True)
-    widths = [width * factor for width in CIFAR_WIDTHS]
-    return pooled_classifier(
-        stages(x, block, [(depth // 6, width, width) for width in widths]), num_classes
-    )
+    x = stages(x, block, plan)
+    return pooled_classifier(x, num_classes)

@@ -1,4 +1,4 @@
-"""The table of the zoo: each name, what builds it, and the images that its published figures refer to."""
+"""The table of the zoo: each name, its builder, and the images of its published figures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,28 +32,41 @@ LARGER = (299, 299, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Colours:
-    """How the images were standardised that published weights were trained on; red, green, blue in units of 0..255."""
+    """The standardisation of the images that published weights were trained on.
+
+    Values are for red, green and blue in units of 0..255.
+    """
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    blue_first: bool = False  # then their first kernel reads blue, green, red
+    blue_first: bool = False  # whether their first kernel reads blue, green, red
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A row of the zoo."""
+    """A row of the zoo.
 
-    builder: Callable[
-        [keras.KerasTensor, int, Style], keras.KerasTensor
-    ]  # standardised images, classes -> logits
-    input_shape: tuple[int, int, int]  # height, width, channels that its published figures refer to
-    num_classes: int = 10  # likewise
-    min_size: int = 1  # least height and width in pixels that it makes sense of
+    Args:
+        builder: makes logits from standardised images, the number of classes and a style.
+        input_shape: height, width and channels that the published figures refer to.
+        num_classes: classes that the published figures refer to.
+        min_size: least height and width in pixels that the network can take.
+        style: the network's normalisation and non-linearity.
+        options: the fields of the style that a user may choose.
+        colours: of the images that its published weights were trained on, if `models.weights` can
+            load these.
+    """
+
+    builder: Callable[[keras.KerasTensor, int, Style], keras.KerasTensor]
+    input_shape: tuple[int, int, int]
+    num_classes: int = 10
+    min_size: int = 1
     style: Style = field(default_factory=Style)
-    options: tuple[str, ...] = ("norm", "activation")  # what of the style may be chosen
-    colours: Colours | None = None  # what published weights of it were trained on
+    options: tuple[str, ...] = ("norm", "activation")
+    colours: Colours | None = None
 
 
+BATCH_NORM = Style()
 PLAIN = Style(norm="none")
 TANH = Style(norm="none", activation="tanh")
 RELU6 = Style(activation="relu6")
@@ -65,19 +78,24 @@ def _mnist(builder: Callable[..., Any], style: Style = PLAIN, **row: Any) -> Arc
 
 
 def _cifar(
-    builder: Callable[..., Any], min_size: int = 8, style: Style | None = None, **network: Any
+    builder: Callable[..., Any], min_size: int = 8, style: Style = BATCH_NORM, **options: Any
 ) -> Architecture:
-    made = partial(builder, **network)
-    return Architecture(builder=made, input_shape=CIFAR, min_size=min_size, style=style or Style())
+    """Return a row whose `builder` takes `options`."""
+    return Architecture(
+        builder=partial(builder, **options), input_shape=CIFAR, min_size=min_size, style=style
+    )
 
 
 def _imagenet(
-    builder: Callable[..., Any], min_size: int = 32, style: Style | None = None, **network: Any
+    builder: Callable[..., Any], min_size: int = 32, style: Style = BATCH_NORM, **options: Any
 ) -> Architecture:
-    made = partial(builder, **network)
-    style = style or Style()
+    """Return a row whose `builder` takes `options`."""
     return Architecture(
-        builder=made, input_shape=IMAGENET, num_classes=1000, min_size=min_size, style=style
+        builder=partial(builder, **options),
+        input_shape=IMAGENET,
+        num_classes=1000,
+        min_size=min_size,
+        style=style,
     )
 
 
@@ -88,6 +106,7 @@ def _keras(
     min_size: int = 32,
     **options: Any,
 ) -> Architecture:
+    """Return a row for a network of `keras.applications`, which takes `options`."""
     return Architecture(
         builder=partial(application, network=network, **options),
         input_shape=input_shape,
@@ -103,7 +122,7 @@ def _keras(
 CENTRED = Colours(mean=(127.5,) * 3, deviation=(127.5,) * 3)
 CAFFE = Colours(mean=(123.68, 116.779, 103.939), deviation=(1.0,) * 3, blue_first=True)
 TORCH = Colours(mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375))
-HEAD: dict[str, Any] = {"hidden": (4096, 4096)}
+VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
 ZOO: dict[str, Architecture] = {
     "softmax": Architecture(builder=softmax_regression, input_shape=MNIST, options=()),
@@ -116,10 +135,10 @@ ZOO: dict[str, Architecture] = {
     "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2),
     "alexnet_single": _imagenet(alexnet, 64, PLAIN, columns=1),
     "alexnet_cifar": _cifar(alexnet_cifar, 29, PLAIN),
-    "vgg11": _imagenet(vgg, 32, PLAIN, depth=11, **HEAD),
-    "vgg13": _imagenet(vgg, 32, PLAIN, depth=13, **HEAD),
-    "vgg16": _keras(applications.VGG16, CAFFE, **HEAD),
-    "vgg19": _keras(applications.VGG19, CAFFE, **HEAD),
+    "vgg11": _imagenet(vgg, 32, PLAIN, depth=11, hidden=VGG_HEAD),
+    "vgg13": _imagenet(vgg, 32, PLAIN, depth=13, hidden=VGG_HEAD),
+    "vgg16": _keras(applications.VGG16, CAFFE, hidden=VGG_HEAD),
+    "vgg19": _keras(applications.VGG19, CAFFE, hidden=VGG_HEAD),
     **{f"vgg{depth}_cifar": _cifar(vgg, 32, BIASED, depth=depth) for depth in (11, 13, 16, 19)},
     "googlenet": _imagenet(googlenet, style=PLAIN),
     "googlenet_cifar": _cifar(googlenet, small_images=True),
@@ -165,14 +184,16 @@ ZOO: dict[str, Architecture] = {
     "resnext101_32x4d": _imagenet(resnext, depth=101, cardinality=32, width=4),
     "mobilenet": _keras(applications.MobileNet, CENTRED),
     **{
-        f"mobilenet_{int(100 * a):03d}": _keras(applications.MobileNet, CENTRED, alpha=a)
-        for a in (0.25, 0.5, 0.75)
+        f"mobilenet_{int(100 * alpha):03d}": _keras(applications.MobileNet, CENTRED, alpha=alpha)
+        for alpha in (0.25, 0.5, 0.75)
     },
     "mobilenet_cifar": _cifar(mobilenet_cifar),
     "mobilenet_v2": _keras(applications.MobileNetV2, CENTRED),
     **{
-        f"mobilenet_v2_{int(100 * a):03d}": _keras(applications.MobileNetV2, CENTRED, alpha=a)
-        for a in (0.35, 0.5, 0.75, 1.4)
+        f"mobilenet_v2_{int(100 * alpha):03d}": _keras(
+            applications.MobileNetV2, CENTRED, alpha=alpha
+        )
+        for alpha in (0.35, 0.5, 0.75, 1.4)
     },
     "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6),
     "densenet_40_12": _cifar(densenet_cifar, depth=40, growth=12, bc=False),

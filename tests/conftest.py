@@ -35,13 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="module")
 def determinism_ends_here() -> Iterator[None]:
-    """`set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA, and sets its precision.
-
-    Other tests want neither.
-    """
-    import keras
+    """Undo that `set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA."""
     from tensorflow.python.framework.config import disable_op_determinism
 
     yield
     disable_op_determinism()
-    keras.config.set_dtype_policy("float32")

@@ -43,7 +43,7 @@ LIGHT = [
         str(path.relative_to(ROOT))
         for room in ("commands", "config", "store", "process")
         for path in sorted((ROOT / "app" / room).glob("*.py"))
-        if path.name not in ("arrays.py", "trained_model.py")
+        if path.name != "arrays.py"
     ),
     "app/evaluation/cost_tables.py",
     *(f"app/tuning/{name}.py" for name in ("plan", "ranges", "selection", "space")),
@@ -98,7 +98,7 @@ def test_no_tensorflow_at_the_start(name: str) -> None:
 @pytest.mark.parametrize("room", ["app", "models", "callbacks"])
 def test_sizes(room: str) -> None:
     for path, tree in trees(room):
-        assert len(path.read_text().splitlines()) <= (165 if room == "callbacks" else 400), path
+        assert len(path.read_text().splitlines()) <= (160 if room == "callbacks" else 400), path
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 body = (

@@ -1,41 +1,97 @@
-"""What every command needs: a parser that tells errors our way, words for the user, TensorFlow when it is time."""
+"""The console: a parser with errors of one line, words for the user, TensorFlow when needed."""
 
+import re
+import shutil
 import sys
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from functools import partial
 from typing import Any, NoReturn
 
-from epochal.app.errors import UsageError
+from epochal.app.errors import UsageError, suggestion
 
 BEGAN = time.monotonic()  # of the program, as far as it can be known
+_FLAG_COLUMNS = 28
+_LINE_COLUMNS = 120
 
 
 class Parser(ArgumentParser):
-    """Argparse's, whose errors are one line with exit code 2."""
+    """Argparse's, whose errors are one line with exit code 2; underscores in flags are dashes.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter, **options)
+    Args:
+        prog: `epochal COMMAND`.
+        description: shown by --help as it is written.
+        foreign: flags of another command, each with what to do about it.
+    """
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Argparse's, which would take the last of an option that is given twice."""
-        given = [word.partition("=")[0] for word in args or []]
-        for option in self._option_string_actions:
-            if given.count(option) > 1:
-                self.error(f"{option} is given twice; give it once")
-        return super().parse_known_args(args, namespace)
+    def __init__(self, prog: str, description: str, foreign: dict[str, str] | None = None) -> None:
+        width = min(shutil.get_terminal_size().columns, _LINE_COLUMNS)
+        formatter: Any = partial(
+            RawDescriptionHelpFormatter, max_help_position=_FLAG_COLUMNS, width=width
+        )
+        super().__init__(
+            prog=prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=formatter,
+        )
+        self._foreign = foreign or {}
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words into options.
+
+        Raises:
+            UsageError: for a flag that is unknown, with a suggestion, or given twice.
+        """
+        words = _join_negative([_with_dashes(word) for word in args or []])
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        for place, flag in enumerate(flags):
+            self._check_flag(flag)
+            if flag in flags[:place]:
+                self.error(f"{flag} is given twice; give it once")
+        return super().parse_args(words, namespace)
+
+    def _check_flag(self, flag: str) -> None:
+        known = self._option_string_actions
+        if flag in known or flag == "--":
+            return
+        if flag in self._foreign:
+            raise UsageError(f"{flag} {self._foreign[flag]}")
+        self.error(f"unknown option {flag}{suggestion(flag, list(known))}")
 
     def error(self, message: str) -> NoReturn:
-        """Raises what was wrong with the options."""
+        """Raise UsageError with what is wrong with the options."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
+def _with_dashes(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _join_negative(words: list[str]) -> list[str]:
+    """Join a flag and its negative number, which argparse would take for a flag: -1e-3."""
+    joined: list[str] = []
+    for word in words:
+        if re.match(r"-\.?\d", word) and joined and joined[-1].startswith("--"):
+            joined[-1] = f"{joined[-1]}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def load_tensorflow(verbosity: int) -> None:
-    """Imports it, quietly unless verbosity is 2."""
+    """Import TensorFlow, quietly unless verbosity is 2."""
     from epochal.app.process.tensorflow_import import import_tensorflow
 
     import_tensorflow(verbose=verbosity > 1)
 
 
 def say(line: str) -> None:
-    """Tells the user, on stderr: results alone go to stdout."""
+    """Tell the user, on stderr: results alone go to stdout."""
     print(line, file=sys.stderr, flush=True)
+
+
+__all__ = ["BEGAN", "Namespace", "Parser", "load_tensorflow", "say"]

@@ -1,4 +1,4 @@
-"""`epochal doctor`: whether a training is set up well, and what it will take, before it begins."""
+"""`epochal doctor`: the checks of a training before it begins, and what it will take."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.data.availability import check_data
@@ -15,47 +15,44 @@ from epochal.app.errors import TrainingFailed
 if TYPE_CHECKING:
     from epochal.app.doctor import Examined
 
-HELP = """\
+_DESCRIPTION = """\
 Checks a training before it begins, a line for each check, and stores nothing.
 
   epochal doctor --dataset mnist --model lenet5
   epochal doctor --recipe cifar10-resnet20 -v
 
-Every option of `epochal train` that makes a configuration; --json prints JSON; -v tells the seconds of each check.
-Answers with exit code 5 when a check failed; a warning is none.
+-v tells the seconds of each check. Answers with exit code 5 when a check failed; a warning is none.
+Every option of `epochal train` that makes a configuration, and:
 """
 _WORDS = {"ok": "ok", "skipped": "skip", "warning": "WARN", "error": "FAIL"}
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return 0
-    parser = Parser(prog="epochal doctor", add_help=False)
-    parser.add_argument("--json", action="store_true")
-    asked, config = split_arguments(parser, words)
-    config = check_data(config)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal doctor", _DESCRIPTION, foreign=TRAIN_FLAGS)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_settings(parser, in_help=False)
+    arguments = parser.parse_args(words)
+    config = check_data(resolve_config(arguments))
     say(f"epochal doctor: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    if (
-        verbosity < 2
-    ):  # TensorFlow warns of functions that are traced again, as those of every copy of the model are
+    if verbosity < 2:
+        # It warns of functions that are traced again, as those of every copy of the model are.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    examined = []
-    for one in _examined(config):
-        examined.append(one)
-        if not asked.json:
-            print(_line(one, timed=verbosity > 0), flush=True)
-    if asked.json:
-        print(json.dumps([asdict(one) for one in examined]))
-    failed = [one.check for one in examined if one.level == "error"]
+    checks = []
+    for check in _examine(config):
+        checks.append(check)
+        if not arguments.json:
+            print(_line(check, timed=verbosity > 0), flush=True)
+    if arguments.json:
+        print(json.dumps([asdict(check) for check in checks]))
+    failed = [check.check for check in checks if check.level == "error"]
     if failed:
-        raise TrainingFailed(f"{len(failed)} of {len(examined)} checks failed: {', '.join(failed)}")
+        raise TrainingFailed(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}")
     return 0
 
 
-def _examined(config: Config) -> Iterator["Examined"]:
+def _examine(config: Config) -> Iterator["Examined"]:
     from epochal.app.doctor import examine
     from epochal.app.training.run.setup import set_up, start
 
@@ -64,7 +61,7 @@ def _examined(config: Config) -> Iterator["Examined"]:
     return examine(setup)
 
 
-def _line(one: "Examined", *, timed: bool) -> str:
-    """Level, name and what was found, in columns."""
-    seconds = f"{one.seconds:5.1f} s  " if timed else ""
-    return f"{_WORDS[one.level]:4}  {one.check:13}  {seconds}{one.text}"
+def _line(check: "Examined", *, timed: bool) -> str:
+    """Return level, name and text of a check in columns."""
+    seconds = f"{check.seconds:5.1f} s  " if timed else ""
+    return f"{_WORDS[check.level]:4}  {check.check:13}  {seconds}{check.text}"

@@ -7,22 +7,22 @@ from epochal.app.store import run as runs
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
+    """Parse, call, print; return the exit code."""
     parser = Parser(
         prog="epochal evaluate", description="Compute the figures of a finished run again."
     )
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args(words)
-    run = runs.find(asked.run)
-    say(f"epochal evaluate: {run.folder}; loading TensorFlow ...")
+    arguments = parser.parse_args(words)
+    finished = runs.find(arguments.run)
+    say(f"epochal evaluate: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.evaluation.evaluate_run import evaluate_again
 
-    figures = evaluate_again(run)
-    print(
-        json.dumps(figures)
-        if asked.json
-        else "\n".join(f"{key}: {value}" for key, value in figures.items())
-    )
+    figures = evaluate_again(finished)
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    for key, value in figures.items():
+        print(f"{key}: {value}")
     return 0

@@ -4,30 +4,31 @@ import json
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.export.variants import PRECISIONS, variant
+from epochal.app.export.variants import PRECISIONS, choose_variant
 from epochal.app.store import run as runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
 
   epochal export runs/digits-resnet20
   epochal export digits-resnet20 --precision bfloat16
-  epochal export digits-resnet20 --format litert --precision int8     litert_models/NAME/VERSION/model.tflite
-  epochal export digits-resnet20 --compare                            every format and precision; keeps none
+  epochal export digits-resnet20 --format litert --precision int8
+                                              litert_models/NAME/VERSION/model.tflite
+  epochal export digits-resnet20 --compare    every format and precision; keeps none
 """
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal export", description=_DESCRIPTION)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
         "--name",
         help="of the served model (default: the run's, with the precision if not the run's)",
     )
     parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
-    several = list(dict.fromkeys(one for precisions in PRECISIONS.values() for one in precisions))
+    precisions = sorted({name for names in PRECISIONS.values() for name in names})
     parser.add_argument(
-        "--precision", choices=several, help="default: the run's own, elsewhere float32"
+        "--precision", choices=precisions, help="default: the run's own, elsewhere float32"
     )
     parser.add_argument(
         "--compare", action="store_true", help="accuracy, size and latency of every variant"
@@ -37,23 +38,27 @@ def run(words: list[str], verbosity: int) -> int:
         action="store_true",
         help="print the folder and the card, or the comparison, as JSON",
     )
-    asked = parser.parse_args(words)
-    if asked.compare and (asked.name or asked.format or asked.precision):
+    arguments = parser.parse_args(words)
+    if arguments.compare and (arguments.name or arguments.format or arguments.precision):
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
-    chosen = variant(asked.format, asked.precision)
-    run = runs.find(asked.run)
-    say(f"epochal export: {run.folder}; loading TensorFlow ...")
+    chosen = choose_variant(arguments.format, arguments.precision)
+    finished = runs.find(arguments.run)
+    say(f"epochal export: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    if asked.compare:
-        from epochal.app.export.compare import compare, table
+    if arguments.compare:
+        from epochal.app.export.compare import compare, format_table
 
-        rows = compare(run, say)
-        print(json.dumps(rows) if asked.json else table(rows))
+        rows = compare(finished)
+        print(json.dumps(rows) if arguments.json else format_table(rows))
         return 0
-    from epochal.app.export.export import card_of, export
+    from epochal.app.export.export import export
 
-    folder = export(run, asked.name, chosen, say)
-    print(json.dumps({"folder": str(folder), **card_of(folder)}) if asked.json else folder)
+    exported = export(finished, arguments.name, chosen)
+    if arguments.json:
+        card = exported.read_card().to_dict()
+        print(json.dumps({"folder": str(exported.folder), **card}))
+    else:
+        print(exported.folder)
     return 0

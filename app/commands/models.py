@@ -1,6 +1,6 @@
-"""`epochal models`: the zoo, one of its models layer by layer, cheaper blocks, runs by accuracy and cost.
+"""`epochal models`: the zoo, a model layer by layer, cheaper blocks, runs by accuracy and cost.
 
-No TensorFlow at import: the list of the zoo comes from a file beside the models.
+The list of the zoo comes from a file beside the models, whose import would load TensorFlow.
 """
 
 import json
@@ -10,24 +10,43 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from epochal.app.commands.arguments import flag_of
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
 from epochal.app.evaluation import cost_tables
 from epochal.app.store.files import check_new_png
 
-HELP = """\
+_DESCRIPTION = """\
 The zoo, what a model of it costs layer by layer, cheaper blocks, runs by accuracy and cost.
 
   epochal models                                     every model, at its native input
-  epochal models resnet20 --image-size 64            its layers; --plot FILE.png draws where the cost lies
+  epochal models resnet20 --image-size 64            its layers; --plot FILE.png draws them
   epochal models --cheaper 3,64,64,32                what can stand in for a convolution
-  epochal models --pareto runs/* --plot FILE.png     finished runs; * where none is cheaper and as accurate
+  epochal models --pareto runs/* --plot FILE.png     runs; * where none is cheaper and as good
 """
-_OF_A_MODEL = ("image_size", "channels", "classes", "batch_size", "norm", "activation", "precision")
+_OF_A_MODEL = (
+    "image_size",
+    "channels",
+    "classes",
+    "batch_size",
+    "norm",
+    "activation",
+    "precision",
+)
+
+
+_SUMS = (
+    "params",
+    "multiply_adds",
+    "kept_bytes",
+    "live_bytes",
+    "moved_bytes",
+    "weight_bytes",
+)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """What may follow `epochal models`."""
+    """Add what may follow `epochal models`."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a model: what it costs, layer by layer"
     )
@@ -57,7 +76,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--cheaper",
         type=_convolution,
         metavar="K,IN,OUT,SIZE",
-        help="what can stand in for a K x K convolution from IN to OUT channels on images of SIZE x SIZE pixels",
+        help="what can stand in for a K x K convolution from IN to OUT channels on images of SIZE "
+        "x SIZE pixels",
     )
     parser.add_argument(
         "--pareto", nargs="+", metavar="RUN", help="finished runs: folders or names under runs/"
@@ -69,7 +89,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def _convolution(text: str) -> tuple[int, ...]:
-    """Kernel, inputs, outputs and side of the image."""
+    """Return kernel, inputs, outputs and side of the image."""
     try:
         numbers = tuple(map(int, text.split(",")))
     except ValueError:
@@ -81,144 +101,144 @@ def _convolution(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def check(asked: Namespace) -> None:
-    """Raises UsageError for options that do not go together, before anything slow begins."""
-    if sum(map(bool, (asked.name, asked.cheaper, asked.pareto))) > 1:
+def check(arguments: Namespace) -> None:
+    """Raise UsageError for options that do not go together, before anything slow begins."""
+    questions = [arguments.name, arguments.cheaper, arguments.pareto]
+    if sum(map(bool, questions)) > 1:
         raise UsageError(
             "a model's NAME, --cheaper and --pareto exclude each other; give one of them"
         )
-    given = [option for option in _OF_A_MODEL if getattr(asked, option) is not None]
-    if given and not asked.name:
-        raise UsageError(f"--{given[0].replace('_', '-')} needs a model's NAME; see epochal models")
-    if asked.batch_size is not None and asked.batch_size < 1:
-        raise UsageError(f"--batch-size must be at least 1, got {asked.batch_size}")
-    if asked.plot:
-        _check_plot(asked)
+    for option in _OF_A_MODEL:
+        if getattr(arguments, option) is not None and not arguments.name:
+            raise UsageError(f"{flag_of(option)} needs a model's NAME; see epochal models")
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, got {arguments.batch_size}")
+    if arguments.plot:
+        _check_plot(arguments)
 
 
-def _check_plot(asked: Namespace) -> None:
-    if not (asked.name or asked.pareto):
+def _check_plot(arguments: Namespace) -> None:
+    if not (arguments.name or arguments.pareto):
         raise UsageError(
             "--plot needs a model's NAME or --pareto; there is nothing to draw of the whole zoo"
         )
-    check_new_png(asked.plot)
+    check_new_png(arguments.plot)
 
 
-def needs_tensorflow(asked: Namespace) -> bool:
-    """Whether models must be built."""
-    return bool(asked.name or asked.cheaper or asked.pareto)
+def needs_tensorflow(arguments: Namespace) -> bool:
+    """Tell whether models must be built."""
+    return bool(arguments.name or arguments.cheaper or arguments.pareto)
 
 
-def answer(asked: Namespace) -> str:
-    """The text to print."""
-    if asked.name:
-        return _model(asked)
-    if asked.cheaper:
-        return _cheaper(asked)
-    if asked.pareto:
-        return _pareto(asked)
+def answer(arguments: Namespace) -> str:
+    """Return the text to print."""
+    if arguments.name:
+        return _model(arguments)
+    if arguments.cheaper:
+        return _cheaper(arguments)
+    if arguments.pareto:
+        return _pareto(arguments)
     rows = json.loads(_sizes_file().read_bytes())
-    return json.dumps(rows) if asked.json else cost_tables.zoo_table(rows)
+    return json.dumps(rows) if arguments.json else cost_tables.zoo_table(rows)
 
 
 def _sizes_file() -> Path:
-    """Beside the models, whose import would load TensorFlow."""
+    """Return the place of the figures of every model."""
     spec = find_spec("epochal.models")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "sizes.json"
 
 
-def _model(asked: Namespace) -> str:
+def _model(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import costs_png
     from epochal.models import complexity
 
+    options = {}
+    for name in ("norm", "activation"):
+        if getattr(arguments, name) is not None:
+            options[name] = getattr(arguments, name)
     try:
         model = complexity.skeleton(
-            asked.name,
-            _shape(asked),
-            asked.classes,
-            options={
-                key: getattr(asked, key)
-                for key in ("norm", "activation")
-                if getattr(asked, key) is not None
-            },
-            precision=asked.precision or "float32",
+            arguments.name,
+            _shape(arguments),
+            arguments.classes,
+            options=options,
+            precision=arguments.precision or "float32",
         )
-        cost = complexity.model_cost(model, asked.batch_size or 1)
+        cost = complexity.model_cost(model, arguments.batch_size or 1)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if asked.plot:
-        costs_png(asked.plot, cost)
-        say(f"drawn in {asked.plot}")
-    return json.dumps(_values(cost)) if asked.json else cost_tables.model_table(cost)
+    if arguments.plot:
+        costs_png(arguments.plot, cost)
+        say(f"drawn in {arguments.plot}")
+    return json.dumps(_values(cost)) if arguments.json else cost_tables.model_table(cost)
 
 
-def _shape(asked: Namespace) -> tuple[int, int, int] | None:
-    """What was asked for, the rest as the zoo has it; None for a name that it does not have."""
+def _shape(arguments: Namespace) -> tuple[int, int, int] | None:
+    """Return the shape of the images, as given or the zoo's; None for an unknown model."""
     from epochal.models import ZOO
 
-    if asked.name not in ZOO:
+    if arguments.name not in ZOO:
         return None
-    height, width, channels = ZOO[asked.name].input_shape
-    if asked.image_size is not None:
-        height = width = asked.image_size
-    return height, width, channels if asked.channels is None else asked.channels
+    height, width, channels = ZOO[arguments.name].input_shape
+    if arguments.image_size is not None:
+        height = arguments.image_size
+        width = arguments.image_size
+    if arguments.channels is not None:
+        channels = arguments.channels
+    return height, width, channels
 
 
 def _values(cost: Any) -> dict[str, Any]:
-    """The sums first, then the layers."""
-    sums = ("params", "multiply_adds", "kept_bytes", "live_bytes", "moved_bytes", "weight_bytes")
+    """Return plain values: the sums first, then the layers."""
     values = asdict(cost)
     layers = values.pop("layers")
-    return {
-        **values,
-        **{key: getattr(cost, key) for key in sums},
-        "flops": 2 * cost.multiply_adds,
-        "layers": layers,
-    }
+    for name in _SUMS:
+        values[name] = getattr(cost, name)
+    values["flops"] = 2 * cost.multiply_adds
+    values["layers"] = layers
+    return values
 
 
-def _cheaper(asked: Namespace) -> str:
+def _cheaper(arguments: Namespace) -> str:
     from epochal.models.cheaper_blocks import menu
 
-    kernel, inputs, outputs, side = asked.cheaper
+    kernel, inputs, outputs, side = arguments.cheaper
     blocks = menu(kernel, inputs, outputs)
     pixels = side * side
-    if not asked.json:
+    if not arguments.json:
         return cost_tables.menu_table(blocks, pixels)
-    keys = ("name", "params", "multiply_adds")
-    return json.dumps(
-        [
-            dict(zip(keys, (block.name, block.params, block.multiply_adds(pixels)), strict=True))
-            for block in blocks
-        ]
-    )
+    rows = []
+    for block in blocks:
+        multiply_adds = block.multiply_adds(pixels)
+        rows.append({"name": block.name, "params": block.params, "multiply_adds": multiply_adds})
+    return json.dumps(rows)
 
 
-def _pareto(asked: Namespace) -> str:
+def _pareto(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import pareto_png
     from epochal.app.evaluation.pareto import place
 
-    placement = place(asked.pareto)
+    placement = place(arguments.pareto)
     for reason in placement.skipped:
         say(f"left out: {reason}")
-    if asked.plot:
-        pareto_png(asked.plot, placement.placed)
-        say(f"drawn in {asked.plot}")
-    if asked.json:
+    if arguments.plot:
+        pareto_png(arguments.plot, placement.placed)
+        say(f"drawn in {arguments.plot}")
+    if arguments.json:
         return json.dumps([asdict(run) for run in placement.placed])
     return cost_tables.pareto_table(placement.placed)
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal models", description=HELP)
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal models", description=_DESCRIPTION)
     add_options(parser)
-    asked = parser.parse_args(words)
-    check(asked)
-    if needs_tensorflow(asked):
+    arguments = parser.parse_args(words)
+    check(arguments)
+    if needs_tensorflow(arguments):
         say("epochal models: loading TensorFlow ...")
         load_tensorflow(verbosity)
-    print(answer(asked))
+    print(answer(arguments))
     return 0

@@ -7,8 +7,8 @@ from epochal.app.store import run as runs
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    parser = Parser(prog="epochal predict", description="Labels and probabilities of image files.")
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal predict", description="Labels and probabilities of image files.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, GIF, BMP or WebP files"
@@ -16,12 +16,14 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object a line, with all probabilities"
     )
-    asked = parser.parse_args(words)
-    run = runs.find(asked.run)
-    say(f"epochal predict: {run.folder}; loading TensorFlow ...")
+    arguments = parser.parse_args(words)
+    finished = runs.find(arguments.run)
+    say(f"epochal predict: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.evaluation.predict_files import predict_files
 
-    for prediction in predict_files(run, asked.images, refused=lambda why: say(f"error: {why}")):
-        print(prediction.json() if asked.json else prediction.line(), flush=True)
+    for prediction in predict_files(
+        finished, arguments.images, refused=lambda why: say(f"error: {why}")
+    ):
+        print(prediction.json() if arguments.json else prediction.line(), flush=True)
     return 0

@@ -5,22 +5,24 @@ from pathlib import Path
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.store.export import found
+from epochal.app.store.export import served_versions
 
-_DESCRIPTION = """Answer requests for saved_models/NAME over HTTP, in TensorFlow Serving's wire format.
+_DESCRIPTION = """\
+Answer requests for saved_models/NAME over HTTP, in TensorFlow Serving's wire format.
 
   epochal serve saved_models/digits-resnet20
   epochal serve saved_models/digits-resnet20 --port 9000 --token-file secret.txt
 
-New versions in the folder are loaded while it runs. http://127.0.0.1:8501/ is a page to try the model with.
+New versions in the folder are loaded while it runs. http://127.0.0.1:8501/ is a page to try the
+model with.
 """
 _NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls; returns the exit code."""
-    parser = Parser(prog="epochal serve", description=_DESCRIPTION)
+    """Parse, call; return the exit code."""
+    parser = Parser("epochal serve", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, help="of a model: holds a folder for each version")
     parser.add_argument("--port", type=int, default=8501, help="(8501)")
     parser.add_argument(
@@ -34,42 +36,57 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run a SavedModel that epochal did not make"
     )
-    asked = parser.parse_args(words)
-    _check(asked.port)
-    token = None if asked.token_file is None else _token(asked.token_file)
-    if not found(asked.folder):
-        meant = [
-            path
-            for path in (asked.folder.parent, Path("saved_models") / asked.folder.name)
-            if found(path)
-        ]
-        hint = f"did you mean {meant[0]}?" if meant else "epochal export makes one"
-        raise UsageError(
-            f"{asked.folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}"
-        )
-    if asked.host not in _LOCAL:
-        say(
-            f"{asked.host} is open to the network, without encryption{'' if token else ' or password'}: keep it inside"
-        )
-    say(f"epochal serve: {asked.folder}; loading TensorFlow ...")
+    arguments = parser.parse_args(words)
+    _check_port(arguments.port)
+    _check_packages()
+    token = None if arguments.token_file is None else _read_token(arguments.token_file)
+    _check_folder(arguments.folder)
+    if arguments.host not in _LOCAL:
+        lacks = "encryption" if token else "encryption or password"
+        say(f"{arguments.host} is open to the network, without {lacks}: keep it inside")
+    say(f"epochal serve: {arguments.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     from epochal.app.serving.limits import Limits
     from epochal.app.serving.server import serve
 
-    limits = Limits(token=token, local=asked.host in _LOCAL)
-    serve(asked.folder, (asked.host, asked.port), limits=limits, trust=asked.trust, say=say)
+    limits = Limits(token=token, local=arguments.host in _LOCAL)
+    serve(
+        arguments.folder,
+        (arguments.host, arguments.port),
+        limits=limits,
+        trust=arguments.trust,
+        say=say,
+    )
     return 0
 
 
-def _check(port: int) -> None:
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder without versions, and name a likely other one."""
+    if served_versions(folder):
+        return
+    hint = "epochal export makes one"
+    for other in (folder.parent, Path("saved_models") / folder.name):
+        if served_versions(other):
+            hint = f"did you mean {other}?"
+            break
+    raise UsageError(
+        f"{folder}: no version there (folders like 1, 2 with a saved_model.pb); {hint}"
+    )
+
+
+def _check_port(port: int) -> None:
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port}: expected 0 to 65535 (0: any that is free)")
+
+
+def _check_packages() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"epochal serve needs {missing[0]}: pip install -e '.[serve]'")
 
 
-def _token(file: Path) -> str:
+def _read_token(file: Path) -> str:
+    """Return the first line of a file."""
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The modes of `epochal train` that try a configuration out before a run: what they print."""
+"""Modes of `epochal train` that try a configuration out before a run, and print how it went."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 
 def overfit(config: Config, batches: int) -> None:
-    """Trains on a few batches; prints whether they were memorised, the loss and the steps."""
+    """Train on a few batches; print whether they were memorised, the loss and the steps."""
     from epochal.app.doctor import memorize
 
     images, learned = memorize.overfit(config, batches)
     print(
-        f"memorised {images} images in {learned.steps} steps: accuracy {learned.accuracy:.0%}, loss {learned.loss:.3g}"
+        f"memorised {images} images in {learned.steps} steps: accuracy {learned.accuracy:.0%}, "
+        f"loss {learned.loss:.3g}"
     )
 
 
 def ladder(config: Config) -> None:
-    """Climbs the ladder of samples; prints a table, a line as soon as it is known.
+    """Climb the ladder of samples; print a table, a line as soon as it is known.
 
     Raises:
         TrainingFailed: when validation never beats chance.
@@ -38,23 +39,28 @@ def ladder(config: Config) -> None:
 
 
 def _row(rung: "Rung") -> str:
-    figures = f"{rung.images:>8,}  {rung.learned.steps:>6,}  {rung.learned.loss:8.3g}  {rung.train_accuracy:6.1%}"
-    return f"{figures}  {rung.validation_accuracy:10.1%}{'' if rung.learned.by_heart else '  not memorised'}"
+    learned = rung.learned
+    remark = "" if learned.by_heart else "  not memorised"
+    return (
+        f"{rung.images:>8,}  {learned.steps:>6,}  {learned.loss:8.3g}  {rung.train_accuracy:6.1%}"
+        f"  {rung.validation_accuracy:10.1%}{remark}"
+    )
 
 
 def _verdict(climbed: Sequence["Rung"]) -> str:
-    """From which rung on the model generalises."""
+    """Return from which rung on the model generalises."""
     bound = f"chance and three sigma are {climbed[0].bound:.1%}"
     for rung in climbed:
         if rung.generalises:
-            return f"generalises from {rung.images:,} images on: validation {rung.validation_accuracy:.1%}, {bound}"
+            accuracy = f"{rung.validation_accuracy:.1%}"
+            return f"generalises from {rung.images:,} images on: validation {accuracy}, {bound}"
     raise TrainingFailed(
         f"does not generalise from {climbed[-1].images:,} images ({bound}); run epochal doctor"
     )
 
 
 def pilot(config: Config) -> Config:
-    """The configuration of the pilot; says how it differs.
+    """Return the configuration of the pilot, and say how it differs.
 
     Raises:
         UsageError: when the model has no smaller sibling.
@@ -62,5 +68,6 @@ def pilot(config: Config) -> Config:
     from epochal.app.training.run.pilot import changes, pilot
 
     smaller = pilot(config)
-    say("\n".join(["pilot:", *(f"  {change}" for change in changes(config, smaller))]))
+    lines = [f"  {change}" for change in changes(config, smaller)]
+    say("\n".join(["pilot:", *lines]))
     return smaller

@@ -1,83 +1,107 @@
 """`epochal tune`: a new sweep, one that goes on, its chief alone, or a worker."""
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from epochal.app.commands.arguments import split_arguments
+from epochal.app.commands.arguments import (
+    TRAIN_FLAGS,
+    add_settings,
+    flag_of,
+    given_settings,
+    resolve_config,
+)
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
-from epochal.app.config.files import recipe_path
+from epochal.app.config.files import search_path
 from epochal.app.config.splits import Splits
 from epochal.app.data.availability import check_data
-from epochal.app.errors import UsageError, suggestion
+from epochal.app.errors import UsageError
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
-from epochal.app.store import sweep as folder
+from epochal.app.store import sweep as sweeps
+from epochal.app.store.run import Run
 from epochal.app.tuning.plan import ALGORITHMS, SELECTS, Plan
 from epochal.app.tuning.space import points, read_search
 
-HELP = """\
-Searches what a configuration leaves open: every trial is an ordinary run, scored on images held out of training.
+DESCRIPTION = """\
+Searches what a configuration leaves open: every trial is an ordinary run, scored on images held
+out of training.
 
   epochal tune                                             the embedded digits, in three minutes
   epochal tune --dataset mnist --model lenet5 --search search.yaml --trials 20 --algorithm bayesian
   epochal tune --recipe mnist-lenet5 --splits kfold:5 --jobs 2
   epochal tune --resume                                    go on with the newest sweep
 
-Every option of `epochal train` that makes a configuration, and:
-  --search FILE      ranges by configuration key, or the name of a shipped search: learning-rates, sgd-against-adam
-                     (both for --algorithm grid), ... (without: the one shipped with the recipe)
-                       learning_rate: {log: [1e-4, 1]}
-                       optim.weight_decay: {linear: [0, 0.01]}
-                       batch_size: {choice: [32, 64]}
-                       epochs: {int: [2, 10]}
-                       optimizer: {choice: [sgd, adam]}
-                       optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
-  --trials N         at most so many configurations (20); Hyperband makes whole passes of many short trials
-  --algorithm NAME   random, bayesian, hyperband (the best of many short trainings go on) or grid (random)
-  --splits SPLITS    holdout, kfold:5, repeated:3x5 or bootstrap:5, stratified; a trial that is clearly worse than the
-                     best after some of them is dropped (holdout)
-  --select NAME      best, or one-se: the smallest network within a standard error of it (best)
-  --jobs N           so many trials at once, each with its share of the cores, or its own GPU (1)
-  --resume [SWEEP]   continue a sweep that was stopped: the newest, or this folder
-  --chief HOST:PORT  wait there for workers on other machines, which see the same folder
-  --worker HOST:PORT work for that chief; --sweep FOLDER is its sweep (the newest)
-                     (or KERASTUNER_ORACLE_IP and _PORT in the environment; "chief" in _TUNER_ID makes the chief)
+--search FILE holds ranges by configuration key, or is the name of a shipped search: learning-rates,
+sgd-against-adam (both for --algorithm grid), ...; without it, the one shipped with the recipe.
 
-The folder sweeps/NAME holds trials/, winner/ (trained again on all training images, then tested, once), best.yaml,
-leaderboard.csv, report.html, result.json and tensorboard/.
+  learning_rate: {log: [1e-4, 1]}
+  optim.weight_decay: {linear: [0, 0.01]}
+  batch_size: {choice: [32, 64]}
+  epochs: {int: [2, 10]}
+  optimizer: {choice: [sgd, adam]}
+  optim.options.momentum: {linear: [0.5, 0.99], when: {optimizer: sgd}}
+
+--algorithm is random, bayesian, hyperband (whole passes of many short trials, the best of which go
+on) or grid. --splits are stratified; a trial that is clearly worse than the best after some of them
+is dropped. --select one-se takes the smallest network within a standard error of the best.
+--jobs gives each trial its share of the cores, or its own GPU. Workers of a --chief may be on other
+machines, which see the same folder; KERASTUNER_ORACLE_IP and _PORT in the environment do the same
+("chief" in KERASTUNER_TUNER_ID makes the chief).
+
+The folder sweeps/NAME holds trials/, winner/ (trained again on all training images, then tested,
+once), best.yaml, leaderboard.csv, report.html, result.json and tensorboard/.
+
+Every option of `epochal train` that makes a configuration, and:
 """
-_DEFAULT = "digits"  # the recipe that is searched when nothing is given
-_GENERAL = "any"
+_FOREIGN = {flag: cure for flag, cure in TRAIN_FLAGS.items() if flag != "--resume"}
+_ADDRESS_VARIABLES = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+_DEFAULT_RECIPE = "digits"  # which is searched when nothing is given
+_GENERAL_SEARCH = "any"
+
+
+def make_parser() -> Parser:
+    """Return the parser of `epochal tune`: its own options and a flag for each setting."""
+    parser = Parser("epochal tune", DESCRIPTION, foreign=_FOREIGN)
+    parser.usage = "epochal tune [options]"
+    option = parser.add_argument
+    option("--search", metavar="FILE", help="ranges, or the name of a shipped search")
+    option("--trials", type=_number, metavar="N", help="at most so many configurations (20)")
+    option("--algorithm", choices=ALGORITHMS, help="what proposes configurations (random)")
+    option("--splits", help="what validates: holdout, kfold:5, repeated:3x5, bootstrap:5 (holdout)")
+    option("--select", choices=SELECTS, help="the winner (best)")
+    option("--jobs", type=_number, metavar="N", help="so many trials at once (1)")
+    option(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="SWEEP",
+        help="continue a sweep that was stopped: the newest, or this folder",
+    )
+    option("--chief", type=_address, metavar="HOST:PORT", help="wait there for workers")
+    option("--worker", type=_address, metavar="HOST:PORT", help="work for that chief")
+    option("--sweep", metavar="FOLDER", help="of a worker's chief (the newest)")
+    add_settings(parser, in_help=False)
+    return parser
 
 
 def run(words: list[str], verbosity: int) -> int:
-    """Parses, calls, prints; returns the exit code."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return 0
-    parser = options(Parser(prog="epochal tune", add_help=False))
-    given, rest = parser.parse_known_args(words)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told in a line of ours
-    _take_address(given)
-    if given.sweep and not given.worker:
-        raise UsageError(
-            "--sweep says which sweep a --worker works for; drop it, or give --resume SWEEP to go on"
-        )
-    if given.jobs and (given.chief or given.worker):
-        raise UsageError(
-            "--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and --worker"
-        )
-    if given.worker:
-        return _work(given, rest, verbosity)
-    if given.resume is not None:
-        return _resume(given, rest, verbosity)
-    plan, config = planned(parser, words)
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
+    # What goes wrong is told in a line of ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _read_address(arguments)
+    _check_roles(arguments)
+    if arguments.worker:
+        return _work(arguments, verbosity)
+    if arguments.resume is not None:
+        return _resume(arguments, verbosity)
+    plan, config = make_plan(arguments)
     say(
-        f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; loading TensorFlow ..."
+        f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; "
+        "loading TensorFlow ..."
     )
     config = check_data(config)
     runs.check_writable()
@@ -86,171 +110,174 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.tuning.oracles import trials_of
     from epochal.app.tuning.sweep import check_splits
 
-    check_splits(plan, config, str(_search_file(given.search, rest)))
-    if given.chief:
-        check_free(given.chief)
-    if (trials := trials_of(plan, config.epochs)) != plan.trials:
+    check_splits(plan, config, str(_search_file(arguments)))
+    if arguments.chief:
+        check_free(arguments.chief)
+    trials = trials_of(plan, config.epochs)
+    if trials != plan.trials:
         say(
-            f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, not {plan.trials}"
+            f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, "
+            f"not {plan.trials}"
         )
         plan = replace(plan, trials=trials)
-    run = folder.begin(plan, config, config.name or runs.default_name(config))
-    return _search(run, given)
+    sweep = sweeps.begin(plan, config, config.name or runs.default_name(config))
+    return _search(sweep, arguments)
 
 
-def _take_address(given: Any) -> None:
-    """Chief or worker by KerasTuner's own variables, as a scheduler sets them."""
-    host, port = (os.environ.get(f"KERASTUNER_ORACLE_{part}") for part in ("IP", "PORT"))
-    if host and port and not given.chief and not given.worker:
-        role = "chief" if "chief" in os.environ.get("KERASTUNER_TUNER_ID", "") else "worker"
-        setattr(given, role, _address(f"{host}:{port}"))
+def _read_address(arguments: Namespace) -> None:
+    """Take the role from KerasTuner's own variables, as a scheduler sets them."""
+    host, port = (os.environ.get(name) for name in _ADDRESS_VARIABLES)
+    if host and port and not arguments.chief and not arguments.worker:
+        chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+        setattr(arguments, "chief" if chief else "worker", _address(f"{host}:{port}"))
 
 
-def options(parser: ArgumentParser) -> ArgumentParser:
-    """Adds what may stand between the options of `epochal train`."""
-    parser.add_argument("--search")
-    parser.add_argument("--trials", type=_number)
-    parser.add_argument("--algorithm", choices=ALGORITHMS)
-    parser.add_argument("--splits")
-    parser.add_argument("--select", choices=SELECTS)
-    parser.add_argument("--jobs", type=_number)
-    parser.add_argument("--resume", nargs="?", const="")
-    parser.add_argument("--chief", type=_address)
-    parser.add_argument("--worker", type=_address)
-    parser.add_argument("--sweep")
-    return parser
+def _check_roles(arguments: Namespace) -> None:
+    if arguments.sweep and not arguments.worker:
+        raise UsageError(
+            "--sweep says which sweep a --worker works for; drop it, or give --resume SWEEP to go "
+            "on"
+        )
+    if arguments.jobs and (arguments.chief or arguments.worker):
+        raise UsageError(
+            "--jobs starts workers here, a chief waits for others; drop --jobs, or --chief and "
+            "--worker"
+        )
 
 
-def planned(parser: ArgumentParser, words: list[str]) -> tuple[Plan, Config]:
-    """The plan and the configuration that the command line asks for, both checked.
+def make_plan(arguments: Namespace) -> tuple[Plan, Config]:
+    """Return the plan and the configuration of a new sweep, both checked.
 
     Raises:
         UsageError: in one line.
     """
-    _, rest = parser.parse_known_args(words)
-    asked, config = split_arguments(parser, words if rest else [*words, "--recipe", _DEFAULT])
+    if not _flags_of_a_configuration(arguments):
+        arguments.recipe = _DEFAULT_RECIPE
+    config = resolve_config(arguments)
     if config.budget is not None:
         raise UsageError(
-            "--budget ends a training by the clock, so that no trial could be repeated; give --epochs"
+            "--budget ends a training by the clock, so that no trial could be repeated; give "
+            "--epochs"
         )
-    path = _search_file(asked.search, rest)
-    space = read_search(path, config)
-    splits = Splits.of(asked.splits or "holdout")
+    path = _search_file(arguments)
     plan = Plan(
-        space=space,
-        algorithm=asked.algorithm or "random",
-        trials=asked.trials or 20,
-        splits=str(splits),
-        select=asked.select or "best",
+        space=read_search(path, config),
+        algorithm=arguments.algorithm or "random",
+        trials=arguments.trials or 20,
+        splits=str(Splits.of(arguments.splits or "holdout")),
+        select=arguments.select or "best",
         seed=config.seed,
         monitor=config.stopping.monitor,
     )
     plan.check(str(path))
-    return _limited(plan, str(path)), config
+    return _limit_trials(plan, str(path)), config
 
 
-def _limited(plan: Plan, where: str) -> Plan:
-    """A plan of no more trials than there are points; says where they are not as many as points, or asked for."""
+def _flags_of_a_configuration(arguments: Namespace) -> list[str]:
+    """The flags that say what is to be trained."""
+    flags = [flag_of(key) for key in given_settings(arguments)]
+    flags += [f"--{name}" for name in ("recipe", "config") if getattr(arguments, name)]
+    return flags
+
+
+def _limit_trials(plan: Plan, where: str) -> Plan:
+    """Return a plan of no more trials than there are points, and say so where it matters."""
     most = points(plan.space)
-    if (
-        plan.algorithm == "hyperband" or most == plan.trials
-    ):  # its trials go on with one another's points
+    # Hyperband's trials go on with one another's points.
+    if plan.algorithm == "hyperband" or most == plan.trials:
         return plan
     if most < plan.trials:
         say(f"{where} has {most} points: there will be {most} trials, not {plan.trials}")
         return replace(plan, trials=int(most))
     if plan.algorithm == "grid":
         say(
-            f"{where} has {most} points, of which the first {plan.trials} are tried; for all, give --trials {most}"
+            f"{where} has {most} points, of which the first {plan.trials} are tried; for all, give "
+            f"--trials {most}"
         )
     return plan
 
 
-def _search_file(asked: str | None, rest: list[str]) -> Path:
-    """The file that was asked for, by path or by the name of a shipped one; else the recipe's, or the general one."""
-    shipped = {
-        path.stem: path for path in (recipe_path(_DEFAULT).parent / "searches").glob("*.yaml")
-    }
-    if asked is not None:
-        if asked.endswith(".yaml") or "/" in asked:
-            return Path(asked)
-        if asked not in shipped:
-            known = sorted(shipped)
-            raise UsageError(
-                f"--search {asked}: unknown{suggestion(asked, known)}; there are: {', '.join(known)}"
-            )
-        return shipped[asked]
-    words = (
-        [part for word in rest for part in word.split("=", 1)] if rest else ["--recipe", _DEFAULT]
-    )
-    recipe = words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else _GENERAL
-    return shipped.get(recipe, shipped[_GENERAL])
+def _search_file(arguments: Namespace) -> Path:
+    """The search by path or shipped name; else the one shipped with the recipe, or for any."""
+    name = arguments.search
+    if name is None:
+        path = search_path(_GENERAL_SEARCH)
+        special = path.with_stem(arguments.recipe or _GENERAL_SEARCH)
+        return special if special.exists() else path
+    if name.endswith(".yaml") or "/" in name:
+        return Path(name)
+    return search_path(name)
 
 
-def _resume(given: Any, rest: list[str], verbosity: int) -> int:
+def _resume(arguments: Namespace, verbosity: int) -> int:
     unused = [
-        f"--{key}" for key in ("trials", "algorithm", "splits", "select") if getattr(given, key)
+        f"--{name}"
+        for name in ("trials", "algorithm", "splits", "select")
+        if getattr(arguments, name)
     ]
-    if unused or rest:
-        raise UsageError(
-            f"--resume goes on with a sweep as it was begun; drop {', '.join(unused) or ' '.join(rest)}"
-        )
-    run = folder.find(given.resume or None)
-    if given.search:
-        plan, config = folder.read(run)
-        path = _search_file(given.search, [])
-        other = read_search(path, config)
-        plan.check_same(other, str(run.folder))
-    if run.finished:
-        say(f"{run.folder} has already finished; nothing to do")
-        return _finish(run)
-    say(f"epochal tune --resume {run.folder}: loading TensorFlow ...")
+    unused += _flags_of_a_configuration(arguments)
+    if unused:
+        raise UsageError(f"--resume goes on with a sweep as it was begun; drop {', '.join(unused)}")
+    sweep = sweeps.find(arguments.resume or None)
+    if arguments.search:
+        plan, config = sweeps.read(sweep)
+        other = read_search(_search_file(arguments), config)
+        plan.check_same(other, str(sweep.folder))
+    if sweep.finished:
+        say(f"{sweep.folder} has already finished; nothing to do")
+        return _print_summary(sweep)
+    say(f"epochal tune --resume {sweep.folder}: loading TensorFlow ...")
     load_tensorflow(verbosity)
-    return _search(run, given)
+    return _search(sweep, arguments)
 
 
-def _search(run: Any, given: Any) -> int:
+def _search(sweep: Run, arguments: Namespace) -> int:
     from epochal.app.tuning.sweep import LOCAL, search
 
-    say(f"sweep: {run.folder}")
-    with run.locked():
-        search(run, 0 if given.chief else given.jobs or 1, given.chief or LOCAL)
-    return _finish(run)
+    say(f"sweep: {sweep.folder}")
+    jobs = 0 if arguments.chief else arguments.jobs or 1
+    with sweep.locked():
+        search(sweep, jobs, arguments.chief or LOCAL)
+    return _print_summary(sweep)
 
 
-def _work(given: Any, rest: list[str], verbosity: int) -> int:
-    if rest:
-        raise UsageError(f"--worker takes its work from the chief; drop {' '.join(rest)}")
-    if cores := os.environ.get("EPOCHAL_CORES"):  # as a sweep starts its workers on this machine
+def _work(arguments: Namespace, verbosity: int) -> int:
+    unused = _flags_of_a_configuration(arguments)
+    if unused:
+        raise UsageError(f"--worker takes its work from the chief; drop {', '.join(unused)}")
+    cores = os.environ.get("EPOCHAL_CORES")
+    if cores:  # as a sweep starts its workers on this machine
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
         end_with(int(os.environ["EPOCHAL_PARENT"]))
-    run = folder.find(given.sweep)
+    sweep = sweeps.find(arguments.sweep)
     load_tensorflow(verbosity)
     from epochal.app.tuning.worker import work
 
-    work(run, given.worker)
+    work(sweep, arguments.worker)
     return 0
 
 
-def _finish(run: Any) -> int:
-    """The summary: figures on stdout, what to do next on stderr."""
-    result = run.read_json("result.json")
-    spread = f" ± {result['spread']:.4f}" if result["spread"] is not None else ""
-    optimism = (
-        f", validation minus test {result['optimism']:+.4f}"
-        if result["optimism"] is not None
-        else ""
-    )
+def _print_summary(sweep: Run) -> int:
+    """Print the figures on stdout, what to do next on stderr."""
+    result = sweep.read_json("result.json")
+    spread = ""
+    if result["spread"] is not None:
+        spread = f" ± {result['spread']:.4f}"
+    optimism = ""
+    if result["optimism"] is not None:
+        optimism = f", validation minus test {result['optimism']:+.4f}"
     print(
-        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}{spread}; test "
-        f"accuracy {result['test_accuracy']:.4f} (95 % interval {result['test_accuracy_low']:.4f} to "
-        f"{result['test_accuracy_high']:.4f}, {result['test_count']:,} images){optimism}"
+        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}"
+        f"{spread}; test accuracy {result['test_accuracy']:.4f} (95 % interval "
+        f"{result['test_accuracy_low']:.4f} to {result['test_accuracy_high']:.4f}, "
+        f"{result['test_count']:,} images){optimism}"
     )
+    folder = sweep.folder
     say(f"""
-everything lies in {run.folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
+everything lies in {folder}/: report.html, leaderboard.csv, best.yaml, winner/, trials/
 next:
-  epochal train --config {run.folder}/best.yaml
-  epochal export {run.folder}/winner""")
+  epochal train --config {folder}/best.yaml
+  epochal export {folder}/winner""")
     return 0
 
 

@@ -1,12 +1,18 @@
-"""The configuration of a run: frozen, keyword-only groups of settings, checked when made. No TensorFlow here."""
+"""The configuration of a run: frozen groups of settings, checked when made. No TensorFlow here."""
 
+from epochal.app.config.augment import Augment
 from epochal.app.config.config import Config, Precision, is_name
-from epochal.app.config.data import Augment, Data
+from epochal.app.config.data import Data
 from epochal.app.config.emphasis import Emphasis
-from epochal.app.config.optim import Objective, Optim
-from epochal.app.config.schedule import Schedule, Stopping
+from epochal.app.config.keys import SETTINGS, get_setting, replace_settings
+from epochal.app.config.objective import Objective
+from epochal.app.config.optim import Optim
+from epochal.app.config.schedule import Schedule
+from epochal.app.config.settings import Setting, Traits
+from epochal.app.config.stopping import Stopping
 
 __all__ = [
+    "SETTINGS",
     "Augment",
     "Config",
     "Data",
@@ -15,6 +21,10 @@ __all__ = [
     "Optim",
     "Precision",
     "Schedule",
+    "Setting",
     "Stopping",
+    "Traits",
+    "get_setting",
     "is_name",
+    "replace_settings",
 ]

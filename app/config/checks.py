@@ -1,24 +1,54 @@
-"""What the groups of settings are checked with."""
+"""Checks of settings: one line for what was expected and what came."""
 
 import math
 import re
 
 
 def check(condition: bool, key: str, expected: str, received: object) -> None:
-    """Raises ValueError in one line when a setting is not as expected."""
-    if not condition:
-        raise ValueError(
-            f"{key} must be {expected}, got {'null' if received is None else repr(received)}"
-        )
+    """Raise ValueError in one line unless the condition holds."""
+    if condition:
+        return
+    shown = "null" if received is None else repr(received)
+    raise ValueError(f"{key} must be {expected}, got {shown}")
+
+
+def check_between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
+    """Refuse a number outside of [low, high]; null passes."""
+    if value is not None:
+        check(low <= value <= high, key, f"from {low} to {high}{unit}", value)
+
+
+def check_at_least(key: str, value: float | None, least: float, unit: str = "") -> None:
+    """Refuse a number below `least`, or one that is not finite; null passes."""
+    if value is not None:
+        check(is_number(value, least), key, f"{least:g}{unit} or more", value)
+
+
+def check_positive(key: str, value: float | None) -> None:
+    """Refuse a number that is not above 0, or not finite; null passes."""
+    if value is not None:
+        check(is_number(value, 0) and value > 0, key, "above 0", value)
+
+
+def check_inside(key: str, value: float | None, low: float, high: float) -> None:
+    """Refuse a number that is not above `low` and below `high`; null passes."""
+    if value is not None:
+        check(low < value < high, key, f"above {low:g} and below {high:g}, or null", value)
+
+
+def check_share(key: str, value: float | None) -> None:
+    """Refuse a number outside of [0, 1); null passes."""
+    if value is not None:
+        check(0 <= value < 1, key, "from 0 to below 1", value)
 
 
 def is_number(value: float, least: float) -> bool:
-    """Whether it is finite and not below `least`."""
+    """Tell whether a number is finite and not below `least`."""
     return math.isfinite(value) and value >= least
 
 
 def pattern_fault(text: str) -> str | None:
-    """What keeps it from being a regular expression; None where it is one."""
+    """Return what keeps a text from being a regular expression; None where it is one."""
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
@@ -27,7 +57,7 @@ def pattern_fault(text: str) -> str | None:
 
 
 def duration(text: str) -> float | None:
-    """Seconds in a duration such as 90s, 10m or 1h30m; None where it is none."""
+    """Return the seconds of a duration such as 90s, 10m or 1h30m; None where it is none."""
     parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     if parts is None or not text:
         return None

@@ -1,75 +1,136 @@
-"""The configuration of a run: frozen, keyword-only, checked when made. It is the experiment: its text reruns it."""
+"""The configuration of a run: everything that decides what it computes. Its text reruns it."""
 
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from epochal.app.config.checks import check, duration, is_number
-from epochal.app.config.data import Augment, Data
+from epochal.app.config.augment import Augment
+from epochal.app.config.checks import check, check_at_least, check_between, check_positive, duration
+from epochal.app.config.data import SAME_IMAGES, Data
 from epochal.app.config.emphasis import Emphasis
-from epochal.app.config.optim import Objective, Optim
-from epochal.app.config.schedule import Schedule, Stopping
+from epochal.app.config.objective import Objective
+from epochal.app.config.optim import Optim
+from epochal.app.config.optimizers import check_optimizer, usual_rate
+from epochal.app.config.schedule import Schedule
+from epochal.app.config.settings import setting
+from epochal.app.config.stopping import Stopping
 from epochal.app.units import number_of
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+_SAME_FOR_ALL = "it is the same for all trials; give it to the command"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that decides what a run computes.
+    """Everything that decides what a run computes."""
 
-    Args:
-        dataset: digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class
-        data_dir: where prepared TFDS data lies (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
-        model: a name that `epochal models` lists
-        norm: batch, layer, weight, weight_mean, normprop or none (null: the model's own)
-        activation: relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one (null: the model's own)
-        weights: a weights file of keras.applications to start from, for the models that come from there
-        init_from: a finished run, by its folder or its name under runs/, from whose weights to start (and nothing else:
-            --resume restores everything); unless given, dataset, data_dir, model, norm, activation and image_size are
-            that run's, and learning_rate is its last one
-        epochs: passes over the training images
-        budget: time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which only tell the
-            schedule's proportions then (null: none)
-        pilot_above: a run that takes longer than this, as 4h, is refused until a pilot of it (--pilot) has learned
-            something (null: never)
-        batch_size: images in a global batch, over all devices
-        learning_rate: the rate before any step of the schedule (with init_from, unless given: the last one of that run)
-        optimizer: sgd, adam, adagrad, rmsprop, adaptivegain, globalgain, diagonalnewton or the name of another in
-            Keras
-        seed: decides weights, order, augmentation and splits
-        image_size: side of the square images in pixels (null: the data set's own)
-        devices: replicas under MirroredStrategy; without GPUs these are logical CPU devices
-        precision: float32, mixed_bfloat16 or mixed_float16
-        name: the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)
-        checkpoint_seconds: at most so many seconds of work are lost when the process is killed (and at most a
-            twentieth of a budget)
-        nan_policy: stop at the first number that is not finite, or rollback: go on from the last checkpoint with a
-            tenth of the rate, at most 3 times
-        deterministic: bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)
-    """
-
-    dataset: str = "digits"
-    data_dir: str | None = None
-    model: str = "resnet20"
-    norm: str | None = None
-    activation: str | None = None
-    weights: str | None = None
-    init_from: str | None = None
-    epochs: int = 30
-    budget: str | None = None
-    pilot_above: str | None = None
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    optimizer: str = "sgd"
-    seed: int = 0
-    image_size: int | None = None
-    devices: int = 1
-    precision: Precision = "float32"
-    name: str | None = None
-    checkpoint_seconds: float = 60.0
-    nan_policy: Literal["stop", "rollback"] = "stop"
-    deterministic: bool | None = None
+    dataset: str = setting(
+        "digits",
+        "digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class",
+        unsearchable=SAME_IMAGES,
+        inherited=True,
+        private=True,
+    )
+    data_dir: str | None = setting(
+        None,
+        "where prepared TFDS data lies (null: $TFDS_DATA_DIR, else ~/tensorflow_datasets)",
+        unsearchable=_SAME_FOR_ALL,
+        inherited=True,
+        essential=False,
+        private=True,
+    )
+    model: str = setting("resnet20", "a name that `epochal models` lists", inherited=True)
+    norm: str | None = setting(
+        None,
+        "batch, layer, weight, weight_mean, normprop or none (null: the model's own)",
+        inherited=True,
+    )
+    activation: str | None = setting(
+        None,
+        "relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one "
+        "(null: the model's own)",
+        inherited=True,
+    )
+    weights: str | None = setting(
+        None,
+        "a weights file of keras.applications to start from, for the models that come from there "
+        "(null: none)",
+    )
+    init_from: str | None = setting(
+        None,
+        "a finished run, by its folder or its name under runs/, from whose weights to start (and "
+        "nothing else: --resume restores everything); unless given, dataset, data_dir, model, "
+        "norm, activation and image_size are that run's, and learning_rate is its last one "
+        "(null: none)",
+        unsearchable=_SAME_FOR_ALL,
+    )
+    epochs: int = setting(30, "passes over the training images", counts="epochs")
+    budget: str | None = setting(
+        None,
+        "time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which "
+        "only tell the schedule's proportions then (null: none)",
+        unsearchable="trials are trained for epochs; search epochs instead",
+    )
+    pilot_above: str | None = setting(
+        None,
+        "a run that takes longer than this, as 4h, is refused until a pilot of it (--pilot) has "
+        "learned something (null: never)",
+        unsearchable="trials are short runs themselves; give it to epochal train",
+    )
+    batch_size: int = setting(64, "images in a global batch, over all devices")
+    learning_rate: float | None = setting(
+        None,
+        "the rate before any step of the schedule (null: the usual one of the optimizer, 0.1 for "
+        "sgd and 0.001 for adam; with init_from the last one of that run)",
+        inherited=True,
+    )
+    optimizer: str = setting(
+        "sgd",
+        "sgd, adam, adagrad, rmsprop, adaptivegain, globalgain, diagonalnewton or the name of "
+        "another in Keras",
+    )
+    seed: int = setting(
+        0,
+        "decides weights, order, augmentation and splits",
+        unsearchable=f"it decides which images validate, so {SAME_IMAGES}",
+        essential=False,
+    )
+    image_size: int | None = setting(
+        None,
+        "side of the square images in pixels (null: the data set's own)",
+        inherited=True,
+    )
+    devices: int = setting(
+        1,
+        "replicas under MirroredStrategy; without GPUs these are logical CPU devices",
+        unsearchable=_SAME_FOR_ALL,
+        essential=False,
+    )
+    precision: Precision = setting("float32", "float32, mixed_bfloat16 or mixed_float16")
+    name: str | None = setting(
+        None,
+        "the run's folder is runs/NAME, or NAME-2, ... where that exists (null: DATASET-MODEL)",
+        unsearchable="the sweep names its trials",
+        essential=False,
+        private=True,
+    )
+    checkpoint_seconds: float = setting(
+        60.0,
+        "at most so many seconds of work are lost when the process is killed (and at most a "
+        "twentieth of a budget)",
+        essential=False,
+    )
+    nan_policy: Literal["stop", "rollback"] = setting(
+        "stop",
+        "stop at the first number that is not finite, or rollback: go on from the last checkpoint "
+        "with a tenth of the rate, at most 3 times",
+        essential=False,
+    )
+    deterministic: bool | None = setting(
+        None,
+        "bit-identical reruns and resumes (null: on CPUs yes, on GPUs no)",
+        essential=False,
+    )
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)
     schedule: Schedule = field(default_factory=Schedule)
@@ -80,138 +141,107 @@ class Config:
 
     def __post_init__(self) -> None:
         check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
-        check(
-            self.init_from is None or self.weights is None,
-            "init_from",
-            "null with weights",
-            self.init_from,
-        )
-        alone = self.init_from is None or self.pilot_above is None
-        check(
-            alone,
-            "pilot_above",
-            "null with init_from, of which a smaller network takes no weights",
-            self.pilot_above,
-        )
-        check(1 <= self.epochs <= 100_000, "epochs", "from 1 to 100000", self.epochs)
+        cold = self.init_from is None
+        check(cold or self.weights is None, "init_from", "null with weights", self.init_from)
+        expected = "null with init_from, of which a smaller network takes no weights"
+        check(cold or self.pilot_above is None, "pilot_above", expected, self.pilot_above)
+        check_between("epochs", self.epochs, 1, 100_000)
         for key, time in (("budget", self.budget), ("pilot_above", self.pilot_above)):
-            check(
-                time is None or bool(duration(time)),
-                key,
-                "a duration such as 90s, 10m or 1h30m",
-                time,
-            )
-        check(1 <= self.batch_size <= 1_000_000, "batch_size", "from 1 to 1000000", self.batch_size)
-        check(
-            is_number(self.learning_rate, 0) and self.learning_rate > 0,
-            "learning_rate",
-            "above 0",
-            self.learning_rate,
-        )
-        check(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        size = self.image_size
-        check(size is None or 8 <= size <= 4096, "image_size", "from 8 to 4096 pixels", size)
-        check(1 <= self.devices <= 64, "devices", "from 1 to 64", self.devices)
-        check(
-            self.name is None or is_name(self.name),
-            "name",
-            "letters, digits, '.', '_' or '-' (at most 64)",
-            self.name,
-        )
-        check(
-            is_number(self.checkpoint_seconds, 0),
-            "checkpoint_seconds",
-            "0 or more",
-            self.checkpoint_seconds,
-        )
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Settings that must suit one another."""
-        check(
-            self.batch_size % self.devices == 0,
-            "batch_size",
-            f"a multiple of the {self.devices} devices",
-            self.batch_size,
-        )
-        check(
-            self.optim.micro_batches <= self.batch_size // self.devices,
-            "optim.micro_batches",
-            f"at most the {self.batch_size // self.devices} images that a device gets of a batch",
-            self.optim.micro_batches,
-        )
+            usable = time is None or bool(duration(time))
+            check(usable, key, "a duration such as 90s, 10m or 1h30m", time)
+        check_between("batch_size", self.batch_size, 1, 1_000_000)
+        check_optimizer(self.optimizer)
+        check_positive("learning_rate", self.learning_rate)
+        check_between("seed", self.seed, 0, 2**31 - 1)
+        check_between("image_size", self.image_size, 8, 4096, " pixels")
+        check_between("devices", self.devices, 1, 64)
+        usable = self.name is None or is_name(self.name)
+        check(usable, "name", "letters, digits, '.', '_' or '-' (at most 64)", self.name)
+        check_at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
+        self._check_batch()
+        self._check_end()
+        self._check_emphasis()
         self._check_course()
+
+    def _check_batch(self) -> None:
+        batch = self.batch_size
+        expected = f"a multiple of the {self.devices} devices"
+        check(batch % self.devices == 0, "batch_size", expected, batch)
+        share = batch // self.devices
+        parts = self.optim.micro_batches
+        expected = f"at most the {share} images that a device gets of a batch"
+        check(parts <= share, "optim.micro_batches", expected, parts)
+
+    def _check_end(self) -> None:
         after = self.stopping.after
+        if after is not None:
+            epochs = number_of(self.epochs, "epoch")
+            check(after <= self.epochs, "stopping.after", f"at most the {epochs}", after)
+            check(self.budget is None, "stopping.after", "null with a budget", after)
         patience = self.stopping.patience
-        epochs = number_of(self.epochs, "epoch")
-        check(
-            after is None or after <= self.epochs, "stopping.after", f"at most the {epochs}", after
-        )
-        check(after is None or self.budget is None, "stopping.after", "null with a budget", after)
-        check(
-            patience is None or self.data.split != "all",
-            "stopping.patience",
-            "null with data.split all",
-            patience,
-        )
+        fits = patience is None or self.data.split != "all"
+        check(fits, "stopping.patience", "null with data.split all", patience)
+
+    def _check_emphasis(self) -> None:
         emphasis = self.emphasis
-        order = self.data.order
         early = emphasis.by is None or emphasis.start < self.epochs
+        epochs = number_of(self.epochs, "epoch")
         check(early, "emphasis.start", f"below the {epochs}", emphasis.start)
-        check(
-            emphasis.by != "sampler" or order == "shuffled",
-            "data.order",
-            "shuffled with emphasis.by sampler",
-            order,
-        )
+        order = self.data.order
+        fits = emphasis.by != "sampler" or order == "shuffled"
+        check(fits, "data.order", "shuffled with emphasis.by sampler", order)
 
     def _check_course(self) -> None:
-        """What is to happen within the epochs, and to the rate."""
+        """Check what is to happen within the epochs, and to the rate."""
         schedule = self.schedule
-        in_steps = self.schedule.unit == "steps"
-        epochs = number_of(self.epochs, "epoch")
-        places = {
-            "milestones": max(schedule.milestones or [0]),
-            "every": schedule.every,
-            "warm_up": schedule.warm_up,
-        }
-        for key, place in places.items():
-            check(
-                in_steps or (place or 0) < self.epochs,
-                f"schedule.{key}",
-                f"below the {epochs}",
-                place,
-            )
+        below = f"below the {number_of(self.epochs, 'epoch')}"
+        if schedule.unit != "steps":
+            last = max(schedule.milestones or [0])
+            check(last < self.epochs, "schedule.milestones", below, last)
+            for name in ("every", "warm_up"):
+                value = getattr(schedule, name)
+                check(value is None or value < self.epochs, f"schedule.{name}", below, value)
         least = schedule.least
         peak = self.peak_rate
+        fits = least is None or least < peak
+        check(fits, "schedule.least", f"below the learning rate {peak:g}", least)
         thaws = self.optim.unfreeze_every
-        check(
-            least is None or least < peak,
-            "schedule.least",
-            f"below the learning rate {peak:g}",
-            least,
-        )
-        fitting = thaws is None or thaws < self.epochs or self.budget is not None
-        check(fitting, "optim.unfreeze_every", f"below the {epochs}", thaws)
+        fits = thaws is None or thaws < self.epochs or self.budget is not None
+        check(fits, "optim.unfreeze_every", below, thaws)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, nested as in the configuration file."""
-        return asdict(self)
+        """Return plain values, nested as in the configuration file; the rate as a number."""
+        return asdict(self) | {"learning_rate": self.rate}
+
+    @property
+    def rate(self) -> float:
+        """The learning rate before any step of the schedule: as given, or the usual one."""
+        if self.learning_rate is None:
+            return usual_rate(self.optimizer)
+        return self.learning_rate
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate for this global batch: k times the rate for k times the batch.
+
+        Goyal et al. 2017, arXiv:1706.02677.
+        """
+        return self.rate * self.batch_size / (self.schedule.batch or self.batch_size)
 
     @property
     def model_options(self) -> dict[str, str]:
-        """What the model is to have instead of its own."""
-        chosen = {"norm": self.norm, "activation": self.activation}
-        return {key: value for key, value in chosen.items() if value is not None}
+        """The options that the model is built with in place of its own."""
+        options = {"norm": self.norm, "activation": self.activation}
+        return {key: value for key, value in options.items() if value is not None}
 
     @property
     def budget_seconds(self) -> float | None:
-        """Time for the whole command; None where epochs decide."""
+        """Time for the whole command in seconds; None where epochs decide."""
         return None if self.budget is None else duration(self.budget)
 
     @property
     def pilot_above_seconds(self) -> float | None:
-        """How long a run may take that had no pilot; None is for ever."""
+        """Seconds that a run without a pilot may take; None is for ever."""
         return None if self.pilot_above is None else duration(self.pilot_above)
 
     @property
@@ -225,14 +255,11 @@ class Config:
         if self.budget is not None:
             return f"a budget of {self.budget}"
         epochs = number_of(self.epochs, "epoch")
-        return f"{self.stopping.after} of {epochs}" if self.stopping.after else epochs
-
-    @property
-    def peak_rate(self) -> float:
-        """The learning rate for this global batch (Goyal et al. 2017, arXiv:1706.02677: k times the batch, k times)."""
-        return self.learning_rate * self.batch_size / (self.schedule.batch or self.batch_size)
+        if self.stopping.after is None:
+            return epochs
+        return f"{self.stopping.after} of {epochs}"
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may name a run or an export: it becomes a folder."""
+    """Tell whether `text` may name a run or an export: it becomes a folder."""
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text) is not None

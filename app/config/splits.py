@@ -1,4 +1,4 @@
-"""How a pool of images is split again and again, in words: kfold:5, repeated:3x5, bootstrap:5; or once: holdout."""
+"""Splits of a pool of images, in words: holdout, kfold:5, repeated:3x5, bootstrap:5."""
 
 import re
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ _NUMBER = "[1-9][0-9]{0,2}"
 class Splits:
     """Several ways to split one pool; made by `of`, and `str` gives the text back.
 
-    `kind` is holdout, kfold, repeated or bootstrap. In each of the `repetitions` every one of the `folds` validates
-    once; a bootstrap resamples as often as it repeats.
+    Args:
+        kind: holdout, kfold, repeated or bootstrap.
+        repetitions: a bootstrap resamples as often as it repeats.
+        folds: in each repetition every fold validates once.
     """
 
     kind: str
@@ -28,29 +30,34 @@ class Splits:
 
     @classmethod
     def of(cls, text: str) -> "Splits":
-        """From words.
+        """Read splits from words.
 
         Raises:
             UsageError: for words that mean none.
         """
         for kind, form in _FORMS.items():
-            numbers = {key: f"(?P<{key}>{_NUMBER})" for key in ("repetitions", "folds")}
-            if match := re.fullmatch(kind + form.format(**numbers), text):
-                given = {key: int(value) for key, value in match.groupdict().items()}
-                if given.get("folds") != 1:
-                    return cls(kind, **given)
+            pattern = form.format(
+                repetitions=f"(?P<repetitions>{_NUMBER})", folds=f"(?P<folds>{_NUMBER})"
+            )
+            match = re.fullmatch(kind + pattern, text)
+            if match is None:
+                continue
+            numbers = {name: int(digits) for name, digits in match.groupdict().items()}
+            if numbers.get("folds") != 1:
+                return cls(kind, **numbers)
         raise UsageError(
-            f"splits: expected holdout, kfold:5, repeated:3x5 (3 times 5 folds) or bootstrap:5, with 2 to 999 folds, "
-            f"got {text!r}"
+            "splits: expected holdout, kfold:5, repeated:3x5 (3 times 5 folds) or bootstrap:5, "
+            f"with 2 to 999 folds, got {text!r}"
         )
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """The number of splits."""
         return self.repetitions * self.folds
 
     def __str__(self) -> str:
-        return self.kind + _FORMS[self.kind].format(repetitions=self.repetitions, folds=self.folds)
+        numbers = _FORMS[self.kind].format(repetitions=self.repetitions, folds=self.folds)
+        return self.kind + numbers
 
 
 @dataclass(frozen=True)
@@ -62,26 +69,23 @@ class Fold:
 
     @classmethod
     def of(cls, text: str) -> "Fold":
-        """From words.
+        """Read a fold from words.
 
         Raises:
             UsageError: for words that mean none.
         """
-        words, _, number = text.rpartition("/")
+        words, _, digits = text.rpartition("/")
         try:
             splits = Splits.of(words)
         except UsageError:
             splits = Splits("holdout")
-        if (
-            splits.kind == "holdout"
-            or not re.fullmatch(_NUMBER, number)
-            or int(number) > splits.count
-        ):
+        number = int(digits) if re.fullmatch(_NUMBER, digits) else 0
+        if splits.kind == "holdout" or not 1 <= number <= splits.count:
             raise UsageError(
-                "data.split: expected all or one of several splits, counted from 1, as kfold:5/2, repeated:3x5/7 or "
-                f"bootstrap:5/2, got {text!r}"
+                "data.split: expected all or one of several splits, counted from 1, as kfold:5/2, "
+                f"repeated:3x5/7 or bootstrap:5/2, got {text!r}"
             )
-        return cls(splits, int(number))
+        return cls(splits, number)
 
     def __str__(self) -> str:
         return f"{self.splits}/{self.number}"

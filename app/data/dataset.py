@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from epochal.app.data.decoding import describe_error
 from epochal.app.data.preprocessing import ImageShape, Preprocessing
+from epochal.app.store.data_card import Counts, DataCard
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
@@ -143,3 +144,21 @@ class Dataset:
             if isinstance(split.images, CachedImages):
                 digest.update(split.images.tensor.numpy().data)
         return digest.hexdigest()
+
+    def card(self, *, test: bool) -> DataCard:
+        """Describe the data for a run's folder; `test` says whether the test split will be evaluated."""
+        preprocessing = self.preprocessing
+        return DataCard(
+            classes=preprocessing.classes,
+            channels=preprocessing.channels,
+            stored_size=preprocessing.stored_size,
+            image_size=preprocessing.image_size,
+            mean=preprocessing.mean,
+            deviation=preprocessing.deviation,
+            fingerprint=self.fingerprint(),
+            counts=Counts(
+                train=len(self.train), validation=len(self.validation), test=len(self.test)
+            ),
+            evaluated=("validation", "test") if test else ("validation",),
+            skipped=self.skipped,
+        )

@@ -30,18 +30,28 @@ def _counter() -> tf.Variable:
 
 @dataclass
 class Position:
-    """Position of training: the epoch, the step at which its next iterator begins, its order unless shuffled."""
+    """Position of training: the epoch, the step at which its next iterator begins, its order unless shuffled.
+
+    Keras counts the steps of a resumed epoch from its first. Of those that were trained before the stop, `steps_to_skip`
+    are still to be passed over.
+    """
 
     table: Table | None = None
     epoch: tf.Variable = field(default_factory=_counter)
     start: tf.Variable = field(default_factory=_counter)
+    steps_to_skip: int = 0
 
     def set(self, epoch: int, start: int = 0) -> None:
         """Move to a step of an epoch; iterators made from now on begin there."""
         self.epoch.assign(epoch)
         self.start.assign(start)
+        self.steps_to_skip = start
         if self.table is not None:
             self.table.set(epoch)
+
+    def skip_step(self) -> None:
+        """Count a step that was passed over."""
+        self.steps_to_skip -= 1
 
 
 @dataclass(frozen=True, kw_only=True)

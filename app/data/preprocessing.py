@@ -5,13 +5,12 @@ takes the part of that square which the network sees. Normalisation lies inside 
 TensorFlow's, so that it gives the same bytes eagerly, in tf.data and inside an exported model.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
 from epochal.app.data.decoding import decode, resize
+from epochal.app.store.data_card import DataCard
 
 _FILES_AT_A_TIME = 4  # each may take a gigabyte while it is decoded
 
@@ -79,31 +78,16 @@ class Preprocessing(ImageShape):
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "classes": list(self.classes),
-            "channels": self.channels,
-            "stored_size": self.stored_size,
-            "image_size": self.image_size,
-            "mean": list(self.mean),
-            "deviation": list(self.deviation),
-        }
-
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Return the preprocessing that `to_dict` wrote; further keys are ignored.
-
-        Raises:
-            KeyError: one of its keys is missing.
-        """
+    def from_card(cls, card: DataCard) -> "Preprocessing":
+        """Return what the data card of a run says of it."""
         return cls(
-            classes=tuple(values["classes"]),
-            channels=values["channels"],
-            stored_size=values["stored_size"],
-            image_size=values["image_size"],
-            mean=tuple(values["mean"]),
-            deviation=tuple(values["deviation"]),
+            classes=card.classes,
+            channels=card.channels,
+            stored_size=card.stored_size,
+            image_size=card.image_size,
+            mean=card.mean,
+            deviation=card.deviation,
         )
 
 

@@ -39,9 +39,7 @@ def central_differences(setup: Setup) -> Finding:
     weights = model.trainable_weights
     for weight in weights:
         weight.assign_add(_JITTER * random.standard_normal(weight.shape))
-    loss = tf.function(
-        lambda: tf.reduce_mean(model.criterion(labels, model(images, training=True)))
-    )
+    loss = tf.function(lambda: model.objective.mean_loss(labels, model(images, training=True)))
     gradients = _gradient(loss, weights)
     along = Slope(lambda: float(loss()), weights)
     verdicts = []

@@ -26,7 +26,8 @@ def first_loss(setup: Setup) -> Finding:
         return skipped(f"ln C is what cross_entropy starts at, not {setup.config.objective.loss}")
     images, labels = some_images(setup, _FIRST)
     model = twin(setup)
-    loss = float(_loss(model, images, labels))
+    # Of the images alike: the weights of classes say nothing of what the network begins with.
+    loss = float(tf.reduce_mean(model.objective.loss(labels, model(images, training=True))))
     even = math.log(len(setup.dataset.preprocessing.classes))
     told = f"{loss:.3g}, {loss / even:.2f} times ln {len(setup.dataset.preprocessing.classes)}"
     if not loss <= _HIGH * even:
@@ -96,7 +97,7 @@ def own_batch(setup: Setup) -> Finding:
     iterator = iter(halves)
     model.train_function(iterator)
     before = [weight.numpy() for weight in model.trainable_weights]
-    _, gradients = _gradients(model, *list(halves)[1])
+    gradients = _gradients(model, *list(halves)[1])
     model.train_function(iterator)
     moved = [
         weight.numpy() - value
@@ -117,7 +118,7 @@ def own_batch(setup: Setup) -> Finding:
 def _steps(model: Any, images: np.ndarray, labels: np.ndarray) -> Any:
     """The gradients of a few steps by path; in each, a weight's largest change is `_STEP`."""
     for _ in range(_STEPS):
-        _, gradients = _gradients(model, images, labels)
+        gradients = _gradients(model, images, labels)
         yield {w.path: g for w, g in zip(model.trainable_weights, gradients, strict=True)}
         for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
             if gradient is not None:
@@ -126,14 +127,11 @@ def _steps(model: Any, images: np.ndarray, labels: np.ndarray) -> Any:
                 )
 
 
-def _gradients(model: Any, images: Any, labels: Any) -> tuple[Any, list[Any]]:
+def _gradients(model: Any, images: Any, labels: Any) -> list[Any]:
+    """Return the gradient of the mean loss, weights of classes included, by each trainable weight."""
     with tf.GradientTape() as tape:
-        loss = _loss(model, images, labels)
-    return loss, tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-
-
-def _loss(model: Any, images: Any, labels: Any) -> Any:
-    return tf.reduce_mean(model.criterion(labels, model(images, training=True)))
+        loss = model.objective.mean_loss(labels, model(images, training=True))
+    return list(tape.gradient(loss, [weight.value for weight in model.trainable_weights]))
 
 
 def _alike(kernel: np.ndarray) -> int:

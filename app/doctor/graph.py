@@ -28,7 +28,7 @@ def logits_meet_loss(setup: Setup) -> Finding:
         np.allclose(tf.reduce_sum(outputs, -1), 1, atol=_ROUNDING)
         and float(tf.reduce_min(outputs)) >= 0
     )
-    before, after = (setup.model.criterion(labels, outputs + shift) for shift in (0.0, 1.0))
+    before, after = (setup.model.objective.loss(labels, outputs + shift) for shift in (0.0, 1.0))
     scores = np.allclose(before, after, rtol=1e-4, atol=1e-4)
     if likely and scores:
         return error(

@@ -13,9 +13,8 @@ from epochal.app.doctor.model_copy import drops
 from epochal.app.doctor.sample_images import images_of, plain_batches
 from epochal.app.errors import TrainingFailed, UsageError
 from epochal.app.training.probes.probe_steps import undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup, set_up, start
-from epochal.callbacks import GradientClipping
 
 PASSES = 300  # over the batches to overfit, at most
 STEPS = 2000  # on a rung of the ladder, at most
@@ -42,7 +41,7 @@ def overfit(config: Config, batches: int) -> tuple[int, Learned]:
         UsageError: as training does, or for more batches than there are.
         TrainingFailed: when the images were not memorised.
     """
-    setup, _ = _prepared(config)
+    setup = _prepared(config)
     if batches > setup.batches.steps:
         raise UsageError(
             f"--overfit-batches: the training images make {setup.batches.steps} batches, got {batches}"
@@ -85,14 +84,12 @@ def ladder(config: Config) -> Iterator[Rung]:
     Raises:
         UsageError: as training does.
     """
-    setup, clip = _prepared(config)
+    setup = _prepared(config)
     images, labels = images_of(setup, setup.dataset.validation)
     bound = above_chance(np.bincount(labels).max() / len(labels), len(labels))
-    unused = clip.get_state()
     with undone(setup) as put_back:
         for count in rungs(len(setup.dataset.train)):
             put_back()
-            clip.set_state(unused)
             split = _drawn(setup, count)
             learned = _fitted(setup, split, STEPS)
             yield Rung(
@@ -110,16 +107,15 @@ def rungs(images: int) -> list[int]:
     return [rung for rung in (*FIRST_RUNGS, *powers) if rung <= images]
 
 
-def _prepared(config: Config) -> tuple[Setup, GradientClipping]:
-    """A set-up for learning by heart, its train function made, and what clips its gradients as configured."""
+def _prepared(config: Config) -> Setup:
+    """A set-up for learning by heart, its train function made."""
     setup = set_up(unregularized(config))
     start(setup)
     for layer in setup.model.layers:
         if drops(layer):
             layer.rate = 0.0
-    clip = clipping(config.optim)
-    as_in_first_epoch(setup, clip)
-    return setup, clip
+    as_in_first_epoch(setup)
+    return setup
 
 
 def _drawn(setup: Setup, count: int) -> Split:

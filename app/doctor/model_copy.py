@@ -1,10 +1,13 @@
 """A second model with the first one's weights, to try things on."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from epochal import models
+from epochal.app.process.dtype_policy import dtype_policy
+from epochal.app.training.optimizers.penalties import WeightPenalty
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.classifier import Classifier
 
@@ -23,11 +26,14 @@ def twin(setup: Setup, dtype: str | None = None) -> Classifier:
         config |= {"rate": 0.0} if drops(layer) else {}
         return type(layer).from_config(config)
 
-    with models.deep_recursion():
-        net = keras.models.clone_model(keras.Model(model.input, model.output), clone_function=again)
-        copy = type(model)(net.input, net.output, name=model.name)
-    copy.criterion = model.criterion
-    copy.micro_batches = model.micro_batches
+    with models.deep_recursion(), dtype_policy(setup.config.precision):
+        network = keras.Model(model.input, model.output, name=model.name)
+        net = keras.models.clone_model(network, clone_function=again)
+        copy = type(model)(
+            net,
+            objective=replace(model.objective, penalty=WeightPenalty()),
+            micro_batches=model.micro_batches,
+        )
     for mine, its in zip(copy.weights, model.weights, strict=True):
         mine.assign(its.numpy())
     return copy

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.evaluation.rate_labels import final
-from epochal.app.training.probes.probe_steps import steps_of, undone
-from epochal.app.training.run.run_callbacks import as_in_first_epoch, clipping
+from epochal.app.training.probes.probe_steps import logs_of_steps, undone
+from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import shape_of
 
@@ -48,7 +48,7 @@ def _losses(setup: Setup, rates: Sequence[float]) -> Iterator[float]:
     """The loss of each step at its rate, until one is not finite or time is up."""
     model = setup.model
     end = math.inf
-    steps = steps_of(setup, len(rates))
+    steps = logs_of_steps(setup, len(rates))
     for rate in rates:
         model.optimizer.learning_rate = rate
         loss = float(next(steps)["loss"])
@@ -62,8 +62,8 @@ def _losses(setup: Setup, rates: Sequence[float]) -> Iterator[float]:
 
 @contextmanager
 def _as_in_training(setup: Setup) -> Iterator[None]:
-    """While it lasts, what the first epoch freezes is frozen, and gradients are clipped."""
-    watching = as_in_first_epoch(setup, clipping(setup.config.optim))
+    """While it lasts, what the first epoch freezes is frozen."""
+    watching = as_in_first_epoch(setup)
     try:
         yield
     finally:

@@ -5,8 +5,8 @@ from typing import Any
 from epochal.app.data.load import load
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import load_trained
 
 
 def evaluate_again(run: Run) -> dict[str, Any]:
@@ -17,11 +17,11 @@ def evaluate_again(run: Run) -> dict[str, Any]:
     """
     trained = load_trained(run)
     dataset = load(trained.config)
-    if dataset.fingerprint() != run.read_json("data.json")["fingerprint"]:
+    if dataset.fingerprint() != run.data_card().fingerprint:
         raise UsageError(
             f"{run.folder}: the data set is not the one it was trained on; restore it to evaluate the run"
         )
     preprocessing = trained.preprocessing
     _, validation = evaluate_split(trained.model, dataset.validation, preprocessing)
     _, test = evaluate_split(trained.model, dataset.test, preprocessing)
-    return {**validation.figures("validation_"), **test.figures("test_")}
+    return {**validation.figures.to_dict("validation_"), **test.figures.to_dict("test_")}

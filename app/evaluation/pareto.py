@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import EpochalError, UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
 from epochal.models.complexity import multiply_adds, without_values
 
 
@@ -94,10 +93,11 @@ def _run(where: str) -> Run:
 def _placed(run: Run, costs: dict[Any, int]) -> Placed:
     """`costs` of what has been built already: many runs share a model."""
     try:
-        config = read_config_file(run.folder / "config.yaml")
-        result = run.read_json("result.json")
-        preprocessing = Preprocessing.from_dict(run.read_json("data.json"))
-        if "validation_accuracy" in result and runs.judged_on(result) == "validation":
+        config = run.config()
+        result = run.result()
+        preprocessing = Preprocessing.from_card(run.data_card())
+        test = result.test
+        if test is None:
             raise _Skipped(f"{run.folder}: only validation was evaluated, it has no test figures")
         return Placed(
             run=str(run.folder),
@@ -106,15 +106,13 @@ def _placed(run: Run, costs: dict[Any, int]) -> Placed:
             image_size=preprocessing.image_size,
             cheaper_by="architecture" if config.precision == "float32" else "operations",
             multiply_adds=_cost(config, preprocessing, costs),
-            **{
-                key: result[key]
-                for key in ("params", "test_accuracy", "test_accuracy_low", "test_accuracy_high")
-            },
+            params=result.params,
+            test_accuracy=test.accuracy,
+            test_accuracy_low=test.accuracy_low,
+            test_accuracy_high=test.accuracy_high,
         )
     except EpochalError as error:
         raise _Skipped(f"{run.folder}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise _Skipped(f"{run.folder}: result.json or data.json is damaged") from error
 
 
 def _cost(config: Config, preprocessing: Preprocessing, costs: dict[Any, int]) -> int:

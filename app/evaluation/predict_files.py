@@ -12,8 +12,8 @@ from epochal.app.data.decoding import describe_error
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import probabilities
+from epochal.app.evaluation.trained_model import Trained, load_trained
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import Trained, load_trained
 
 _BATCH = 64
 

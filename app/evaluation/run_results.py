@@ -15,7 +15,7 @@ from epochal.app.evaluation.metrics import Evaluation, evaluate_logits
 from epochal.app.evaluation.plots import confusion_png, curves_png
 from epochal.app.evaluation.report import Report, hardest, write_report
 from epochal.app.evaluation.sections import sections_of
-from epochal.app.evaluation.sections.feature_reuse import FILE
+from epochal.app.store.result import Result
 from epochal.app.store.run import Run, dump
 from epochal.models.feature_reuse import feature_reuse
 
@@ -39,7 +39,7 @@ def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndar
 
 def conclude(
     run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True
-) -> dict[str, Any]:
+) -> Result:
     """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
 
     Without `test` the test split is left alone, and there are no pages, which would show its figures.
@@ -49,18 +49,19 @@ def conclude(
     evaluations = {name: evaluate_split(model, split, shape)[1] for name, split in splits.items()}
     result = _result(model, training, evaluations)
     if test:
-        if blocks := feature_reuse(model):
-            run.write_json(FILE, [asdict(block) for block in blocks])
+        blocks = feature_reuse(model)
+        if blocks:
+            run.write_feature_reuse([asdict(block) for block in blocks])
         _write_pages(run, dataset, training, evaluations["test"], result)
-    run.write_json("result.json", result)
+    run.write_result(result)
     return result
 
 
 def _write_pages(
-    run: Run, dataset: Dataset, training: Training, test: Evaluation, result: dict[str, Any]
+    run: Run, dataset: Dataset, training: Training, test: Evaluation, result: Result
 ) -> None:
-    curves_png(run.folder / "curves.png", training.rows, training.best_epoch)
-    confusion_png(run.folder / "confusion.png", test, dataset.preprocessing.classes)
+    curves_png(run.curves_plot, training.rows, training.best_epoch)
+    confusion_png(run.confusion_plot, test, dataset.preprocessing.classes)
     report = Report(
         title=f"{run.folder.name}",
         classes=dataset.preprocessing.classes,
@@ -68,28 +69,30 @@ def _write_pages(
         history=training.rows,
         result=result,
         hardest=hardest(test, _images_of(dataset.test)),
-        sections=sections_of(run.folder),
+        sections=sections_of(run),
         configuration=dump(training.config.to_dict()),
-        environment=run.read_json("environment.json"),
+        environment=run.environment(),
     )
-    write_report(run.folder / "report.html", report)
+    write_report(run.report, report)
 
 
-def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
-    rates = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
-    figures = [evaluation.figures(f"{name}_") for name, evaluation in evaluations.items()]
-    return {
-        "dataset": training.config.dataset,
-        "model": training.config.model,
-        "params": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        "seed": training.config.seed,
-        "epochs": len(training.rows),
-        "best_epoch": training.best_epoch,
-        "rollbacks": training.rollbacks,
-        **{key: value for of_split in figures for key, value in of_split.items()},
-        "images_per_second": round(float(np.median(rates)), 1) if rates else None,
-        "wall_seconds": round(training.seconds, 2),
-    }
+def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> Result:
+    speeds = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    test = evaluations.get("test")
+    return Result(
+        dataset=training.config.dataset,
+        model=training.config.model,
+        params=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        seed=training.config.seed,
+        epochs=len(training.rows),
+        best_epoch=training.best_epoch,
+        rollbacks=training.rollbacks,
+        last_learning_rate=training.rows[-1].get("learning_rate") if training.rows else None,
+        validation=evaluations["validation"].figures,
+        test=test.figures if test else None,
+        images_per_second=round(float(np.median(speeds)), 1) if speeds else None,
+        wall_seconds=round(training.seconds, 2),
+    )
 
 
 def _images_of(split: Split) -> Callable[[np.ndarray], np.ndarray]:

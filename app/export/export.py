@@ -1,42 +1,51 @@
-"""From a finished run to saved_models/NAME/VERSION/: written beside, proven in a fresh process, then renamed."""
+"""Export: from a finished run to saved_models/NAME/VERSION/, proven in a fresh process before it is published."""
 
-import json
-import math
-import subprocess
-import sys
-import tempfile
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from epochal.app.config import is_name
 from epochal.app.errors import StorageError, UsageError
-from epochal.app.export import proof
-from epochal.app.export.exported_run import Source, read_source
-from epochal.app.export.reference_answers import Evidence
-from epochal.app.export.saved_model import CARD
+from epochal.app.export.exportable_run import Expected, ExportableRun, read_run
+from epochal.app.export.parity import check_parity
+from epochal.app.export.parity_program import Parity
+from epochal.app.export.reference_answers import ReferenceAnswers
 from epochal.app.export.variants import Variant
-from epochal.app.store import files as storage
+from epochal.app.store import files
+from epochal.app.store.export import Export, next_export
 from epochal.app.store.run import Run
 
-_UNWRITTEN = (  # what TensorFlow's writers make of a full disk, a file too large, a forbidden one: no OSError
+_LOG = logging.getLogger(__name__)
+# TensorFlow's writers make these of a full disk, a file too large, a forbidden one: no OSError.
+_UNWRITTEN = (
     tf.errors.ResourceExhaustedError,
     tf.errors.OutOfRangeError,
     tf.errors.PermissionDeniedError,
 )
 _LOST = 0.05  # of test accuracy: a precision that costs more is a mistake
 
+Check = Callable[[Export, ReferenceAnswers, float], Parity]
+
 
 def export(
     run: Run,
     name: str | None,
     variant: Variant,
-    say: Callable[[str], None],
     root: Path | None = None,
-) -> Path:
-    """Exports the run's best model as the next version of `name` and returns its folder.
+    *,
+    check: Check = check_parity,
+) -> Export:
+    """Export a run's best model as the next version of `name`.
+
+    Args:
+        run: a finished one.
+        name: of the exported model (None: the run's).
+        variant: format and precision.
+        root: folder of all exported models (None: that of the format).
+        check: compares the written model with the run.
 
     Raises:
         UsageError: the run has not finished, or the name may not name a folder.
@@ -45,105 +54,83 @@ def export(
     name = name or run.folder.name + variant.suffix
     if not is_name(name):
         raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
-    say("computing the run's own answers ...")
-    source = read_source(run)
-    folder = (root or variant.root) / name
+    _LOG.info("computing the run's own answers ...")
+    return export_variant(read_run(run), name, variant, root, check=check)
+
+
+def export_variant(
+    exportable: ExportableRun,
+    name: str,
+    variant: Variant,
+    root: Path | None = None,
+    *,
+    check: Check = check_parity,
+) -> Export:
+    """Export a run that was read; see `export`."""
 
     def fill(folder: Path) -> None:
-        say(f"writing the {variant.format} ...")
-        try:
-            expected = source.write(folder, variant, name)
-        except _UNWRITTEN as error:
-            raise StorageError(
-                f"cannot write {folder}: {error.message[-150:]}; free space, then run again"
-            ) from error
-        say(
-            f"asking it in a fresh process, {len(expected.evidence.images):,} test images each way in ..."
+        written = Export(folder, variant.format)
+        expected = _write(exportable, written, variant, name)
+        _LOG.info(
+            "asking it in a fresh process, %s test images each way in ...",
+            f"{len(expected.reference.images):,}",
         )
-        verdict = asked(folder, expected.evidence, expected.tolerance)
-        if verdict["first_difference"]:
-            raise StorageError(
-                f"export of {run.folder} differs from the run at {verdict['first_difference']}; not published"
-            )
-        if verdict["accuracy"] < source.accuracy - _LOST:
-            raise StorageError(
-                f"as {variant.format} {variant.precision} the test accuracy is {verdict['accuracy']:.4f}, the run's "
-                f"own {source.accuracy:.4f}; not published: give another --precision"
-            )
-        _note(folder, verdict)
-        for line in _told(verdict, source, expected.exact):
-            say(line)
+        parity = check(written, expected.reference, expected.tolerance)
+        _check_answers(exportable, parity, variant)
+        exported = {
+            "images": parity.images,
+            "accuracy": parity.accuracy,
+            "largest_difference": parity.largest_difference,
+        }
+        written.write_card(replace(written.read_card(), exported=exported))
+        _log_answers(exportable, parity, exact=expected.exact)
 
-    with storage.alone(folder):
-        target = folder / str(_next_version(folder))
-        storage.publish(target, fill)
-    return target
+    folder = (root or variant.root) / name
+    with files.alone(folder):
+        published = next_export(folder, variant.format)
+        files.publish(published.folder, fill)
+    return published
 
 
-def _next_version(folder: Path) -> int:
-    storage.sweep(folder)
-    taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    return max(taken, default=0) + 1
-
-
-def asked(
-    folder: Path, evidence: Evidence, tolerance: float = math.inf, timed: str = ""
-) -> dict[str, Any]:
-    """What `proof.py`, in a process of its own, finds of the model in a folder.
-
-    Raises:
-        StorageError: when the model cannot be loaded and asked there.
-    """
-    with tempfile.TemporaryDirectory() as beside:
-        evidence.save(Path(beside))
-        command = [
-            sys.executable,
-            "-EP",
-            str(Path(proof.__file__)),
-            str(folder),
-            beside,
-            str(tolerance),
-            timed,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+def _write(exportable: ExportableRun, export: Export, variant: Variant, name: str) -> Expected:
+    _LOG.info("writing the %s ...", variant.format)
+    try:
+        return exportable.write(export.folder, variant, name)
+    except _UNWRITTEN as error:
         raise StorageError(
-            f"the exported model cannot be loaded and asked: {last[:150]}; not published"
+            f"cannot write {export.folder}: {error.message[-150:]}; free space, then run again"
+        ) from error
+
+
+def _check_answers(exportable: ExportableRun, parity: Parity, variant: Variant) -> None:
+    if parity.first_difference:
+        raise StorageError(
+            f"export of {exportable.run.folder} differs from the run at {parity.first_difference}; not published"
         )
-    verdict: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return verdict
+    accuracy = exportable.reference.accuracy
+    if parity.accuracy < accuracy - _LOST:
+        raise StorageError(
+            f"as {variant.format} {variant.precision} the test accuracy is {parity.accuracy:.4f}, the run's "
+            f"own {accuracy:.4f}; not published: give another --precision"
+        )
 
 
-def _note(folder: Path, verdict: dict[str, Any]) -> None:
-    """Adds to the card how the exported model itself did on the test images; the rest of the card is the run's."""
-    found = {name: verdict[name] for name in ("images", "accuracy", "largest_difference")}
-    (file,) = folder.rglob(CARD)
-    file.write_text(json.dumps({**card_of(folder), "exported": found}, indent=2) + "\n", "utf-8")
-
-
-def card_of(folder: Path) -> dict[str, Any]:
-    """The card of an export of any format."""
-    (file,) = folder.rglob(CARD)
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return found
-
-
-def _told(verdict: dict[str, Any], source: Source, exact: bool) -> list[str]:
-    """What the user should know of an export."""
-    ways = ", ".join(verdict["ways"])
-    calibration = source.own.card["calibration"]
-    lines = [f"asked: {verdict['images']:,} test images through {ways}"]
+def _log_answers(exportable: ExportableRun, parity: Parity, *, exact: bool) -> None:
+    """Tell the user in how many ways the model was asked, how close its answers were, and its temperature."""
     if exact:
-        lines[0] += f"; every label equal, probabilities within {verdict['largest_difference']:.1e}"
+        verdict = f"every label equal, probabilities within {parity.largest_difference:.1e}"
     else:
-        lines[0] += (
-            f"; test accuracy {verdict['accuracy']:.4f}, the run's own {source.accuracy:.4f}"
+        accuracy = exportable.reference.accuracy
+        verdict = f"test accuracy {parity.accuracy:.4f}, the run's own {accuracy:.4f}"
+    ways = ", ".join(parity.ways)
+    _LOG.info("asked: %s test images through %s; %s", f"{parity.images:,}", ways, verdict)
+    calibration = exportable.model.card.calibration
+    if calibration.fitted_on:
+        _LOG.info(
+            "probabilities are softmax(logits / %.3f), fitted on validation: calibration error in %s %.4f before, "
+            "%.4f after",
+            calibration.temperature,
+            calibration.judged_on,
+            calibration.error_before,
+            calibration.error_after,
         )
-    if calibration["fitted_on"]:
-        before, after = (calibration[f"error_{when}"] for when in ("before", "after"))
-        lines.append(
-            f"probabilities are softmax(logits / {calibration['temperature']:.3f}), fitted on validation: calibration "
-            f"error in {calibration['judged_on']} {before:.4f} before, {after:.4f} after"
-        )
-    return lines

@@ -1,32 +1,25 @@
-"""model.onnx: one input `image`, uint8 `[N, S, S, C]`, one output `probabilities`, float32."""
-
-from pathlib import Path
+"""ONNX exports: one input `image`, uint8 `[N, S, S, C]`, one output `probabilities`, float32."""
 
 import tensorflow as tf
 
-from epochal.app.export.saved_model import describe
-from epochal.app.export.servable import Servable
+from epochal.app.export.inference_model import InferenceModel
 from epochal.app.process.tensorflow_import import quietly
+from epochal.app.store.export import Export, write_description
 
-FILE = "model.onnx"
 _OPSET = 17
 
 
-def write(servable: Servable, folder: Path) -> None:
-    """Writes the model in float32."""
+def write(model: InferenceModel, export: Export) -> None:
+    """Write the model in float32, with its labels and card."""
     with quietly():
         import tf2onnx
 
-    size = servable.preprocessing.stored_size
-    channels = servable.preprocessing.channels
-    signature = [tf.TensorSpec([None, size, size, channels], tf.uint8, name="image")]
-    answer = tf.function(
-        lambda image: {"probabilities": servable.answers(image)["probabilities"]},
-        input_signature=signature,
-        autograph=False,
+    signature = [model.input_spec]
+    function = tf.function(
+        lambda image: model.answer_probabilities(image), input_signature=signature, autograph=False
     )
     with quietly():
         tf2onnx.convert.from_function(
-            answer, signature, opset=_OPSET, output_path=str(folder / FILE)
+            function, signature, opset=_OPSET, output_path=str(export.model_file)
         )
-    describe(servable, folder)
+    write_description(export.folder, model.preprocessing.classes, model.card)

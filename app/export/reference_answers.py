@@ -1,11 +1,10 @@
-"""What an export must reproduce: the run's own answers for its test images, computed here from its weights."""
+"""Reference answers of a run for its test images, which an export must reproduce, and its calibration."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,16 +14,25 @@ from epochal.app.errors import StorageError
 from epochal.app.evaluation.calibration import calibration_error, temperature
 from epochal.app.evaluation.metrics import evaluate_logits, probabilities
 from epochal.app.evaluation.run_results import evaluate_split
-from epochal.app.export.servable import Servable
-from epochal.app.store.run import Run, judged_on
-from epochal.app.store.trained_model import Trained
+from epochal.app.evaluation.trained_model import Trained
+from epochal.app.export.inference_model import InferenceModel
+from epochal.app.store.model_card import Calibration
+from epochal.app.store.run import Run
 
 _BLOCK = 256  # images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Test images as stored, uint8 `[N, S, S, C]`, their true classes `[N]`, and the run's answers for them."""
+class ReferenceAnswers:
+    """Test images and the answers that a model must give for them.
+
+    Attributes:
+        images: stored images, uint8 `[N, S, S, C]`.
+        labels: their true classes `[N]`.
+        probabilities: float32 `[N, classes]`.
+        features: what the last layer sees, float32 `[N, F]`.
+        classes: names, in the order of the probabilities.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -32,92 +40,104 @@ class Evidence:
     features: np.ndarray
     classes: tuple[str, ...]
 
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose likeliest class is the true one."""
+        return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
+
     def save(self, folder: Path) -> None:
-        """Writes a npy file an array for `proof.py`, which maps them: they may be larger than memory.
+        """Write a npy file an array for `parity_program.py`, which maps them: they may be larger than memory.
 
         Raises:
-            StorageError: when the disk is full.
+            StorageError: the disk is full.
         """
-        with _temporary():
-            for name in ("images", "labels", "probabilities", "features", "classes"):
-                np.save(folder / f"{name}.npy", np.asarray(getattr(self, name)))
+        with _temporary_files():
+            np.save(folder / "images.npy", self.images)
+            np.save(folder / "labels.npy", self.labels)
+            np.save(folder / "probabilities.npy", self.probabilities)
+            np.save(folder / "features.npy", self.features)
+            np.save(folder / "classes.npy", np.asarray(self.classes))
 
 
-def logits_of(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The run's logits for every validation and test image."""
-    splits = {"validation": dataset.validation, "test": dataset.test}
-    return {
-        name: evaluate_split(trained.model, split, trained.preprocessing)[0]
-        for name, split in splits.items()
-    }
+def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return the run's logits for every image of the validation and the test split."""
+    logits = {}
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        logits[name], _ = evaluate_split(trained.model, split, trained.preprocessing)
+    return logits
 
 
-def calibration(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The temperature, fitted on validation, and what it does to the calibration error of the split that judges.
+def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Calibration:
+    """Fit the temperature on validation; return it with the calibration errors of the split that judges.
 
-    1 where every image was trained on: what a model knows by heart says nothing of its confidence.
+    It is 1 where every image was trained on: what a model knows by heart says nothing of its confidence.
     """
-    judged = judged_on(run.read_json("result.json"))
-    found = 1.0
+    judge = run.result().judged_on
     labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
-    held_out = _apart(dataset.validation, dataset.train)
-    if held_out:
-        found = temperature(logits["validation"], labels["validation"])
-    errors = [calibration_error(logits[judged] / t, labels[judged]) for t in (1.0, found)]
-    names = ("temperature", "fitted_on", "judged_on", "error_before", "error_after")
-    return dict(
-        zip(names, (found, "validation" if held_out else None, judged, *errors), strict=True)
+    fitted_temperature = 1.0
+    fitted_on = None
+    if _are_disjoint(dataset.validation, dataset.train):
+        fitted_temperature = temperature(logits["validation"], labels["validation"])
+        fitted_on = "validation"
+    return Calibration(
+        temperature=fitted_temperature,
+        fitted_on=fitted_on,
+        judged_on=judge,
+        error_before=calibration_error(logits[judge] / 1.0, labels[judge]),
+        error_after=calibration_error(logits[judge] / fitted_temperature, labels[judge]),
     )
 
 
-def evidence(run: Run, dataset: Dataset, logits: np.ndarray, own: Servable) -> Evidence:
-    """The run's answers for its test images, which must give the figures that the run has.
+def compute_reference(
+    run: Run, dataset: Dataset, logits: np.ndarray, model: InferenceModel
+) -> ReferenceAnswers:
+    """Return the run's answers for its test images, which must give the figures that the run has.
 
     Args:
+        run: a finished one.
+        dataset: that of the run.
         logits: the run's, for the test images.
-        own: the run's model as it was trained, with the temperature.
+        model: the run's as it was trained, with the temperature.
 
     Raises:
-        StorageError: when they do not.
+        StorageError: they do not.
     """
     test = evaluate_logits(logits, dataset.test.labels)
-    stored = run.read_json("result.json")
-    if judged_on(stored) == "test" and (test.count, test.accuracy) != (
-        stored["test_count"],
-        stored["test_accuracy"],
-    ):
+    stored = run.result().test
+    if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
             f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
-            f"result.json says {stored['test_accuracy']:.4f} on {stored['test_count']}; restore the data set"
+            f"result.json says {stored.accuracy:.4f} on {stored.count}; restore the data set"
         )
-    images = images_of(dataset.test)
-    return Evidence(
+    images = map_images(dataset.test)
+    return ReferenceAnswers(
         images=images,
         labels=dataset.test.labels,
-        probabilities=probabilities(logits / own.temperature).astype(np.float32),
-        features=_answers(own, images)["features"],
-        classes=own.preprocessing.classes,
+        probabilities=probabilities(logits / model.temperature).astype(np.float32),
+        features=_answer_all(model, images)["features"],
+        classes=model.preprocessing.classes,
     )
 
 
-def images_of(split: Split) -> np.ndarray:
-    """The images of a split as stored, mapped from a file that goes with the array: they may be larger than memory.
+def map_images(split: Split) -> np.ndarray:
+    """Return the stored images of a split, mapped from a file that goes with the array: they may exceed memory.
 
     Raises:
-        StorageError: when the disk is full.
+        StorageError: the disk is full.
     """
     read = tf.function(split.images.read)
-    with _temporary(), tempfile.TemporaryFile() as file:
+    with _temporary_files(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
-            block = read(tf.constant(split.indices[start : start + _BLOCK])).numpy()
+            indices = tf.constant(split.indices[start : start + _BLOCK])
+            block = read(indices).numpy()
             file.write(block.tobytes())
         file.flush()
         return np.memmap(file, np.uint8, "r", shape=(len(split), *block.shape[1:]))
 
 
 @contextmanager
-def _temporary() -> Iterator[None]:
-    """Says where what is written within lies: not in the folder that the user knows of."""
+def _temporary_files() -> Iterator[None]:
+    """Say where files of the body lie if the disk is full: not in the folder that the user knows of."""
     try:
         yield
     except OSError as error:
@@ -127,20 +147,26 @@ def _temporary() -> Iterator[None]:
         ) from error
 
 
-def answered(known: Evidence, servable: Servable) -> Evidence:
-    """The evidence with another model's answers in place of the run's."""
-    answers = _answers(servable, known.images)
-    return replace(known, probabilities=answers["probabilities"], features=answers["features"])
+def with_answers_of(reference: ReferenceAnswers, model: InferenceModel) -> ReferenceAnswers:
+    """Return the reference with another model's answers in place of the run's."""
+    answers = _answer_all(model, reference.images)
+    return replace(reference, probabilities=answers["probabilities"], features=answers["features"])
 
 
-def _answers(servable: Servable, images: np.ndarray) -> dict[str, np.ndarray]:
-    shape = tf.TensorSpec([None, *images.shape[1:]], tf.uint8)
-    body = servable.function()
-    answers = tf.function(lambda stored: body(stored), input_signature=[shape], autograph=False)
-    blocks = [answers(tf.constant(images[i : i + _BLOCK])) for i in range(0, len(images), _BLOCK)]
-    return {name: np.concatenate([block[name].numpy() for block in blocks]) for name in blocks[0]}
+def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarray]:
+    body = model.function()
+    spec = tf.TensorSpec([None, *images.shape[1:]], tf.uint8)
+    answer = tf.function(lambda stored: body(stored), input_signature=[spec], autograph=False)
+    blocks: dict[str, list[np.ndarray]] = {"probabilities": [], "features": []}
+    for start in range(0, len(images), _BLOCK):
+        outputs = answer(tf.constant(images[start : start + _BLOCK]))
+        for name, parts in blocks.items():
+            parts.append(outputs[name].numpy())
+    return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
-def _apart(one: Split, other: Split) -> bool:
-    """Whether no image is in both splits."""
-    return one.images is not other.images or not np.isin(one.indices, other.indices).any()
+def _are_disjoint(first: Split, second: Split) -> bool:
+    """Return whether no image is in both splits."""
+    if first.images is not second.images:
+        return True
+    return not bool(np.isin(first.indices, second.indices).any())

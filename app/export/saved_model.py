@@ -1,21 +1,20 @@
-"""A SavedModel that takes pictures as they come: decoding, resizing, normalisation inside, augmentation never."""
+"""SavedModel exports that take pictures as they come: decoding and resizing inside, augmentation never."""
 
-import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from epochal.app.export.servable import Servable
+from epochal.app.export.inference_model import InferenceModel
+from epochal.app.store.export import Export, write_description
 
-LABELS = "labels.txt"
-CARD = "card.json"
 TOP = 5
 
 
-def write(servable: Servable, folder: Path) -> None:
-    """Saves the model with its signatures into an empty folder; labels.txt and card.json are assets.
+def write(model: InferenceModel, export: Export) -> None:
+    """Save the model with its signatures into an empty folder; labels and card are assets.
 
     Images are `[N, H, W, C]` of any one size, with the data set's channels; N is at least 1:
 
@@ -29,97 +28,104 @@ def write(servable: Servable, folder: Path) -> None:
     The first three return `label` (string `[N]`), `probabilities` (float32 `[N, classes]`, in the order of labels.txt)
     and the k = 5 likeliest classes, or all where there are fewer: `labels` (string `[N, k]`) and `scores` (float32).
     """
-    with tempfile.TemporaryDirectory() as beside:
-        describe(servable, Path(beside))
-        served = _Served(servable, Path(beside))
-        tf.saved_model.save(served, str(folder), served.signatures())
+    with tempfile.TemporaryDirectory() as temporary:
+        assets = write_description(Path(temporary), model.preprocessing.classes, model.card)
+        module = _ServingModule(model, assets)
+        tf.saved_model.save(module, str(export.folder), module.signatures())
 
 
-def describe(servable: Servable, folder: Path) -> None:
-    """Writes labels.txt, a class a line, and card.json."""
-    (folder / LABELS).write_text("\n".join(servable.preprocessing.classes) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(json.dumps(servable.card, indent=2) + "\n", encoding="utf-8")
+class _ServingModule(tf.Module):
+    """Functions behind the signatures, and the variables and files that they need."""
 
-
-class _Served(tf.Module):
-    """The functions behind the signatures, and what they hold on to."""
-
-    def __init__(self, servable: Servable, beside: Path) -> None:
+    def __init__(self, model: InferenceModel, assets: Sequence[Path]) -> None:
         super().__init__()
-        self.model = servable.model
-        self.assets = [tf.saved_model.Asset(str(beside / name)) for name in (LABELS, CARD)]
-        self._preprocessing = servable.preprocessing
-        self._classes = tf.constant(servable.preprocessing.classes)
-        self._answers = servable.function()
+        self.model = model.network
+        self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
+        self._preprocessing = model.preprocessing
+        self._classes = tf.constant(model.preprocessing.classes)
+        self._answer = model.function()
 
     def signatures(self) -> dict[str, Any]:
-        """Each signature's function, traced for its one input."""
+        """Return each signature's function, traced for its one input."""
         shape = [None, None, None, self._preprocessing.channels]
-        pixels, floats = (
-            tf.TensorSpec(shape, dtype, name="image") for dtype in (tf.uint8, tf.float32)
-        )
-        files, examples = (
-            tf.TensorSpec([None], tf.string, name=name) for name in ("image_bytes", "inputs")
-        )
-        functions: dict[str, tuple[Any, Any]] = {
-            "serving_default": (lambda image: self._named(self._fitted(image)), pixels),
-            "serving_float": (lambda image: self._named(self._fitted(_levels(image))), floats),
-            "serving_bytes": (lambda image_bytes: self._named(self._decoded(image_bytes)), files),
-            "classify": (lambda inputs: self._classified(inputs), examples),
-            "preprocess": (lambda image_bytes: {"image": self._seen(image_bytes)}, files),
-            "features": (
-                lambda image: {"features": self._answers(self._fitted(image))["features"]},
-                pixels,
-            ),
-        }
+        pixels = tf.TensorSpec(shape, tf.uint8, name="image")
+        floats = tf.TensorSpec(shape, tf.float32, name="image")
+        files = tf.TensorSpec([None], tf.string, name="image_bytes")
+        examples = tf.TensorSpec([None], tf.string, name="inputs")
+        # Lambdas, since tf.function names a signature's argument after the parameter.
         return {
-            name: tf.function(function, input_signature=[spec], autograph=False)
-            for name, (function, spec) in functions.items()
+            "serving_default": _trace(lambda image: self._classify_pixels(image), pixels),
+            "serving_float": _trace(
+                lambda image: self._classify_pixels(_round_levels(image)), floats
+            ),
+            "serving_bytes": _trace(lambda image_bytes: self._classify_files(image_bytes), files),
+            "classify": _trace(lambda inputs: self._classify_examples(inputs), examples),
+            "preprocess": _trace(lambda image_bytes: self._preprocess(image_bytes), files),
+            "features": _trace(lambda image: self._extract_features(image), pixels),
         }
 
-    def _fitted(self, image: tf.Tensor) -> tf.Tensor:
+    def _classify_pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify(self._store_pixels(image))
+
+    def _classify_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify(self._store_files(image_bytes))
+
+    def _classify_examples(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        spec = {"image_bytes": tf.io.FixedLenFeature([], tf.string)}
+        examples = tf.io.parse_example(_refuse_empty(inputs), spec)
+        answer = self._classify_files(examples["image_bytes"])
+        return {"classes": answer["labels"], "scores": answer["scores"]}
+
+    def _preprocess(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"image": self._preprocessing.crop(self._store_files(image_bytes))}
+
+    def _extract_features(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"features": self._answer(self._store_pixels(image))["features"]}
+
+    def _store_pixels(self, image: tf.Tensor) -> tf.Tensor:
         # A loaded signature checks no shapes, and a kernel that gets too few dimensions ends the whole process.
         image = tf.ensure_shape(image, [None, None, None, self._preprocessing.channels])
-        return self._preprocessing.store_pixels(_some(image))
+        return self._preprocessing.store_pixels(_refuse_empty(image))
 
-    def _decoded(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return self._preprocessing.store_files(_some(tf.ensure_shape(image_bytes, [None])))
+    def _store_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        image_bytes = tf.ensure_shape(image_bytes, [None])
+        return self._preprocessing.store_files(_refuse_empty(image_bytes))
 
-    def _seen(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return self._preprocessing.crop(self._decoded(image_bytes))
-
-    def _classified(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        feature = {"image_bytes": tf.io.FixedLenFeature([], tf.string)}
-        found = self._named(
-            self._decoded(tf.io.parse_example(_some(inputs), feature)["image_bytes"])
-        )
-        return {"classes": found["labels"], "scores": found["scores"]}
-
-    def _named(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
-        chances = self._answers(stored)["probabilities"]
-        scores, order = tf.math.top_k(chances, min(TOP, len(self._preprocessing.classes)))
-        labels = tf.gather(self._classes, order)
-        return {"label": labels[:, 0], "probabilities": chances, "labels": labels, "scores": scores}
+    def _classify(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = self._answer(stored)["probabilities"]
+        num_labels = min(TOP, len(self._preprocessing.classes))
+        scores, places = tf.math.top_k(probabilities, num_labels)
+        labels = tf.gather(self._classes, places)
+        return {
+            "label": labels[:, 0],
+            "probabilities": probabilities,
+            "labels": labels,
+            "scores": scores,
+        }
 
 
-def _some(values: tf.Tensor) -> tf.Tensor:
-    """The batch, which must not be empty: oneDNN's convolution would fail with words about shapes."""
-    with tf.control_dependencies(
-        [tf.debugging.assert_positive(tf.shape(values)[0], "expected an image, got none")]
-    ):
+def _trace(function: Any, spec: tf.TensorSpec) -> Any:
+    return tf.function(function, input_signature=[spec], autograph=False)
+
+
+def _refuse_empty(values: tf.Tensor) -> tf.Tensor:
+    """Return the batch, which must not be empty: oneDNN's convolution would fail with words about shapes."""
+    check = tf.debugging.assert_positive(tf.shape(values)[0], "expected an image, got none")
+    with tf.control_dependencies([check]):
         return tf.identity(values)
 
 
-def _levels(image: tf.Tensor) -> tf.Tensor:
-    """Levels 0 to 255 as uint8; an image of what seem to be fractions of 1, which would all be black, is refused."""
+def _round_levels(image: tf.Tensor) -> tf.Tensor:
+    """Return levels 0 to 255 as uint8; images of fractions of 1, which would all be black, are refused."""
     pixels = [1, 2, 3]
     levels = tf.round(image)
-    fractions = tf.reduce_any(image != levels, pixels) & (tf.reduce_max(image, pixels) <= 1)
-    fits = tf.reduce_all((levels >= 0) & (levels <= 255))
+    has_fractions = tf.reduce_any(image != levels, pixels)
+    is_fractions = has_fractions & (tf.reduce_max(image, pixels) <= 1)
+    in_range = tf.reduce_all((levels >= 0) & (levels <= 255))
     checks = [
-        tf.debugging.Assert(fits, ["expected levels 0 to 255, got some that are none"]),
+        tf.debugging.Assert(in_range, ["expected levels 0 to 255, got some that are none"]),
         tf.debugging.Assert(
-            ~tf.reduce_any(fractions),
+            ~tf.reduce_any(is_fractions),
             ["expected levels 0 to 255, got fractions of 1: multiply by 255"],
         ),
     ]

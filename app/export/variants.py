@@ -1,10 +1,11 @@
-"""In which formats and precisions a run can be exported. No TensorFlow here."""
+"""Variants of an export: its formats and precisions. No TensorFlow here."""
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from epochal.app.errors import UsageError
+from epochal.app.store.export import ROOTS
 
 OWN = "own"  # the precision that the run was trained and evaluated in
 PRECISIONS = {
@@ -12,7 +13,7 @@ PRECISIONS = {
     "litert": ("float32", "float16", "int8"),
     "onnx": ("float32",),
 }
-_NEEDED = {"litert": ("ai_edge_litert",), "onnx": ("tf2onnx", "onnxruntime")}
+_PACKAGES = {"saved_model": (), "litert": ("ai_edge_litert",), "onnx": ("tf2onnx", "onnxruntime")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,54 +25,47 @@ class Variant:
 
     @property
     def root(self) -> Path:
-        """The folder of all that is exported in this format: TensorFlow Serving wants its own alone in one."""
-        return Path(f"{self.format}s" if self.format == "saved_model" else f"{self.format}_models")
+        """The folder of all exports in this format."""
+        return ROOTS[self.format]
 
     @property
     def suffix(self) -> str:
-        """What the served model's name ends in, unless the user names it."""
-        plain = (OWN, "float32") if self.format != "saved_model" else (OWN,)
-        return "" if self.precision in plain else f"-{self.precision}"
+        """What the exported model's name ends in, unless the user names it."""
+        is_plain = self.precision == PRECISIONS[self.format][0]
+        return "" if is_plain else f"-{self.precision}"
 
-    def check_installed(self) -> None:
-        """Raises UsageError, naming the extra, where this format's package is missing."""
-        missing = [
-            package
-            for package in _NEEDED.get(self.format, ())
-            if importlib.util.find_spec(package) is None
-        ]
-        if missing:
-            raise UsageError(
-                f"--format {self.format} needs {missing[0]}: pip install -e '.[{self.format}]'"
-            )
+    def missing_packages(self) -> list[str]:
+        """Return the packages that this format needs and that are not installed."""
+        packages: tuple[str, ...] = _PACKAGES[self.format]
+        return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
-def variant(format: str | None, precision: str | None) -> Variant:
-    """The variant that the options ask for.
+def choose_variant(format: str | None, precision: str | None) -> Variant:
+    """Return the variant that the options ask for.
 
     Raises:
         UsageError: the format has no such precision, or its package is missing.
     """
-    chosen = format or "saved_model"
-    known = PRECISIONS[chosen]
-    if precision is not None and precision not in known:
+    format = format or "saved_model"
+    precisions = PRECISIONS[format]
+    precision = precision or precisions[0]
+    if precision not in precisions:
         raise UsageError(
-            f"--precision {precision}: {chosen} has {', '.join(known)}; take one of these"
+            f"--precision {precision}: {format} has {', '.join(precisions)}; take one of these"
         )
-    found = Variant(format=chosen, precision=precision or known[0])
-    found.check_installed()
-    return found
+    variant = Variant(format=format, precision=precision)
+    missing = variant.missing_packages()
+    if missing:
+        raise UsageError(f"--format {format} needs {missing[0]}: pip install -e '.[{format}]'")
+    return variant
 
 
-def installed() -> list[Variant]:
-    """Every variant whose packages are there."""
-    everything = (
-        Variant(format=kind, precision=one)
-        for kind, several in PRECISIONS.items()
-        for one in several
-    )
-    return [
-        one
-        for one in everything
-        if all(importlib.util.find_spec(name) for name in _NEEDED.get(one.format, ()))
-    ]
+def installed_variants() -> list[Variant]:
+    """Return every variant whose packages are installed."""
+    variants = []
+    for format, precisions in PRECISIONS.items():
+        for precision in precisions:
+            variant = Variant(format=format, precision=precision)
+            if not variant.missing_packages():
+                variants.append(variant)
+    return variants

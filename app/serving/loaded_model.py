@@ -1,6 +1,5 @@
 """One version of a model in memory: what its signatures take and give, and the calls themselves."""
 
-import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.serving.wire import Field
 from epochal.app.store import files as storage
+from epochal.app.store.export import Export
 
-_WARM_UP = Path("assets.extra/tf_serving_warmup_requests")
 _MOST_RECORDS = 1000  # as TensorFlow Serving
 _DTYPES = {tf.string: "object"}
 _REACHING = {  # files, Python, the process's output, the network; a second fence, with gaps
@@ -102,17 +101,16 @@ def load(folder: Path, *, trust: bool) -> Loaded:
 def _loaded(folder: Path) -> Loaded:
     model = tf.saved_model.load(str(folder))
     signatures = {name: _signature(function) for name, function in model.signatures.items()}
-    assets = folder / "assets"
-    labels = (
-        (assets / "labels.txt").read_text("utf-8").splitlines()
-        if (assets / "labels.txt").exists()
-        else []
+    export = Export(folder)
+    found = Loaded(
+        int(folder.name),
+        signatures,
+        _definitions(folder),
+        export.labels(),
+        export.card_values(),
+        model,
     )
-    card = (
-        json.loads((assets / "card.json").read_bytes()) if (assets / "card.json").exists() else {}
-    )
-    found = Loaded(int(folder.name), signatures, _definitions(folder), tuple(labels), card, model)
-    _warm_up(found, folder / _WARM_UP)
+    _warm_up(found, export.warm_up_requests)
     return found
 
 
@@ -123,7 +121,7 @@ def check_ours(folder: Path) -> None:
         UsageError: there is no manifest, no card of ours, or an operation that reaches outside of the model.
         StorageError: a file is not what the manifest says.
     """
-    if not (folder / storage.MANIFEST).exists() or not (folder / "assets/card.json").exists():
+    if not Export(folder).is_published:
         raise UsageError(
             f"{folder}: not exported by epochal; a SavedModel is a program: give --trust to run it"
         )
@@ -142,7 +140,7 @@ def _operations(graph: Any) -> set[str]:
 
 def _saved(folder: Path) -> Any:
     """The graph for serving, as the file has it."""
-    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    saved = SavedModel.FromString(Export(folder).model_file.read_bytes())
     return next(one for one in saved.meta_graphs if "serve" in one.meta_info_def.tags)
 
 

@@ -14,6 +14,7 @@ from epochal.app.errors import UsageError
 from epochal.app.serving.application import make_app
 from epochal.app.serving.limits import Guard, Limits
 from epochal.app.serving.versions import Versions
+from epochal.app.store.export import Export
 
 _DRAIN = 10  # seconds in which requests that are being answered may end
 _LINGER = 1.0  # seconds in which a connection that was kept open may still ask
@@ -120,10 +121,11 @@ async def _announce(
         say(
             f"{where}{page} is a page to try it with; for programs: {where}/v1/models/{versions.name}"
         )
-        golden = versions.folder / str(versions.current.loaded.version) / "assets.extra/golden.json"
-        if golden.exists():
+        folder = versions.folder / str(versions.current.loaded.version)
+        sample = Export(folder).sample_request
+        if sample.exists():
             header = f"-H 'Authorization: Bearer {token}' " if token else ""
-            say(f"  curl {header}{where}/v1/models/{versions.name}:predict -d @{golden}")
+            say(f"  curl {header}{where}/v1/models/{versions.name}:predict -d @{sample}")
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -10,7 +10,7 @@ from pathlib import Path
 from epochal.app.errors import EpochalError, StorageError
 from epochal.app.serving.batching import Batcher
 from epochal.app.serving.loaded_model import Loaded, load
-from epochal.app.store.export import found
+from epochal.app.store.export import served_versions
 
 _LOOK = 1.0  # seconds between looks at the folder, as TensorFlow Serving
 _FORGOTTEN = 10  # versions that ended are still told of, at most so many
@@ -110,7 +110,7 @@ class Versions:
 
         Where the one that answers was deleted, the newest of the others takes over; where all were, it stays.
         """
-        there = sorted(found(self.folder), reverse=True)
+        there = sorted(served_versions(self.folder), reverse=True)
         now = self.current and self.current.loaded.version
         for version in there:
             if now in there and (

@@ -1,115 +1,228 @@
-"""One run's folder: claimed by an atomic mkdir, locked, and everything about the run inside. No TensorFlow here."""
+"""Runs: the folder of a training run, claimed by an atomic mkdir, locked, and the names of all files in it."""
 
 import csv
 import fcntl
-import json
 import os
-import platform
+import shutil
 import socket
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from epochal.app.config import Config, is_name
+from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.process.log import log_file
-from epochal.app.store import files as storage
+from epochal.app.store import files
+from epochal.app.store.data_card import DataCard
+from epochal.app.store.environment import Environment
+from epochal.app.store.record import read_json, read_record, read_records
+from epochal.app.store.result import Result
+from epochal.app.store.rollback import Rollback
+from epochal.app.store.run_files import CONFIG, LOCK, REPORT, RESULT, RunFiles
 
 ROOT = Path("runs")
-_LOCK = ".lock"
-_PACKAGES = (
-    "epochal",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "tensorflow-datasets",
-    "scikit-learn",
-    "pillow",
-)
+_SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestWeights:
+    """The weights that a run was trained for."""
+
+    arrays: Mapping[str, Any]
+    """NumPy arrays by place and path, as `0007/logits/kernel`."""
+    sha256: str
+    """Of their file."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """The folder of one training run; `claim` makes a new one, `find` an existing one."""
+class Run(RunFiles):
+    """The folder of one training run; `claim` makes a new one, `find` an existing one.
 
-    folder: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints are published."""
-        return self.folder / "checkpoints"
+    Reading a file that is missing, damaged or of a later version of epochal raises StorageError, and so does writing
+    one that cannot be written.
+    """
 
     def make(self) -> None:
-        """Makes the folder where there is none yet; StorageError when it cannot be made."""
+        """Make the folder where there is none yet.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
-                f"cannot make {self.folder}: {error.strerror}; {storage.remedy(error)}"
+                f"cannot make {self.folder}: {error.strerror}; {files.remedy(error)}"
             ) from error
 
     def write_json(self, name: str, value: Any) -> None:
-        """Puts a JSON file into the run's folder."""
-        storage.write_json(self.folder / name, value)
+        """Store a JSON file of the run."""
+        files.write_json(self.folder / name, value)
 
     def read_json(self, name: str) -> Any:
-        """Reads a JSON file of the run; StorageError when it is missing or damaged."""
-        path = self.folder / name
-        try:
-            return json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"{path} is missing or damaged; the run cannot be used without it"
-            ) from error
+        """Read a JSON file of the run."""
+        return read_json(self.folder / name)
+
+    def config(self) -> Config:
+        """Read the resolved configuration; UsageError names what is wrong in its file."""
+        return read_config_file(self.config_file)
 
     def write_config(self, config: Config) -> None:
-        """Stores the resolved configuration: `epochal train --config` of that file reruns the experiment."""
-        text = dump(config.to_dict())
-        storage.write_bytes(self.folder / "config.yaml", text.encode())
+        """Store the resolved configuration: `epochal train --config` of that file reruns the experiment."""
+        files.write_bytes(self.config_file, dump(config.to_dict()).encode())
+
+    def environment(self) -> Environment:
+        """Read what the run was started with."""
+        return read_record(self.environment_file, Environment)
+
+    def write_environment(self, values: Environment) -> None:
+        """Store what the run is started with."""
+        files.write_json(self.environment_file, values.to_dict())
+
+    def data_card(self) -> DataCard:
+        """Read what the run was trained on."""
+        return read_record(self.data_file, DataCard)
+
+    def write_data_card(self, card: DataCard) -> None:
+        """Store what the run is trained on."""
+        files.write_json(self.data_file, card.to_dict())
+
+    def result(self) -> Result:
+        """Read the reported figures."""
+        return read_record(self.result_file, Result)
+
+    def write_result(self, figures: Result) -> None:
+        """Store the reported figures, which makes the run a finished one."""
+        files.write_json(self.result_file, figures.to_dict())
+
+    def history(self) -> list[dict[str, float]]:
+        """Read the figures of every epoch; an empty cell, and one that holds no number, is left out."""
+        try:
+            with open(self.history_file, newline="", encoding="utf-8") as file:
+                table = list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error) as error:
+            raise StorageError(f"{self.history_file} is missing or damaged") from error
+        rows = []
+        for cells in table:
+            row = {}
+            for name, cell in cells.items():
+                with suppress(TypeError, ValueError):
+                    row[name] = float(cell)
+            rows.append(row)
+        return rows
+
+    def last_rate(self) -> float:
+        """Return the learning rate of the last step, to seven digits.
+
+        The result of an earlier version does not have it, but its history does.
+        """
+        rate = None
+        if self.finished:
+            rate = self.result().last_learning_rate
+        try:
+            if rate is None:
+                rate = self.history()[-1]["learning_rate"]
+        except (StorageError, LookupError) as error:
+            raise StorageError(
+                f"{self.history_file} is missing or damaged: it does not tell the last learning rate"
+            ) from error
+        return float(f"{rate:.7g}")
+
+    def rollbacks(self) -> list[Rollback]:
+        """Read how often, and from where, training went back to a checkpoint; none without a file."""
+        if not self.rollbacks_file.exists():
+            return []
+        return read_records(self.rollbacks_file, Rollback)
+
+    def write_rollbacks(self, rollbacks: Sequence[Rollback]) -> None:
+        """Store how often, and from where, training went back to a checkpoint."""
+        values = [rollback.to_dict() for rollback in rollbacks]
+        files.write_json(self.rollbacks_file, values)
+
+    def feature_reuse(self) -> list[dict[str, Any]]:
+        """Read the weights between the layers of each dense block; none without a file."""
+        if not self.feature_reuse_file.exists():
+            return []
+        blocks: list[dict[str, Any]] = read_json(self.feature_reuse_file)
+        return blocks
+
+    def write_feature_reuse(self, blocks: Sequence[Mapping[str, Any]]) -> None:
+        """Store the weights between the layers of each dense block."""
+        files.write_json(self.feature_reuse_file, list(blocks))
+
+    def best_weights(self) -> BestWeights:
+        """Read the published weights.
+
+        Raises:
+            UsageError: the run has not finished.
+        """
+        from epochal.app.store import arrays
+
+        self.check_finished()
+        values, _ = arrays.load(self.best)
+        manifest = files.verify(self.best)
+        return BestWeights(arrays=values, sha256=manifest["files"][arrays.ARRAYS])
+
+    def publish_weights(self, values: Mapping[str, Any], model: str) -> None:
+        """Store the arrays of the model with this name as the run's best weights, in place of earlier ones.
+
+        Raises:
+            StorageError: they are not finite, or cannot be written.
+        """
+        from epochal.app.store import arrays
+
+        if not arrays.all_finite(dict(values)):
+            raise StorageError(
+                f"{self.best}: weights that are not finite are never published; lower --learning-rate"
+            )
+        if self.best.exists():
+            files.remove_published(self.best)
+        arrays.save(self.best, dict(values), {"model": model})
 
     @property
     def finished(self) -> bool:
         """Whether training and evaluation ended well."""
-        return (self.folder / "result.json").exists()
+        return self.result_file.exists()
 
     def check_finished(self) -> None:
-        """Raises UsageError when there are no final weights yet, RunInUse while they are being made."""
-        if not self.finished:
-            with (
-                suppress(OSError),
-                self.locked(),
-            ):  # a folder that cannot be written to is nobody's just now
-                pass
-            raise UsageError(
-                f"{self.folder} has not finished training; run: epochal train --resume {self.folder}"
-            )
+        """Refuse a run without final weights.
 
-    def last_rate(self) -> float:
-        """The learning rate of the last step, to seven digits; StorageError when history.csv does not tell."""
-        path = self.folder / "history.csv"
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                return float(f"{float(list(csv.DictReader(file))[-1]['learning_rate']):.7g}")
-        except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
-            raise StorageError(
-                f"{path} is missing or damaged: it does not tell the last learning rate"
-            ) from error
+        Raises:
+            UsageError: training has not ended.
+            RunInUse: another process trains it.
+        """
+        if self.finished:
+            return
+        # A folder that cannot be written to is nobody's just now.
+        with suppress(OSError), self.locked():
+            pass
+        raise UsageError(
+            f"{self.folder} has not finished training; run: epochal train --resume {self.folder}"
+        )
+
+    def copy_unfinished(self, folder: Path) -> "Run":
+        """Copy the run, without what stands at a run's end, to a folder that is absent until the copy is whole."""
+        beside = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self.folder, beside, ignore=shutil.ignore_patterns(RESULT, REPORT, LOCK))
+        beside.rename(folder)
+        return Run(folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process, and its log.txt takes the run's messages; the kernel lets go however it ends.
+        """Hold the run for this process, while its log takes the run's messages.
+
+        The kernel lets go of it however the process ends.
 
         Raises:
-            RunInUse: naming the process that holds it.
+            RunInUse: another process holds it.
         """
-        with open(self.folder / _LOCK, "a+", encoding="utf-8") as file:
+        with open(self.lock_file, "a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -118,11 +231,10 @@ class Run:
                     f"{self.folder} is in use by {file.read().strip()}; wait or stop that process"
                 ) from None
             file.truncate(0)
-            file.write(
-                f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-            )
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
             file.flush()
-            with log_file(self.folder / "log.txt"):
+            with log_file(self.log_file):
                 yield
 
 
@@ -136,11 +248,11 @@ def claim(name: str, root: Path = ROOT) -> Run:
                 folder.mkdir()
             except FileExistsError:
                 continue
-            storage.sync_folder(root)
+            files.sync_folder(root)
             return Run(folder)
     except OSError as error:
         raise StorageError(
-            f"cannot make {root}/{name}: {error.strerror}; {storage.remedy(error)}"
+            f"cannot make {root}/{name}: {error.strerror}; {files.remedy(error)}"
         ) from error
     raise StorageError(f"{root} holds a million runs called {name}; choose another --name")
 
@@ -152,7 +264,7 @@ def check_writable(root: Path = ROOT) -> None:
         place = place.parent
     if not place.is_dir():
         raise StorageError(
-            f"cannot make a run in {place}: Not a directory; {storage.remedy(NotADirectoryError())}"
+            f"cannot make a run in {place}: Not a directory; {files.remedy(NotADirectoryError())}"
         )
     if not os.access(place, os.W_OK | os.X_OK):
         raise StorageError(
@@ -168,7 +280,7 @@ def find(where: str) -> Run:
     """
     for folder in (Path(where), ROOT / where):
         _check_no_sweep(folder)
-        if (folder / "config.yaml").is_file():
+        if (folder / CONFIG).is_file():
             return Run(folder)
     known = ", ".join(folder.name for folder in _by_age()[:5]) or "none yet"
     raise UsageError(
@@ -177,7 +289,7 @@ def find(where: str) -> Run:
 
 
 def _check_no_sweep(folder: Path) -> None:
-    if (folder / "sweep.json").is_file():
+    if (folder / _SWEEP).is_file():
         winner = Run(folder / "winner")
         if winner.finished:
             raise UsageError(
@@ -210,21 +322,8 @@ def newest() -> Run:
 
 
 def _by_age() -> list[Path]:
-    configs = sorted(
-        ROOT.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
+    configs = sorted(ROOT.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in configs]
-
-
-def judged_on(result: dict[str, Any]) -> str:
-    """The split whose figures tell how good a run is: test, or validation where test was not evaluated."""
-    return "test" if "test_accuracy" in result else "validation"
-
-
-def learned(result: dict[str, Any]) -> bool:
-    """Whether the run is better than guessing the commonest class; runs of versions that did not store that are not."""
-    split = judged_on(result)
-    return bool(result[f"{split}_accuracy_low"] > result.get(f"{split}_chance", 1.0))
 
 
 def default_name(config: Config) -> str:
@@ -239,25 +338,6 @@ def default_name(config: Config) -> str:
     return name
 
 
-def environment() -> dict[str, Any]:
-    """What a rerun should know about this machine and its libraries; nothing secret."""
-    return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def dump(values: dict[str, Any]) -> str:
     """A configuration as YAML, keys in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return to_yaml(values)

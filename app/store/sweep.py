@@ -1,11 +1,13 @@
 """A sweep's folder: made, found, read. No TensorFlow here."""
 
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
+from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import StorageError, UsageError
+from epochal.app.store import files as storage
 from epochal.app.store.run import Run, claim
 from epochal.app.tuning.plan import Plan
 
@@ -17,7 +19,9 @@ def begin(plan: Plan, base: Config, name: str) -> Run:
     """A new sweep's folder."""
     run = claim(name, ROOT)
     run.write_json(_PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
-    run.write_config(base)  # last: with it the folder is a sweep, which can be resumed
+    # As it was given, so that each trial has its own optimizer's usual rate where none was; and
+    # last: with it the folder is a sweep, which can be resumed.
+    storage.write_bytes(run.folder / "config.yaml", to_yaml(asdict(base)).encode())
     return run
 
 

@@ -1,268 +1,277 @@
-"""Training as a story: set up, claim a folder, fit with callbacks, keep the best weights, evaluate, report."""
+"""Training as a story: configuration, data, model, callbacks, fit, evaluation, report."""
 
 import logging
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
 from epochal import callbacks
 from epochal.app.config import Config
-from epochal.app.data.dataset import unreadable
+from epochal.app.data.dataset import Dataset, unreadable
+from epochal.app.data.load import load
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
 from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.evaluation.trained_model import weight_arrays
 from epochal.app.process.log import RUN_LOG
-from epochal.app.process.signals import STOP
-from epochal.app.store.run import ROOT, Run, claim, default_name, environment, judged_on, learned
-from epochal.app.store.trained_model import publish_weights
+from epochal.app.process.signals import STOP, Stop
+from epochal.app.store.environment import Environment
+from epochal.app.store.result import Result
+from epochal.app.store.run import ROOT, Run, claim, default_name
 from epochal.app.training.run import rollback
 from epochal.app.training.run.budget import budget_for, refuse_hopeless
-from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
+from epochal.app.training.run.callback_list import CallbackList, early_stopping_of, run_callbacks
+from epochal.app.training.run.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    Trigger,
+    restore_variables,
+)
 from epochal.app.training.run.history import History
 from epochal.app.training.run.pilot import check_piloted
-from epochal.app.training.run.run_callbacks import activations, observers
-from epochal.app.training.run.same_run import check_end, check_identity, check_origin
+from epochal.app.training.run.resume import place_to_go_on_from
+from epochal.app.training.run.scalar_events import ScalarEvents
 from epochal.app.training.run.setup import Setup, set_up, start, summary
 from epochal.app.training.run.warm_start import Origin
-from epochal.app.training.step.classifier import Callbacks
 
 _LOG = logging.getLogger(__name__)
-_ENOUGH = 1_000_000  # epochs, where a budget ends training
-_LOST = 0.05  # of a budget is lost at most when the process is killed: there is no more time to make up for it
+_UNLIMITED = 1_000_000  # epochs, where a budget ends training
+# This share of a budget is lost at most when the process is killed: nothing makes up for it.
+_LOST = 0.05
 
 
-def train(config: Config, began: float | None = None, *, export: bool = False) -> Run:
-    """Trains what `config` describes in a new run folder.
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The process that trains, as far as a training depends on it.
 
-    A budget counts from `began` on (`time.monotonic`; None is now), and keeps time for an export if there will be one.
+    Args:
+        began: `time.monotonic()` when the command began, from which on a budget counts
+        export: whether an export follows, for which a budget keeps time
+        stop: the signals that end the process
+        load: reads the data set of a configuration
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    export: bool = False
+    stop: Stop = STOP
+    load: Callable[[Config], Dataset] = load
+
+
+def train(config: Config, session: Session | None = None) -> Run:
+    """Train what `config` describes in a new run folder.
 
     Raises:
         UsageError: bad data or configuration; nothing is written then.
         TrainingFailed: a loss that is not finite.
         KeyboardInterrupt: a signal, after the state was saved.
     """
-    began = time.monotonic() if began is None else began
-    setup, origin, budget = ready(config, began, export=export)
+    session = session or Session()
+    setup, origin, budget = prepare(config, session)
     check_piloted(setup)
     run = claim(config.name or default_name(config))
     if config.name and run.folder.name != config.name:
-        say(f"{ROOT / config.name} exists: this run is {run.folder}")
+        _LOG.info(f"{ROOT / config.name} exists: this run is {run.folder}")
     with run.locked():
-        _begin(setup, run, origin, budget, test=True)
+        _describe(run, setup, origin, test=True)
+        beginning = Checkpoint(identity=setup.identity())
+        _complete(run, setup, beginning, budget, stop=session.stop, test=True)
     return run
 
 
-def train_at(run: Run, config: Config, *, test: bool) -> dict[str, Any]:
-    """Trains what `config` describes in exactly this folder, which need not exist, and returns the run's result.
+def train_at(run: Run, config: Config, *, test: bool, session: Session | None = None) -> Result:
+    """Train what `config` describes in this folder, which need not exist; return the result.
 
-    Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was removed; a result that
-    is there is returned at once. Without `test` the test split is not evaluated: all figures are of validation.
+    Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was
+    removed; a result that is there is returned at once. Without `test` the test split is not
+    evaluated: all figures are of validation.
 
     Raises:
-        UsageError, TrainingFailed, KeyboardInterrupt: as `train` does, UsageError also as `resume` does.
-        StorageError: when the folder cannot be made, or no checkpoint in it is whole.
-        RunInUse: when another process trains there.
+        UsageError, TrainingFailed, KeyboardInterrupt: as `train` does, UsageError also as `resume`
+            does.
+        StorageError: the folder cannot be made, or no checkpoint in it is whole.
+        RunInUse: another process trains there.
     """
-    began = time.monotonic()
+    session = session or Session()
     run.make()
     with run.locked():
-        if not run.finished and any(run.checkpoints.glob("epoch-*")):
-            resume(run, config, began, test=test)
-        elif not run.finished:
-            setup, origin, budget = ready(config, began)
-            _begin(setup, run, origin, budget, test=test)
-        result: dict[str, Any] = run.read_json("result.json")
-    return result
-
-
-def ready(
-    config: Config, began: float, *, export: bool = False
-) -> tuple[Setup, Origin | None, Any]:
-    """All that may still be refused: the setup with its first weights, and the budget's callback."""
-    refuse_hopeless(config, began)
-    setup = set_up(config)
-    return setup, start(setup), budget_for(setup, began, fresh=True, export=export)
-
-
-def _begin(setup: Setup, run: Run, origin: Origin | None, budget: Any, *, test: bool) -> None:
-    config = setup.config
-    run.write_json(
-        "environment.json", environment() | ({"init_from": origin.to_dict()} if origin else {})
-    )
-    run.write_json("data.json", _data_card(setup, test))
-    run.write_config(config)  # last: with it the folder is a run, which can be resumed
-    if setup.dataset.skipped:
-        say(
-            f"{len(setup.dataset.skipped)} unusable files are left out; {run.folder}/data.json names them"
-        )
-    say(f"{summary(setup, origin)}\nrun: {run.folder}")
-    RUN_LOG.debug(f"started: {config.model} on {config.dataset}")
-    for line in origin.lines(config, setup.batches.steps) if origin else []:
-        RUN_LOG.debug(line)
-    _train(setup, run, None, budget, test=test)
+        if run.finished:
+            return run.result()
+        if any(run.checkpoints.glob("epoch-*")):
+            resume(run, config, session, test=test)
+        else:
+            setup, origin, budget = prepare(config, session)
+            _describe(run, setup, origin, test=test)
+            beginning = Checkpoint(identity=setup.identity())
+            _complete(run, setup, beginning, budget, stop=session.stop, test=test)
+        return run.result()
 
 
 def resume(
-    run: Run,
-    config: Config,
-    began: float | None = None,
-    *,
-    test: bool | None = None,
-    export: bool = False,
+    run: Run, config: Config, session: Session | None = None, *, test: bool | None = None
 ) -> None:
-    """Goes on from the newest whole checkpoint of a run whose lock the caller holds; `began`, `export` as in `train`.
+    """Go on from the newest whole checkpoint of a run whose lock the caller holds.
 
-    Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test` says whether to
-    evaluate the test split, that is as it was when the run began.
+    Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test`
+    says whether to evaluate the test split, that is as it was when the run began.
 
     Raises:
-        UsageError: when the checkpoint belongs to other data or another configuration, or lies past `stopping.after`.
-        StorageError: when checkpoints exist but none is whole.
+        UsageError: the checkpoint belongs to other data or another configuration, or lies past
+            `stopping.after`.
+        StorageError: checkpoints exist but none is whole.
     """
-    began = time.monotonic() if began is None else began
-    setup = set_up(config, run)
-    checkpoint = newest(run.checkpoints)
-    if checkpoint is not None:
-        check_identity(checkpoint.identity, setup.identity(), run)
-        check_end(checkpoint, config, run)
-        done = (checkpoint.epoch + checkpoint.step / setup.batches.steps) / config.last_epoch
-        share = f", {done:.0%} done" if config.budget is None else ""
-        say(
-            f"resuming {run.folder} at step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}{share}"
-        )
-    else:
-        check_origin(start(setup), run)
-        say(f"resuming {run.folder} from its beginning: it has no checkpoint")
-    RUN_LOG.debug("resumed" if checkpoint else "started again")
+    session = session or Session()
+    setup = set_up(config, run, load=session.load)
+    begin = place_to_go_on_from(run, setup)
     if test is None:
-        test = "test" in run.read_json("data.json").get("evaluated", ["test"])
+        test = "test" in run.data_card().evaluated
     else:
-        run.write_json("data.json", _data_card(setup, test))
+        run.write_data_card(setup.dataset.card(test=test))
         run.write_config(config)
-    _train(setup, run, checkpoint, budget_for(setup, began, fresh=False, export=export), test=test)
+    budget = budget_for(setup, session.began, fresh=False, export=session.export)
+    _complete(run, setup, begin, budget, stop=session.stop, test=test)
 
 
-def _train(
-    setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, *, test: bool
-) -> None:
+def prepare(config: Config, session: Session) -> tuple[Setup, Origin | None, Any]:
+    """Make all that may still be refused: data, model with first weights, and the budget."""
+    refuse_hopeless(config, session.began)
+    setup = set_up(config, load=session.load)
+    origin = start(setup)
+    budget = budget_for(setup, session.began, fresh=True, export=session.export)
+    return setup, origin, budget
+
+
+def _describe(run: Run, setup: Setup, origin: Origin | None, *, test: bool) -> None:
+    """Write down what is about to be trained, and tell the user."""
     config = setup.config
+    init_from = None if origin is None else origin.record()
+    run.write_environment(Environment.of_this_process(init_from))
+    run.write_data_card(setup.dataset.card(test=test))
+    run.write_config(config)  # last: with it the folder is a run, which can be resumed
+    skipped = len(setup.dataset.skipped)
+    if skipped:
+        _LOG.info(f"{skipped} unusable files are left out; {run.data_file} names them")
+    _LOG.info(f"{summary(setup, origin)}\nrun: {run.folder}")
+    RUN_LOG.debug(f"started: {config.model} on {config.dataset}")
+    if origin is not None:
+        for line in origin.lines(config, setup.batches.steps):
+            RUN_LOG.debug(line)
+
+
+def _complete(
+    run: Run, setup: Setup, begin: Checkpoint, budget: Any, *, stop: Stop, test: bool
+) -> None:
+    """Fit from a place in training to the end, keep the best weights, evaluate, report."""
     try:
-        with STOP.deferred() as asked:
-            history, early, seconds = _fitted(setup, run, checkpoint, budget, asked)
+        with stop.deferred() as stopping:
+            training, reason = fit_with_rollbacks(run, setup, begin, budget, stopping)
     except EpochalError as error:
         RUN_LOG.debug(f"failed: {error}")
         raise
     except KeyboardInterrupt:
         RUN_LOG.debug("stopped on request, saved")
-        say(f"saved; go on with: epochal train --resume {run.folder}")
+        _LOG.info(f"saved; go on with: epochal train --resume {run.folder}")
         raise
-    if reason := early.reason or (budget and budget.reason):
-        RUN_LOG.info(f"ended in epoch {len(history.rows)}: {reason}")
-    publish_weights(run, setup.model)
-    ended = Training(
-        config=config,
-        rows=history.rows,
-        best_epoch=(early.best_epoch or 0) + 1,
-        seconds=seconds,
-        rollbacks=rollback.count(run),
-    )
-    result = conclude(run, setup.model, setup.dataset, ended, test=test)
-    _finished(run, result)
+    if reason:
+        RUN_LOG.info(f"ended in epoch {len(training.rows)}: {reason}")
+    run.publish_weights(weight_arrays(setup.model), setup.model.name)
+    result = conclude(run, setup.model, setup.dataset, training, test=test)
+    log_end(result)
 
 
-def _finished(run: Run, result: dict[str, Any]) -> None:
-    """Logs how it ended, and tells when nothing was learned."""
-    split = judged_on(result)
-    accuracy, chance, loss = (
-        result[f"{split}_{figure}"] for figure in ("accuracy", "chance", "loss")
-    )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    RUN_LOG.debug(
-        f"finished: {split} accuracy {accuracy:.4f}, {split} loss {loss:.4f}, peak memory {peak:.2f} GiB"
-    )
-    if not learned(result):
-        RUN_LOG.info(
-            f"no better than guessing: {split} accuracy {accuracy:.4f}, the commonest class makes {chance:.4f}; "
-            "epochal doctor and epochal lr-find with the same options tell why",
-        )
+def fit_with_rollbacks(
+    run: Run,
+    setup: Setup,
+    begin: Checkpoint,
+    budget: Any,
+    stopping: Callable[[], bool],
+    *,
+    watch: Callable[..., Iterable[Any]] = run_callbacks,
+) -> tuple[Training, str | None]:
+    """Fit to the end; if the policy says so, go back after a number that is not finite.
 
+    Args:
+        run: the folder, whose lock the caller holds
+        setup: the model, which is trained, and its data
+        begin: the place in training from which to go on
+        budget: the callback that ends training in time, or None
+        stopping: tells whether the user asked to stop
+        watch: makes the other callbacks, as `run_callbacks` does
 
-def _fitted(
-    setup: Setup, run: Run, checkpoint: Checkpoint | None, budget: Any, stopping: Callable[[], bool]
-) -> tuple[History, Any, float]:
-    """Trains to the end, going back where the policy says so; returns what the run's end needs, and the seconds."""
+    Returns:
+        What the end of the run needs, and why training ended before the last epoch, if it did.
+    """
     config = setup.config
+    seconds = min(config.checkpoint_seconds, _LOST * (config.budget_seconds or math.inf))
     while True:
-        back = rollback.count(run)
-        early = _early_stopping(config)
-        history = History(run.folder / "history.csv", images_per_step=config.batch_size)
-        watching = [
-            callbacks.Timing(run.folder / "timing.json", warn=RUN_LOG.info),
-            *observers(rollback.slowed_setup(setup, back), run, budget),
-            early,
-            activations(setup, run),
-            history,
-        ]
+        rollbacks = rollback.count(run)
+        early_stopping = early_stopping_of(config)
+        history = History(
+            run.history_file,
+            images_per_step=config.batch_size,
+            events=ScalarEvents(run.tensorboard),
+        )
+        others = watch(setup, run, budget, rate_scale=rollback.rate_scale(rollbacks))
+        watching = [*others, early_stopping, history]
         checkpoints = Checkpoints(
             run.checkpoints,
-            seconds=min(config.checkpoint_seconds, _LOST * (config.budget_seconds or math.inf)),
+            watching,
+            begin=begin,
+            trigger=Trigger(seconds, stopping),
             position=setup.batches.position,
-            stopping=stopping,
-            identity=setup.identity(),
-            rollbacks=back if config.nan_policy == "rollback" else None,
+            rollbacks=rollbacks,
         )
         try:
-            fit(setup, watching, checkpoints, checkpoint)
-            return history, early, checkpoints.elapsed
+            fit(setup, watching, checkpoints)
         except callbacks.NonFiniteError as error:
-            checkpoint = rollback.go_back(setup, run, error)
-            rollback.charge(budget, checkpoint)
+            begin = rollback.go_back(setup, run, error)
+            budget = rollback.charged(budget, begin)
+            continue
+        training = Training(
+            config=config,
+            rows=history.rows,
+            best_epoch=(early_stopping.best_epoch or 0) + 1,
+            seconds=checkpoints.elapsed,
+            rollbacks=rollbacks,
+        )
+        reason = early_stopping.reason
+        if reason is None and budget is not None:
+            reason = budget.reason
+        return training, reason
 
 
-def _early_stopping(config: Config) -> Any:
-    """What keeps the best epoch; the last one where validation, being trained on, cannot tell which is the best."""
-    least = -math.inf if config.data.split == "all" else 0.0
-    return callbacks.EarlyStopping(
-        config.stopping.monitor, patience=config.stopping.patience, min_delta=least
-    )
-
-
-def fit(
-    setup: Setup, watching: list[Any], checkpoints: Checkpoints, checkpoint: Checkpoint | None
-) -> None:
-    """Runs Keras' `fit` from the checkpoint, or from the beginning.
+def fit(setup: Setup, watching: Iterable[Any], checkpoints: Checkpoints) -> None:
+    """Run Keras' `fit` from where `checkpoints` begins.
 
     Raises:
-        NonFiniteError: when a loss is not finite.
-        TrainingFailed: in one line, when memory runs out.
-        UsageError: when an image cannot be read any more.
+        NonFiniteError: a loss is not finite.
+        TrainingFailed: in one line, memory runs out.
+        UsageError: an image cannot be read any more.
     """
     config = setup.config
     model = setup.model
+    begin = checkpoints.begin
+    epochs = config.last_epoch if config.budget is None else _UNLIMITED
     dataset = setup.dataset
-    epochs = config.last_epoch if config.budget is None else _ENOUGH
     validation = evaluation_batches(dataset.validation, dataset.preprocessing, setup.strategy)
-    checkpoints.set_model(model)
-    checkpoints.watch(watching)
-    if checkpoint is not None:
-        checkpoints.resume(checkpoint)
-    everyone = Callbacks(
-        [*watching, checkpoints],
-        add_history=True,
-        model=model,
-        epochs=epochs,
-        steps=setup.batches.steps,
+    if begin.arrays:
+        restore_variables(begin, model)
+        rollback.rescale_rate(model, checkpoints.rollbacks - begin.rollbacks)
+        # Callbacks ask whether the epoch was begun before.
+        setup.batches.position.set(begin.epoch, begin.step)
+    everyone = CallbackList(
+        [*watching, checkpoints], model=model, epochs=epochs, steps=setup.batches.steps
     )
     with expected_failures(config):
         model.fit(
             setup.batches.dataset(setup.strategy),
             epochs=epochs,
-            initial_epoch=_initial_epoch(checkpoint, epochs),
+            initial_epoch=epochs if begin.ended else begin.epoch,
             validation_data=validation,
             callbacks=everyone,
             shuffle=False,  # the data set has its own order
@@ -272,7 +281,7 @@ def fit(
 
 @contextmanager
 def expected_failures(config: Config) -> Iterator[None]:
-    """Tells in one line of memory that runs out, and of an image that cannot be read any more.
+    """Tell in one line of memory that runs out, and of an image that cannot be read any more.
 
     Raises:
         TrainingFailed, UsageError: these.
@@ -289,24 +298,23 @@ def expected_failures(config: Config) -> Iterator[None]:
         raise UsageError(f"{unreadable(error)}, then go on with --resume") from error
 
 
-def _initial_epoch(checkpoint: Checkpoint | None, epochs: int) -> int:
-    if checkpoint is None:
-        return 0
-    return epochs if checkpoint.ended else checkpoint.epoch
-
-
-def _data_card(setup: Setup, test: bool) -> dict[str, Any]:
-    dataset = setup.dataset
-    counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    return {
-        **dataset.preprocessing.to_dict(),
-        "counts": counts,
-        "evaluated": ["validation", "test"] if test else ["validation"],
-        "fingerprint": dataset.fingerprint(),
-        "skipped": [list(entry) for entry in dataset.skipped],
-    }
+def log_end(result: Result) -> None:
+    """Log how a run ended, and tell the user when nothing was learned."""
+    split = result.judged_on
+    figures = result.judged
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    RUN_LOG.debug(
+        f"finished: {split} accuracy {figures.accuracy:.4f}, {split} loss {figures.loss:.4f}, "
+        f"peak memory {peak:.2f} GiB"
+    )
+    if not result.learned:
+        RUN_LOG.info(
+            f"no better than guessing: {split} accuracy {figures.accuracy:.4f}, "
+            f"the commonest class makes {figures.chance:.4f}; "
+            "epochal doctor and epochal lr-find with the same options tell why"
+        )
 
 
 def say(line: str) -> None:
-    """Tells the user, on stderr: results alone go to stdout."""
+    """Tell the user, on stderr: results alone go to stdout."""
     _LOG.info(line)

@@ -8,7 +8,7 @@ import keras
 from epochal.app.config import Config
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
-from epochal.app.store.trained_model import build_model
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.training.optimizers import check_decay, make_optimizer
 from epochal.app.tuning.space import Space, changed, corners
 from epochal.models.complexity import without_values

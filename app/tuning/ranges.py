@@ -5,10 +5,10 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from epochal.app.config import Config
+from epochal.app.config import SETTINGS
 from epochal.app.errors import UsageError
 
 Kind = Literal["log", "linear", "int", "choice"]
@@ -194,9 +194,7 @@ def _types(name: str) -> set[Any]:
     """What a key's values may be; of the optimizer's options all that is known is that numbers are among them."""
     if name.startswith(OPTIONS):
         return {int, float}
-    kind: Any = Config
-    for part in name.split("."):
-        kind = next(field.type for field in fields(kind) if field.name == part)
+    kind = SETTINGS[name].type
     return set(get_args(kind)) or {kind}
 
 

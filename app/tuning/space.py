@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from epochal.app.config import Config
+from epochal.app.config import SETTINGS, Config
 from epochal.app.config.files import read_yaml
+from epochal.app.config.keys import GROUPS
 from epochal.app.config.load import config_from
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.tuning.ranges import OPTIONS, Range, as_number, is_range, read_range
@@ -27,23 +28,6 @@ __all__ = [
 Space = tuple[Range, ...]
 
 _EXAMPLE = "ranges; give one, for instance learning_rate: {log: [1e-3, 1]}"
-_ONCE = "it is the same for all trials; give it to the command"
-_SCORE = "trials would not be scored on the same images; give it to the command"
-_GIVEN = {
-    "name": "the sweep names its trials",
-    "data_dir": _ONCE,
-    "init_from": _ONCE,
-    "devices": _ONCE,
-    "budget": "trials are trained for epochs; search epochs instead",
-    "pilot_above": "trials are short runs themselves; give it to epochal train",
-    "stopping.after": "the sweep sets it; search epochs instead",
-    "data.split": "the sweep sets it; give --splits to the command",
-    "dataset": _SCORE,
-    "seed": f"it decides which images validate, so {_SCORE}",
-    "data.validation": _SCORE,
-    "data.skip_bad": _SCORE,
-    "stopping.monitor": "trials would not be scored alike; give it to the command",
-}
 
 
 def read_search(path: Path, base: Config) -> Space:
@@ -135,15 +119,16 @@ def changed(base: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         UsageError: when it is not valid.
     """
-    nested: dict[str, Any] = deepcopy(base.to_dict())
-    for name, value in values.items():
-        *groups, last = name.split(".")
-        node = nested
+    nested = deepcopy(asdict(base))
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        target = nested
         for group in groups:
-            node[group] = node[group] or {}
-            node = node[group]
-        node[last] = value
-    return config_from(nested, "the search")
+            if target[group] is None:
+                target[group] = {}
+            target = target[group]
+        target[name] = value
+    return config_from(nested, "")
 
 
 def _leaves(
@@ -156,39 +141,30 @@ def _leaves(
         group = _group(name)
         if group is not None and isinstance(node, dict) and not is_range(node):
             found += _leaves(node, where, group, f"{name}.")
-        elif name in _GIVEN:
-            raise UsageError(f"{where}: {name} cannot be searched: {_GIVEN[name]}")
-        elif name in _known() or (
+        elif name in SETTINGS and name not in _searchable():
+            reason = SETTINGS[name].traits.unsearchable
+            raise UsageError(f"{where}: {name} cannot be searched: {reason}")
+        elif name in SETTINGS or (
             name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()
         ):
             found.append((name, node))
         else:
             raise UsageError(
-                f"{where}: unknown key {name}{suggestion(name, _known())}; see epochal train --help"
+                f"{where}: unknown key {name}{suggestion(name, _searchable())}; see epochal train --help"
             )
     return found
 
 
 def _group(name: str) -> Any:
-    """What holds further keys: a section of the configuration, or the optimizer's options."""
+    """Return what holds further keys: a group of settings, or the optimizer's options."""
     if name == OPTIONS[:-1]:
         return dict
-    return next(
-        (one.type for one in fields(Config) if one.name == name and is_dataclass(one.type)), None
-    )
+    return GROUPS.get(name)
 
 
-def _known() -> list[str]:
+def _searchable() -> list[str]:
     """Every key that may be searched, dotted."""
-    names = []
-    for field in fields(Config):
-        inner = field.type
-        names += (
-            [f"{field.name}.{one.name}" for one in fields(inner)]
-            if is_dataclass(inner)
-            else [field.name]
-        )
-    return [name for name in names if name not in _GIVEN]
+    return [key for key, setting in SETTINGS.items() if setting.traits.unsearchable is None]
 
 
 def _check_names(names: list[str], where: str) -> None:

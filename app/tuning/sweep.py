@@ -27,7 +27,7 @@ from epochal.app.tuning.plan import Plan
 from epochal.app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
 from epochal.app.tuning.selection import winner
 from epochal.app.tuning.space import changed
-from epochal.callbacks.parts.text import is_terminal
+from epochal.callbacks.parts.formatting import is_terminal
 
 _LOOK = 0.2  # seconds between looks at the workers
 _FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
@@ -153,7 +153,7 @@ def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str,
         f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner"
     )
     result = train_at(Run(run.folder / "winner"), config, test=True)
-    seconds = result["wall_seconds"] + sum(trial.get("seconds") or 0.0 for trial in trials)
+    seconds = result.wall_seconds + sum(trial.get("seconds") or 0.0 for trial in trials)
     return conclude_sweep(run.folder, winner=best["trial"], seconds=seconds)
 
 

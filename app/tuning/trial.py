@@ -1,7 +1,6 @@
 """One trial: a configuration trained and scored on every split, each an ordinary run."""
 
 import json
-import shutil
 import statistics
 import time
 from dataclasses import replace
@@ -14,6 +13,7 @@ from epochal.app.config import Config
 from epochal.app.config.splits import Fold, Splits
 from epochal.app.errors import EpochalError, RunInUse, StorageError
 from epochal.app.store import files as storage
+from epochal.app.store.result import Result
 from epochal.app.store.run import Run
 from epochal.app.store.trials import Records
 from epochal.app.training.train import train_at
@@ -23,7 +23,6 @@ from epochal.app.tuning.space import changed
 
 REPORT = "report.json"
 _WAIT = 2.0  # seconds between looks at a run that a worker still holds
-_SCORES = {"val_accuracy": "validation_accuracy", "val_loss": "validation_loss"}
 
 
 def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> None:
@@ -70,10 +69,10 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
         run = Run(records.place(asked["trial"]) / f"split-{number}")
         if asked.get("goes_on_from"):
             origin = Run(records.place(asked["goes_on_from"]) / run.folder.name)
-            before += origin.read_json("result.json")["wall_seconds"]
+            before += origin.result().wall_seconds
             promote(origin, run)
         results.append(_trained(run, _of_split(config, splits, number, asked.get("until"))))
-        scores = [result[_SCORES[plan.monitor]] for result in results]
+        scores = [_score(result, plan.monitor) for result in results]
         if dropping and number < splits.count and _hopeless(scores, records, plan):
             break
     return {
@@ -81,11 +80,19 @@ def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any])
         "score": statistics.mean(scores),
         "scores": scores,
         "spread": statistics.stdev(scores) if len(scores) > 1 else None,
-        "epochs": [result["best_epoch"] for result in results],
-        "weights": results[0]["params"],
-        "seconds": round(sum(result["wall_seconds"] for result in results) - before, 2),
+        "epochs": [result.best_epoch for result in results],
+        "weights": results[0].params,
+        "seconds": round(sum(result.wall_seconds for result in results) - before, 2),
         "message": None,
     }
+
+
+def _score(result: Result, monitor: str) -> float:
+    """The figure of validation that trials are compared by."""
+    assert result.validation is not None
+    if monitor == "val_loss":
+        return result.validation.loss
+    return result.validation.accuracy
 
 
 def _of_split(config: Config, splits: Splits, number: int, until: int | None) -> Config:
@@ -100,16 +107,10 @@ def promote(origin: Run, run: Run) -> None:
     """Makes a run that goes on where another one ended: all of it but what stands at a run's end."""
     if run.folder.exists():
         return
-    beside = run.folder.with_name(f".{run.folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(
-        origin.folder, beside, ignore=shutil.ignore_patterns("result.json", "report.html", ".lock")
-    )
-    beside.rename(run.folder)
+    origin.copy_unfinished(run.folder)
 
 
-def _trained(run: Run, config: Config) -> dict[str, Any]:
+def _trained(run: Run, config: Config) -> Result:
     """The run's result; waits while another worker, thought dead, still holds it."""
     while True:
         try:

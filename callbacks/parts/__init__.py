@@ -1,1 +1,1 @@
-"""What several callbacks share: no callback is in here."""
+"""Parts that several callbacks share; no exported callback is in here."""

@@ -1,26 +1,28 @@
-"""What a callback says of another backend, or of a model that is not made yet."""
+"""Demands of a callback on the backend and the model, with messages that say what to do."""
 
 from typing import Any
 
 import keras
 
 
-def require_tensorflow(who: str, otherwise: str) -> None:
-    """Raises ValueError, naming `who` and what to do otherwise, unless Keras runs on TensorFlow."""
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise ValueError(f"{who} needs the TensorFlow backend, got {backend!r}; {otherwise}.")
+def require_tensorflow(name: str, remedy: str) -> None:
+    """Raise ValueError, naming the callback and a remedy, unless Keras runs on TensorFlow."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(f"{name} needs the TensorFlow backend, got {backend!r}; {remedy}.")
 
 
-def require_built(model: Any, who: str) -> None:
-    """Raises ValueError for a model whose weights are made by its first batch: `who` would not see them."""
+def require_built(model: Any, name: str) -> None:
+    """Raise ValueError for a model that has no weights before its first batch."""
     if not model.built:
         raise ValueError(
-            f"{who} needs a model that has its weights: begin {model.name} with an Input, or build it."
+            f"{name} needs a model that has its weights: "
+            f"begin {model.name} with an Input, or build it."
         )
 
 
-def traced(value: Any) -> bool:
-    """Whether a value stands for numbers to come: on JAX, what passes through the loop of a recurrent layer."""
+def is_traced(value: Any) -> bool:
+    """Return whether a value has no numbers yet: on JAX, within the loop of a recurrent layer."""
     if keras.backend.backend() != "jax":
         return False
     import jax

@@ -8,16 +8,20 @@ from pathlib import Path
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Has an `OSError` name the file: that of a full disk does not."""
+    """Have an `OSError` name the file: that of a full disk does not."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if not error.filename:
+            error.filename = str(path)
         raise
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts `data` at `path`, whose folder is made if missing; a reader finds the old bytes or the new ones."""
+    """Put `data` at `path`, whose folder is made if missing.
+
+    A reader finds the old bytes or the new ones.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
     try:

@@ -1,4 +1,4 @@
-"""Which weights of a model are frozen, and what being frozen is."""
+"""Weights of a model to freeze, the order in which they thaw, and freezing itself."""
 
 import re
 from collections.abc import Sequence
@@ -8,42 +8,54 @@ from epochal.callbacks.parts.backend import require_built
 
 
 def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
-    """Returns the weights whose path matches, statistics included: a part for each layer with a kernel, lowest first.
+    """Return the weights whose path matches, statistics included, by layer, the lowest first.
 
-    Raises ValueError when the pattern matches nothing that is trained, or all of it.
+    A layer here is one with a kernel, and what normalises its output.
+
+    Raises:
+        ValueError: the pattern matches nothing that is trained, or all of it.
     """
     require_built(model, "Freezing")
-    found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
-    if not found or len(found) == len(model.trainable_weights):
-        some = ", ".join(weight.path for weight in model.trainable_weights[:3])
-        amount = "every weight" if found else "none of the weights"
+    paths = [weight.path for weight in model.trainable_weights]
+    matches = [path for path in paths if re.search(pattern, path)]
+    if not matches or len(matches) == len(paths):
+        some = ", ".join(paths[:3])
+        amount = "every weight" if matches else "none of the weights"
         raise ValueError(
             f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ..."
         )
-    cut: list[list[Any]] = [[]]
-    last = None
+    parts: list[list[Any]] = [[]]
+    latest_layer = None
     for weight in model.weights:
         layer = weight.path.rpartition("/")[0]
-        if weight.path.endswith("kernel") and layer != last:
-            cut.append([])
-            last = layer
+        if weight.path.endswith("kernel") and layer != latest_layer:
+            parts.append([])
+            latest_layer = layer
         if re.search(pattern, weight.path):
-            cut[-1].append(weight)
-    return [part for part in cut if part]
+            parts[-1].append(weight)
+    return [part for part in parts if part]
 
 
-def frozen_in(epoch: int, held: Sequence[Sequence[Any]], every: int | None) -> list[Any]:
-    """Returns the weights that are frozen in `epoch` (from 0) when after `every` epochs the last part thaws."""
-    left = len(held) - (epoch // every if every else 0)
-    return [weight for part in held[: max(0, left)] for weight in part]
+def frozen_in(epoch: int, parts: Sequence[Sequence[Any]], every: int | None) -> list[Any]:
+    """Return the weights frozen in `epoch` (from 0); the last part thaws after `every` epochs."""
+    thawed = 0 if every is None else epoch // every
+    frozen: list[Any] = []
+    for part in parts[: max(0, len(parts) - thawed)]:
+        frozen.extend(part)
+    return frozen
 
 
 def freeze(model: Any, weights: Sequence[Any]) -> None:
-    """Makes weights untrainable, and the layers all of whose trainable weights they are: see `Freezing`."""
-    frozen = {id(weight) for weight in weights}
+    """Make weights untrainable, and the layers all of whose trainable weights they are."""
+    frozen = _ids(weights)
     for layer in model._flatten_layers(include_self=False):
-        own = {id(weight) for weight in layer.weights}
-        if own & frozen and {id(weight) for weight in layer.trainable_weights} <= frozen:
+        has_frozen = frozen & _ids(layer.weights)
+        is_frozen = frozen >= _ids(layer.trainable_weights)
+        if has_frozen and is_frozen:
             layer.trainable = False
     for weight in weights:
         weight.trainable = False
+
+
+def _ids(weights: Sequence[Any]) -> set[int]:
+    return {id(weight) for weight in weights}

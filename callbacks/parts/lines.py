@@ -8,10 +8,12 @@ from epochal.callbacks.parts.files import naming, write_whole
 
 
 class Lines:
-    """Appends lines to `path`; `place` finds in a line its iteration and which of that iteration's lines it is.
+    """Appends lines to `path`.
 
-    A line that is written again (by a training that was stopped after it was written, but resumed from before) replaces
-    itself.
+    `place` finds in a line its iteration and which of that iteration's lines it is.
+
+    A line that is written again (by a training that was stopped after it was written, but resumed
+    from before) replaces itself.
     """
 
     def __init__(
@@ -19,26 +21,26 @@ class Lines:
     ) -> None:
         self.path = Path(path)
         self.place = place
-        self._began: int | None = None
+        self._first_iteration: int | None = None
 
     def begin(self, iteration: int, *, closing: str | None = None) -> None:
-        """Drops what lies past the iteration that training begins at, or was cut short, and the `closing` line."""
-        self._began = iteration
-        self._keep(lambda place: place[0] <= iteration and place[1] != closing)
+        """Drop lines past the iteration that training begins at, cut short, or of `closing`."""
+        self._first_iteration = iteration
+        self._filter(lambda place: place[0] <= iteration and place[1] != closing)
 
     def write(self, line: str) -> None:
-        """Appends a line, which is given without its end."""
+        """Append a line, which is given without its end."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         place = self.place(line)
-        if place[0] == self._began:
-            self._keep(lambda old: old != place)
+        if place[0] == self._first_iteration:
+            self._filter(lambda old_place: old_place != place)
         with naming(self.path), self.path.open("a") as file:
             file.write(line + "\n")
 
-    def _keep(self, wanted: Callable[[tuple[int, str]], bool]) -> None:
+    def _filter(self, is_kept: Callable[[tuple[int, str]], bool]) -> None:
         if not self.path.exists():
             return
         lines = self.path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and wanted(self.place(line))]
+        kept = [line for line in lines if line.endswith("\n") and is_kept(self.place(line))]
         if kept != lines:
             write_whole(self.path, "".join(kept).encode())

@@ -9,33 +9,39 @@ from epochal.callbacks.parts.lines import Lines
 
 
 class Records:
-    """Appends measurements to `path`; each names its `iteration`, and holds no time: equal training, equal lines.
+    """Appends measurements to `path`.
 
-    Those of one iteration differ in their `data`. A measurement that is made again replaces itself, as in `Lines`.
+    Each names its `iteration`, and holds no time: equal training, equal lines.
+
+    Those of one iteration differ in their `data`. A measurement that is made again replaces itself,
+    as in `Lines`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._lines = Lines(path, _place)
 
     def begin(self, iteration: int, *, closing: str | None = None) -> None:
-        """Drops what lies past the iteration that training begins at, or was cut short.
+        """Drop what lies past the iteration that training begins at, or was cut short.
 
-        `closing` is the `data` of a measurement that is only made when training ends: it comes again.
+        `closing` is the `data` of a measurement that is only made when training ends: it comes
+        again.
         """
         self._lines.begin(iteration, closing=closing)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends a measurement; numbers that are not finite become null."""
+        """Append a measurement; numbers that are not finite become null."""
         self._lines.write(json.dumps(finite(record), allow_nan=False))
 
 
 def finite(value: Any) -> Any:
-    """Returns plain values with null for each number that JSON has no word for."""
+    """Return plain values with null for each number that JSON has no word for."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _place(line: str) -> tuple[int, str]:

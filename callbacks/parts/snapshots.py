@@ -10,94 +10,97 @@ import numpy as np
 
 from epochal.callbacks.parts.files import write_whole
 
-MANIFEST = "best_weights.json"
+LIST = "best_weights.json"
 
 
 class Snapshots:
-    """The files of `BestWeights`, which describes them; an entry of the list is a mapping with at least `file`."""
+    """The files of `BestWeights`, which describes them.
+
+    An entry of the list is a mapping with at least `file`.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def has(self, entry: dict[str, Any]) -> bool:
-        """Whether the file of an entry is there."""
+        """Return whether the file of an entry is there."""
         return (self.folder / entry["file"]).exists()
 
-    def listed(self) -> list[dict[str, Any]]:
-        """Returns the entries whose files are there, best first."""
-        path = self.folder / MANIFEST
-        entries = json.loads(path.read_bytes())["kept"] if path.exists() else []
+    def read_list(self) -> list[dict[str, Any]]:
+        """Return the entries whose files are there, best first."""
+        path = self.folder / LIST
+        if not path.exists():
+            return []
+        entries = json.loads(path.read_bytes())["kept"]
         return [entry for entry in entries if self.has(entry)]
 
     def write(
         self, model: Any, weights: list[np.ndarray], file: str, kept: list[dict[str, Any]]
     ) -> None:
-        """Adds `weights` of `model` as `file`, and deletes what was listed but is not in `kept`.
+        """Add `weights` of `model` as `file`, and delete what was listed but is not in `kept`.
 
         Raises:
             FileExistsError: for a file that is not listed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        old = self.listed()
-        names = [entry["file"] for entry in kept]
-        if (self.folder / file).exists() and file not in [entry["file"] for entry in old]:
-            raise FileExistsError(
-                f"{self.folder / file} was not written by BestWeights; choose another folder."
-            )
-        lost = [entry for entry in old if entry["file"] not in names]
-        # Listed before it is written and until it is deleted: after any crash, what is ours is known to be.
-        self._list([*kept, *lost])
+        path = self.folder / file
+        listed = self.read_list()
+        if path.exists() and file not in [entry["file"] for entry in listed]:
+            raise FileExistsError(f"{path} was not written by BestWeights; choose another folder.")
+        kept_files = [entry["file"] for entry in kept]
+        dropped = [entry for entry in listed if entry["file"] not in kept_files]
+        # Listed before it is written and until it is deleted: after any crash, what is ours is
+        # known to be.
+        self._write_list([*kept, *dropped])
+        arrays = {}
+        for name, array in zip(_named_weights(model), weights, strict=True):
+            # NumPy has no type for bfloat16.
+            arrays[name] = array.astype(np.float32) if array.dtype.kind == "V" else array
         data = io.BytesIO()
-        np.savez(
-            data,
-            allow_pickle=False,
-            **dict(zip(_named(model), map(_storable, weights), strict=True)),
-        )
-        write_whole(self.folder / file, data.getvalue())
-        for entry in lost:
+        np.savez(data, allow_pickle=False, **arrays)
+        write_whole(path, data.getvalue())
+        for entry in dropped:
             (self.folder / entry["file"]).unlink(missing_ok=True)
-        self._list(kept)
+        self._write_list(kept)
 
     def load(self, model: Any, rank: int) -> dict[str, Any]:
-        """Gives `model` the weights of that place in the list, from 1; returns the entry.
+        """Give `model` the weights of that place in the list, from 1; return the entry.
 
         Raises:
             ValueError: no such rank, or the weights are of another model; nothing is assigned then.
         """
-        entries = self.listed()
+        entries = self.read_list()
         if not 1 <= rank <= len(entries):
             raise ValueError(
-                f"rank must be from 1 to {len(entries)}, the epochs kept in {self.folder}; got {rank}."
+                f"rank must be from 1 to {len(entries)}, the epochs kept in {self.folder}; "
+                f"got {rank}."
             )
         entry = entries[rank - 1]
-        named = _named(model)
-        with np.load(self.folder / entry["file"], allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-        # Layers without a name of their own have another one in every model that is built.
-        places = [
-            {_place(name): tuple(each.shape) for name, each in one.items()}
-            for one in (found, named)
-        ]
-        if places[0] != places[1]:
-            raise ValueError(
-                f"{self.folder / entry['file']} holds weights of another model than {model.name!r}."
-            )
-        for weight, array in zip(named.values(), found.values(), strict=True):
+        path = self.folder / entry["file"]
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        weights = _named_weights(model)
+        if _shapes(arrays) != _shapes(weights):
+            raise ValueError(f"{path} holds weights of another model than {model.name!r}.")
+        for weight, array in zip(weights.values(), arrays.values(), strict=True):
             weight.assign(array)
         return entry
 
-    def _list(self, entries: list[dict[str, Any]]) -> None:
-        write_whole(self.folder / MANIFEST, json.dumps({"kept": entries}, indent=1).encode())
+    def _write_list(self, entries: list[dict[str, Any]]) -> None:
+        write_whole(self.folder / LIST, json.dumps({"kept": entries}, indent=1).encode())
 
 
-def _named(model: Any) -> dict[str, Any]:
-    return {f"{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}
+def _named_weights(model: Any) -> dict[str, Any]:
+    return {f"{place:04d}/{weight.path}": weight for place, weight in enumerate(model.weights)}
 
 
-def _place(name: str) -> tuple[str, str]:
-    return name.partition("/")[0], name.rpartition("/")[2]
+def _shapes(arrays: dict[str, Any]) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return shapes by place and last name alone.
 
-
-def _storable(array: np.ndarray) -> np.ndarray:
-    """As float32 what NumPy has no type for: bfloat16."""
-    return array.astype(np.float32) if array.dtype.kind == "V" else array
+    A layer without a name has another one in every model.
+    """
+    shapes = {}
+    for name, array in arrays.items():
+        place = name.partition("/")[0]
+        shapes[place, name.rpartition("/")[2]] = tuple(array.shape)
+    return shapes

@@ -1,4 +1,4 @@
-"""Local response normalization (Krizhevsky et al. 2012, section 3.3): neighbouring channels inhibit each other."""
+"""Local response normalization (Krizhevsky et al. 2012, 3.3): channels inhibit their neighbours."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="epochal")
 class LocalResponseNormalization(keras.layers.Layer):
-    """`x / (bias + alpha * sum of x^2 over the nearest channels) ^ beta`; takes `[..., C]` and returns it; no weights.
+    """`x / (bias + alpha * sum of x^2 over the nearest channels) ^ beta`.
+
+    Takes `[..., C]` and returns it; no weights.
 
     Args:
         size: channels in the sum, odd (n in the paper); fewer at either end.
@@ -32,20 +34,24 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.beta = beta
 
     def call(self, inputs: Any) -> Any:
-        """Returns the inhibited input."""
-        squares = ops.square(inputs)
+        """Return the inhibited input."""
         channels = inputs.shape[-1]
         reach = self.size // 2
-        padded = ops.pad(squares, [[0, 0]] * (len(inputs.shape) - 1) + [[reach, reach]])
-        total = sum(padded[..., shift : shift + channels] for shift in range(self.size))
-        return inputs / ops.power(self.bias + self.alpha * total, self.beta)
+        margins = [[0, 0]] * (len(inputs.shape) - 1)
+        margins.append([reach, reach])
+        squares = ops.pad(ops.square(inputs), margins)
+        total = 0
+        for shift in range(self.size):
+            total = total + squares[..., shift : shift + channels]
+        divisor = ops.power(self.bias + self.alpha * total, self.beta)
+        return inputs / divisor
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the input."""
+        """Return the shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what the constructor takes."""
+        """Return what the constructor takes."""
         config: dict[str, Any] = super().get_config()
         return {
             **config,

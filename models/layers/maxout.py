@@ -8,9 +8,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="epochal")
 class Maxout(keras.layers.Layer):
-    """Takes `[..., k * C]` and returns `[..., C]`, the largest of k neighbouring channels; no weights.
+    """Takes `[..., k * C]` and returns `[..., C]`, the largest of k neighbouring channels.
 
-    Behind a dense layer or convolution with k times the channels it is a maxout unit.
+    It has no weights. Behind a dense layer or convolution with k times the channels it is a maxout
+    unit.
 
     Args:
         pieces: k.
@@ -23,23 +24,27 @@ class Maxout(keras.layers.Layer):
         self.pieces = pieces
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Raises ValueError where the channels are no multiple of the pieces."""
+        """Raise ValueError where the channels are no multiple of the pieces."""
         if input_shape[-1] is None or input_shape[-1] % self.pieces:
             raise ValueError(
-                f"Maxout of {self.pieces} pieces needs a multiple of these channels, got {input_shape[-1]}."
+                f"Maxout of {self.pieces} pieces needs a multiple of {self.pieces} channels, "
+                f"got {input_shape[-1]}."
             )
 
     def call(self, inputs: Any) -> Any:
-        """Returns the largest of each `pieces` channels."""
+        """Return the largest of each `pieces` channels."""
         *outer, channels = ops.shape(inputs)
-        return ops.max(ops.reshape(inputs, (*outer, channels // self.pieces, self.pieces)), axis=-1)
+        pieces = ops.reshape(inputs, (*outer, channels // self.pieces, self.pieces))
+        return ops.max(pieces, axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape with fewer channels."""
+        """Return the shape with fewer channels."""
         *outer, channels = input_shape
-        return (*outer, None if channels is None else channels // self.pieces)
+        if channels is not None:
+            channels //= self.pieces
+        return (*outer, channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what the constructor takes."""
+        """Return what the constructor takes."""
         config: dict[str, Any] = super().get_config()
         return {**config, "pieces": self.pieces}

@@ -1,6 +1,7 @@
-"""What a layer must know of its inputs where they are a part of a batch: which rows these are, and whether any is real.
+"""Parts of a batch: which of its rows a layer's inputs are, and whether any of them is real.
 
-The layers that mix or count rows (dropout, batch norm) ask for it; whoever takes a batch apart says it.
+The layers that mix or count rows (dropout, batch norm) ask for it; whoever takes a batch apart says
+it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,25 +16,28 @@ class Part(NamedTuple):
     """A part of this replica's rows of a batch.
 
     Args:
-        number: of the part, in the order in which parts go through the model; 0 is the first.
-        first: where it begins among this replica's rows, an int64 scalar.
-        rows: how many rows this replica has, an int64 scalar.
-        own: how many rows the part has; inputs may have one more, made up where it has none, which must not count.
-        some: a boolean scalar: whether it has rows on any replica.
+        number: place in the order in which parts go through the model; 0 is the first.
+        first_row: row of this replica at which the part begins, an int64 scalar.
+        replica_rows: number of rows that this replica has, an int64 scalar.
+        rows: number of rows that the part has. Inputs may have one more, made up where the part has
+            none, which must not count.
+        rows_anywhere: a boolean scalar, whether the part has rows on any replica.
     """
 
     number: int
-    first: tf.Tensor
+    first_row: tf.Tensor
+    replica_rows: tf.Tensor
     rows: tf.Tensor
-    own: tf.Tensor
-    some: tf.Tensor
+    rows_anywhere: tf.Tensor
 
-    def or_else(self, found: Sequence[Any], otherwise: Sequence[Any]) -> list[Any]:
-        """What was found in the part's rows, or other tensors where it has none, of which nothing can be found."""
-        return [
-            tf.where(self.some, one, tf.cast(other, one.dtype))
-            for one, other in zip(found, otherwise, strict=True)
-        ]
+    def replace_if_empty(
+        self, values: Sequence[Any], replacements: Sequence[Any]
+    ) -> list[tf.Tensor]:
+        """Return what was computed from the part's rows, or the replacements where it has none."""
+        chosen = []
+        for value, replacement in zip(values, replacements, strict=True):
+            chosen.append(tf.where(self.rows_anywhere, value, tf.cast(replacement, value.dtype)))
+        return chosen
 
 
 _PART: ContextVar[Part | None] = ContextVar("part", default=None)
@@ -41,7 +45,7 @@ _PART: ContextVar[Part | None] = ContextVar("part", default=None)
 
 @contextmanager
 def part_of_batch(part: Part) -> Iterator[None]:
-    """Within it, inputs are this part of a batch."""
+    """Declare that the inputs of layers called in this context are this part of a batch."""
     token = _PART.set(part)
     try:
         yield
@@ -50,10 +54,13 @@ def part_of_batch(part: Part) -> Iterator[None]:
 
 
 def current_part() -> Part | None:
-    """The part that inputs are; None where they are whole."""
+    """Return the part that inputs are, None where they are a whole batch."""
     return _PART.get()
 
 
 def first_row(rows: Any, part: Any, parts: int) -> Any:
-    """Where one of so many parts of consecutive rows begins, as equal as can be; the last are empty if any are."""
+    """Return the row at which part number `part` of `parts` begins.
+
+    Parts are consecutive rows, as equal in number as can be; the last are empty if any are.
+    """
     return -(-rows * part // parts)

@@ -1,4 +1,7 @@
-"""Weight normalization (Salimans and Kingma 2016, arXiv 1602.07868): direction and length learned apart."""
+"""Weight normalization (Salimans and Kingma 2016, arXiv 1602.07868).
+
+Direction and length of a weight are learned apart.
+"""
 
 from typing import Any
 
@@ -10,13 +13,15 @@ from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
 
 
 class _WeightNorm:
-    """Replaces a layer's kernel by `gain * kernel / norm(kernel)`, one gain and one norm an output channel.
+    """Replaces a layer's kernel by `gain * kernel / norm(kernel)`.
+
+    Every output channel has a gain and a norm.
 
     Args:
-        gain: what each gain starts at: sqrt(2) keeps the variance under a ReLU, 1 without one.
+        gain: initial value of each gain: sqrt(2) keeps the variance under a ReLU, 1 without one.
     """
 
-    unit_axes: tuple[int, ...]  # of the kernel, over which the norm of one output channel is taken
+    unit_axes: tuple[int, ...]  # axes of the kernel that the norm of one output channel sums over
     activation: Any
 
     def __init__(self, *args: Any, gain: float = 1.0, **kwargs: Any) -> None:
@@ -25,42 +30,43 @@ class _WeightNorm:
         self.initializing = False
 
     def build(self, input_shape: Any) -> None:
-        """Makes the kernel, the bias and the gains."""
+        """Make the kernel, the bias and the gains."""
         super().build(input_shape)  # type: ignore[misc]
-        shape = [
-            1 if axis in self.unit_axes else size for axis, size in enumerate(self.direction.shape)
-        ]
+        shape = list(self.direction.shape)
+        for axis in self.unit_axes:
+            shape[axis] = 1
         self.gain = self.add_weight(  # type: ignore[attr-defined]
             name="gain", shape=shape, initializer=keras.initializers.Constant(self.initial_gain)
         )
 
     @property
     def direction(self) -> Any:
-        """The weight whose length does not matter, called `kernel` in checkpoints."""
+        """Return the weight whose length does not matter, called `kernel` in checkpoints."""
         return self._kernel
 
     @property
     def kernel(self) -> Any:
-        """What the layer computes with."""
-        dtype: str = self.compute_dtype  # type: ignore[attr-defined]
-        direction = ops.cast(self.direction, "float64" if dtype == "float64" else "float32")
-        length = ops.sqrt(ops.sum(ops.square(direction), axis=self.unit_axes, keepdims=True))
-        kernel = ops.cast(self.gain, direction.dtype) * direction / length
-        return ops.cast(kernel, dtype)
+        """Return the normalised kernel, with which the layer computes."""
+        compute_dtype: str = self.compute_dtype  # type: ignore[attr-defined]
+        dtype = "float64" if compute_dtype == "float64" else "float32"
+        direction = ops.cast(self.direction, dtype)
+        squares = ops.sum(ops.square(direction), axis=self.unit_axes, keepdims=True)
+        kernel = ops.cast(self.gain, dtype) * direction / ops.sqrt(squares)
+        return ops.cast(kernel, compute_dtype)
 
     @kernel.setter
-    def kernel(
-        self, weight: Any
-    ) -> None:  # Keras' depthwise layer makes its kernel under this name
+    def kernel(self, weight: Any) -> None:
+        # Keras' depthwise layer makes its kernel under this name
         self._kernel = weight
 
     def call(self, inputs: Any, **options: Any) -> Any:
-        """Returns what the layer without normalization would, with the normalised kernel."""
+        """Return the output of the layer without normalization, for the normalised kernel."""
         if self.initializing:
             self._initialize_from(inputs)
         return super().call(inputs, **options)  # type: ignore[misc]
 
     def _initialize_from(self, inputs: Any) -> None:
+        """Set gains and bias so that outputs have mean 0 and variance 1 for these inputs."""
         activation = self.activation
         self.activation = None
         try:
@@ -68,23 +74,25 @@ class _WeightNorm:
         finally:
             self.activation = activation
         axes = tuple(range(len(outputs.shape) - 1))
-        deviation = ops.maximum(
-            ops.std(outputs, axes), 1e-6
-        )  # a channel that never varies stays finite
+        # the gain of a channel that never varies stays finite
+        deviation = ops.maximum(ops.std(outputs, axes), 1e-6)
         self.gain.assign(self.gain / ops.reshape(deviation, self.gain.shape))
         if self.use_bias:  # type: ignore[attr-defined]
             self.bias.assign((self.bias - ops.mean(outputs, axes)) / deviation)  # type: ignore[attr-defined]
 
     def save_own_variables(self, store: Any) -> None:
-        """Stores every weight; the stock layers' own form leaves out the gain and stores the normalised kernel."""
+        """Store every weight.
+
+        The stock layers' form leaves out the gain and stores the normalised kernel.
+        """
         keras.layers.Layer.save_own_variables(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes every weight back."""
+        """Load every weight that `save_own_variables` stored."""
         keras.layers.Layer.load_own_variables(self, store)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what the constructor takes."""
+        """Return what the constructor takes."""
         config: dict[str, Any] = super().get_config()  # type: ignore[misc]
         return {**config, "gain": self.initial_gain}
 
@@ -111,18 +119,22 @@ class WeightNormDepthwiseConv2D(_WeightNorm, keras.layers.DepthwiseConv2D):
 
 
 def initialize_from(model: keras.Model, images: Any) -> None:
-    """Sets every gain and bias so that, on these images, each channel before its non-linearity has mean 0, variance 1.
+    """Set every gain and bias so that channels have mean 0 and variance 1 on these images.
 
-    Section 3 of the paper; in place of a bias, the moving mean of mean-only batch norm. One eager pass in inference
-    mode; a model without weight normalization stays as it is.
+    Channels are taken before their non-linearity. Section 3 of the paper; the moving mean of
+    mean-only batch norm stands in place of a bias. One eager pass in inference mode; a model
+    without weight normalization stays as it is.
     """
-    kinds = (_WeightNorm, MeanOnlyBatchNormalization)
-    normalised = [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
+    normalised = []
+    for layer in model._flatten_layers():
+        if isinstance(layer, _WeightNorm | MeanOnlyBatchNormalization):
+            normalised.append(layer)
+    if not normalised:
+        return
     for layer in normalised:
         layer.initializing = True
     try:
-        if normalised:
-            model(images, training=False)
+        model(images, training=False)
     finally:
         for layer in normalised:
             layer.initializing = False

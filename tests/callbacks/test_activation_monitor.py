@@ -1,4 +1,4 @@
-"""Activations: figures against NumPy, planted dead and saturated units found by name, nothing left behind."""
+"""Activations: figures against NumPy, planted dead units found by name, nothing left behind."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from epochal.callbacks import ActivationMonitor, EarlyStopping
+from tests.support.toys import two_classes
 
-X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(20, 4)
 
 
 def scaled_tanh(x: Any) -> Any:

@@ -1,7 +1,8 @@
-"""The best epochs' weights: a sorted list says which files there must be, whatever happened in between."""
+"""The best epochs' weights: a sorted list says which files there must be."""
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,7 @@ def test_the_best_are_kept_whenever_training_is_resumed(
 def test_a_kill_at_any_write_loses_and_orphans_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from epochal.callbacks.parts import snapshots
-
-    replace = snapshots.os.replace
+    replace = os.replace
     writes = []
     for point in range(1, 10):
         folder = tmp_path / str(point)
@@ -118,14 +117,14 @@ def test_a_kill_at_any_write_loses_and_orphans_nothing(
         writes.clear()
         state = best.get_state()
         epoch = 0
-        monkeypatch.setattr(snapshots.os, "replace", failing)
+        monkeypatch.setattr(os, "replace", failing)
         for epoch in range(3):
             state = best.get_state()
             try:
                 ended(best, epoch, 3.0 - epoch)
             except KeyboardInterrupt:
                 break
-        monkeypatch.setattr(snapshots.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         best = began(folder, state, top=1)
         for again in range(epoch, 3):
             ended(best, again, 3.0 - again)

@@ -1,5 +1,7 @@
 """The contract that every exported callback keeps."""
 
+import importlib
+import inspect
 import io
 import json
 import pathlib
@@ -11,14 +13,17 @@ import pytest
 
 from epochal import callbacks
 from epochal.callbacks.parts.monitor import direction, improves
+from epochal.callbacks.parts.phase import Phase
+from tests.support.clock import Clock
+from tests.support.toys import two_classes
 
 FOLDER = pathlib.Path(callbacks.__file__).parent
-X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(24, 3)
 
-# Each with settings under which training is to go as if it were not there, but with all its hooks at work.
+# Each with settings under which training is to go as if it were not there, but with all its hooks
+# at work.
 QUIET = {
-    "Budget": lambda folder: callbacks.Budget(1e6),
+    "Budget": lambda folder: callbacks.Budget(1e6, clock=Clock()),  # states are then equal
     "ActivationMonitor": lambda folder: callbacks.ActivationMonitor(
         folder / "a.jsonl", batch=X, validation=[X]
     ),
@@ -53,23 +58,28 @@ ACTIVE = QUIET | {
     "StepDecay": lambda folder: callbacks.StepDecay(every=1, factor=0.5),
     "StuckDecay": lambda folder: callbacks.StuckDecay(4, patience=1, gain=0.1, factor=0.5),
 }
-WALL_CLOCK = {
-    "Timing"
-}  # their state is never the same twice: test_timing.py moves the clock itself
+WALL_CLOCK = {"Timing"}  # whose state is never the same twice: test_timing.py moves the clock
 WRITING = {
-    *("ActivationMonitor", "BestWeights", "GradientFlow", "LossCurves", "Timing", "TrainingLog"),
+    "ActivationMonitor",
+    "BestWeights",
+    "GradientFlow",
+    "LossCurves",
+    "Timing",
+    "TrainingLog",
     "WeightHistograms",
 }
 STATEFUL = WALL_CLOCK | {
-    *(
-        "BestWeights",
-        "Budget",
-        "EarlyStopping",
-        "ExponentialMovingAverage",
-        "GradientClipping",
-        "GradientFlow",
-    ),
-    *("PlateauDecay", "Progress", "StepDecay", "StuckDecay", "TrainingLog"),
+    "BestWeights",
+    "Budget",
+    "EarlyStopping",
+    "ExponentialMovingAverage",
+    "GradientClipping",
+    "GradientFlow",
+    "PlateauDecay",
+    "Progress",
+    "StepDecay",
+    "StuckDecay",
+    "TrainingLog",
 }
 
 
@@ -113,12 +123,6 @@ def through_files(state):
     return numbers
 
 
-@pytest.fixture(autouse=True)
-def clock_stands_still(monkeypatch):
-    """States that hold times can then be equal."""
-    monkeypatch.setattr("epochal.callbacks.budget.monotonic", lambda: 0.0)
-
-
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
@@ -155,6 +159,8 @@ def test_every_exported_callback_is_held_to_the_contract():
     assert set(QUIET) == set(ACTIVE) == set(classes())
     assert {name for name, item in classes().items() if hasattr(item, "get_state")} == STATEFUL
     assert all(hasattr(classes()[name], "set_state") for name in STATEFUL)
+    assert all(isinstance(item.phase, Phase) for item in classes().values())
+    assert len({classes()[name].key for name in STATEFUL}) == len(STATEFUL)
 
 
 def test_each_callback_has_a_file_of_its_own():
@@ -162,13 +168,15 @@ def test_each_callback_has_a_file_of_its_own():
         file = FOLDER / (re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() + ".py")
         assert item.__module__ == f"epochal.callbacks.{file.stem}"
         assert item.__doc__
-        assert (
-            sum(
-                line.startswith("class ") and "Callback)" in line
-                for line in file.read_text().splitlines()
-            )
-            == 1
-        )
+        module = importlib.import_module(item.__module__)
+        defined = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, keras.callbacks.Callback)
+            and value.__module__ == item.__module__
+        ]
+        assert defined == [item]
 
 
 def test_files_are_short():

@@ -1,4 +1,4 @@
-"""Callbacks in programs of other people: models without weights, losses of their own, steps that count differently."""
+"""Callbacks in other programs: models without weights, own losses, steps counted differently."""
 
 import json
 from collections.abc import Callable

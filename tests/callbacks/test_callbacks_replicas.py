@@ -17,21 +17,16 @@ import tensorflow as tf
 from epochal import callbacks
 from epochal.callbacks import GradientClipping, schedules
 from tests.support.events import scalars
+from tests.support.toys import line, linear
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
-
-
-def linear(optimizer):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile(optimizer, "mse")
-    return model
+X, Y = line()
 
 
 def decayed():
-    """With a penalty, which gradients of the data alone leave out, and a layer at which replicas wait for each other.
+    """A model with a penalty, and a layer at which replicas wait for each other.
 
-    There another replica's thread goes on: what one changes in the model meanwhile, all see.
+    Gradients of the data alone leave the penalty out. At the layer another replica's thread goes
+    on: what one changes in the model meanwhile, all see.
     """
     kernel = {"kernel_initializer": "zeros", "kernel_regularizer": keras.regularizers.L2(0.1)}
     together = keras.layers.BatchNormalization(synchronized=True)
@@ -188,7 +183,8 @@ def _all_case():
 
 @pytest.fixture(scope="module")
 def one_and_two():
-    # Logical devices must be set before TensorFlow starts, and collectives allow one strategy a process.
+    # Logical devices must be set before TensorFlow starts, and collectives allow one strategy a
+    # process.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         two = pool.submit(with_replicas, 2)
         one = with_replicas(1)

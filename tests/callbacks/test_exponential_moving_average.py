@@ -1,4 +1,4 @@
-"""The average of the weights: NumPy's recurrence, where it is put in, and that it always comes out again."""
+"""The average of the weights: NumPy's recurrence, and that it always comes out again."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from epochal.callbacks import EarlyStopping, ExponentialMovingAverage, NanGuard, NonFiniteError
+from tests.support.toys import two_classes
 
-X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(24, 3)
 
 
 def compiled(*layers: keras.layers.Layer, rate: float = 0.5) -> keras.Model:

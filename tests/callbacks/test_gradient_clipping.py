@@ -1,4 +1,4 @@
-"""Clipping against NumPy; test_callbacks_replicas.py has what happens on several devices."""
+"""Clipper against NumPy; test_callbacks_replicas.py has what happens on several devices."""
 
 import math
 from fractions import Fraction
@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochal.callbacks import GradientClipping
-from epochal.callbacks.parts.clipper import Clipper
+from epochal.callbacks.parts.clipping import Clipper
+from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.callbacks.parts.gradients import clip_factor, dense, global_norm
-from epochal.callbacks.parts.percentile import nearest_rank
+from epochal.callbacks.parts.latest_norms import nearest_rank
+from tests.support.toys import Interrupt, line, linear
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 3
+X, Y = line()
 
 
-def linear(optimizer, **compile_arguments):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile(optimizer, "mse", **compile_arguments)
-    return model
+def built(limit, by):
+    clipper = Clipper(limit, by)
+    clipper.build(tf.distribute.get_strategy())
+    return clipper
 
 
 def numpy_steps(max_norm, steps, rate=0.1):
@@ -80,11 +81,6 @@ def test_without_a_limit_only_measures():
     assert "clipped_steps" not in history
 
 
-class Interrupt(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_later_fit_without_it_is_not_clipped(interrupted):
     model = linear(keras.optimizers.SGD(0.1))
@@ -139,7 +135,7 @@ def test_refuses_a_limit_that_is_none(max_norm):
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.floats(0.1, 10))
 def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
     gradient = np.array(values, "float64")
-    (clipped,), norm, _ = Clipper(limit, "norm")([tf.constant(gradient)], tf.ones(()))
+    (clipped,), norm, _ = Clipper(limit, "norm").clip([tf.constant(gradient)], tf.ones(()))
     length = np.linalg.norm(gradient)
     np.testing.assert_allclose(norm, length, rtol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(clipped), min(length, limit), rtol=1e-9)
@@ -150,44 +146,48 @@ def test_clipping_keeps_the_direction_and_bounds_the_length(values, limit):
 
 @pytest.mark.parametrize("scale", [1.0, 64.0])
 @pytest.mark.parametrize(
-    ("by", "expected", "shortened"),
+    ("by", "expected"),
     [
-        ("norm", [[1.5, 2.0], [0.0]], True),
-        ("variable", [[1.5, 2.0], [0.0]], True),
-        ("value", [[2.5, 2.5], [0.0]], True),
+        ("norm", [[1.5, 2.0], [0.0]]),
+        ("variable", [[1.5, 2.0], [0.0]]),
+        ("value", [[2.5, 2.5], [0.0]]),
     ],
 )
-def test_each_kind_by_hand(by, expected, shortened, scale):
+def test_each_method_by_hand(by, expected, scale):
     gradients = [tf.constant([3.0 * scale, 4.0 * scale]), tf.constant([0.0])]
-    clipped, norm, beyond = Clipper(2.5, by)(gradients, tf.constant(scale))
-    assert (float(norm), bool(beyond)) == (5.0, shortened)
-    for got, wanted in zip(clipped, expected, strict=True):
-        np.testing.assert_allclose(got, np.array(wanted) * scale, rtol=1e-6)
+    clipped = Clipper(2.5, by).clip(gradients, tf.constant(scale))
+    assert float(clipped.norm) == 5.0
+    assert bool(clipped.is_clipped)
+    for gradient, values in zip(clipped.gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, np.array(values) * scale, rtol=1e-6)
 
 
 def test_only_a_common_factor_keeps_the_direction():
     gradients = [tf.constant([3.0, 4.0]), tf.constant([0.5])]
-    kept = {
-        by: np.concatenate(Clipper(1.0, by)(gradients, tf.ones(()))[0])
-        for by in ("norm", "variable", "value")
-    }
-    whole = np.array([3.0, 4.0, 0.5])
-    cosine = {by: g @ whole / np.linalg.norm(g) / np.linalg.norm(whole) for by, g in kept.items()}
+    before = np.array([3.0, 4.0, 0.5])
+    cosine = {}
+    for by in ("norm", "variable", "value"):
+        clipped = np.concatenate(Clipper(1.0, by).clip(gradients, tf.ones(())).gradients)
+        lengths = np.linalg.norm(clipped) * np.linalg.norm(before)
+        cosine[by] = clipped @ before / lengths
     assert cosine["norm"] == pytest.approx(1)
     assert max(cosine["variable"], cosine["value"]) < 0.99
 
 
 @pytest.mark.parametrize("percentile", [50, 90, 100])
 def test_the_running_percentile_equals_numpys(percentile):
-    clipper = Clipper(percentile, "percentile")
+    clipping = built(percentile, "percentile")
     norms = np.random.default_rng(1).lognormal(size=130)
-    clipper.build()
+    clipped_steps = 0
     for step, norm in enumerate(norms):
-        (clipped,), _, beyond = clipper([tf.constant([norm], tf.float32)], tf.ones(()))
-        latest = norms[max(0, step - 100) : step]
-        limit = np.percentile(latest, percentile, method="inverted_cdf") if step >= 10 else np.inf
+        (clipped,) = clipping([tf.constant([norm], tf.float32)], tf.ones(()))
+        limit = np.inf
+        if step >= 10:
+            latest = norms[max(0, step - 100) : step]
+            limit = np.percentile(latest, percentile, method="inverted_cdf")
         assert float(clipped[0]) == pytest.approx(min(norm, limit), rel=1e-5)
-        assert bool(beyond) == (norm > limit)
+        clipped_steps += norm > limit
+        assert clipping.get_state()["clipped"] == clipped_steps
 
 
 def test_a_resumed_run_keeps_the_latest_norms():
@@ -217,24 +217,40 @@ def test_ranks_are_those_of_whole_numbers():
 
 
 def test_the_running_percentile_is_of_that_rank():
-    clipper = Clipper(72, "percentile")
-    clipper.build()
-    clipper.running.set_state([math.inf] * 25 + [float(place) for place in range(75)])
-    assert float(clipper.running.limit()) == 53  # 72 % of 75 are 54, the last of which has place 53
+    latest = built(72, "percentile").latest
+    latest.assign([math.inf] * 25 + [float(place) for place in range(75)])
+    assert float(latest.percentile(72)) == 53  # 72 % of 75 are 54, the last of which has place 53
 
 
 def test_a_norm_that_is_not_finite_leaves_the_percentile_alone():
-    clipper = Clipper(50, "percentile")
-    clipper.build()
+    clipping = built(50, "percentile")
     for value in [1.0] * 10 + [math.inf, math.nan]:
-        clipper([tf.constant([value])], tf.ones(()))
-    assert float(clipper.running.limit()) == 1.0
+        clipping([tf.constant([value])], tf.ones(()))
+    assert float(clipping.latest.percentile(50)) == 1.0
+
+
+def test_a_step_of_ones_own_clips_and_logs():
+    clipping = built(1.0, "norm")
+    log = ClippingLog(clipping)
+    log.on_train_begin()
+    clip = tf.function(lambda value: clipping([tf.stack([value])], tf.constant(2.0)))
+    for value, expected in [(6.0, 2.0), (1.0, 1.0), (math.inf, math.nan)]:
+        np.testing.assert_allclose(clip(tf.constant(value)), [[expected]])
+    figures = {}
+    log.on_epoch_end(0, figures)
+    assert figures == {"gradient_norm": 1.75, "clipped_steps": 0.5}
+    log.on_epoch_end(1, figures)
+    assert figures == {"gradient_norm": math.inf, "clipped_steps": 0.0}
+    np.testing.assert_array_equal(log.latest_norms(), [3.0, 0.5])
+    log.on_train_begin()
+    assert len(log.latest_norms()) == 0
 
 
 @pytest.mark.parametrize("by", ["norm", "variable", "value"])
 def test_one_infinite_value_spoils_all_gradients(by):
-    clipped, _, _ = Clipper(1.0, by)([tf.constant([1.0]), tf.constant([math.inf])], tf.ones(()))
-    assert np.isnan(np.concatenate(clipped)).all()
+    gradients = [tf.constant([1.0]), tf.constant([math.inf])]
+    clipped = Clipper(1.0, by).clip(gradients, tf.ones(()))
+    assert np.isnan(np.concatenate(clipped.gradients)).all()
 
 
 def test_a_norm_that_is_not_finite_spoils_the_gradient():
@@ -268,7 +284,7 @@ def test_gradients_that_are_none_stay_none():
 
 
 def test_at_a_cliff_only_the_clipped_survives():
-    """Row B16: a linear recurrent unit over forty steps, whose gradient grows as the fortieth power of its weight."""
+    """A linear unit over forty steps: the gradient grows as the fortieth power of its weight."""
     x = np.ones((600, 40, 1), "float32")
     y = np.full((600, 1), 0.5, "float32")
     losses = {}

@@ -1,4 +1,4 @@
-"""The loss curves: their formulas against closed forms, their events on curves of which the answer is known."""
+"""The loss curves: formulas against closed forms, events on curves whose answer is known."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from epochal.callbacks import LossCurves, TrainingLog
-from epochal.callbacks.loss_curves import _draw_losses
-from epochal.callbacks.parts.curves import curves_of, rate_drops, rises_after, smoothed
+from epochal.callbacks.parts.loss_figure import draw_losses
+from epochal.callbacks.parts.loss_history import rate_drops, read_curves, rises_after, smoothed
+from tests.support.clock import Clock
 
 EPOCHS = np.arange(30)
 
@@ -148,34 +149,28 @@ def test_draws_what_the_log_holds(tmp_path: Path) -> None:
     ]
 
 
-def test_draws_within_training_once_it_costs_a_hundredth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
+def test_draws_within_training_once_it_costs_a_hundredth(tmp_path: Path) -> None:
+    picture = tmp_path / "losses.png"
     drawn = []
-    monkeypatch.setattr("epochal.callbacks.loss_curves.monotonic", lambda: now[0])
-    curves = LossCurves(tmp_path / "losses.png", log=tmp_path / "iterations.jsonl")
 
-    def draw() -> None:
-        drawn.append(now[0])
-        now[0] += 0.5
+    class Drawing(Clock):
+        """Takes half a second to draw, which it notices by the picture."""
 
-    monkeypatch.setattr(curves, "_draw", draw)
+        def __call__(self) -> float:
+            if picture.exists():
+                picture.unlink()
+                drawn.append(self.now)
+                self.advance(0.5)
+            return self.now
+
+    clock = Drawing(0.0)
+    curves = LossCurves(picture, log=tmp_path / "iterations.jsonl", clock=clock)
     curves.on_train_begin()
     for epoch in range(20):
-        now[0] += 30.0
+        clock.advance(30.0)
         curves.on_epoch_end(epoch)
-    assert drawn == [
-        120.0,
-        180.5,
-        241.0,
-        301.5,
-        362.0,
-        422.5,
-        483.0,
-        543.5,
-        604.0,
-    ]  # 50 s apart at least, at epochs' ends
+    # 50 s apart at least, at the ends of epochs.
+    assert drawn == [120.0, 180.5, 241.0, 301.5, 362.0, 422.5, 483.0, 543.5, 604.0]
 
 
 def test_marks_of_a_log(tmp_path: Path) -> None:
@@ -190,7 +185,7 @@ def test_marks_of_a_log(tmp_path: Path) -> None:
                 file.write(json.dumps(values | {"loss": 1 / (epoch + 1)}) + "\n")
             values = {"iteration": 100 * epoch + 100, "learning_rate": 0.1, "epoch": epoch + 1}
             file.write(json.dumps(values | {"val_loss": 1 + abs(epoch - 7) / 10}) + "\n")
-    found = curves_of(log, None)
+    found = read_curves(log, None)
     assert found["drops"] == [1000]
     assert found["rises"] == {"epoch": 8, "iteration": 800}
     assert found["iterations"] == list(range(2, 2001, 2))  # thinned, the last one kept
@@ -213,7 +208,7 @@ def test_a_drop_is_marked_where_an_epoch_ended(
                     name: 1.0,
                 }
                 file.write(json.dumps(values) + "\n")
-    assert curves_of(log, None)["drops"] == drops
+    assert read_curves(log, None)["drops"] == drops
 
 
 def test_losses_that_are_not_finite_do_not_end_training(tmp_path: Path) -> None:
@@ -241,7 +236,7 @@ def test_only_what_is_drawn_is_named(iterations: list[int], named: list[str]) ->
     losses = [1.0 for _ in iterations]
     validation = {"iterations": [5], "losses": [1.0]}
     found = {"iterations": iterations, "raw": losses, "smoothed": losses, "validation": validation}
-    _draw_losses(axes, {**found, "drops": [], "rises": None})
+    draw_losses(axes, {**found, "drops": [], "rises": None})
     assert [text.get_text() for text in axes.get_legend().get_texts()] == named
     assert all(line.get_marker() == "." for line in axes.get_lines()[1:])  # one point makes no line
 

@@ -119,7 +119,7 @@ def kept_by(model, x, y, **options):
 
 @pytest.fixture
 def regression():
-    """A model with dropout (whose random state is an integer), normalisation and a metric; and what it fits."""
+    """A model with dropout, whose random state is an integer, and normalisation; and its data."""
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
     model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])

@@ -1,4 +1,4 @@
-"""Shapes of the rate against values by hand, and the callback that follows them by the optimizer's count alone."""
+"""Shapes of the rate against values by hand, and the callback that follows them."""
 
 import math
 from functools import partial

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from epochal.callbacks import PlateauDecay, StuckDecay
+from epochal.callbacks.parts.window_means import WindowMeans
 
 
 def stream(callback, losses, epoch_steps=50):
-    """Feeds step losses as `fit` reports them, as running means of an epoch; returns the rate after each step."""
+    """Feeds losses as `fit` does, as running means of an epoch; returns each step's rate."""
     callback.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(1.0)))
     callback.on_train_begin()
     rates = []
@@ -49,17 +50,20 @@ def test_a_noisy_floor_lowers_it_once_after_patience(epoch_steps):
     )  # which stays where it is stuck again: windows 6 to 8
 
 
-def test_windows_do_not_depend_on_where_epochs_end():
+@pytest.mark.parametrize("epoch_steps", [1000, 64, 7])
+def test_windows_do_not_depend_on_where_epochs_end(epoch_steps):
     losses = 2 + NOISE
-    means = {}
-    for epoch_steps in (1000, 64, 7):
-        callback = StuckDecay(100)
-        seen = means.setdefault(epoch_steps, [])
-        callback._judge = seen.append
-        stream(callback, losses, epoch_steps)
-    expected = losses.reshape(10, 100).mean(axis=1)
-    for seen in means.values():
-        assert seen == pytest.approx(list(expected), rel=1e-4)
+    windows = WindowMeans(["loss"])
+    means = []
+    for begin in range(0, len(losses), epoch_steps):
+        epoch = losses[begin : begin + epoch_steps]
+        for step in range(len(epoch)):
+            logs = {"loss": np.mean(epoch[: step + 1])}
+            windows.count_step(step, None, None)
+            if windows.steps == 100:
+                means.append(windows.read(logs, None)["loss"])
+        windows.end_epoch(logs, None)
+    assert means == pytest.approx(list(losses.reshape(10, 100).mean(axis=1)))
 
 
 @pytest.mark.parametrize(("window", "ends"), [(4, [4, 8, 14, 18]), (6, [8, 14, 20])])
@@ -67,14 +71,23 @@ def test_a_window_counts_steps_not_executions(window, ends):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", steps_per_execution=4)
-    callback = StuckDecay(window)
-    seen = []
-    callback._judge = lambda now: seen.append(int(model.optimizer.iterations.numpy()))
+    windows = WindowMeans(["loss"])
+    read_at = []
+
+    class Reader(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            windows.count_step(batch, self.params, model)
+            if windows.steps >= window:
+                windows.read(logs, model)
+                read_at.append(int(model.optimizer.iterations.numpy()))
+
+        def on_epoch_end(self, epoch, logs=None):
+            windows.end_epoch(logs, model)
+
     x = np.ones((20, 2), "float32")
-    model.fit(
-        x, x[:, :1], batch_size=2, epochs=2, verbose=0, callbacks=[callback]
-    )  # 10 steps: 4, 4 and 2
-    assert seen == ends
+    # 10 steps an epoch: 4, 4 and 2.
+    model.fit(x, x[:, :1], batch_size=2, epochs=2, verbose=0, callbacks=[Reader()])
+    assert read_at == ends
 
 
 def test_it_never_falls_below_the_least():

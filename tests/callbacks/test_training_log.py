@@ -1,4 +1,4 @@
-"""The log of iterations: its form, its means, and that a resumed training writes what an unstopped one does."""
+"""The log of iterations: its form, its means, and that a resumed training writes the same."""
 
 import json
 import re
@@ -11,9 +11,9 @@ import pytest
 
 from epochal.callbacks import TrainingLog
 from tests.support.paths import ROOT
+from tests.support.toys import two_classes
 
-X = np.random.default_rng(0).normal(size=(48, 3)).astype("float32")
-Y = (X.sum(axis=1) > 0).astype("int32")
+X, Y = two_classes(48, 3)
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[\d{8}\] "
     r"(lr=\d\.\d\de[+-]\d\d, Train Loss = \d\.\d{3}e[+-]\d\d, Train Acc = \d\.\d{4}"

@@ -171,7 +171,7 @@ def test_sparse_gradients_count_and_missing_ones_are_left_out(tmp_path):
 
 
 def fit_once(folder, steps=None, epochs=2, **arguments):
-    """Returns the model, its trainable weights ahead of and after every step, and all that was written."""
+    """Returns the model, its weights ahead of and after every step, and all that was written."""
     model = linear(keras.optimizers.SGD(0.1, momentum=0.9))
     weights = [model.get_weights()]
     keep = keras.callbacks.LambdaCallback(

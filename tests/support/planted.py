@@ -16,14 +16,15 @@ from epochal.app.config import Config
 from epochal.app.data.dataset import CachedImages, Dataset
 from epochal.app.data.load import load
 from epochal.app.store.run import Run
-from epochal.app.training.failures import failed_step as evidence
-from epochal.app.training.run.checkpoints import Checkpoints
+from epochal.app.training.failures.failed_step import keep_step
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, Trigger
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.train import fit
 from epochal.models.layers.dropout import PerSampleDropout
 from epochal.models.zoo import Architecture
 
 Builder = Callable[[Any, int, Any], Any]
+Loader = Callable[[Config], Dataset]
 
 
 class Log(layers.Layer):
@@ -94,8 +95,11 @@ def steep(x: Any, classes: int, _: Any) -> Any:
 
 def infinite_pixel(
     patch: pytest.MonkeyPatch, name: str, number: int, place: tuple[int, int, int]
-) -> None:
-    """Gives an image of a split an infinite pixel, and models float images, which unlike uint8 can hold it."""
+) -> Loader:
+    """Return what loads data with an infinite pixel in an image of a split.
+
+    Models then take float images, which unlike uint8 can hold it.
+    """
 
     def planted(config: Config) -> Dataset:
         dataset = load(config)
@@ -105,28 +109,28 @@ def infinite_pixel(
         return replace(dataset, **{name: replace(split, images=CachedImages(tf.constant(images)))})
 
     plain = keras.Input
-    patch.setattr("epochal.app.training.run.setup.load", planted)
     patch.setattr(
         "epochal.models.keras.Input",
         lambda shape, **options: plain(shape, **{**options, "dtype": "float32"}),
     )
+    return planted
 
 
-def failed(config: Config, folder: Path) -> tuple[Run, Setup]:
-    """A run that trains until it fails, with a checkpoint of every step, and has kept the step."""
-    setup = set_up(config)
+def failed(config: Config, folder: Path, load: Loader = load) -> tuple[Run, Setup]:
+    """Train until a number is not finite, with a checkpoint of every step, and keep the step."""
+    setup = set_up(config, load=load)
     run = Run(folder)
     run.write_config(config)
-    run.write_json("data.json", setup.dataset.preprocessing.to_dict())
+    run.write_data_card(setup.dataset.card(test=True))
+    watching = [callbacks.NanGuard(keep_state=True)]
     saver = Checkpoints(
         run.checkpoints,
-        seconds=0,
+        watching,
+        begin=Checkpoint(identity=setup.identity()),
+        trigger=Trigger(0),
         position=setup.batches.position,
-        stopping=lambda: False,
-        identity=setup.identity(),
-        rollbacks=0,
     )
     with pytest.raises(callbacks.NonFiniteError) as caught:
-        fit(setup, [callbacks.NanGuard(keep_state=True)], saver, None)
-    assert evidence.keep(setup, run, caught.value)
+        fit(setup, watching, saver)
+    assert keep_step(setup, run, caught.value)
     return run, setup

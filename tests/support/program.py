@@ -5,12 +5,14 @@ import hashlib
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from epochal.app.process.signals import Stop
 
 WALL_CLOCK = {"seconds", "images_per_second", "wall_seconds"}
 
@@ -100,11 +102,8 @@ def outcome(run: Path) -> dict:
     }
 
 
-__all__ = ["epochal", "outcome", "saved", "signal", "start", "stop_when"]
-
-
 class StopAt:
-    """Asks to stop at the n-th time it is asked whether to."""
+    """Asks to stop when it is called for the `count`-th time."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -112,3 +111,16 @@ class StopAt:
     def __call__(self) -> bool:
         self.left -= 1
         return self.left <= 0
+
+
+class StopAfter(Stop):
+    """Stands for the signals of a process: the user asks to stop at the `count`-th look."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    @contextmanager
+    def deferred(self) -> Iterator[Callable[[], bool]]:
+        """Yield what tells whether to stop."""
+        yield StopAt(self.count)

@@ -1,4 +1,4 @@
-"""Trains twenty steps on some devices in a process of its own and stores the weights: see test_replicas.py."""
+"""Training of twenty steps on some devices in a process of its own, for test_replicas.py."""
 
 import sys
 from dataclasses import replace
@@ -8,13 +8,14 @@ import numpy as np
 
 from epochal.app.config import Augment, Config, Emphasis, Objective, Optim
 from epochal.app.data.pipeline import evaluation_batches
-from epochal.app.training.run.run_callbacks import by_epoch, clipping
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
 
 CASES = {
-    # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of two leaves two
-    # of four replicas empty. From the third epoch on, the order depends on the images' losses.
+    # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of
+    # two leaves two of four replicas empty. From the third epoch on, the order depends on the images'
+    # losses.
     "mlp": Config(
         model="mlp",
         epochs=10,
@@ -26,13 +27,16 @@ CASES = {
     "resnet8": Config(
         model="resnet8", epochs=1, batch_size=56, learning_rate=0.01, augment=Augment(pad_crop=1)
     ),
-    # 1,078 = 4 * 268 + 6 images: the last batch leaves the last of four replicas, and its convolutions, without images.
+    # 1,078 = 4 * 268 + 6 images: the last batch leaves the last of four replicas, and its
+    # convolutions, without images.
     "resnet8 with few left": Config(model="resnet8", epochs=4, batch_size=268, learning_rate=0.01),
-    # In float32 rounding decides which ReLUs on their kink let a gradient through, and a high rate multiplies that.
+    # In float32 rounding decides which ReLUs on their kink let a gradient through, and a high rate
+    # multiplies that.
     "resnet8 gently": Config(
         model="resnet8", epochs=1, batch_size=56, learning_rate=1e-4, augment=Augment(pad_crop=1)
     ),
-    # What else goes into a step: parts of a batch, weights of classes, every kind of clipping, other optimizers.
+    # What else goes into a step: parts of a batch, weights of classes, every kind of clipping, other
+    # optimizers.
     "parts": Config(
         model="mlp",
         epochs=10,
@@ -97,20 +101,20 @@ CASES = {
 
 
 def main(case: str, devices: str, floats: str, target: str) -> None:
-    """Stores weights and the last epoch's figures."""
+    """Store weights and the last epoch's figures."""
     config = replace(CASES[case], devices=int(devices))
     if config.optimizer == "sgd":
         config = replace(config, optim=replace(config.optim, options={"momentum": 0.9}))
     if floats == "float64":
         keras.config.set_floatx("float64")
-        object.__setattr__(config, "precision", "float64")
+        config = replace(config, precision="float64")
     setup = set_up(config)
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, *by_epoch(setup), clipping(config.optim)],
+        [moves, *losses, *weight_steering(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from epochal.app.evaluation.sections.activations import activations
 from epochal.app.evaluation.sections.feature_reuse import feature_reuse
@@ -13,10 +12,11 @@ from epochal.app.evaluation.sections.losses import losses
 from epochal.app.evaluation.sections.schedule import schedule
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.evaluation.sections.timing import timing
+from epochal.app.store.run import Run
 
 __all__ = ["FINDERS", "Section", "sections_of"]
 
-_Finder = Callable[[Path], Section | None]
+_Finder = Callable[[Run], Section | None]
 FINDERS: tuple[_Finder, ...] = (
     losses,
     schedule,
@@ -26,9 +26,9 @@ FINDERS: tuple[_Finder, ...] = (
     feature_reuse,
     timing,
 )
-"""Each reads a run's folder, and returns None where what it needs was not recorded."""
+"""Each reads a run, and returns None where what it needs was not recorded."""
 
 
-def sections_of(folder: Path) -> list[Section]:
+def sections_of(run: Run) -> list[Section]:
     """All sections that the files of a run allow."""
-    return [section for find in FINDERS if (section := find(folder)) is not None]
+    return [section for find in FINDERS if (section := find(run)) is not None]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from epochal.app.evaluation.sections.layers import lines_of, listed, picture
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 _SATURATED = 0.5  # of a layer's values, from which on a sentence names it
 
 
-def activations(folder: Path) -> Section | None:
+def activations(run: Run) -> Section | None:
     """The section, or None where no activation was recorded."""
-    lines = lines_of(folder / "activations.jsonl")
+    lines = lines_of(run.activations_log)
     if not lines or not lines[-1]["layers"]:
         return None
     epochs = [line for line in lines if line["data"] == "batch" and line["layers"]]

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from epochal.app.evaluation.figures import clear_blue, svg
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILE = "feature_reuse.json"
 _LEAST = 1e-12  # a mean below it is none: that of a layer whose weights decayed to zeros
 
 
-def feature_reuse(folder: Path) -> Section | None:
+def feature_reuse(run: Run) -> Section | None:
     """A heat-map for each dense block, or None where the model has none."""
-    if not (folder / FILE).exists():
+    blocks = run.feature_reuse()
+    if not blocks:
         return None
-    blocks = json.loads((folder / FILE).read_text("utf-8"))
     means = [np.array(block["means"], float) for block in blocks]
     figures = [
         svg(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from epochal.app.evaluation.sections.layers import figures_of, lines_of, listed, picture
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 _ADVICE = {
     "vanishing": "They hardly learn: normalisation, residual connections, ReLUs or the initial weights of He help.",
@@ -17,9 +17,9 @@ _ADVICE = {
 }
 
 
-def gradient_flow(folder: Path) -> Section | None:
+def gradient_flow(run: Run) -> Section | None:
     """The section, or None where no gradient was recorded."""
-    lines = lines_of(folder / "gradient_flow.jsonl")
+    lines = lines_of(run.gradient_flow_log)
     if not lines or not lines[-1]["layers"]:
         return None
     figures = (

@@ -12,6 +12,7 @@ import numpy as np
 
 from epochal.app.evaluation.figures import SOFT, clear_blue, svg
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,9 @@ _CELLS = 60  # upwards
 _COLUMNS = 120  # more epochs than that are thinned
 
 
-def histograms(folder: Path) -> Section | None:
+def histograms(run: Run) -> Section | None:
     """Of the first, middle and last kernel: how its values were spread at the end of each epoch."""
-    found = _read(folder / "tensorboard")
+    found = _read(run.tensorboard)
     paths = list(dict.fromkeys(path for _, path in found))
     chosen = (
         list(dict.fromkeys(paths[place] for place in (0, len(paths) // 2, -1))) if paths else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +11,15 @@ import numpy as np
 from epochal.app.evaluation.figures import BLUE, SOFT, VERMILLION, svg
 from epochal.app.evaluation.plots import LOG_SPAN
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def losses(folder: Path) -> Section | None:
+def losses(run: Run) -> Section | None:
     """Training loss raw and smoothed, validation loss, drops of the rate, and whether validation came to rise."""
-    path = folder / "losses.json"
+    path = run.losses_file
     if not path.exists():
         return None
     found = json.loads(path.read_text())

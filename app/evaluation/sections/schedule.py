@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epochal.app.evaluation.figures import BLUE, svg
 from epochal.app.evaluation.plots import LOG_SPAN
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def schedule(folder: Path) -> Section | None:
+def schedule(run: Run) -> Section | None:
     """The rate over the iterations."""
-    path = folder / "iterations.jsonl"
+    path = run.iterations_log
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     lines = [line for line in lines if "loss" in line]
     if len(lines) < 2:

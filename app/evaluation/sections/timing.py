@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.run import Run
 
 PARTS = {
     "input": "Waiting for input",
@@ -25,9 +25,9 @@ _MEANING = {
 }
 
 
-def timing(folder: Path) -> Section | None:
+def timing(run: Run) -> Section | None:
     """What bounds an iteration, and the median, 95th percentile, total and share of each part of the training."""
-    path = folder / "timing.json"
+    path = run.timing_file
     if not path.exists():
         return None
     found = json.loads(path.read_text())

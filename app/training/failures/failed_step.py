@@ -1,4 +1,4 @@
-"""What a run keeps of the step that left the finite numbers, in its folder `nan/`: enough to take that step again."""
+"""Failed steps: the one that left the finite numbers, kept so that it can be taken again."""
 
 import math
 from dataclasses import dataclass
@@ -16,17 +16,26 @@ from epochal.app.training.run import state
 from epochal.app.training.run.setup import Setup
 from epochal.callbacks import NonFiniteError
 
-FOLDER = "nan"
+_BATCH = ("images", "labels", "indices", "weights", "class_weights")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+class FailedStep:
     """A step and what it began with.
 
-    `images` are those that the model received, with their `labels` and `weights`, of the "train" or "validation"
-    `split`; `indices` number them in the data set. `variables` are the model's before the step, by name as in a
-    checkpoint. `quantity` is what was found not to be finite, in epoch and at step `found` (the same step or a later
-    one), `spoilt` are the variables that were not finite by then.
+    Args:
+        epoch, step: its place, from 0
+        split: "train" or "validation", whose images it was on
+        learning_rate: of the optimizer
+        quantity: that was found not to be finite
+        found: epoch and step at which it was found, the same step or a later one
+        spoilt: paths of the variables that were not finite by then
+        images: the images that the model received
+        labels: their labels
+        indices: their numbers in the data set
+        weights: of the images, if any
+        class_weights: of the classes, if any
+        variables: of the model before the step, by name as in a checkpoint
     """
 
     epoch: int
@@ -44,77 +53,87 @@ class Evidence:
     variables: dict[str, np.ndarray]
 
 
-def keep(setup: Setup, run: Run, error: NonFiniteError) -> bool:
-    """Publishes what can be known of the error's step as `nan/`, in place of an earlier one; returns whether it could.
+def keep_step(setup: Setup, run: Run, error: NonFiniteError) -> bool:
+    """Publish what is known of the error's step in place of an earlier one; return whether it is.
 
-    The step's batch is made once more, for it is a function of seed, epoch and step. Moves the model to the state
-    before the step.
+    The step's batch is made once more, for it is a function of seed, epoch and step. Moves the
+    model to the state before the step.
 
     Raises:
-        StorageError: when it cannot be written.
+        StorageError: it cannot be written.
     """
-    if error.kept is None:
+    kept = error.kept
+    if kept is None:
         return False
     named = state.model_variables(setup.model)
-    variables = dict(zip(named, error.kept.values, strict=True))
-    archive.assign(named, variables, FOLDER)
-    split, step, batch = _batch(setup, error.kept.epoch, error.kept.step)
-    place = {
-        "epoch": error.kept.epoch,
+    arrays = dict(zip(named, kept.values, strict=True))
+    archive.assign(named, arrays, run.failed_step)
+    if kept.step < setup.batches.steps:
+        split = "train"
+        step = kept.step
+        batch = setup.batches.batch(kept.epoch, step)
+    else:
+        split = "validation"
+        step, batch = _worst_validation_batch(setup)
+    class_weights = setup.model.objective.class_weights
+    if class_weights is not None:
+        arrays["class_weights"] = class_weights
+    values = {
+        "epoch": kept.epoch,
         "step": step,
         "split": split,
-        "learning_rate": error.kept.learning_rate,
+        "learning_rate": kept.learning_rate,
+        "quantity": error.quantity,
+        "found": [error.epoch, error.step],
+        "spoilt": error.spoilt,
     }
-    weights = (
-        {} if setup.model.class_weights is None else {"class_weights": setup.model.class_weights}
-    )
-    arrays = {**batch, **weights, **variables}
     storage.sweep(run.folder)
-    if (run.folder / FOLDER).exists():
-        storage.remove_published(run.folder / FOLDER)
-    found = {"quantity": error.quantity, "found": [error.epoch, error.step], "spoilt": error.spoilt}
-    archive.save(run.folder / FOLDER, arrays, {**place, **found})
+    if run.failed_step.exists():
+        storage.remove_published(run.failed_step)
+    archive.save(run.failed_step, batch | arrays, values)
     return True
 
 
-def load(run: Run) -> Evidence:
-    """What the run kept.
+def load_step(run: Run) -> FailedStep:
+    """Return the step that the run kept.
 
     Raises:
-        UsageError: when there is nothing.
-        StorageError: when it is damaged.
+        UsageError: it kept none.
+        StorageError: it is damaged.
     """
-    folder = run.folder / FOLDER
+    folder = run.failed_step
     if not folder.exists():
         raise UsageError(
-            f"{folder}: nothing to replay: no step of this run is known to have left the finite numbers"
+            f"{folder}: nothing to replay: no step of this run is known to have left the finite "
+            "numbers"
         )
-    arrays, values = archive.load(folder)
-    names = ("images", "labels", "indices", "weights", "class_weights")
-    batch: dict[str, Any] = {name: arrays.pop(name, None) for name in names}
-    earlier = {"found": [values["epoch"], values["step"]]}  # versions before did not keep it apart
-    return Evidence(variables=arrays, **batch, **earlier | values)
+    variables, values = archive.load(folder)
+    batch: dict[str, Any] = {name: variables.pop(name, None) for name in _BATCH}
+    # Earlier versions did not keep apart the steps that failed and at which that was found.
+    values.setdefault("found", [values["epoch"], values["step"]])
+    return FailedStep(variables=variables, **batch, **values)
 
 
-def _batch(setup: Setup, epoch: int, step: int) -> tuple[str, int, dict[str, np.ndarray]]:
-    """Split, number and content of the batch of a training step; after the last, of the worst validation batch."""
-    if step < setup.batches.steps:
-        return "train", step, setup.batches.batch(epoch, step)
+def _worst_validation_batch(setup: Setup) -> tuple[int, dict[str, np.ndarray]]:
+    """Return number and content of the validation batch with the largest loss."""
     split = setup.dataset.validation
+    batches = evaluation_batches(split, setup.dataset.preprocessing)
+    worst_loss = -1.0
+    worst_number = 0
+    worst_batch = {}
     first = 0
-    worst = -1.0
-    number_of_worst = 0
-    batch = {}
-    for number, (images, labels) in enumerate(
-        evaluation_batches(split, setup.dataset.preprocessing)
-    ):
-        losses = setup.model.criterion(labels, setup.model(images, training=False))
+    for number, (images, labels) in enumerate(batches):
+        losses = setup.model.objective.loss(labels, setup.model(images, training=False))
         loss = float(tf.reduce_sum(tf.cast(losses, tf.float64)))
-        loss = loss if math.isfinite(loss) else math.inf
-        if loss > worst:
-            worst = loss
-            number_of_worst = number
-            indices = split.indices[first : first + len(labels)]
-            batch = {"images": images.numpy(), "labels": labels.numpy(), "indices": indices}
+        if not math.isfinite(loss):
+            loss = math.inf
+        if loss > worst_loss:
+            worst_loss = loss
+            worst_number = number
+            worst_batch = {
+                "images": images.numpy(),
+                "labels": labels.numpy(),
+                "indices": split.indices[first : first + len(labels)],
+            }
         first += len(labels)
-    return "validation", number_of_worst, batch
+    return worst_number, worst_batch

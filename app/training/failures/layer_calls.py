@@ -1,6 +1,7 @@
-"""A model taken apart: one forward pass, layer by layer and into models inside models, that a gradient can follow."""
+"""Layer calls: a forward pass of a model, layer by layer, that a gradient can follow."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +10,11 @@ import tensorflow as tf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Passage:
-    """What went into a layer and came out of it.
+class LayerCall:
+    """A layer's inputs and outputs, those of a floating type.
 
-    The inputs are copies of this layer's own, so that their gradients are what this layer alone passes on.
+    The inputs are copies for this layer alone, so that their gradients are what this layer passes
+    on.
     """
 
     name: str
@@ -22,59 +24,61 @@ class Passage:
 
     @property
     def weights(self) -> list[Any]:
-        """The layer's trainable ones."""
+        """The layer's trainable weights."""
         return list(getattr(self.layer, "trainable_weights", []))
 
 
 @dataclass(kw_only=True)
-class Walk:
-    """Calls the layers of a model in topological order; `passages` are the calls, named MODEL/LAYER inside a model.
+class ForwardPass:
+    """Calls the layers of a model in topological order and notes the calls.
 
-    A layer with a `call` of its own, whatever it is made of, is one passage.
+    A layer inside a model inside the model is named MODEL/LAYER. A layer with a `call` of its own,
+    whatever it is made of, is one call.
     """
 
     training: bool
-    passages: list[Passage] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
 
     def __call__(self, model: Any, inputs: Any, prefix: str = "") -> Any:
-        """What the model returns for the inputs, tensors of its own dtypes."""
+        """Return what the model returns for the inputs, which are tensors of its own dtypes."""
         if isinstance(model, keras.Sequential):
             for layer in model.layers:
-                inputs = self._called(layer, prefix)(inputs)
+                inputs = self._calling(layer, prefix)(inputs)
             return inputs
         return model._run_through_graph(
-            inputs, operation_fn=lambda layer: self._called(layer, prefix)
+            inputs, operation_fn=lambda layer: self._calling(layer, prefix)
         )
 
-    def _called(self, layer: Any, prefix: str) -> Any:
+    def _calling(self, layer: Any, prefix: str) -> Callable[..., Any]:
+        """Return what calls a layer and notes it, or goes into a model of Keras' own kinds."""
         name = prefix + layer.name
-        if isinstance(layer, keras.Model) and type(layer).__module__.startswith(
-            "keras."
-        ):  # functional or sequential
+        is_functional = type(layer).__module__.startswith("keras.")
+        if isinstance(layer, keras.Model) and is_functional:
             return lambda inputs, **_: self(layer, inputs, f"{name}/")
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = keras.tree.map_structure(_copied, (args, kwargs))
-            given = _tensors((args, kwargs))
+            args, kwargs = keras.tree.map_structure(_copy, (args, kwargs))
+            inputs = _floating_tensors((args, kwargs))
             if "training" in inspect.signature(layer.call).parameters:
                 kwargs["training"] = self.training
             outputs = layer(*args, **kwargs)
-            self.passages.append(
-                Passage(name=name, layer=layer, inputs=given, outputs=_tensors(outputs))
+            noted = LayerCall(
+                name=name, layer=layer, inputs=inputs, outputs=_floating_tensors(outputs)
             )
+            self.calls.append(noted)
             return outputs
 
         return call
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     return tf.identity(value) if tf.is_tensor(value) else value
 
 
-def _tensors(structure: Any) -> list[tf.Tensor]:
-    """The floating ones: no others can fail to be finite."""
-    return [
-        value
-        for value in keras.tree.flatten(structure)
-        if tf.is_tensor(value) and value.dtype.is_floating
-    ]
+def _floating_tensors(structure: Any) -> list[tf.Tensor]:
+    """Return the tensors that may fail to be finite."""
+    tensors = []
+    for value in keras.tree.flatten(structure):
+        if tf.is_tensor(value) and value.dtype.is_floating:
+            tensors.append(value)
+    return tensors

@@ -1,4 +1,4 @@
-"""The step that left the finite numbers, taken again layer by layer: where it began."""
+"""Replays: the step that left the finite numbers, taken again layer by layer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.config.files import read_config_file
 from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.failures.failed_step import FOLDER, Evidence, load
-from epochal.app.training.failures.layer_calls import Passage, Walk
-from epochal.app.training.optimizers import make_optimizer
-from epochal.app.training.optimizers.penalties import penalize
+from epochal.app.training.failures.failed_step import FailedStep, load_step
+from epochal.app.training.failures.layer_calls import ForwardPass, LayerCall
+from epochal.app.training.optimizers import weight_penalty
 from epochal.app.training.run import state
-from epochal.app.training.step.objective import criterion
+from epochal.app.training.step.objective import Objective, loss_of
 from epochal.callbacks.parts.frozen import freeze, frozen_in, frozen_parts
 from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 
@@ -28,12 +26,19 @@ from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 class Finding:
     """The first place that is not finite.
 
-    `place` is "weight" (before the step), "input", "layer" (its output), "loss", "gradient" (of the loss by `of` the
-    layer), "update" (all of these are finite, what the optimizer made of them is not; `value` is the largest gradient,
-    of the weight `name`), or "nothing" (`value` is the batch's loss). Else `value` is what is not finite, and `name`
-    the layer's, inside a model MODEL/LAYER, or the weight's, or the loss'. `index` is the first such element of its
-    tensor, `image` the image of the batch that it belongs to, both from 0; `count` are the elements that are not
-    finite. `largest` is the largest absolute activation before it.
+    Args:
+        place: "weight" (before the step), "input", "layer" (its output), "loss", "gradient" (of the
+            loss by `of` the layer), "update" (all of these are finite, what the optimizer made of
+            them is not) or "nothing"
+        name: of the layer, inside a model MODEL/LAYER, of the weight, or of the loss
+        value: what is not finite; for an update the largest gradient, of the weight `name`; for
+            nothing the batch's loss
+        of: "output", "input" or the name of the weight that a gradient is by
+        image: the number of the image in the batch that it belongs to, from 0
+        index: the first such element of its tensor, without the image
+        count: elements that are not finite
+        largest: the largest absolute activation before it
+        largest_in: the layer of that
     """
 
     place: str
@@ -47,150 +52,180 @@ class Finding:
     largest_in: str = ""
 
 
-def replay(run: Run) -> tuple[Evidence, Finding]:
-    """Takes the run's kept step again, on one device.
+def replay(run: Run) -> tuple[FailedStep, Finding]:
+    """Take the run's kept step again, on one device.
 
     With micro-batches on several devices dropout draws other masks; all else is what training did.
 
     Raises:
-        UsageError: when the run kept none.
-        StorageError: when what it kept is damaged or of another model.
+        UsageError: the run kept none.
+        StorageError: what it kept is damaged or of another model.
     """
-    evidence = load(run)
-    config = read_config_file(run.folder / "config.yaml")
+    step = load_step(run)
+    config = run.config()
     keras.utils.clear_session()  # names of variables then are those of the training process
-    keras.config.set_dtype_policy(config.precision)
-    model = build_model(config, Preprocessing.from_dict(run.read_json("data.json")))
-    penalize(model, make_optimizer(config), config.optim)
-    archive.assign(state.model_variables(model), evidence.variables, run.folder / FOLDER)
+    model = build_model(config, Preprocessing.from_card(run.data_card()))
+    archive.assign(state.model_variables(model), step.variables, run.failed_step)
     if config.optim.frozen is not None:
         held = frozen_parts(model, config.optim.frozen)
-        freeze(model, frozen_in(evidence.epoch, held, config.optim.unfreeze_every))
-    return evidence, Examination(model, config, evidence).finding()
+        freeze(model, frozen_in(step.epoch, held, config.optim.unfreeze_every))
+    return step, Examination(model, config, step).find()
 
 
-def parts(count: int, devices: int, micro_batches: int) -> list[np.ndarray]:
-    """The places in a global batch of each of its parts, which the devices take together, one after the other."""
-    each = -(-count // devices)
-    shares = [np.arange(count)[device * each : (device + 1) * each] for device in range(devices)]
-    cut = [
-        [first_row(len(share), part, micro_batches) for part in range(micro_batches + 1)]
-        for share in shares
-    ]
-    pieces = [
-        [share[ends[part] : ends[part + 1]] for share, ends in zip(shares, cut, strict=True)]
-        for part in range(micro_batches)
-    ]
-    return [np.concatenate(piece) for piece in pieces]
+def parts_of_batch(count: int, devices: int, micro_batches: int) -> list[np.ndarray]:
+    """Return the places in a global batch of each of its parts.
+
+    The devices take a part together, one part after the other.
+    """
+    share = -(-count // devices)
+    parts = []
+    for part in range(micro_batches):
+        places = []
+        for device in range(devices):
+            of_device = np.arange(count)[device * share : (device + 1) * share]
+            first = first_row(len(of_device), part, micro_batches)
+            end = first_row(len(of_device), part + 1, micro_batches)
+            places.append(of_device[first:end])
+        parts.append(np.concatenate(places))
+    return parts
 
 
 class Examination:
-    """One step of a model, with everything in it looked at in the order of its making."""
+    """One step of a model, with everything in it looked at in the order of its making.
 
-    def __init__(self, model: Any, config: Config, evidence: Evidence) -> None:
+    Args:
+        model: with the variables from before the step; its state moves as the step moved it
+        config: of the run
+        step: to be taken again
+    """
+
+    def __init__(self, model: Any, config: Config, step: FailedStep) -> None:
         self._model = model
         self._config = config
-        self._evidence = evidence
-        self._training = evidence.split == "train"
-        self._largest: tuple[float, str] = (0.0, "")
-        self._steepest: tuple[float, str] = (0.0, "")
+        self._step = step
+        self._objective = Objective(
+            loss=loss_of(config.objective),
+            class_weights=step.class_weights,
+            penalty=weight_penalty(config),
+        )
+        self._is_training = step.split == "train"
+        self._largest_activation: tuple[float, str] = (0.0, "")
+        self._largest_gradient: tuple[float, str] = (0.0, "")
         self._loss = 0.0
 
-    def finding(self) -> Finding:
-        """The first place that is not finite; moves the model's state as the step did."""
-        if (found := next(self._all(), None)) is not None:
-            return found
-        largest, where = self._largest
-        if self._evidence.spoilt:
-            gradient, weight = self._steepest
-            place = "update"
-            name = weight
-            value = gradient
-        else:
-            place = "nothing"
-            name = ""
-            value = self._loss
+    def find(self) -> Finding:
+        """Take the step and return the first place that is not finite."""
+        finding = next(self._findings(), None)
+        if finding is not None:
+            return finding
+        activation, layer = self._largest_activation
+        if self._step.spoilt:
+            gradient, weight = self._largest_gradient
+            return Finding(
+                place="update",
+                name=weight,
+                value=f"{gradient:.3g}",
+                largest=activation,
+                largest_in=layer,
+            )
         return Finding(
-            place=place, name=name, value=f"{value:.3g}", largest=largest, largest_in=where
+            place="nothing",
+            name="",
+            value=f"{self._loss:.3g}",
+            largest=activation,
+            largest_in=layer,
         )
 
-    def _all(self) -> Iterator[Finding]:
+    def _findings(self) -> Iterator[Finding]:
         for variable in self._model.variables:
             yield from self._look("weight", variable.path, [variable.value])
-        images = tf.convert_to_tensor(self._evidence.images)
-        count = len(self._evidence.images)
+        images = tf.convert_to_tensor(self._step.images)
+        count = len(self._step.images)
         yield from self._look("input", self._model.inputs[0].name, [images], np.arange(count))
-        micro_batches = self._config.optim.micro_batches if self._training else 1
-        for number, chosen in enumerate(parts(count, self._config.devices, micro_batches)):
+        micro_batches = self._config.optim.micro_batches if self._is_training else 1
+        parts = parts_of_batch(count, self._config.devices, micro_batches)
+        for number, chosen in enumerate(parts):
             if len(chosen):
-                yield from self._part(number, chosen)
+                yield from self._findings_in_part(number, chosen)
 
-    def _part(self, number: int, chosen: np.ndarray) -> Iterator[Finding]:
-        """What is not finite in the forward and the backward pass of a part of the batch."""
-        evidence = self._evidence
-        walk = Walk(training=self._training)
-        images = tf.cast(evidence.images[chosen], self._model.inputs[0].dtype)
-        count = len(evidence.images)
-        first = first_row(count, number, self._config.optim.micro_batches)
-        begins, rows, own = (tf.constant(value, tf.int64) for value in (first, count, len(chosen)))
+    def _findings_in_part(self, number: int, chosen: np.ndarray) -> Iterator[Finding]:
+        """Yield what is not finite in the forward and the backward pass of a part of the batch."""
+        count = len(self._step.images)
+        images = tf.cast(self._step.images[chosen], self._model.inputs[0].dtype)
+        forward = ForwardPass(training=self._is_training)
         with tf.GradientTape() as tape:
-            with part_of_batch(Part(number, begins, rows, own, tf.constant(True))):
-                (logits,) = keras.tree.flatten(walk(self._model, images))
+            with part_of_batch(self._part(number, len(chosen))):
+                (logits,) = keras.tree.flatten(forward(self._model, images))
             losses = self._losses(logits, chosen)
-            penalties = self._model.losses
-            total = tf.reduce_sum(losses) / count
-            total += tf.add_n(
-                [tf.cast(penalty, total.dtype) for penalty in penalties] or [tf.zeros_like(total)]
-            )
-        for passage in walk.passages:
-            yield from self._look("layer", passage.name, passage.outputs, chosen)
-            self._note(passage)
+            of_weights = self._objective.penalty.values(self._model.trainable_weights)
+            penalties = [*self._model.losses, *of_weights]
+            total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties)
+        for call in forward.calls:
+            yield from self._look("layer", call.name, call.outputs, chosen)
+            self._note_activations(call)
         yield from self._look("loss", self._config.objective.loss, [losses], chosen)
         yield from self._look("loss", "weight penalty", penalties)
         yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
-        if self._training:
-            yield from self._backward(walk.passages, tape, total, chosen)
+        if self._is_training:
+            yield from self._findings_on_the_way_back(forward.calls, tape, total, chosen)
+
+    def _part(self, number: int, rows: int) -> Part:
+        """Return what layers must know of a part with so many rows."""
+        count = len(self._step.images)
+        first = first_row(count, number, self._config.optim.micro_batches)
+        return Part(
+            number,
+            tf.constant(first, tf.int64),
+            tf.constant(count, tf.int64),
+            tf.constant(rows, tf.int64),
+            tf.constant(True),
+        )
 
     def _losses(self, logits: tf.Tensor, chosen: np.ndarray) -> tf.Tensor:
-        """Of the chosen images, times their weights and those of their classes."""
-        labels = self._evidence.labels[chosen]
-        evidence = self._evidence
-        losses = criterion(self._config.objective)(tf.constant(labels), logits)
-        if evidence.weights is not None:
-            losses *= tf.cast(evidence.weights[chosen], losses.dtype)
-        if evidence.class_weights is not None:
-            losses *= tf.cast(evidence.class_weights[labels], losses.dtype)
-        return losses
+        """Return the losses of the chosen images times their weights and those of their classes."""
+        labels = tf.constant(self._step.labels[chosen])
+        image_weights = self._step.weights
+        if image_weights is not None:
+            image_weights = image_weights[chosen]
+        losses = self._objective.loss(labels, logits)
+        return self._objective.weigh(losses, labels, image_weights)
 
-    def _backward(
-        self, passages: list[Passage], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray
+    def _findings_on_the_way_back(
+        self, calls: list[LayerCall], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray
     ) -> Iterator[Finding]:
-        """What is not finite on the way back: what the loss, a sum of gradients or a layer made of finite ones."""
-        groups = [(p.outputs, p.inputs, [w.value for w in p.weights]) for p in passages]
-        sources = {id(source): source for group in groups for kind in group for source in kind}
-        made = dict(zip(sources, tape.gradient(total, list(sources.values())), strict=True))
-        for passage, (outputs, inputs, weights) in zip(
-            reversed(passages), reversed(groups), strict=True
-        ):
-            for of, kind in (("output", outputs), ("input", inputs)):
-                found = [tf.convert_to_tensor(made[id(x)]) for x in kind if made[id(x)] is not None]
-                yield from self._look("gradient", passage.name, found, chosen, of=of)
-            for weight, value in zip(passage.weights, weights, strict=True):
-                if made[id(value)] is None:
-                    continue
-                gradient = tf.convert_to_tensor(made[id(value)])
-                yield from self._look("gradient", passage.name, [gradient], of=weight.name)
-                self._steepest = max(
-                    self._steepest, (float(tf.reduce_max(tf.abs(gradient))), weight.path)
-                )
+        """Yield gradients that are not finite, from the loss back to the input."""
+        # A tensor may be the output of one layer and the input of another: identity tells them.
+        weights_of_calls = [[weight.value for weight in call.weights] for call in calls]
+        sources: dict[int, Any] = {}
+        for call, weights in zip(calls, weights_of_calls, strict=True):
+            for source in [*call.outputs, *call.inputs, *weights]:
+                sources[id(source)] = source
+        gradients = dict(zip(sources, tape.gradient(total, list(sources.values())), strict=True))
 
-    def _note(self, passage: Passage) -> None:
-        for output in passage.outputs:
+        def gradients_by(tensors: Sequence[Any]) -> list[tf.Tensor]:
+            present = []
+            for tensor in tensors:
+                if gradients[id(tensor)] is not None:
+                    present.append(tf.convert_to_tensor(gradients[id(tensor)]))
+            return present
+
+        for call, weights in zip(reversed(calls), reversed(weights_of_calls), strict=True):
+            by_outputs = gradients_by(call.outputs)
+            yield from self._look("gradient", call.name, by_outputs, chosen, of="output")
+            by_inputs = gradients_by(call.inputs)
+            yield from self._look("gradient", call.name, by_inputs, chosen, of="input")
+            for weight, value in zip(call.weights, weights, strict=True):
+                for gradient in gradients_by([value]):
+                    yield from self._look("gradient", call.name, [gradient], of=weight.name)
+                    largest = float(tf.reduce_max(tf.abs(gradient)))
+                    self._largest_gradient = max(self._largest_gradient, (largest, weight.path))
+
+    def _note_activations(self, call: LayerCall) -> None:
+        for output in call.outputs:
             if tf.size(output):
-                self._largest = max(
-                    self._largest, (float(tf.reduce_max(tf.abs(output))), passage.name)
-                )
+                largest = float(tf.reduce_max(tf.abs(output)))
+                self._largest_activation = max(self._largest_activation, (largest, call.name))
 
     def _look(
         self,
@@ -200,22 +235,30 @@ class Examination:
         chosen: np.ndarray | None = None,
         of: str = "",
     ) -> Iterator[Finding]:
-        """A finding for each tensor that is not finite; its first axis is that of the `chosen` images, if any."""
+        """Yield a finding for each tensor that is not finite.
+
+        Its first axis is that of the `chosen` images, if any.
+        """
         for tensor in tensors:
             if not tensor.dtype.is_floating or tf.reduce_all(tf.math.is_finite(tensor)):
                 continue
             array = tf.cast(tensor, tf.float64).numpy()
-            wrong = np.argwhere(~np.isfinite(array))
-            index = tuple(int(place) for place in wrong[0])
-            mine = chosen is not None and len(index) > 0 and array.shape[0] == len(chosen)
+            not_finite = np.argwhere(~np.isfinite(array))
+            index = tuple(int(place) for place in not_finite[0])
+            value = str(array[index])
+            image = None
+            if chosen is not None and index and array.shape[0] == len(chosen):
+                image = int(chosen[index[0]])
+                index = index[1:]
+            largest, largest_in = self._largest_activation
             yield Finding(
                 place=place,
                 name=name,
-                value=str(array[index]),
+                value=value,
                 of=of,
-                image=int(chosen[index[0]]) if mine and chosen is not None else None,
-                index=index[1:] if mine else index,
-                count=len(wrong),
-                largest=self._largest[0],
-                largest_in=self._largest[1],
+                image=image,
+                index=index,
+                count=len(not_finite),
+                largest=largest,
+                largest_in=largest_in,
             )

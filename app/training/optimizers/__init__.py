@@ -1,4 +1,4 @@
-"""Optimizers by name: Keras' own, and ours where the lectures have a variant that Keras lacks."""
+"""Optimizers by name: Keras' own, and ours for variants that Keras lacks."""
 
 import inspect
 from typing import Any
@@ -11,110 +11,165 @@ from epochal.app.training.optimizers.adam import Adam
 from epochal.app.training.optimizers.adaptive_gain import AdaptiveGain
 from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
 from epochal.app.training.optimizers.global_gain import GlobalGain
+from epochal.app.training.optimizers.penalties import WeightPenalty
+from epochal.app.training.optimizers.per_weight import (
+    build_optimizer,
+    has_decoupled_decay,
+    is_decoupled,
+)
 from epochal.app.training.optimizers.scaled import Adagrad, RMSprop
 from epochal.app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from epochal.app.training.optimizers.sgd import SGD
 
 _OURS = (SGD, Adam, Adagrad, RMSprop, AdaptiveGain, GlobalGain, DiagonalNewton, ScheduleFreeAdamW)
+_OUR_NAMES = {optimizer.__name__.lower() for optimizer in _OURS}
 _NO_OPTIMIZERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
 _RESERVED = {
-    *("learning_rate", "weight_decay", "adam_weight_decay", "gradient_accumulation_steps"),
-    *("clipnorm", "global_clipnorm", "clipvalue"),
-    *("use_ema", "ema_momentum", "ema_overwrite_frequency"),
+    "learning_rate",
+    "weight_decay",
+    "adam_weight_decay",
+    "gradient_accumulation_steps",
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
 
-def make_optimizer(config: Config) -> Any:
-    """The configured optimizer at the configured learning rate.
+def make_optimizer(config: Config, network: Any = None) -> Any:
+    """Return the configured optimizer at the configured learning rate.
+
+    Schedules are no matter of the optimizer but of callbacks, and clipping one of the training
+    step: stock clipping acts before replicas are summed.
+
+    Args:
+        config: of the run
+        network: the model whose weights are trained, each of them decayed and slowed as configured
+            (None: all alike)
 
     Raises:
-        UsageError: when there is none of that name, or it refuses one of the options.
+        UsageError: when there is no optimizer of that name, or it refuses one of the options, or a
+            regular expression matches no weight.
     """
-    kind, options = chosen_optimizer(config)
+    optimizer_class, options = chosen_optimizer(config)
+    options = {"learning_rate": config.peak_rate, **options}
     try:
-        # Schedules come from callbacks, clipping too: stock clipping acts before replicas are summed.
-        return kind(learning_rate=config.peak_rate, **options)
+        if network is None:
+            return optimizer_class(**options)
+        return build_optimizer(optimizer_class, options, network, config.optim)
     except (TypeError, ValueError) as error:
-        raise _refused(config, str(error)) from error
+        raise _refusal(config, str(error)) from error
+
+
+def weight_penalty(config: Config) -> WeightPenalty:
+    """Return the pull on weights that joins the gradient; decoupled decay is the optimizer's."""
+    optimizer_class, _ = chosen_optimizer(config)
+    optim = config.optim
+    decay = 0.0 if is_decoupled(optimizer_class, optim) else optim.weight_decay
+    l1 = 0.0 if optim.l1_proximal else optim.l1
+    return WeightPenalty(decay=decay, l1=l1, pattern=optim.decays)
 
 
 def check_decay(config: Config) -> None:
-    """Refuses coupled decay for an optimizer that comes with decoupled decay; a run that was begun with both goes on.
+    """Refuse coupled decay for an optimizer that comes with decoupled decay, in a new run.
+
+    A run that was begun with both goes on.
 
     Raises:
         UsageError: naming both.
     """
-    own = inspect.signature(chosen_optimizer(config)[0]).parameters.get("weight_decay")
-    if config.optim.decay == "coupled" and own is not None and own.default is not None:
-        name = config.optimizer.lower()
+    optimizer_class, _ = chosen_optimizer(config)
+    name = config.optimizer.lower()
+    if config.optim.decay == "coupled" and has_decoupled_decay(optimizer_class):
         raise UsageError(
             f"optim.decay: expected decoupled, which {name} comes with, or null, got 'coupled'"
         )
-    if config.optim.l1_proximal and chosen_optimizer(config)[0] is ScheduleFreeAdamW:
+    if config.optim.l1_proximal and optimizer_class is ScheduleFreeAdamW:
         raise UsageError(
-            "optim.l1_proximal: expected false with schedulefreeadamw, whose weights are averages"
+            f"optim.l1_proximal: expected false with {name}, whose weights are averages"
         )
 
 
+def optimizer_classes() -> dict[str, Any]:
+    """Return the class of every optimizer by its name in a configuration."""
+    classes: dict[str, Any] = {}
+    for name, candidate in vars(keras.optimizers).items():
+        if inspect.isclass(candidate) and candidate.__name__ not in _NO_OPTIMIZERS:
+            classes[name.lower()] = candidate
+    for optimizer_class in _OURS:
+        classes[optimizer_class.__name__.lower()] = optimizer_class
+    return classes
+
+
 def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
-    """The class of the configured optimizer and its options; touches no device.
+    """Return the class of the configured optimizer and its options; touches no device.
 
     Raises:
         UsageError: when there is none of that name, or it has not one of the options.
     """
-    known = {
-        key.lower(): kind for key, kind in vars(keras.optimizers).items() if _is_optimizer(kind)
-    }
-    known |= {kind.__name__.lower(): kind for kind in _OURS}
+    classes = optimizer_classes()
     name = config.optimizer.lower()
-    if name not in known:
+    if name not in classes:
+        hint = suggestion(name, list(classes))
+        raise UsageError(f"optimizer: unknown {name!r}{hint}; there are {', '.join(classes)}")
+    optimizer_class = classes[name]
+    if optimizer_class is DiagonalNewton and config.precision == "mixed_float16":
         raise UsageError(
-            f"optimizer: unknown {name!r}{suggestion(name, list(known))}; there are {', '.join(known)}"
+            "precision: diagonalnewton's curvatures leave float16's range; "
+            "take mixed_bfloat16 or float32"
         )
-    if known[name] is DiagonalNewton and config.precision == "mixed_float16":
+    options = config.optim.options
+    if options is None:
+        options = _DEFAULTS.get(name, {})
+    reserved = sorted(_RESERVED & set(options))
+    if reserved:
         raise UsageError(
-            "precision: diagonalnewton's curvatures leave float16's range; take mixed_bfloat16 or float32"
+            f"optim.options: {', '.join(reserved)} is not an option here; "
+            "use --learning-rate or --optim.*"
         )
-    options = _DEFAULTS.get(name, {}) if config.optim.options is None else config.optim.options
-    if wrong := sorted(_RESERVED & set(options)):
-        raise UsageError(
-            f"optim.options: {', '.join(wrong)} is not an option here; use --learning-rate or --optim.*"
-        )
-    bases = [kind for kind in known[name].__mro__ if issubclass(kind, keras.optimizers.Optimizer)]
-    accepted = {
-        key: one
-        for kind in reversed(bases)
-        for key, one in inspect.signature(kind).parameters.items()
-    }
-    if unknown := [key for key in options if key not in accepted]:
-        raise _refused(
-            config, f"it has no {', '.join(unknown)}{suggestion(unknown[0], list(accepted))}"
-        )
-    return known[name], {
-        key: _like(key, accepted[key].default, value) for key, value in options.items()
-    }
+    defaults = _defaults_of(optimizer_class)
+    unknown = [key for key in options if key not in defaults]
+    if unknown:
+        hint = suggestion(unknown[0], list(defaults))
+        raise _refusal(config, f"it has no {', '.join(unknown)}{hint}")
+    return optimizer_class, {key: _cast(key, defaults[key], options[key]) for key in options}
 
 
-def _like(key: str, default: Any, value: Any) -> Any:
-    """The value as Keras takes it where the default is a flag or a number: 0.0, but not 0; UsageError for others."""
-    expected = {bool: "true or false", int: "a number", float: "a number"}.get(type(default))
-    if expected is None:
+def _defaults_of(optimizer_class: Any) -> dict[str, Any]:
+    """Return the default of every argument of an optimizer, those of its base classes included."""
+    defaults: dict[str, Any] = {}
+    for base in reversed(optimizer_class.__mro__):
+        if issubclass(base, keras.optimizers.Optimizer):
+            for name, parameter in inspect.signature(base).parameters.items():
+                defaults[name] = parameter.default
+    return defaults
+
+
+def _cast(key: str, default: Any, value: Any) -> Any:
+    """Return a value as Keras takes it where the default is a flag or a number: 0.0, but not 0.
+
+    Raises:
+        UsageError: for a word where a number is expected, and the like.
+    """
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise UsageError(f"optim.options: {key} must be true or false, got {value!r}")
         return value
-    if type(value) not in ((bool,) if type(default) is bool else (int, float)):
-        raise UsageError(f"optim.options: {key} must be {expected}, got {value!r}")
-    return float(value) if type(default) is float else value
+    if isinstance(default, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"optim.options: {key} must be a number, got {value!r}")
+        return float(value) if isinstance(default, float) else value
+    return value
 
 
-def _refused(config: Config, why: str) -> UsageError:
+def _refusal(config: Config, reason: str) -> UsageError:
+    """Return the error for refused options, which says where they are documented."""
     name = config.optimizer.lower()
-    told = f"{name} refuses {config.optim.options}: {why.splitlines()[0][:120].rstrip('.')}"
-    ours = name in [kind.__name__.lower() for kind in _OURS]
+    reason = reason.splitlines()[0][:120].rstrip(".")
+    documentation = "Optimizers in README.md" if name in _OUR_NAMES else "keras.optimizers"
     return UsageError(
-        f"optim.options: {told}; see {'Optimizers in README.md' if ours else 'keras.optimizers'}"
+        f"optim.options: {name} refuses {config.optim.options}: {reason}; see {documentation}"
     )
-
-
-def _is_optimizer(kind: Any) -> bool:
-    """Whether it is an optimizer proper, not the base class or a wrapper around others."""
-    return inspect.isclass(kind) and kind.__name__ not in _NO_OPTIMIZERS

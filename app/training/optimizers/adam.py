@@ -1,4 +1,4 @@
-"""Adam as its paper and the lectures that simplify it write it down."""
+"""Adam with the variants of its paper, and those that course notes simplify it to."""
 
 from typing import Any
 
@@ -9,18 +9,23 @@ MODES = ("keras", "outside", "inside")
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras' `Adam` with a choice of where epsilon stands, of the bias correction and of the first second moment.
+    """Keras' `Adam` with a choice of epsilon's place, bias correction and first second moment.
 
-    With the corrected moments m and v of Kingma and Ba 2015 (arXiv:1412.6980, algorithm 1) and the rate r.
+    With the corrected moments m and v of Kingma and Ba 2015 (arXiv:1412.6980, algorithm 1) and the
+    rate r.
 
     Args:
-        epsilon_mode: "outside" (the paper): `w -= r m / (sqrt(v) + e)`; "inside": `w -= r m / sqrt(v + e)`; "keras"
-            (the paper's section 2): e is added to the root of the uncorrected v, a larger e at the beginning.
-        bias_correction: False takes the moments as they are: a first step of about 3.2 r at the usual betas.
-        v_init: the second moment before the first step; 1 with `bias_correction=False` begins with small steps.
+        epsilon_mode: "outside" (the paper): `w -= r m / (sqrt(v) + e)`; "inside": `w -= r m /
+            sqrt(v + e)`; "keras" (the paper's section 2): e is added to the root of the uncorrected
+            v, a larger e at the beginning.
+        bias_correction: False takes the moments as they are: a first step of about 3.2 r at the
+            usual betas.
+        v_init: the second moment before the first step; 1 with `bias_correction=False` begins with
+            small steps.
 
     Raises:
-        ValueError: an unknown mode, v_init below 0, or v_init above 0 with a correction meant for 0.
+        ValueError: an unknown mode, v_init below 0, or v_init above 0 with a correction meant for
+            0.
     """
 
     def __init__(
@@ -46,17 +51,19 @@ class Adam(keras.optimizers.Adam):
         self.v_init = v_init
 
     def build(self, var_list: list[Any]) -> None:
-        """Makes the moments."""
-        built = self.built
+        """Make the moments."""
+        if self.built:
+            return
         super().build(var_list)
-        for moment in self._velocities if self.v_init and not built else []:
-            moment.assign(ops.full(moment.shape, self.v_init, moment.dtype))
+        if self.v_init:
+            for moment in self._velocities:
+                moment.assign(ops.full(moment.shape, self.v_init, moment.dtype))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and its moments."""
+        """Move a weight, and its moments."""
         gradient = ops.cast(gradient, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
-        m, v = self._moments(gradient, variable)
+        m, v = self._update_moments(gradient, variable)
         epsilon = self.epsilon
         if self.bias_correction:
             # Keras' own rounds the betas to float32, which is 1e-6 of a weight in float64.
@@ -64,14 +71,15 @@ class Adam(keras.optimizers.Adam):
             correction = 1 - ops.power(self.beta_2, step)
             m = m / (1 - ops.power(self.beta_1, step))
             v = v / correction
-            epsilon = epsilon / ops.sqrt(correction) if self.epsilon_mode == "keras" else epsilon
-        inside = self.epsilon_mode == "inside"
-        self.assign_sub(
-            variable, rate * m / (ops.sqrt(v + epsilon) if inside else ops.sqrt(v) + epsilon)
-        )
+            if self.epsilon_mode == "keras":
+                epsilon = epsilon / ops.sqrt(correction)
+        scale = ops.sqrt(v) + epsilon
+        if self.epsilon_mode == "inside":
+            scale = ops.sqrt(v + epsilon)
+        self.assign_sub(variable, rate * m / scale)
 
-    def _moments(self, gradient: Any, variable: Any) -> tuple[Any, Any]:
-        """The moments after this gradient, uncorrected."""
+    def _update_moments(self, gradient: Any, variable: Any) -> tuple[Any, Any]:
+        """Take a gradient into the moments, and return them uncorrected."""
         index = self._get_variable_index(variable)
         m = self._momentums[index]
         v = self._velocities[index]
@@ -84,10 +92,10 @@ class Adam(keras.optimizers.Adam):
         return ops.convert_to_tensor(m), ops.convert_to_tensor(v)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration and the choices."""
-        own = {
+        """Return Keras' configuration and the choices."""
+        choices = {
             "epsilon_mode": self.epsilon_mode,
             "bias_correction": self.bias_correction,
             "v_init": self.v_init,
         }
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **choices}

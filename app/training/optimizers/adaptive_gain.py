@@ -1,4 +1,4 @@
-"""SGD whose weights each have a rate of their own, which follows the signs of the gradient."""
+"""Adaptive gains: SGD whose weights each have a rate that follows the signs of the gradient."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from keras import ops
 
 
 class AdaptiveGain(keras.optimizers.Optimizer):
-    """Raises the gain of a weight whose gradient keeps its sign and lowers that of one that oscillates.
+    """Raises the gain of a weight whose gradient keeps its sign, lowers that of an oscillating one.
 
-    `w -= r gain g`; the gain, at first 1, is multiplied by `up` where the gradient has the sign of its moving average
-    and by `down` where not, within `least` and `most` (Jacobs 1988, delta-bar-delta, with a factor as in Rprop,
-    Riedmiller and Braun 1993).
+    `w -= r gain g`; the gain, at first 1, is multiplied by `up` where the gradient has the sign of
+    its moving average and by `down` where not, within `least` and `most` (Jacobs 1988,
+    delta-bar-delta, with a factor as in Rprop, Riedmiller and Braun 1993).
 
     Raises:
         ValueError: factors that are not on their side of 1, or limits not around 1.
@@ -39,7 +39,7 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         self.limits = tuple(limits)
 
     def build(self, var_list: list[Any]) -> None:
-        """Makes the gains and the averages."""
+        """Make the gains and the averages."""
         if self.built:
             return
         super().build(var_list)
@@ -47,31 +47,34 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         self._averages = self.add_optimizer_variables(var_list, "average")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, its gain and its average gradient."""
+        """Move a weight, its gain and its average gradient."""
         gradient = ops.cast(gradient, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
         index = self._get_variable_index(variable)
         gain = self._gains[index]
         average = self._averages[index]
         agreement = gradient * average
-        factor = ops.where(agreement > 0, self.up, ops.where(agreement < 0, self.down, 1.0))
-        self.assign(gain, ops.clip(gain * ops.cast(factor, variable.dtype), *self.limits))
+        falling = ops.where(agreement < 0, self.down, 1.0)
+        factor = ops.where(agreement > 0, self.up, falling)
+        factor = ops.cast(factor, variable.dtype)
+        least, most = self.limits
+        self.assign(gain, ops.clip(gain * factor, least, most))
         self.assign_add(average, (gradient - average) * (1 - self.average))
         self.assign_sub(variable, rate * gain * gradient)
 
     def get_config(self) -> dict[str, Any]:
-        """What it was made with."""
-        own = {
+        """Return Keras' configuration, the factors and the limits."""
+        arguments = {
             "up": self.up,
             "down": self.down,
             "average": self.average,
             "limits": list(self.limits),
         }
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}
 
 
 def check_gains(up: float, down: float, limits: Sequence[float]) -> None:
-    """Raises ValueError for factors that are not on their side of 1, or limits not around it."""
+    """Raise ValueError for factors that are not on their side of 1, or limits not around it."""
     if not 0 < down < 1 < up < math.inf:
         raise ValueError(f"needs 0 < down < 1 < up, all finite, got {down} and {up}.")
     if len(limits) != 2 or not 0 < limits[0] <= 1 <= limits[1] < math.inf:

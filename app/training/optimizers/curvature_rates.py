@@ -1,4 +1,4 @@
-"""What tells an optimizer that goes by the curvature of each weight how large that is."""
+"""Curvature rates: the callback that tells an optimizer the curvature along each weight."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,62 +7,77 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from epochal.app.streams import generator
 from epochal.app.training.probes.curvature import diagonal_part
 from epochal.app.training.step.classifier import piece
-from epochal.callbacks.parts.batch_gradients import unmoved
+from epochal.callbacks.parts.batch_gradients import state_preserved
+from epochal.callbacks.parts.phase import Phase
 
 
 class CurvatureRates(keras.callbacks.Callback):
-    """Gives `DiagonalNewton` the curvature of every trained weight anew before each epoch; nothing else is moved.
+    """Gives `DiagonalNewton` the curvature of every trained weight before each epoch.
 
-    That is the mean of `diagonal_part` of what a step minimises, in training mode and with the penalties of weights,
-    over some batches of training images, with other signs each epoch.
+    That is the mean of `diagonal_part` of what a step minimises, in training mode and with the
+    penalties of weights, over some batches of training images, with other random signs each epoch.
 
     Args:
-        images, labels: of each batch, `[N, H, W, C]` and `[N]`, all batches alike; N divides by the number of replicas.
+        images, labels: of each batch, `[N, H, W, C]` and `[N]`, all batches alike; N divides by the
+            number of replicas
+        seed: of the signs
     """
 
-    def __init__(self, images: Sequence[Any], labels: Sequence[Any]) -> None:
+    phase = Phase.STEER
+
+    def __init__(self, images: Sequence[Any], labels: Sequence[Any], *, seed: int) -> None:
         super().__init__()
         self._batches = list(zip(images, labels, strict=True))
-        self._traced: dict[
-            tuple[int, ...], Any
-        ] = {}  # by the ids of what is trained, which Freezing changes
+        self._seed = seed
+        # By the ids of the weights that are trained, which Freezing changes.
+        self._traced: dict[tuple[int, ...], Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Measures, unless the epoch was begun before a stop: its curvatures were restored with the optimizer."""
-        if not self.model.steps_to_skip:
+        """Measure, unless the epoch was begun before a stop: the optimizer has them then."""
+        if not self.model.passes_over_step:
             self.measure(epoch)
 
     def measure(self, epoch: int) -> None:
-        """Measures with the signs of this epoch."""
+        """Measure with the signs of this epoch, and hand the curvatures to the optimizer."""
         weights = self.model.trainable_weights
-        estimate = self._traced.setdefault(tuple(map(id, weights)), tf.function(self._estimate))
-        random = np.random.default_rng(epoch)
-        total = [np.zeros(weight.shape) for weight in weights]
-        with unmoved(self.model):
+        trained = tuple(id(weight) for weight in weights)
+        if trained not in self._traced:
+            self._traced[trained] = tf.function(self._estimate)
+        estimate = self._traced[trained]
+        random = generator(self._seed, "curvature", epoch)
+        totals = [np.zeros(weight.shape) for weight in weights]
+        with state_preserved(self.model):
             for images, labels in self._batches:
-                signs = [
-                    random.integers(0, 2, weight.shape).astype(weight.dtype) * 2 - 1
-                    for weight in weights
-                ]
-                found = estimate(images, labels, signs)
-                total = [value + part.numpy() for value, part in zip(total, found, strict=True)]
-        self.model.optimizer.take(weights, [value / len(self._batches) for value in total])
+                signs = [_random_signs(random, weight) for weight in weights]
+                for total, part in zip(totals, estimate(images, labels, signs), strict=True):
+                    total += part.numpy()
+        for total in totals:
+            total /= len(self._batches)
+        self.model.optimizer.take(weights, totals)
 
     def _estimate(self, images: tf.Tensor, labels: tf.Tensor, signs: list[tf.Tensor]) -> Any:
+        """Return the estimate on one batch, of which every replica takes its part."""
         model = self.model
         strategy = self.model.distribute_strategy
 
-        def on_replica() -> list[tf.Tensor]:
+        def estimate_on_replica() -> list[tf.Tensor]:
             context = tf.distribute.get_replica_context()
-            place = context.replica_id_in_sync_group, context.num_replicas_in_sync
-            x = piece(images, *place)
-            y = piece(labels, *place)
+            replica = context.replica_id_in_sync_group
+            replicas = context.num_replicas_in_sync
+            x = piece(images, replica, replicas)
+            y = piece(labels, replica, replicas)
 
             def loss() -> tf.Tensor:  # the mean over these images, and over the number of replicas
                 return model.compute_loss(y=y, y_pred=model(x, training=True))
 
             return diagonal_part(loss, model.trainable_weights, signs)
 
-        return strategy.reduce("SUM", strategy.run(on_replica), axis=None)
+        return strategy.reduce("SUM", strategy.run(estimate_on_replica), axis=None)
+
+
+def _random_signs(random: np.random.Generator, weight: Any) -> np.ndarray:
+    """Return +1 or -1 for each entry of a weight, of its type."""
+    return random.integers(0, 2, weight.shape).astype(weight.dtype) * 2 - 1

@@ -1,4 +1,4 @@
-"""SGD whose weights each have the rate that their own curvature asks for."""
+"""Diagonal Newton steps: SGD whose weights each have the rate that their curvature asks for."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,12 @@ from epochal.app.training.optimizers.sgd import SGD
 
 
 class DiagonalNewton(SGD):
-    """Divides each weight's gradient by `abs(h) + damping`, h its curvature, then goes as `SGD` does.
+    """Divides each weight's gradient by `abs(h) + damping`, h its curvature, then acts as `SGD`.
 
-    So all weights converge at about the same speed, and the rate is a share of Newton's step: at 1, without damping
-    and momentum, a quadratic whose weights do not interact is solved at once (LeCun et al. 1998, Efficient BackProp,
-    section 9, whose damping this is). The curvatures are 1 until `take` is told of others.
+    So all weights converge at about the same speed, and the rate is a share of Newton's step: at 1,
+    without damping and momentum, a quadratic whose weights do not interact is solved at once (LeCun
+    et al. 1998, Efficient BackProp, section 9, whose damping this is). The curvatures are 1 until
+    `take` brings others.
 
     Raises:
         ValueError: a damping below 0.
@@ -33,22 +34,22 @@ class DiagonalNewton(SGD):
         self.damping = damping
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the curvatures."""
+        """Make the curvatures."""
         if self.built:
             return
         super().build(variables)
         self._curvatures = self.add_optimizer_variables(variables, "curvature", initializer="ones")
 
     def take(self, weights: Sequence[Any], curvatures: Sequence[Any]) -> None:
-        """Remembers the curvatures of these weights, each as large as its weight, for the updates to come."""
+        """Remember the curvatures of weights, of the same shapes, for the updates to come."""
         for weight, curvature in zip(weights, curvatures, strict=True):
             self._curvatures[self._get_variable_index(weight)].assign(curvature)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and its momentum."""
+        """Move a weight, and its momentum."""
         curvature = ops.abs(self._curvatures[self._get_variable_index(variable)])
         super().update_step(gradient / (curvature + self.damping), variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration and the damping."""
+        """Return Keras' configuration and the damping."""
         return {**super().get_config(), "damping": self.damping}

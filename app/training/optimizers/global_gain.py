@@ -1,4 +1,4 @@
-"""SGD with one gain for all weights, which follows the angle between successive gradients."""
+"""Global gain: SGD with one gain, which follows the angle between successive gradients."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,13 +10,14 @@ from epochal.app.training.optimizers.sgd import SGD
 
 
 class GlobalGain(SGD):
-    """Raises the rate while the gradient keeps its direction and lowers it when the weight vector oscillates.
+    """Raises the rate while the gradient keeps its direction, lowers it when weights oscillate.
 
-    The gradient, summed over all replicas, is multiplied by the gain before `SGD` goes on. The gain is 1 at first, and
-    moves within `limits`: by the factor `up` when the gradient has the direction of the step before's, by `down` when
-    it has the opposite one, in between with the cosine of the angle. This is hypergradient descent (Baydin et al. 2018,
-    arXiv:1703.04782), normalised and multiplied, but quicker down than up, as `AdaptiveGain` is: at one speed for both
-    the gain overshoots in a canyon.
+    The gradient, summed over all replicas, is multiplied by the gain before `SGD` goes on. The gain
+    is 1 at first, and moves within `limits`: by the factor `up` when the gradient has the direction
+    of the step before's, by `down` when it has the opposite one, in between with the cosine of the
+    angle. This is hypergradient descent (Baydin et al. 2018, arXiv:1703.04782), normalised and
+    multiplied, but quicker down than up, as `AdaptiveGain` is: at one speed for both the gain
+    overshoots in a canyon.
 
     Raises:
         ValueError: factors that are not on their side of 1, or limits not around 1.
@@ -39,7 +40,7 @@ class GlobalGain(SGD):
         self.limits = tuple(limits)
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the gain and room for the gradient of the step before."""
+        """Make the gain and room for the gradient of the step before."""
         if self.built:
             return
         super().build(variables)
@@ -49,12 +50,12 @@ class GlobalGain(SGD):
         self._gain = self.add_variable((), initializer="ones", name="gain", **options)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and remembers its gradient, whose scale the cosine does not feel."""
+        """Move a weight, and remembers its gradient, whose scale the cosine does not feel."""
         self.assign(self._before[self._get_variable_index(variable)], gradient)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration, the factors and the limits."""
+        """Return Keras' configuration, the factors and the limits."""
         return {
             **super().get_config(),
             "up": self.up,
@@ -63,31 +64,32 @@ class GlobalGain(SGD):
         }
 
     def _all_reduce_sum_gradients(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        # The one place of Keras where all gradients are together and summed.
+        """Move the gain; this is where Keras has all gradients together and summed."""
         summed = super()._all_reduce_sum_gradients(pairs)
-        cosine = self._cosine(
-            [(gradient, variable) for gradient, variable in summed if gradient is not None]
-        )
-        factor = (
-            1 + (self.up - 1) * ops.maximum(cosine, 0) + (1 - self.down) * ops.minimum(cosine, 0)
-        )
-        self._gain.assign(ops.clip(self._gain * factor, *self.limits))
+        cosine = self._cosine([pair for pair in summed if pair[0] is not None])
+        rise = (self.up - 1) * ops.maximum(cosine, 0)
+        fall = (1 - self.down) * ops.minimum(cosine, 0)
+        least, most = self.limits
+        self._gain.assign(ops.clip(self._gain * (1 + rise + fall), least, most))
         gain = ops.convert_to_tensor(self._gain)
-        return [
-            (None if g is None else g * ops.cast(gain, g.dtype), variable) for g, variable in summed
-        ]
+        multiplied: list[tuple[Any, Any]] = []
+        for gradient, variable in summed:
+            if gradient is not None:
+                gradient = gradient * ops.cast(gain, gradient.dtype)
+            multiplied.append((gradient, variable))
+        return multiplied
 
     def _cosine(self, pairs: Sequence[tuple[Any, Any]]) -> Any:
-        """Of the angle between this gradient and the one before; 0 at the first step."""
-        kind = self._gain.dtype
-        now = [ops.cast(gradient, kind) for gradient, _ in pairs]
-        before = [
-            ops.cast(self._before[self._get_variable_index(variable)], kind)
-            for _, variable in pairs
-        ]
-        lengths = ops.sqrt(_product(now, now)) * ops.sqrt(_product(before, before))
-        return ops.divide_no_nan(_product(now, before), lengths)
+        """Return the cosine between this gradient and the one before; 0 at the first step."""
+        dtype = self._gain.dtype
+        now = []
+        before = []
+        for gradient, variable in pairs:
+            now.append(ops.cast(gradient, dtype))
+            before.append(ops.cast(self._before[self._get_variable_index(variable)], dtype))
+        lengths = ops.sqrt(_inner_product(now, now)) * ops.sqrt(_inner_product(before, before))
+        return ops.divide_no_nan(_inner_product(now, before), lengths)
 
 
-def _product(one: Sequence[Any], other: Sequence[Any]) -> Any:
-    return sum(ops.sum(a * b) for a, b in zip(one, other, strict=True))
+def _inner_product(left: Sequence[Any], right: Sequence[Any]) -> Any:
+    return sum(ops.sum(a * b) for a, b in zip(left, right, strict=True))

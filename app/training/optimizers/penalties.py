@@ -1,72 +1,84 @@
-"""What pulls weights towards zero: coupled and decoupled weight decay, L1 by subgradient and by soft threshold."""
+"""Pulls on weights towards zero that join the gradient: coupled weight decay, L1 by subgradient."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from epochal.app.config import Optim
 from epochal.app.errors import UsageError
 
 
-def decayed(model: Any, pattern: str | None = None) -> list[Any]:
-    """The weights that decay: those whose path matches, or the kernels of layers (row B15 of the lectures).
+@dataclass(frozen=True, kw_only=True)
+class WeightPenalty:
+    """Penalty `decay / 2 * w^2 + l1 * |w|` of weights: `decay * w + l1 * sign(w)` in the gradient.
 
-    Kernels are what multiplies activations; biases, scales of normalisations, gates and quantisers are none.
+    Keras' `L2(l)` adds `2 * l * w` to it: l is half the rate that papers and PyTorch quote.
+
+    Args:
+        decay: of the squares
+        l1: of the absolute values
+        pattern: a regular expression on paths such as stem_conv/kernel (None: all kernels)
+    """
+
+    decay: float = 0.0
+    l1: float = 0.0
+    pattern: str | None = None
+
+    def values(self, weights: Iterable[Any]) -> list[tf.Tensor]:
+        """Return the penalty of each of the weights that has one, a scalar of its type."""
+        if not self.decay and not self.l1:
+            return []
+        regularizer = keras.regularizers.L1L2(self.l1, self.decay / 2)
+        values = []
+        for weight in weights:
+            if is_decayed(weight, self.pattern):
+                values.append(regularizer(weight))
+        return values
+
+
+def is_decayed(weight: Any, pattern: str | None = None) -> bool:
+    """Tell whether a weight decays: its path matches, or it is a kernel of a layer.
+
+    Kernels are what multiplies activations; biases, scales of normalisations, gates and quantisers
+    are none (He et al. 2019, arXiv:1812.01187, section 3.1).
+    """
+    if pattern is None:
+        return bool(weight.name.endswith("kernel"))
+    return re.search(pattern, weight.path) is not None
+
+
+def decayed(model: Any, pattern: str | None = None) -> list[Any]:
+    """Return the trainable weights that decay.
 
     Raises:
         UsageError: when the pattern matches nothing.
     """
-    if pattern is None:
-        return [weight for weight in model.trainable_weights if weight.name.endswith("kernel")]
-    return matching(model, pattern, "optim.decays")
+    if pattern is not None:
+        return matching(model, pattern, "optim.decays")
+    return [weight for weight in model.trainable_weights if is_decayed(weight)]
 
 
 def matching(model: Any, pattern: str, key: str) -> list[Any]:
-    """The trainable weights whose path `layer/weight` the regular expression finds.
+    """Return the trainable weights whose path `layer/weight` the regular expression finds.
 
     Raises:
         UsageError: naming `key` and some paths, when there are none.
     """
-    found = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
-    if not found:
+    matches = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
+    if not matches:
         some = ", ".join(weight.path for weight in model.trainable_weights[:3])
         raise UsageError(
             f"{key}: {pattern!r} matches no weight of {model.name}; they are called {some}, ..."
         )
-    return found
-
-
-def decay(model: Any, rate: float, l1: float = 0.0, *, pattern: str | None = None) -> None:
-    """Adds coupled L2 and L1: `rate * w + l1 * sign(w)` joins the gradient before momentum.
-
-    Keras' `L2(l)` adds `2 * l * w`, so l is half the rate that papers and PyTorch quote.
-    """
-    for weight in decayed(model, pattern) if rate or l1 else []:
-        weight.regularizer = keras.regularizers.L1L2(l1, rate / 2)
-
-
-def penalize(model: Any, optimizer: Any, optim: Optim) -> None:
-    """Puts the configured penalties in place, before the optimizer is built.
-
-    An optimizer that comes with decoupled decay, as Keras' AdamW, keeps to that, at the configured rate.
-    """
-    coupled = optim.decay != "decoupled" and optimizer.weight_decay is None
-    subgradient = 0.0 if optim.l1_proximal else optim.l1
-    decay(model, optim.weight_decay if coupled else 0.0, subgradient, pattern=optim.decays)
-    if not coupled:
-        chosen = {id(weight) for weight in decayed(model, optim.decays)}
-        optimizer.weight_decay = optim.weight_decay or None
-        if hasattr(
-            optimizer, "adam_weight_decay"
-        ):  # Keras' Muon has one for what it gives to Adam: convolutions
-            optimizer.adam_weight_decay = optimizer.weight_decay
-        optimizer.exclude_from_weight_decay(
-            [w for w in model.trainable_weights if id(w) not in chosen]
-        )
+    return matches
 
 
 def soft_threshold(weight: Any, threshold: Any) -> tf.Tensor:
-    """Returns `sign(w) max(|w| - threshold, 0)`, the proximal step of L1 (Daubechies et al. 2004): exact zeros."""
+    """Return `sign(w) max(|w| - threshold, 0)`: exact zeros.
+
+    This is the proximal step of L1 (Daubechies et al. 2004).
+    """
     return tf.sign(weight) * tf.maximum(tf.abs(weight) - tf.cast(threshold, weight.dtype), 0)

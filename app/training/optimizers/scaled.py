@@ -8,26 +8,24 @@ from keras import ops
 MODES = ("inside", "outside")
 
 
-def _check(epsilon_mode: str) -> str:
-    if epsilon_mode not in MODES:
-        raise ValueError(f"epsilon_mode must be one of {', '.join(MODES)}, got {epsilon_mode!r}.")
-    return epsilon_mode
-
-
 class Adagrad(keras.optimizers.Adagrad):
     """Keras' `Adagrad` with a choice of where epsilon stands (Duchi et al. 2011).
 
     Args:
-        epsilon_mode: with the sum s of squared gradients, "inside" (Keras): `w -= r g / sqrt(s + e)`; "outside":
-            `w -= r g / (sqrt(s) + e)`.
+        epsilon_mode: with the sum s of squared gradients, "inside" (Keras): `w -= r g / sqrt(s +
+            e)`; "outside": `w -= r g / (sqrt(s) + e)`.
+
+    Raises:
+        ValueError: an unknown mode.
     """
 
     def __init__(self, learning_rate: Any = 0.001, *, epsilon_mode: str = "inside", **options: Any):
         super().__init__(learning_rate, **options)
-        self.epsilon_mode = _check(epsilon_mode)
+        _check_mode(epsilon_mode)
+        self.epsilon_mode = epsilon_mode
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and the sum of its squared gradients."""
+        """Move a weight, and the sum of its squared gradients."""
         if self.epsilon_mode == "inside":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -38,31 +36,33 @@ class Adagrad(keras.optimizers.Adagrad):
         self.assign_sub(variable, rate * gradient / (ops.sqrt(total) + self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration and the mode."""
+        """Return Keras' configuration and the mode."""
         return {**super().get_config(), "epsilon_mode": self.epsilon_mode}
 
 
 class RMSprop(keras.optimizers.RMSprop):
-    """Keras' `RMSprop` with a choice of where epsilon stands (Tieleman and Hinton 2012, lecture 6e).
+    """Keras' `RMSprop` with a choice of epsilon's place (Tieleman and Hinton 2012, lecture 6e).
 
     Args:
-        epsilon_mode: with the average s of squared gradients, "inside" (Keras): `w -= r g / sqrt(s + e)`; "outside":
-            `w -= r g / (sqrt(s) + e)`.
+        epsilon_mode: with the average s of squared gradients, "inside" (Keras): `w -= r g / sqrt(s
+            + e)`; "outside": `w -= r g / (sqrt(s) + e)`.
 
     Raises:
-        ValueError: "outside" with `centered` or a momentum, for which there is no source.
+        ValueError: an unknown mode, or "outside" with `centered` or a momentum, for which there is
+            no source.
     """
 
     def __init__(self, learning_rate: Any = 0.001, *, epsilon_mode: str = "inside", **options: Any):
         super().__init__(learning_rate, **options)
-        self.epsilon_mode = _check(epsilon_mode)
+        _check_mode(epsilon_mode)
         if epsilon_mode == "outside" and (self.centered or self.momentum):
             raise ValueError(
                 "epsilon_mode 'outside' goes without centered and momentum; take 'inside'."
             )
+        self.epsilon_mode = epsilon_mode
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and the average of its squared gradients."""
+        """Move a weight, and the average of its squared gradients."""
         if self.epsilon_mode == "inside":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -73,5 +73,10 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign_sub(variable, rate * gradient / (ops.sqrt(average) + self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration and the mode."""
+        """Return Keras' configuration and the mode."""
         return {**super().get_config(), "epsilon_mode": self.epsilon_mode}
+
+
+def _check_mode(epsilon_mode: str) -> None:
+    if epsilon_mode not in MODES:
+        raise ValueError(f"epsilon_mode must be one of {', '.join(MODES)}, got {epsilon_mode!r}.")

@@ -1,4 +1,4 @@
-"""AdamW without a schedule, as its paper has it."""
+"""Schedule-free AdamW as its paper has it."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ from keras import ops
 
 
 class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
-    """Keras' `ScheduleFreeAdamW` with the paper's average (Defazio et al. 2024, arXiv:2405.15682, algorithm 1).
+    """Keras' `ScheduleFreeAdamW` with the average of Defazio et al. 2024 (2405.15682, algorithm 1).
 
-    Keras means to recover the average from where the sequence was before the step, but reads it after it: on TensorFlow
-    a variable's value is the variable. It also weighs all steps alike, where the paper weighs them by the square of
-    their rate, and lets decay shrink the weights instead of the sequence. The model has the weights at which gradients
-    are taken, as with Keras; at the end of training they lie beside the average by a share of 1 - beta_1.
+    Keras means to recover the average from where the sequence was before the step, but reads it
+    after it: on TensorFlow a variable's value is the variable. It also weighs all steps alike,
+    where the paper weighs them by the square of their rate, and lets decay shrink the weights
+    instead of the sequence. The model has the weights at which gradients are taken, as with Keras;
+    at the end of training they lie beside the average by a share of 1 - beta_1.
 
     Raises:
         ValueError: a `beta_1` that is not between 0 and 1, or less than 0 `warmup_steps`.
@@ -21,11 +22,11 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
     def __init__(self, learning_rate: Any = 0.0025, **options: Any):
         super().__init__(learning_rate, **options)
         if not 0 < self.beta_1 < 1 or not self.warmup_steps >= 0:
-            found = f"{self.beta_1} and {self.warmup_steps}"
-            raise ValueError(f"needs 0 < beta_1 < 1 and warmup_steps of 0 or more, got {found}.")
+            received = f"{self.beta_1} and {self.warmup_steps}"
+            raise ValueError(f"needs 0 < beta_1 < 1 and warmup_steps of 0 or more, got {received}.")
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the sequences, and the sum of squared rates of each weight's steps."""
+        """Make the sequences, and the sum of squared rates of each weight's steps."""
         if self.built:
             return
         super().build(variables)
@@ -34,27 +35,30 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, its sequence, and its second moment."""
+        """Move a weight, its sequence, and its second moment."""
         gradient = ops.cast(gradient, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
         sequence = self._momentums[index]
-        v = self._velocities[index]
+        second_moment = self._velocities[index]
         total = self._sums[index]
         average = (variable - (1 - self.beta_1) * sequence) / self.beta_1
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        change = gradient / (ops.sqrt(v / (1 - ops.power(self.beta_2, step))) + self.epsilon)
+        moment_change = ops.square(gradient) - second_moment
+        self.assign_add(second_moment, moment_change * (1 - self.beta_2))
+        correction = 1 - ops.power(self.beta_2, step)
+        change = gradient / (ops.sqrt(second_moment / correction) + self.epsilon)
         if self.warmup_steps:
             rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
         if self.weight_decay and self._use_weight_decay(variable):
             change = change + self.weight_decay * variable
         self.assign_sub(sequence, rate * change)
-        self.assign_add(total, ops.square(rate))
-        average = average + (sequence - average) * ops.divide_no_nan(
-            ops.square(rate), ops.convert_to_tensor(total)
-        )
-        self.assign(variable, self.beta_1 * average + (1 - self.beta_1) * sequence)
+        square = ops.square(rate)
+        self.assign_add(total, square)
+        share = ops.divide_no_nan(square, ops.convert_to_tensor(total))
+        average = average + (sequence - average) * share
+        mixture = self.beta_1 * average + (1 - self.beta_1) * sequence
+        self.assign(variable, mixture)
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Done with each step: it is the sequence that decays."""
+        """Do nothing: `update_step` lets the sequence decay."""

@@ -9,20 +9,24 @@ FORMS = ("heavy_ball", "velocity", "averaging")
 
 
 class SGD(keras.optimizers.SGD):
-    """Keras' `SGD` (same arguments, state and numbers) on TensorFlow's fused updates, with a choice of `form`.
+    """Keras' `SGD` (same arguments, state, numbers) on TensorFlow's fused updates, in three forms.
 
-    Keras computes the update from element-wise operations, each a pass over memory as large as the weights: 8 % of a
-    training step of VGG-16 (bfloat16, two cores, median of six interleaved blocks with either optimizer).
+    Keras computes the update from element-wise operations, each a pass over memory as large as the
+    weights: 8 % of a training step of VGG-16 (bfloat16, two cores, median of six interleaved blocks
+        with either optimizer).
 
-    The forms agree, up to the scale of the rate, while the rate is constant. When it falls, `heavy_ball` goes on with
-    the old velocity for about 1 / (1 - momentum) steps, `velocity` does not.
+    The forms agree, up to the scale of the rate, while the rate is constant. When it falls,
+    `heavy_ball` goes on with the old velocity for about 1 / (1 - momentum) steps, `velocity` does
+    not.
 
     Args:
         form: with gradient g, momentum a and rate r:
-            "heavy_ball" (Keras; Polyak 1964, Nesterov as in Sutskever et al. 2013): `m = a m - r g; w += m`; Nesterov:
+            "heavy_ball" (Keras; Polyak 1964, Nesterov as in Sutskever et al. 2013): `m = a m - r g;
+                w += m`; Nesterov:
             `w += a m - r g`.
             "velocity" (PyTorch): `v = g + a v; w -= r v`; Nesterov: `w -= r (g + a v)`.
-            "averaging" (Rumelhart et al. 1986): heavy ball with the rate (1 - a) r, so that a plateau gains nothing.
+            "averaging" (Rumelhart et al. 1986): heavy ball with the rate (1 - a) r, so that a
+                plateau gains nothing.
 
     Raises:
         ValueError: an unknown form, or one that is not Keras' without momentum.
@@ -44,25 +48,27 @@ class SGD(keras.optimizers.SGD):
         self.form = form
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves a weight, and its momentum."""
+        """Move a weight, and its momentum."""
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.convert_to_tensor(gradient, variable.dtype)
         if self.momentum == 0:
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
             return
-        velocity = self.form == "velocity"
-        apply = (
-            tf.raw_ops.ResourceApplyMomentum if velocity else tf.raw_ops.ResourceApplyKerasMomentum
-        )
+        apply = tf.raw_ops.ResourceApplyKerasMomentum
+        if self.form == "velocity":
+            apply = tf.raw_ops.ResourceApplyMomentum
+        if self.form == "averaging":
+            rate = rate * (1 - self.momentum)
+        momentum = self.momentums[self._get_variable_index(variable)]
         apply(
             var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=rate * (1 - self.momentum) if self.form == "averaging" else rate,
+            accum=momentum.value.handle,
+            lr=rate,
             grad=gradient,
             momentum=tf.cast(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Keras' configuration and the form."""
+        """Return Keras' configuration and the form."""
         return {**super().get_config(), "form": self.form}

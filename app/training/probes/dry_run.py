@@ -1,4 +1,4 @@
-"""A run that leaves nothing behind: everything is made and checked, and two steps are trained."""
+"""Dry runs: everything that a run needs is made and checked, and two steps are trained."""
 
 import time
 from typing import Any
@@ -9,48 +9,51 @@ from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.errors import TrainingFailed
 from epochal.app.store.run import ROOT, check_writable, default_name
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.rollback import REMEDY, described
-from epochal.app.training.run.run_callbacks import by_epoch, clipping
 from epochal.app.training.run.setup import Setup, summary
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
-from epochal.app.training.train import expected_failures, ready
+from epochal.app.training.train import Session, expected_failures, prepare
 from epochal.app.units import time_of
 
 
 def dry_run(config: Config, began: float) -> None:
-    """Checks everything a run would need and trains two steps; writes nothing. A budget counts from `began` on.
+    """Check everything a run would need and train two steps; write nothing.
+
+    A budget counts from `began` on.
 
     Raises:
         UsageError, TrainingFailed: as `train` does.
         StorageError: when no run could be made here.
     """
     check_writable()
-    setup, origin, budget = ready(config, began)
+    setup, origin, budget = prepare(config, Session(began=began))
     check_piloted(setup)
     seconds = _two_steps(setup, budget) * setup.batches.steps * config.last_epoch
-    about = (
-        f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
-    )
-    print(
-        f"dry run: {summary(setup, origin)}\nwould train {about}, in {ROOT / (config.name or default_name(config))}"
-    )
+    duration = config.budget
+    if duration is None:
+        duration = f"about {time_of(seconds)}, validation apart"
+    folder = ROOT / (config.name or default_name(config))
+    print(f"dry run: {summary(setup, origin)}\nwould train {duration}, in {folder}")
 
 
 def _two_steps(setup: Setup, budget: Any) -> float:
-    """Trains as the first two steps of a run would; returns the seconds of the last."""
+    """Train as the first two steps of a run would, and return the seconds of the last."""
     config = setup.config
     model = setup.model
     steps = setup.batches.steps
     clock = _Clock()
-    rates = rate_callbacks(config, steps, budget and budget.share)
-    watching = [
-        *(
-            one for one in rates if isinstance(one, callbacks.RateSchedule)
-        ),  # others wait for losses of whole epochs
-        *by_epoch(setup),
-        clipping(config.optim),
+    share = None if budget is None else budget.share
+    watching: list[Any] = []
+    for rate_callback in rate_callbacks(config, steps, share):
+        # Others wait for losses of whole epochs.
+        if isinstance(rate_callback, callbacks.RateSchedule):
+            watching.append(rate_callback)
+    watching += [
+        *weight_steering(setup),
+        setup.clipping,
         callbacks.NanGuard(),
         clock,
     ]

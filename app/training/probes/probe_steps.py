@@ -1,4 +1,4 @@
-"""Steps that are taken to learn something, and undone."""
+"""Probe steps: training steps that are taken to learn something, and undone."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,20 +9,21 @@ from typing import Any
 
 from epochal.app.training.run.setup import Setup
 
-_MEASURED = 2.0  # seconds of steps
+_MEASURED_SECONDS = 2.0
 
 
 @contextmanager
 def undone(setup: Setup) -> Iterator[Callable[[], None]]:
-    """Gives a function that puts weights, optimizer, random state and metrics back, and calls it in the end."""
+    """Yield a function that puts back all that a training step moves, and call it in the end."""
     model = setup.model
     variables = [*model.variables, *model.optimizer.variables]
-    first = [variable.numpy() for variable in variables]
+    first_values = [variable.numpy() for variable in variables]
 
     def put_back() -> None:
-        for variable, value in zip(variables, first, strict=True):
+        for variable, value in zip(variables, first_values, strict=True):
             variable.assign(value)
         model.reset_metrics()
+        setup.clipping.clipper.reset()
         setup.batches.position.set(0)
 
     try:
@@ -31,23 +32,29 @@ def undone(setup: Setup) -> Iterator[Callable[[], None]]:
         put_back()
 
 
-def steps_of(setup: Setup, count: int) -> Iterator[dict[str, Any]]:
-    """The logs of so many training steps from the first, each by its own; the train function must have been made."""
+def logs_of_steps(setup: Setup, count: int) -> Iterator[dict[str, Any]]:
+    """Yield the logs of `count` training steps from the first, each without those before it.
+
+    The train function must have been made.
+    """
     model = setup.model
-    each = setup.batches.steps
+    steps = setup.batches.steps
     for step in range(count):
-        if step % each == 0:
-            setup.batches.position.set(step // each)
+        if step % steps == 0:
+            setup.batches.position.set(step // steps)
             iterator = iter(setup.batches.dataset(setup.strategy))
         model.reset_metrics()
         yield model.train_function(iterator)
 
 
 def step_seconds(setup: Setup, *, most: int, within: float) -> list[float]:
-    """Seconds of each of so many steps after the first, which traces the graph; fewer, at least one, after `within`."""
+    """Return the seconds of each of `most` steps after the first, which traces the graph.
+
+    There are fewer steps, but at least one, when they take longer than `within` seconds.
+    """
     setup.model.make_train_function()
     ends: list[float] = []
-    for logs in steps_of(setup, most + 1):
+    for logs in logs_of_steps(setup, most + 1):
         float(logs["loss"])  # waits for the device
         ends.append(time.monotonic())
         if len(ends) > 1 and ends[-1] - ends[0] > within:
@@ -56,6 +63,7 @@ def step_seconds(setup: Setup, *, most: int, within: float) -> list[float]:
 
 
 def seconds_a_step(setup: Setup) -> float:
-    """The mean over some steps, which are undone."""
+    """Return the mean seconds of a few training steps, which are undone."""
+    most = max(1, setup.batches.steps - 1)
     with undone(setup):
-        return mean(step_seconds(setup, most=max(1, setup.batches.steps - 1), within=_MEASURED))
+        return mean(step_seconds(setup, most=most, within=_MEASURED_SECONDS))

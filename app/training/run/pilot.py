@@ -1,13 +1,12 @@
-"""A smaller run ahead of a long one: fewer layers, images and epochs; and long ones that must have had theirs."""
+"""Pilots: a smaller run ahead of a long one, and long runs that must have had theirs."""
 
 import math
 import re
-from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from epochal import models
-from epochal.app.config import Config, Schedule
-from epochal.app.config.files import read_config_file
+from epochal.app.config import SETTINGS, Config, get_setting, replace_settings
+from epochal.app.config.keys import flatten
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run, default_name
@@ -20,41 +19,33 @@ SHARE = 5  # layers and epochs are divided by this
 PART = 0.1  # of the training images
 _DEPTH = re.compile(r"(densenet_bc_|densenet_|densenet|resnext|resnet|vgg|wrn)(\d+)(.*)")
 _ENDING = "-pilot"
-_EITHER_WAY = {
-    "name",
-    "seed",
-    "data_dir",
-    "devices",
-    "checkpoint_seconds",
-    "nan_policy",
-    "deterministic",
-}
+_LONGEST_NAME = 64
 
 
 def pilot_model(name: str) -> str:
-    """The network of the same family that has a fifth of the layers, or the nearest smaller one of the zoo.
+    """Return the network of the same family with a fifth of the layers, or the nearest smaller one.
 
-    Families are told by what stands around the depth in the name, and by the images they were published for.
+    A family is what stands around the depth in a name, and the images it was published for.
 
     Raises:
         UsageError: when the zoo has no smaller one.
     """
     depth, family = _depth(name)
-    smaller = sorted(
-        found for other in models.ZOO for found in [_depth(other)[0]] if _depth(other)[1] == family
-    )
-    smaller = [one for one in smaller if one < depth]
+    smaller = {}
+    for other in models.ZOO:
+        other_depth, other_family = _depth(other)
+        if other_family == family and other_depth < depth:
+            smaller[other_depth] = other
     if family is None or not smaller:
         raise UsageError(
             f"--pilot: the zoo has no smaller {name}; give another --model, or --data.part {PART}"
         )
-    wanted = [one for one in smaller if one * SHARE <= depth]
-    chosen = wanted[-1] if wanted else smaller[0]
-    return next(other for other in models.ZOO if _depth(other) == (chosen, family))
+    small_enough = [other_depth for other_depth in smaller if other_depth * SHARE <= depth]
+    return smaller[max(small_enough) if small_enough else min(smaller)]
 
 
 def _depth(name: str) -> tuple[int, tuple[str, str, tuple[int, int, int]] | None]:
-    """Layers that the name tells, and the family; (0, None) where it tells none."""
+    """Return the number of layers in a name, and the family; (0, None) where there is none."""
     match = _DEPTH.fullmatch(name)
     if match is None or name not in models.ZOO:
         return 0, None
@@ -62,104 +53,89 @@ def _depth(name: str) -> tuple[int, tuple[str, str, tuple[int, int, int]] | None
 
 
 def pilot(config: Config) -> Config:
-    """The configuration of a pilot for this one, to be run as any other.
+    """Return the configuration of a pilot, to be run as any other.
 
     Raises:
-        UsageError: when the model has no smaller sibling, or the epochs are too few to be shortened.
+        UsageError: when the model has no smaller sibling, or the epochs are too few for it.
     """
     if config.model not in models.ZOO:
         return config  # setting up will say what is wrong with it
     epochs = max(1, config.epochs // SHARE)
+    name = config.name or default_name(config)
+    changes = _shorten(config, epochs) | {
+        "model": pilot_model(config.model),
+        # They are those of the larger network.
+        "weights": None,
+        "budget": None,
+        "pilot_above": None,
+        "stopping.after": None,
+        "data.part": PART * (config.data.part or 1),
+        "name": name[: _LONGEST_NAME - len(_ENDING)] + _ENDING,
+    }
     try:
-        return replace(
-            config,
-            model=pilot_model(config.model),
-            weights=None,  # they are those of the larger network
-            epochs=epochs,
-            budget=None,
-            pilot_above=None,
-            schedule=_shortened(config.schedule, epochs / config.epochs, epochs),
-            data=replace(config.data, part=PART * (config.data.part or 1)),
-            name=(config.name or default_name(config))[: 64 - len(_ENDING)] + _ENDING,
-            **_groups(config, epochs),
-        )
+        return replace_settings(config, changes)
     except ValueError as error:
         raise UsageError(f"--pilot trains for {number_of(epochs, 'epoch')}: {error}") from error
 
 
-def _groups(config: Config, epochs: int) -> dict[str, Any]:
-    """The groups of settings beside the schedule that count epochs, for so many of them."""
+def _shorten(config: Config, epochs: int) -> dict[str, Any]:
+    """Return all that counts epochs or steps, for so many epochs of fewer images."""
     share = epochs / config.epochs
-    emphasis = config.emphasis
-    patience, every = (
-        _fewer(value, share) for value in (config.stopping.patience, config.optim.unfreeze_every)
-    )
-    begun = None if emphasis.by is None else _fewer(emphasis.start, share)
-    return {
-        "stopping": replace(config.stopping, after=None, patience=patience),
-        "optim": replace(
-            config.optim, unfreeze_every=every if (every or 0) < epochs else epochs - 1 or None
-        ),
-        "emphasis": replace(emphasis, start=max(1, min(begun, epochs - 1))) if begun else emphasis,
-    }
+    shares = {"epochs": share, "steps": share * PART, "windows": 1.0}
+    shorter: dict[str, Any] = {}
+    for key, setting in SETTINGS.items():
+        counted = setting.traits.counts
+        if counted is None:
+            continue
+        group, _, name = key.rpartition(".")
+        value = get_setting(config, key)
+        if key == "schedule.window" and config.schedule.shape == "stuck":
+            value = value or WINDOW
+        if value and float in get_args(setting.type):
+            value = float(value)
+        unit = config.schedule.counted_in(name) if counted == "schedule" else counted
+        ignored = group == "emphasis" and config.emphasis.by is None
+        if value and not ignored:
+            shorter[key] = _share_of(value, shares[unit])
+    _keep_within(shorter, epochs, in_steps=config.schedule.unit == "steps")
+    return shorter
 
 
-def _fewer(epochs: int | None, share: float) -> int | None:
-    """A share of so many epochs, but one at least; null stays null."""
-    return None if epochs is None else max(1, round(epochs * share))
+def _share_of(value: Any, share: float) -> Any:
+    """Return a share of a number: of a whole one a whole one, at least 1; of a list, of each."""
+    if isinstance(value, list):
+        return [_share_of(element, share) for element in value]
+    if isinstance(value, float):
+        return value * share
+    return max(1, round(value * share))
+
+
+def _keep_within(shorter: dict[str, Any], epochs: int, *, in_steps: bool) -> None:
+    """Move all that is to happen in the schedule behind its warm-up and before its end."""
+    latest = epochs - 1
+    first = math.floor(shorter.get("schedule.warm_up", 0)) + 1
+    last = math.inf if in_steps else latest
+    if "schedule.milestones" in shorter:
+        milestones = {max(first, milestone) for milestone in shorter["schedule.milestones"]}
+        shorter["schedule.milestones"] = sorted(place for place in milestones if place <= last)
+    if "schedule.every" in shorter:
+        interval = min(max(first, shorter["schedule.every"]), last)
+        shorter["schedule.every"] = interval if first <= last else None
+    if "optim.unfreeze_every" in shorter:
+        shorter["optim.unfreeze_every"] = min(shorter["optim.unfreeze_every"], latest) or None
+    if "emphasis.start" in shorter:
+        shorter["emphasis.start"] = max(1, min(shorter["emphasis.start"], latest))
 
 
 def changes(config: Config, other: Config) -> list[str]:
-    """What differs, a line each: `epochs: 30 -> 6`."""
-    before = _flat(config.to_dict())
-    after = _flat(other.to_dict())
+    """Return what differs, a line for each setting: `epochs: 30 -> 6`."""
+    before = flatten(config.to_dict())
+    after = flatten(other.to_dict())
     return [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
 
 
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict) and not prefix
-            else {prefix + key: value}
-        )
-    return flat
-
-
-def _shortened(schedule: Schedule, share: float, epochs: int) -> Schedule:
-    """The schedule with all that counts epochs shortened by `share`, what counts steps by that of fewer images, too."""
-    in_steps = share * PART
-    share = in_steps if schedule.unit == "steps" else share
-    if schedule.shape == "stuck":
-        schedule = replace(schedule, window=schedule.window or WINDOW)
-    in_epochs = ("every", "patience", "cooldown") if schedule.shape == "plateau" else ("every",)
-    shares = {"window": in_steps, **dict.fromkeys(in_epochs, share)}
-    whole: dict[str, Any] = {
-        key: max(1, round(value * by))
-        for key, by in shares.items()
-        if (value := getattr(schedule, key))
-    }
-    parts = {
-        key: value * share
-        for key in ("warm_up", "offset")
-        if (value := getattr(schedule, key)) is not None
-    }
-    first = math.floor(parts.get("warm_up", 0)) + 1  # behind the warm-up
-    last = (
-        math.inf if schedule.unit == "steps" else epochs - 1
-    )  # at a later end of an epoch nothing could fall
-    milestones = schedule.milestones
-    if milestones is not None:
-        shorter = sorted({max(first, round(milestone * share)) for milestone in milestones})
-        milestones = [one for one in shorter if one <= last]
-    if "every" in whole:
-        whole["every"] = min(max(first, whole["every"]), last) if first <= last else None
-    return replace(schedule, milestones=milestones, **whole, **parts)
-
-
 def check_piloted(setup: Setup) -> None:
-    """Refuses a run that takes longer than `pilot_above` until a pilot of it has learned something.
+    """Refuse a run that takes longer than `pilot_above` until a pilot of it has learned something.
 
     Unless a budget tells how long it takes, some steps are measured, and undone.
 
@@ -169,17 +145,18 @@ def check_piloted(setup: Setup) -> None:
     config = setup.config
     if config.pilot_above_seconds is None:
         return
-    seconds = (
-        config.budget_seconds or seconds_a_step(setup) * setup.batches.steps * config.last_epoch
-    )
-    if seconds > config.pilot_above_seconds and not _passed(_wanted(config)):
+    seconds = config.budget_seconds
+    if seconds is None:
+        seconds = seconds_a_step(setup) * setup.batches.steps * config.last_epoch
+    if seconds > config.pilot_above_seconds and not _has_passed(_required_pilot(config)):
         raise UsageError(
-            f"pilot_above: {config.pilot_above}, this run takes about {time_of(seconds)}, and no pilot of it that "
-            f"learned something is in {runs.ROOT}/; give the same options with --pilot first"
+            f"pilot_above: {config.pilot_above}, this run takes about {time_of(seconds)}, and no "
+            f"pilot of it that learned something is in {runs.ROOT}/; give the same options with "
+            "--pilot first"
         )
 
 
-def _wanted(config: Config) -> Config:
+def _required_pilot(config: Config) -> Config:
     try:
         return pilot(config)
     except UsageError as error:
@@ -188,20 +165,20 @@ def _wanted(config: Config) -> Config:
         ) from error
 
 
-def _passed(wanted: Config) -> bool:
-    """Whether a finished run of this configuration is better than guessing."""
-    return any(
-        _is_of(run, wanted) and runs.learned(run.read_json("result.json"))
-        for run in runs.finished()
-    )
+def _has_passed(config: Config) -> bool:
+    """Tell whether a finished run of this configuration is better than guessing."""
+    return any(_is_of(run, config) and run.result().learned for run in runs.finished())
 
 
-def _is_of(run: Run, wanted: Config) -> bool:
+def _is_of(run: Run, config: Config) -> bool:
     try:
-        return _essential(read_config_file(run.folder / "config.yaml")) == _essential(wanted)
+        stored = run.config()
     except EpochalError:  # damaged, or of a later version: nobody's pilot
         return False
+    return _essential(stored) == _essential(config)
 
 
 def _essential(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in config.to_dict().items() if key not in _EITHER_WAY}
+    """Return the settings that decide what a run learns."""
+    values = flatten(config.to_dict())
+    return {key: value for key, value in values.items() if SETTINGS[key].traits.essential}

@@ -1,104 +1,113 @@
-"""What follows a number that is not finite: the step is kept, and the policy says whether training goes back."""
+"""Rollbacks: after a number that is not finite, training may go back to a checkpoint."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
+from epochal import callbacks
 from epochal.app.errors import StorageError, TrainingFailed
 from epochal.app.process.log import RUN_LOG
+from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run
-from epochal.app.training.failures import failed_step as evidence
+from epochal.app.training.failures.failed_step import keep_step
 from epochal.app.training.run.checkpoints import Checkpoint, newest, pass_over
 from epochal.app.training.run.setup import Setup
-from epochal.app.training.step.learning_rate import SLOWER, slowed
-from epochal.callbacks import NonFiniteError
 
-_LOG = logging.getLogger(__name__)
 LIMIT = 3
 REMEDY = "start again with a lower --learning-rate or with --optim.clip-norm 1"
-_FILE = "rollbacks.json"
+_SLOW_DOWN = 10  # divides all learning rates at each rollback
+_LOG = logging.getLogger(__name__)
 
 
 def count(run: Run) -> int:
-    """How often the run went back so far, stops and kills included."""
-    return len(_rows(run))
+    """Return how often the run went back so far, stops and kills included."""
+    return len(run.rollbacks())
 
 
-def slowed_setup(setup: Setup, rollbacks: int) -> Setup:
-    """The setup whose schedule, whatever its shape, has the rate after so many rollbacks at its peak."""
-    config = setup.config
-    least = setup.config.schedule.least
-    schedule = replace(config.schedule, least=least and slowed(least, rollbacks))
-    rate = slowed(config.learning_rate, rollbacks)
-    return replace(setup, config=replace(config, learning_rate=rate, schedule=schedule))
+def rate_scale(rollbacks: int) -> float:
+    """Return the factor of learning rates after `rollbacks` divisions by the slow-down factor."""
+    return 1 / _SLOW_DOWN**rollbacks
 
 
-def described(error: NonFiniteError) -> str:
-    """What is no number any more, where and at which rate."""
+def rescale_rate(model: Any, rollbacks: int) -> None:
+    """Divide the optimizer's learning rate by the slow-down factor, once for each rollback."""
+    if rollbacks:
+        rate = float(model.optimizer.learning_rate.numpy())
+        model.optimizer.learning_rate = rate * rate_scale(rollbacks)
+
+
+def described(error: callbacks.NonFiniteError) -> str:
+    """Return the quantity that is not finite, its place and the learning rate in one line."""
     return (
         f"{error.quantity} is not finite at step {error.step + 1} of epoch {error.epoch + 1} "
         f"(learning rate {error.learning_rate:g})"
     )
 
 
-def go_back(setup: Setup, run: Run, error: NonFiniteError) -> Checkpoint:
-    """Keeps the step, adds the rollback to the run's rollbacks.json and returns the state to go on from.
+def go_back(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> Checkpoint:
+    """Keep the step, add the rollback to those of the run, and return the checkpoint to go on from.
 
     Raises:
-        TrainingFailed: in one line, when the policy is to stop, the run went back too often, or has no good state.
+        TrainingFailed: in one line, the policy is to stop, the run went back too often, or has no
+            good checkpoint.
     """
+    rollbacks = run.rollbacks()
     what = described(error)
-    hint = (
-        f"; epochal replay-nan {run.folder} names where it began"
-        if _kept(setup, run, error)
-        else ""
-    )
-    rows = _rows(run)
-    allowed = setup.config.nan_policy == "rollback" and len(rows) < LIMIT
-    good = _last_good(run, rows) if allowed else None
+    hint = ""
+    if _is_kept(setup, run, error):
+        hint = f"; epochal replay-nan {run.folder} names where it began"
+    good = None
+    if setup.config.nan_policy == "rollback" and len(rollbacks) < LIMIT:
+        good = last_good(run, rollbacks)
     if good is None:
-        after = f" after {len(rows)} rollback(s)" if rows else ""
+        after = f" after {len(rollbacks)} rollback(s)" if rollbacks else ""
         raise TrainingFailed(f"{what}{after}; {REMEDY}{hint}") from error
-    line = (
-        f"{what}: rollback {len(rows) + 1} of {LIMIT}, to step {good.step + 1} of epoch {good.epoch + 1}, "
-        f"learning rates divided by {SLOWER ** (len(rows) + 1):,} from there on"
+    latest = Rollback(
+        quantity=error.quantity,
+        epoch=error.epoch + 1,
+        step=error.step + 1,
+        back_to=(good.epoch + 1, good.step + 1),
     )
-    place = {
-        "epoch": error.epoch + 1,
-        "step": error.step + 1,
-        "back_to": [good.epoch + 1, good.step + 1],
-    }
-    run.write_json(_FILE, [*rows, {"quantity": error.quantity, **place}])
+    run.write_rollbacks([*rollbacks, latest])
+    number = len(rollbacks) + 1
+    line = (
+        f"{what}: rollback {number} of {LIMIT}, to step {good.step + 1} of epoch {good.epoch + 1}, "
+        f"learning rates divided by {_SLOW_DOWN**number:,} from there on"
+    )
     RUN_LOG.debug(line)
     _LOG.info(f"{line}{hint}")
     return good
 
 
-def charge(budget: Any, checkpoint: Checkpoint) -> None:
-    """Counts the time since the checkpoint as lost, where there is a budget."""
-    if budget:
-        now = budget.get_state()
-        then = checkpoint.callbacks[type(budget).__name__]
-        budget.spent = now["trained"] + now["lost"] - then["trained"] - then["lost"]
+def last_good(run: Run, rollbacks: list[Rollback]) -> Checkpoint | None:
+    """Return the newest checkpoint, or the one before if a rollback to it was in vain."""
+    checkpoint = newest(run.checkpoints)
+    if checkpoint is None or not rollbacks:
+        return checkpoint
+    place = (checkpoint.epoch + 1, checkpoint.step + 1)
+    if rollbacks[-1].back_to == place and pass_over(run.checkpoints, checkpoint):
+        return newest(run.checkpoints)
+    return checkpoint
 
 
-def _kept(setup: Setup, run: Run, error: NonFiniteError) -> bool:
-    """Whether there is a step to replay; that it cannot be written is no reason to hide what happened."""
-    try:
-        return evidence.keep(setup, run, error)
-    except StorageError as problem:
-        _LOG.warning(f"the step cannot be kept: {problem}")
-        return False
-
-
-def _last_good(run: Run, rows: list[dict[str, Any]]) -> Checkpoint | None:
-    """The newest checkpoint, unless the last rollback went there in vain and there is one before it."""
-    found = newest(run.checkpoints)
-    again = found is not None and rows and rows[-1]["back_to"] == [found.epoch + 1, found.step + 1]
-    return (
-        newest(run.checkpoints) if found and again and pass_over(run.checkpoints, found) else found
+def charged(budget: callbacks.Budget | None, checkpoint: Checkpoint) -> callbacks.Budget | None:
+    """Return the budget for training on from the checkpoint; the time since then is lost."""
+    if budget is None:
+        return None
+    now = budget.get_state()
+    then = checkpoint.callbacks[budget.key]
+    lost = now["trained"] + now["lost"] - then["trained"] - then["lost"]
+    return callbacks.Budget(
+        budget.seconds, after=budget.after, validation=budget.validation, spent=lost
     )
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
-    return run.read_json(_FILE) if (run.folder / _FILE).exists() else []
+def _is_kept(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> bool:
+    """Keep the step for a replay; return whether it could be kept.
+
+    A disk that is full is no reason to hide what happened.
+    """
+    try:
+        return keep_step(setup, run, error)
+    except StorageError as problem:
+        _LOG.warning(f"the step cannot be kept: {problem}")
+        return False

@@ -1,68 +1,104 @@
-"""Everything that training needs, made and checked before the first step; nothing is written here."""
+"""The setup of a training: data, batches and model, checked before the first step."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from epochal import models
-from epochal.app.config import Config
+from epochal.app.config import SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
+from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.optimizers import check_decay, chosen_optimizer, make_optimizer
-from epochal.app.training.optimizers.penalties import decayed, matching, penalize
-from epochal.app.training.optimizers.per_weight import rate_factors, set_per_weight
+from epochal.app.training.optimizers import (
+    check_decay,
+    chosen_optimizer,
+    make_optimizer,
+    weight_penalty,
+)
+from epochal.app.training.optimizers.penalties import decayed, matching
+from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
+from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
-from epochal.app.training.step.objective import class_weights, criterion
+from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
+from epochal.callbacks.parts.clipping import Clipper
+from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A compiled model and its data, ready for `fit`."""
+    """A compiled model and its data, ready for `fit`.
+
+    Args:
+        config: of the run
+        dataset: its images
+        batches: of its training images
+        model: compiled, with every variable made
+        clipping: one of the model's gradient transforms
+        strategy: that distributes training, or None for one device
+    """
 
     config: Config
     dataset: Dataset
     batches: TrainingBatches
     model: Classifier
+    clipping: ClippingLog
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
-        config = replace(self.config, stopping=replace(self.config.stopping, after=None))
+        """Return what a checkpoint and the run that resumes it must share.
+
+        A run may be told to end later than it was.
+        """
+        changeable = {}
+        for key, setting in SETTINGS.items():
+            if not setting.traits.identity:
+                changeable[key] = setting.default
+        config = replace_settings(self.config, changeable)
         return {"config": config.to_dict(), "data": self.dataset.fingerprint()}
 
 
-def set_up(config: Config, run: Run | None = None) -> Setup:
-    """Reads the data and makes the model; a `run` that goes on needs no other run that it was started from.
+def set_up(
+    config: Config, run: Run | None = None, *, load: Callable[[Config], Dataset] = load
+) -> Setup:
+    """Read the data and make the model.
+
+    Args:
+        config: checked
+        run: goes on, and needs no other run that it was started from; None begins
+        load: reads the data set of a configuration
 
     Raises:
-        UsageError: when data, model, optimizer or devices cannot be had as configured.
+        UsageError: data, model, optimizer or devices cannot be had as configured.
     """
     chosen_optimizer(config)  # refuses it before any data is read
     if run is None:
         check_decay(config)
     strategy = prepare(config)
     _check_patterns(config)
-    return assemble(config, _for_weights(config, load(config), run), strategy)
+    dataset = load(config)
+    return assemble(config, _standardised_for_weights(config, dataset, run), strategy)
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
-    """The model and the batches of a data set that was read before; `prepare` has made the strategy."""
+    """Make model and batches of a data set that was read, with the strategy from `prepare`."""
     table, hard = _order(config, dataset.train.labels)
     batches = TrainingBatches(
         split=dataset.train,
@@ -72,49 +108,73 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         position=Position(table),
     )
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
-    with scope(strategy):
-        model = compiled(config, dataset)
+    sample_losses = None
     if table is not None and hard is not None:
-        model.sample_losses = SampleLosses(
-            hard, table, strategy.extended.worker_devices if strategy else (None,)
+        devices = strategy.extended.worker_devices if strategy else (None,)
+        sample_losses = SampleLosses(hard, table, devices)
+    clipper = make_clipper(config.optim)
+    clipper.build(strategy or tf.distribute.get_strategy())
+    with scope(strategy):
+        model = build_classifier(
+            config,
+            dataset,
+            transforms=[clipper],
+            sample_losses=sample_losses,
+            position=batches.position,
         )
-    return Setup(config=config, dataset=dataset, batches=batches, model=model, strategy=strategy)
+    return Setup(
+        config=config,
+        dataset=dataset,
+        batches=batches,
+        model=model,
+        clipping=ClippingLog(clipper),
+        strategy=strategy,
+    )
 
 
 def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExamples | None]:
-    """The order of each epoch, unless batches shuffle for themselves, and what decides it."""
+    """Return the order of epochs, unless batches shuffle for themselves, and what decides it."""
     if config.emphasis.by is not None:
         hard = HardExamples(config, labels)
         return Table(arrange=hard.arrange), hard
     order = config.data.order
     if order == "shuffled":
         return None, None
-    return Table(arrange=lambda epoch: (ordered(order, labels, config.seed, epoch), None)), None
+
+    def arrange(epoch: int) -> tuple[np.ndarray, None]:
+        return ordered(order, labels, config.seed, epoch), None
+
+    return Table(arrange=arrange), None
 
 
 def _check_patterns(config: Config) -> None:
-    """Refuses regular expressions that match no weight, or freeze them all, before any data is read."""
+    """Refuse regular expressions that match no weight, or freeze all, before data are read."""
     row = models.ZOO.get(config.model)
     optim = config.optim
-    if row is not None and (optim.decays or optim.rates or optim.frozen is not None):
-        net = models.build(
-            config.model, row.input_shape, row.num_classes, options=config.model_options
+    if row is None or not (optim.decays or optim.rates or optim.frozen is not None):
+        return
+    network = models.build(
+        config.model, row.input_shape, row.num_classes, options=config.model_options
+    )
+    decayed(network, optim.decays)
+    rate_factors(network, optim)
+    if optim.frozen is None:
+        return
+    frozen = matching(network, optim.frozen, "optim.frozen")
+    if len(frozen) == len(network.trainable_weights):
+        raise UsageError(
+            f"optim.frozen: {optim.frozen!r} leaves nothing of {config.model} to train; freeze less"
         )
-        decayed(net, optim.decays)
-        rate_factors(net, optim)
-        frozen = [] if optim.frozen is None else matching(net, optim.frozen, "optim.frozen")
-        if len(frozen) == len(net.trainable_weights):
-            raise UsageError(
-                f"optim.frozen: {optim.frozen!r} leaves nothing of {config.model} to train; freeze less"
-            )
 
 
 def start(setup: Setup) -> Origin | None:
-    """Gives the weights what they start from where that is not chance: a file, a run, or the first training images.
+    """Give weights what they start from where that is not chance.
+
+    That is a file, a run, or the first training images.
 
     Raises:
-        UsageError: when file or run are of another network, or the file is damaged.
-        StorageError: when the run is damaged.
+        UsageError: file or run are of another network, or the file is damaged.
+        StorageError: the run is damaged.
     """
     config = setup.config
     origin = None
@@ -128,48 +188,56 @@ def start(setup: Setup) -> Origin | None:
                 raise UsageError(f"weights: {error}") from error
         if config.init_from is None and config.norm in ("weight", "weight_mean"):
             initialize_from(setup.model, _some_images(setup))
-        _begin_anew(setup.model)
+        _reset_optimizer(setup.model)
     return origin
 
 
-def _begin_anew(model: Classifier) -> None:
-    """Gives the optimizer's variables the values that they begin with, some of which are those of the weights."""
+def _reset_optimizer(model: Classifier) -> None:
+    """Give the optimizer's variables their first values, some of which are the weights."""
     optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a loss scale
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
-    for own, begun in zip(optimizer.variables, fresh.variables, strict=True):
-        own.assign(begun)
+    for variable, initial in zip(optimizer.variables, fresh.variables, strict=True):
+        variable.assign(initial)
 
 
 def summary(setup: Setup, origin: Origin | None) -> str:
-    """What is about to be trained, in a line, and what should be known of where it starts from."""
+    """Describe in a line what is to be trained, and in more where it starts from."""
     config = setup.config
     dataset = setup.dataset
-    same_store = dataset.train.images is dataset.validation.images
-    both = (
-        len(np.intersect1d(dataset.train.indices, dataset.validation.indices)) if same_store else 0
-    )
-    seen = f" ({both:,} trained on as well, so that its figures flatter)" if both else ""
+    validation = f"{len(dataset.validation):,} validation"
+    num_shared = _num_trained_validation_images(dataset)
+    if num_shared:
+        validation += f" ({num_shared:,} trained on as well, so that its figures flatter)"
     line = (
-        f"{dataset.name}: {len(dataset.train):,} train, {len(dataset.validation):,} validation{seen}, "
-        f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; {config.model}: "
-        f"{setup.model.count_params():,} weights; {config.extent}, "
-        f"an epoch has {number_of(setup.batches.steps, 'step')}; learning rate {arithmetic(config)}"
+        f"{dataset.name}: {len(dataset.train):,} train, {validation}, "
+        f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; "
+        f"{config.model}: {setup.model.count_params():,} weights; "
+        f"{config.extent}, an epoch has {number_of(setup.batches.steps, 'step')}; "
+        f"learning rate {arithmetic(config)}"
     )
-    return "\n".join([line, *(origin.lines(config, setup.batches.steps) if origin else [])])
+    if origin is None:
+        return line
+    return "\n".join([line, *origin.lines(config, setup.batches.steps)])
+
+
+def _num_trained_validation_images(dataset: Dataset) -> int:
+    if dataset.train.images is not dataset.validation.images:
+        return 0
+    return len(np.intersect1d(dataset.train.indices, dataset.validation.indices))
 
 
 def _some_images(setup: Setup) -> Any:
-    """A batch of training images, drawn by the seed and without augmentation."""
+    """Return a batch of training images, drawn by the seed and without augmentation."""
     split = setup.dataset.train
-    chosen = np.random.default_rng(setup.config.seed).permutation(len(split))[
-        : setup.config.batch_size
-    ]
-    return next(iter(evaluation_batches(split.subset(chosen), setup.dataset.preprocessing)))[0]
+    order = np.random.default_rng(setup.config.seed).permutation(len(split))
+    drawn = split.subset(order[: setup.config.batch_size])
+    images, _ = next(iter(evaluation_batches(drawn, setup.dataset.preprocessing)))
+    return images
 
 
-def _for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
-    """The data set, standardised as the images were that the first weights were trained on."""
+def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
+    """Return the data set, standardised as the images were that first weights were trained on."""
     if config.init_from is not None:
         return standardised_like(run or Run(Path(config.init_from)), dataset)
     row = models.ZOO.get(config.model)
@@ -178,29 +246,58 @@ def _for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
     preprocessing = dataset.preprocessing
     if preprocessing.channels != len(row.colours.mean):
         raise UsageError(
-            f"weights: they read colour images, {dataset.name} has {preprocessing.channels} channel(s)"
+            f"weights: they read colour images, {dataset.name} has "
+            f"{preprocessing.channels} channel(s)"
         )
-    like = replace(preprocessing, mean=row.colours.mean, deviation=row.colours.deviation)
-    return replace(dataset, preprocessing=like)
+    colours = replace(preprocessing, mean=row.colours.mean, deviation=row.colours.deviation)
+    return replace(dataset, preprocessing=colours)
 
 
-def compiled(config: Config, dataset: Dataset) -> Classifier:
-    """The model with optimizer, weight decay and every variable made, so that a checkpoint can be put back."""
-    net = build_model(config, dataset.preprocessing)
-    model = Classifier(net.input, net.output, name=net.name)
-    model.criterion = criterion(config.objective)
-    model.class_weights = class_weights(
-        config.objective, dataset.preprocessing.classes, dataset.train.labels
+def build_classifier(
+    config: Config,
+    dataset: Dataset,
+    *,
+    transforms: Sequence[GradientTransform] = (),
+    sample_losses: SampleLosses | None = None,
+    position: Position | None = None,
+) -> Classifier:
+    """Return the compiled model with every variable made, so that a checkpoint can be put back.
+
+    Args:
+        config: of the run
+        dataset: its preprocessing becomes part of the model, its classes weigh as configured
+        transforms: what gradients go through before the optimizer
+        sample_losses: records the loss of each image
+        position: where training stands in its data
+    """
+    preprocessing = dataset.preprocessing
+    network = build_model(config, preprocessing)
+    objective = Objective.from_config(
+        config.objective,
+        preprocessing.classes,
+        dataset.train.labels,
+        penalty=weight_penalty(config),
     )
-    model.micro_batches = config.optim.micro_batches
-    optimizer = make_optimizer(config)
-    penalize(model, optimizer, config.optim)
-    set_per_weight(model, optimizer, config.optim)
-    optimizer.build(
-        model.trainable_variables
-    )  # not within a loss scale, which would lose sight of some variables
-    model.compile(
-        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
-    model.optimizer.build(model.trainable_variables)
+    with dtype_policy(config.precision):
+        model = Classifier(
+            network,
+            objective=objective,
+            gradient_transforms=transforms,
+            micro_batches=config.optim.micro_batches,
+            sample_losses=sample_losses,
+            position=position,
+        )
+        optimizer = make_optimizer(config, network)
+        # Before `compile`, which may put a loss scale around it that loses sight of some variables.
+        optimizer.build(model.trainable_variables)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=optimizer, loss=loss)
+        model.optimizer.build(model.trainable_variables)
     return model
+
+
+def make_clipper(optim: Optim) -> Clipper:
+    """Return what measures the gradient, and clips it where that is configured."""
+    for key, limit in optim.clipping.items():
+        return Clipper(limit, by=key.removeprefix("clip_"))
+    return Clipper()

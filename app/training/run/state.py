@@ -1,72 +1,84 @@
-"""Everything that training is, as arrays and plain values: weights, optimizer, random state, metrics, callbacks."""
+"""The state of a training as arrays and plain values: model, optimizer, metrics, callbacks."""
 
 from typing import Any
 
 import numpy as np
 
-CALLBACKS = "callback/"  # what the names of their arrays begin with
+CALLBACKS = "callback/"  # begins the names of the arrays of callbacks
+METRICS = "metrics/"
+
+Arrays = dict[str, np.ndarray]
+States = dict[str, dict[str, Any]]
 
 
 def variables_of(model: Any) -> dict[str, Any]:
-    """Every variable of a compiled, built model, under a name that is stable between processes.
+    """Return every variable of a compiled, built model, by a name that is stable between processes.
 
     `model.variables` includes the seed generators, which no Keras format saves.
     """
-    metrics = [v for metric in model.metrics for v in metric.variables]
-    return (
-        model_variables(model)
-        | _named("optimizer", model.optimizer.variables)
-        | _named("metrics", metrics)
-    )
+    metrics: list[Any] = []
+    for metric in model.metrics:
+        metrics += metric.variables
+    named = model_variables(model)
+    named |= _by_name("optimizer", model.optimizer.variables)
+    named |= _by_name("metrics", metrics)
+    return named
 
 
 def model_variables(model: Any) -> dict[str, Any]:
-    """Those of them that are the model's own, which need not be compiled."""
-    return _named("model", [v for v in model.variables if not _within(v, model.metrics)])
+    """Return those of them that belong to the model itself, which need not be compiled."""
+    of_metrics = set()
+    for metric in model.metrics:
+        of_metrics |= {id(variable) for variable in metric.variables}
+    variables = [variable for variable in model.variables if id(variable) not in of_metrics]
+    return _by_name("model", variables)
 
 
-def _named(group: str, variables: list[Any]) -> dict[str, Any]:
-    return {f"{group}/{i:04d}/{v.path}": v for i, v in enumerate(variables)}
+def metric_variables(model: Any) -> dict[str, Any]:
+    """Return those of them that hold the metrics of the epoch so far."""
+    named = variables_of(model)
+    return {name: variable for name, variable in named.items() if name.startswith(METRICS)}
 
 
-def _within(variable: Any, metrics: list[Any]) -> bool:
-    return any(variable is own for metric in metrics for own in metric.variables)
+def _by_name(group: str, variables: list[Any]) -> dict[str, Any]:
+    return {f"{group}/{place:04d}/{v.path}": v for place, v in enumerate(variables)}
 
 
-def split_states(
-    states: dict[str, dict[str, Any]],
-) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-    """Callback states as arrays (for the archive) and plain values (for JSON)."""
-    arrays: dict[str, np.ndarray] = {}
-    values: dict[str, dict[str, Any]] = {name: {} for name in states}
-    for name, state in states.items():
-        for key, value in state.items():
-            place = f"{CALLBACKS}{name}/{key}"
+def split_states(states: States) -> tuple[Arrays, States]:
+    """Split the states of callbacks into arrays for the archive and plain values for JSON."""
+    arrays: Arrays = {}
+    values: States = {}
+    for key, state in states.items():
+        values[key] = {}
+        for name, value in state.items():
+            place = f"{CALLBACKS}{key}/{name}"
             if isinstance(value, np.ndarray):
                 arrays[place] = value
-            elif isinstance(value, list) and any(isinstance(item, np.ndarray) for item in value):
-                arrays |= {f"{place}/{i:04d}": item for i, item in enumerate(value)}
-                values[name][key] = {"arrays": len(value)}
+            elif _has_arrays(value):
+                for number, item in enumerate(value):
+                    arrays[f"{place}/{number:04d}"] = item
+                values[key][name] = {"arrays": len(value)}
             else:
-                values[name][key] = value
+                values[key][name] = value
     return arrays, values
 
 
-def join_states(
-    arrays: dict[str, np.ndarray], values: dict[str, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """The inverse of `split_states`."""
-    states: dict[str, dict[str, Any]] = {}
-    for name, plain in values.items():
-        states[name] = {
-            key: [arrays[f"{CALLBACKS}{name}/{key}/{i:04d}"] for i in range(value["arrays"])]
-            if isinstance(value, dict) and set(value) == {"arrays"}
-            else value
-            for key, value in plain.items()
-        }
-        prefix = f"{CALLBACKS}{name}/"
-        singles = {
-            key[len(prefix) :]: array for key, array in arrays.items() if key.startswith(prefix)
-        }
-        states[name] |= {key: array for key, array in singles.items() if "/" not in key}
+def join_states(arrays: Arrays, values: States) -> States:
+    """Return the states that `split_states` split; other arrays are ignored."""
+    states: States = {}
+    for key, plain in values.items():
+        states[key] = {}
+        for name, value in plain.items():
+            if isinstance(value, dict) and set(value) == {"arrays"}:
+                place = f"{CALLBACKS}{key}/{name}"
+                value = [arrays[f"{place}/{number:04d}"] for number in range(value["arrays"])]
+            states[key][name] = value
+    for place, array in arrays.items():
+        if place.startswith(CALLBACKS) and place.count("/") == 2:
+            _, key, name = place.split("/")
+            states[key][name] = array
     return states
+
+
+def _has_arrays(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, np.ndarray) for item in value)

@@ -1,12 +1,15 @@
-"""The training step, where stock Keras is wrong: a step is the same whatever the number of replicas."""
+"""The training step: the same whatever the number of replicas, where stock Keras is wrong."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from epochal.app.training.step.objective import Criterion, cross_entropy
+from epochal.app.data.pipeline import Position
+from epochal.app.training.step.gradient_transforms import GradientTransform, apply_transforms
+from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 
@@ -14,23 +17,39 @@ from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 class Classifier(keras.Model):
     """A model from images to logits whose `fit` gives the same weights on 1, 2 and 4 replicas.
 
-    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it; here every sample
-    of the global batch has the same weight. `loss` is the mean cross-entropy without the weight penalty, so that it
-    compares with the validation loss. Made from the inputs and outputs of a functional model, whose weights it shares.
+    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it;
+    here every sample of the global batch has the same weight. `loss` is the mean loss without any
+    weights and penalties, so that it compares with the validation loss. It shares the weights of
+    the functional model that it is made from.
+
+    Args:
+        network: the functional model
+        objective: what a step minimises
+        gradient_transforms: what the sum of gradients over all replicas goes through before the
+            optimizer
+        micro_batches: parts of a batch, one after the other, whose gradients add up to one update
+        sample_losses: records the loss of each image, of batches that bring weights and positions
+        position: where training stands in its data; steps that were trained before a stop are
+            passed over
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        objective: Objective,
+        gradient_transforms: Sequence[GradientTransform] = (),
+        micro_batches: int = 1,
+        sample_losses: SampleLosses | None = None,
+        position: Position | None = None,
+    ) -> None:
+        super().__init__(network.input, network.output, name=network.name)
+        self.objective = objective
+        self.gradient_transforms = tuple(gradient_transforms)
+        self.micro_batches = micro_batches
+        self.sample_losses = sample_losses
+        self.position = position
         self.train_function: Any = None
-        self.steps_to_skip = 0  # of a resumed epoch: already trained before the run was stopped
-        self.criterion: Criterion = cross_entropy
-        self.class_weights: np.ndarray | None = (
-            None  # float32 `[classes]`: of the gradient, not of the logged loss
-        )
-        self.sample_losses: SampleLosses | None = (
-            None  # of batches that bring weights and positions
-        )
-        self.micro_batches = 1
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
 
@@ -39,55 +58,59 @@ class Classifier(keras.Model):
         """Mean loss and accuracy over the images seen since the epoch began."""
         return [self._loss, self._accuracy]
 
+    @property
+    def losses(self) -> list[Any]:
+        """The penalties: those of layers, and the objective's of the weights that are trained."""
+        return [*super().losses, *self.objective.penalty.values(self.trainable_weights)]
+
+    @property
+    def passes_over_step(self) -> bool:
+        """Whether the next step of this epoch was trained before a stop."""
+        return self.position is not None and self.position.steps_to_skip > 0
+
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
-        """Forward, backward and update on this replica's part of a global batch of `TrainingBatches`."""
-        samples, replicas = _global_batch(data[1])
+        """Go forward, backward and update on this replica's part of a batch."""
+        labels = data[1]
+        samples, replicas = _global_batch(labels)
+        shares = replicas * self.micro_batches
         total: list[Any] = []
         for part in range(self.micro_batches):
-            # One part after the other: together they would need the memory that this is to save.
-            with tf.control_dependencies([gradient for gradient in total if gradient is not None]):
+            with _after(total):
                 pieces = [piece(values, part, self.micro_batches) for values in data]
-            with part_of_batch(_part(data[1], pieces[1], part, self.micro_batches)):
-                gradients = self._gradients(pieces, samples, replicas * self.micro_batches)
-            total = (
-                [_sum(*pair) for pair in zip(total, gradients, strict=True)] if total else gradients
-            )
+            with part_of_batch(_part_of(labels, pieces[1], part, self.micro_batches)):
+                gradients = self.compute_gradients(pieces, samples=samples, shares=shares)
+            total = _sums(total, gradients)
+        loss_scale = self.optimizer.scale_loss(tf.ones(()))
+        total = apply_transforms(self.gradient_transforms, total, loss_scale)
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
         self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
         return self.get_metrics_result()
 
-    def _gradients(self, data: list[tf.Tensor], samples: tf.Tensor, shares: int) -> list[Any]:
-        """Of the mean over `samples` and of the penalties, of which this is one of so many shares."""
+    def compute_gradients(
+        self, data: Sequence[tf.Tensor], *, samples: tf.Tensor, shares: int
+    ) -> list[Any]:
+        """Return one share of the gradients times the loss scale; None where a weight has none.
+
+        Args:
+            data: images `[n, H, W, C]`, labels `[n]`, and maybe their weights `[n]` and positions
+                in the epoch `[n]`
+            samples: the number of samples of the global batch
+            shares: the number of parts of all replicas, each of which takes as much of the
+                penalties
+        """
         images, labels, *emphasis = data
+        image_weights = emphasis[0] if emphasis else None
         with tf.GradientTape() as tape:
             logits = self._logits(images, training=True)
-            losses = self.criterion(labels, logits)
-            loss = tf.reduce_sum(self._weighed(losses, labels, *emphasis[:1])) / tf.cast(
-                samples, losses.dtype
-            )
-            loss = self.optimizer.scale_loss(self._penalized(loss, shares))
+            losses = self.objective.loss(labels, logits)
+            weighed = self.objective.weigh(losses, labels, image_weights)
+            loss = tf.reduce_sum(weighed) / tf.cast(samples, losses.dtype)
+            loss = self.objective.penalized(loss, self.losses, shares)
+            loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
         if self.sample_losses is not None:
             self.sample_losses.record(emphasis[1], losses)
         return tape.gradient(loss, self.trainable_weights)
-
-    def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """The answers for some images, or for none: then one is made up, for oneDNN's kernels fail on none."""
-        if self.distribute_strategy.num_replicas_in_sync * self.micro_batches == 1:
-            return self(images, training=training)
-        count = tf.shape(images)[0]
-        made_up = tf.zeros([tf.cast(count == 0, tf.int32), *images.shape[1:]], images.dtype)
-        return self(tf.concat([images, made_up], axis=0), training=training)[:count]
-
-    def _weighed(
-        self, losses: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The losses times the weights of their images and classes."""
-        if weights is not None:
-            losses *= tf.cast(weights, losses.dtype)
-        if self.class_weights is None:
-            return losses
-        return losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
 
     def compute_loss(
         self,
@@ -97,95 +120,109 @@ class Classifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """What a step minimises, for a batch that is on every replica: callbacks differentiate it."""
+        """Return what a step minimises, for a batch that all replicas have."""
         replicas = self.distribute_strategy.num_replicas_in_sync
-        return self._penalized(
-            tf.reduce_mean(self._weighed(self.criterion(y, y_pred), y)) / replicas, replicas
-        )
+        return self.objective.penalized(self.data_loss(y, y_pred), self.losses, replicas)
 
-    def _penalized(self, loss: tf.Tensor, shares: int) -> tf.Tensor:
-        """The loss with one of so many shares of the penalties of weights."""
-        return (
-            loss
-            + tf.add_n(
-                [tf.zeros((), loss.dtype), *[tf.cast(one, loss.dtype) for one in self.losses]]
-            )
-            / shares
-        )
+    def data_loss(self, labels: Any, logits: Any) -> tf.Tensor:
+        """Return the same without the penalties."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return self.objective.mean_loss(labels, logits) / replicas
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""
         images, labels = data
         logits = self._logits(images, training=False)
-        self._observe(self.criterion(labels, logits), labels, logits)
+        self._observe(self.objective.loss(labels, logits), labels, logits)
         return self.get_metrics_result()
+
+    def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Return logits; where there is no image one is made up, for oneDNN fails on none."""
+        if self.distribute_strategy.num_replicas_in_sync * self.micro_batches == 1:
+            return self(images, training=training)
+        count = tf.shape(images)[0]
+        num_made_up = tf.cast(count == 0, tf.int32)
+        shape = [num_made_up, *images.shape[1:]]
+        images = tf.concat([images, tf.zeros(shape, images.dtype)], axis=0)
+        logits = self(images, training=training)
+        return logits[:count]
 
     def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
         self._accuracy.update_state(labels, logits)
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Keras' function, except that steps which were trained before a stop are passed over."""
+        """Make Keras' function, which passes over steps that were trained before a stop."""
         if self.train_function is None or force:
             super().make_train_function(force)
-            trained = self.train_function
-            self.train_function = lambda iterator: (
-                self.get_metrics_result() if self.steps_to_skip else trained(iterator)
-            )
+            train = self.train_function
+
+            def train_or_pass_over(iterator: Any) -> Any:
+                return self.get_metrics_result() if self.passes_over_step else train(iterator)
+
+            self.train_function = train_or_pass_over
         return self.train_function
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing is left to build; Keras' own draws a batch here and fails when replicas got unequal shares."""
+        """Do nothing: all is built; Keras would draw a batch, and fail on unequal shares."""
 
 
 class Callbacks(keras.callbacks.CallbackList):
     """Keras' list of callbacks, silent during the steps that a resumed epoch passes over."""
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Passed on unless the step is passed over."""
-        if not self.model.steps_to_skip:
+        """Pass the call on unless the step is passed over."""
+        if not self.model.passes_over_step:
             super().on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Passed on unless the step is passed over."""
-        if self.model.steps_to_skip:
-            self.model.steps_to_skip -= 1
+        """Pass the call on, or count the step that was passed over."""
+        if self.model.passes_over_step:
+            self.model.position.skip_step()
         else:
             super().on_train_batch_end(batch, logs)
 
 
 def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
-    """Returns one of so many consecutive parts along the first axis, as equal as can be."""
+    """Return one of `parts` consecutive parts along the first axis, as equal as can be."""
+    if parts == 1:
+        return values
     count = tf.shape(values)[0]
-    return (
-        values
-        if parts == 1
-        else values[first_row(count, part, parts) : first_row(count, part + 1, parts)]
-    )
+    return values[first_row(count, part, parts) : first_row(count, part + 1, parts)]
 
 
-def _part(whole: tf.Tensor, own: tf.Tensor, part: int, parts: int) -> Part:
-    """What layers must know of a part's rows."""
-    rows = tf.shape(whole, tf.int64)[0]
-    here = tf.shape(own, tf.int64)[0]
+@contextmanager
+def _after(gradients: Sequence[Any]) -> Iterator[None]:
+    """Let a part wait for the one before: together they need the memory to be saved."""
+    with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+        yield
+
+
+def _sums(total: list[Any], gradients: list[Any]) -> list[Any]:
+    """Return the sums of gradients, None where a weight has none; nothing yet is an empty list."""
+    if not total:
+        return gradients
+    pairs = zip(total, gradients, strict=True)
+    return [None if gradient is None else summed + gradient for summed, gradient in pairs]
+
+
+def _part_of(batch: tf.Tensor, rows: tf.Tensor, part: int, parts: int) -> Part:
+    """Return what layers must know of the rows that are a part of a replica's batch."""
+    num_batch = tf.shape(batch, tf.int64)[0]
+    num_rows = tf.shape(rows, tf.int64)[0]
     context = tf.distribute.get_replica_context()
-    anywhere = here
-    if (
-        parts > 1 and context is not None and context.num_replicas_in_sync > 1
-    ):  # a whole batch is never empty
-        anywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(here, tf.int32))
-    return Part(part, first_row(rows, part, parts), rows, here, (anywhere > 0) | (parts == 1))
-
-
-def _sum(left: Any, right: Any) -> Any:
-    """The sum of two gradients; None where a weight has none."""
-    return None if right is None else left + right
+    num_anywhere = num_rows
+    # A batch that is not cut is never empty on all replicas.
+    if parts > 1 and context is not None and context.num_replicas_in_sync > 1:
+        num_anywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(num_rows, tf.int32))
+    is_any = (num_anywhere > 0) | (parts == 1)
+    return Part(part, first_row(num_batch, part, parts), num_batch, num_rows, is_any)
 
 
 def _global_batch(labels: tf.Tensor) -> tuple[tf.Tensor, int]:
-    """Samples in the global batch, and the number of replicas that share it."""
+    """Return the samples in the global batch, and the number of replicas that share it."""
     context = tf.distribute.get_replica_context()
-    local = tf.shape(labels)[0]
+    count = tf.shape(labels)[0]
     if context is None or context.num_replicas_in_sync == 1:
-        return local, 1
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, local), context.num_replicas_in_sync
+        return count, 1
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, count), context.num_replicas_in_sync

@@ -1,4 +1,13 @@
-"""The configured course of the learning rate, as a function of the step and as callbacks."""
+"""Learning rates: the one place that says at which rate a step is taken.
+
+    rate of a step = learning_rate * batch_size / schedule.batch     (`Config.peak_rate`)
+                     * rate_scale                                    (1, and less after each
+                     rollback) * shape(step)                                   (`shape_of`: warm-up,
+                     then the schedule's shape)
+
+Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when
+training says so.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,58 +19,70 @@ from epochal.app.errors import UsageError
 from epochal.app.units import number_of
 from epochal.callbacks import schedules
 
-SLOWER = 10  # what a rollback divides the rate by
 WINDOW = 500  # steps, of `callbacks.StuckDecay` unless another one is given
+_PATIENCE = 5  # epochs, of `callbacks.PlateauDecay` unless others are given
 _STATEFUL = ("plateau", "stuck")
 
 
-def slowed(rate: float, rollbacks: int) -> float:
-    """The rate after so many rollbacks."""
-    return rate / SLOWER**rollbacks
-
-
 def shape_of(config: Config, steps: int) -> schedules.Shape:
-    """The rate relative to `config.peak_rate` at each step, counted from 0; an epoch has so many steps.
+    """Return the rate relative to `config.peak_rate` as a function of the step, counted from 0.
 
     That of plateau and stuck, which depends on how training goes, is what it is without a drop.
 
+    Args:
+        config: of the run
+        steps: in an epoch
+
     Raises:
-        UsageError: when steps that were counted in steps lie past the end, or a window is as long as the run.
+        UsageError: when steps that were counted in steps lie past the end, or a window is as long
+            as the run.
     """
     schedule = config.schedule
     total = config.epochs * steps
     if schedule.shape == "one_cycle":
         return partial(schedules.one_cycle, steps=total)
-    warm_up = _warm_up(config, steps)
-    in_words = number_of(total, "step")
-    if max(warm_up, schedule.every or 0, *(schedule.milestones or [0])) >= total:
+    warm_up = _warm_up_steps(config, steps)
+    run_length = number_of(total, "step")
+    last_change = max(warm_up, schedule.every or 0, *(schedule.milestones or [0]))
+    if last_change >= total:
         raise UsageError(
-            f"schedule: a milestone, every or the warm-up lies past the end of the {in_words}"
+            f"schedule: a milestone, every or the warm-up lies past the end of the {run_length}"
         )
-    window = (schedule.window or WINDOW) if schedule.shape == "stuck" else 0
-    if config.budget is None and window >= total:
-        raise UsageError(
-            f"schedule.window: expected less than the {in_words} of the run, got {window}"
-        )
-    plain = _plain(config, steps, warm_up)
-    return partial(schedules.warmed, warm_up=warm_up, shape=plain) if warm_up else plain
+    if schedule.shape == "stuck" and config.budget is None:
+        window = schedule.window or WINDOW
+        if window >= total:
+            raise UsageError(
+                f"schedule.window: expected less than the {run_length} of the run, got {window}"
+            )
+    shape = _shape_after_warm_up(config, steps, warm_up)
+    if not warm_up:
+        return shape
+    return partial(schedules.warmed, warm_up=warm_up, shape=shape)
 
 
-def _warm_up(config: Config, steps: int) -> int:
-    """The steps over which the rate rises."""
-    return round((config.schedule.warm_up or 0) * (1 if config.schedule.unit == "steps" else steps))
+def _steps_per_unit(config: Config, steps: int) -> int:
+    """Return the steps in what the schedule counts: a step or an epoch."""
+    return 1 if config.schedule.unit == "steps" else steps
 
 
-def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
-    """The shape behind the warm-up."""
+def _warm_up_steps(config: Config, steps: int) -> int:
+    """Return the number of steps over which the rate rises."""
+    return round((config.schedule.warm_up or 0) * _steps_per_unit(config, steps))
+
+
+def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.Shape:
+    """Return the schedule's shape as a function of the steps since the warm-up."""
     schedule = config.schedule
-    rest = config.epochs * steps - warm_up
-    each = 1 if schedule.unit == "steps" else steps
-    end: dict[str, Any] = {"end": schedule.end} if schedule.end is not None else {}
+    total = config.epochs * steps
+    rest = total - warm_up
+    end: dict[str, Any] = {}
+    if schedule.end is not None:
+        end["end"] = schedule.end
     match schedule.shape:
         case "steps":
-            drops = [milestone - warm_up for milestone in _milestones(config, steps, warm_up)]
-            return partial(schedules.stepped, milestones=drops, factor=schedule.factor or 0.1)
+            milestones = _milestones(config, steps, warm_up)
+            factor = schedule.factor or 0.1
+            return partial(schedules.stepped, milestones=milestones, factor=factor)
         case "cosine":
             return partial(schedules.cosine, steps=rest, **end)
         case "polynomial":
@@ -69,64 +90,91 @@ def _plain(config: Config, steps: int, warm_up: int) -> schedules.Shape:
         case "exponential":
             return partial(schedules.exponential, steps=rest, **end)
         case "inverse":
-            offset = (
-                config.epochs * steps / 10 if schedule.offset is None else schedule.offset * each
-            )
+            if schedule.offset is None:
+                return partial(schedules.inverse, offset=total / 10)
+            offset = schedule.offset * _steps_per_unit(config, steps)
             return partial(schedules.inverse, offset=offset)
     return partial(schedules.stepped, milestones=())
 
 
 def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
-    """The steps before which the rate drops, counted from the beginning of training."""
+    """Return the steps before which the rate drops, counted from the end of the warm-up.
+
+    Unless configured, these lie after a half and three quarters of the epochs, or of what the
+    warm-up leaves.
+    """
     schedule = config.schedule
-    each = 1 if schedule.unit == "steps" else steps
     total = config.epochs * steps
+    unit = _steps_per_unit(config, steps)
     if schedule.every is not None:
-        return list(range(schedule.every * each, total, schedule.every * each))
-    if schedule.milestones is not None:
-        return [milestone * each for milestone in schedule.milestones]
-    places = {epoch * steps for epoch in (config.epochs // 2, config.epochs * 3 // 4) if epoch}
-    if min(places, default=total) <= warm_up:
-        places = {warm_up + (total - warm_up) * quarters // 4 for quarters in (2, 3)}
-    return sorted(place for place in places if place > warm_up)
+        places = list(range(schedule.every * unit, total, schedule.every * unit))
+    elif schedule.milestones is not None:
+        places = [milestone * unit for milestone in schedule.milestones]
+    else:
+        half = config.epochs // 2 * steps
+        three_quarters = config.epochs * 3 // 4 * steps
+        first = half or three_quarters or total
+        if first <= warm_up:
+            rest = total - warm_up
+            half = warm_up + rest * 2 // 4
+            three_quarters = warm_up + rest * 3 // 4
+        places = sorted({half, three_quarters})
+        places = [place for place in places if place > warm_up]
+    return [place - warm_up for place in places]
 
 
 def rate_callbacks(
-    config: Config, steps: int, share: Callable[[], float] | None = None
+    config: Config,
+    steps: int,
+    share: Callable[[], float] | None = None,
+    *,
+    rate_scale: float = 1.0,
 ) -> list[Any]:
-    """What sets the rate: a pure schedule, or the warm-up and what comes after it.
+    """Return the callbacks that set the rate: a schedule, or a warm-up and what lowers it later.
 
-    These follow `share`, how much of the training is done, where that is given instead of a number of steps.
+    Args:
+        config: of the run
+        steps: in an epoch
+        share: returns how much of the training is done; then this tells the step, instead of their
+            number
+        rate_scale: a factor of all rates
     """
-    schedule = config.schedule
-    shape = shape_of(config, steps)
     total = config.epochs * steps
     position = None if share is None else lambda: min(total - 1, int(share() * total))
-    if schedule.shape not in _STATEFUL:
-        return [callbacks.RateSchedule(config.peak_rate, shape, position=position)]
-    warm_up = _warm_up(config, steps)
-    rising = (
-        [callbacks.RateSchedule(config.peak_rate, shape, steps=warm_up, position=position)]
-        if warm_up
-        else []
-    )
-    options = {
-        key: getattr(schedule, key)
-        for key in ("factor", "patience", "window", "gain", "cooldown", "least")
-    }
-    given = {key: value for key, value in options.items() if value is not None}
-    if schedule.shape == "plateau":
-        falling: Any = callbacks.PlateauDecay("val_loss", **{"patience": 5, **given})
-    else:
-        falling = callbacks.StuckDecay(**given)
+    shape = shape_of(config, steps)
+    peak_rate = config.peak_rate * rate_scale
+    if config.schedule.shape not in _STATEFUL:
+        return [callbacks.RateSchedule(peak_rate, shape, position=position)]
+    warm_up = _warm_up_steps(config, steps)
+    listed: list[Any] = []
+    if warm_up:
+        rising = callbacks.RateSchedule(peak_rate, shape, steps=warm_up, position=position)
+        listed.append(rising)
+    falling = _stateful_decay(config, rate_scale)
     falling.begin = warm_up
     falling.position = position
-    return [*rising, falling]
+    return [*listed, falling]
+
+
+def _stateful_decay(config: Config, rate_scale: float) -> Any:
+    """Return the callback of plateau or stuck."""
+    schedule = config.schedule
+    options = {}
+    for name in ("factor", "patience", "window", "gain", "cooldown", "least"):
+        value = getattr(schedule, name)
+        if value is not None:
+            options[name] = value
+    if "least" in options:
+        options["least"] *= rate_scale
+    if schedule.shape == "stuck":
+        return callbacks.StuckDecay(**options)
+    options.setdefault("patience", _PATIENCE)
+    return callbacks.PlateauDecay("val_loss", **options)
 
 
 def arithmetic(config: Config) -> str:
-    """How the rate follows from the global batch: "0.1 x 512 / 256 = 0.2"."""
+    """Return how the rate follows from the global batch: "0.1 x 512 / 256 = 0.2"."""
     batch = config.schedule.batch
     if batch is None:
-        return f"{config.learning_rate:g}"
-    return f"{config.learning_rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"
+        return f"{config.rate:g}"
+    return f"{config.rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"

@@ -1,6 +1,10 @@
-"""Losses of logits `[n, classes]` and integer labels `[n]`, one value a sample, `[n]`."""
+"""Objectives: the one place that turns labels and logits into what a step minimises.
 
-from collections.abc import Callable
+A loss takes integer labels `[n]` and logits `[n, classes]` and returns one value an image, `[n]`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,51 +12,54 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.config import Objective
+from epochal.app.config import Objective as Settings
 from epochal.app.errors import UsageError
+from epochal.app.training.optimizers.penalties import WeightPenalty
 
-Criterion = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of labels and logits
+NO_PENALTY = WeightPenalty()
+Loss = Callable[[Any, Any], tf.Tensor]
 
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """Softmax cross-entropy; `smoothing` spreads that share of the target over all classes.
+def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> tf.Tensor:
+    """Return the softmax cross-entropy; `smoothing` is the share of the target for all classes.
 
     Szegedy et al. 2016 (arXiv:1512.00567, section 7) for the smoothing.
     """
-    right = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    of_label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     if not smoothing:
-        return right
-    return (1 - smoothing) * right - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        return of_label
+    of_all_classes = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+    return (1 - smoothing) * of_label + smoothing * of_all_classes
 
 
-def hinge(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """`sum over j != y of max(0, s_j - s_y + 1)`: nothing once every margin is met (Weston and Watkins 1999)."""
-    return tf.reduce_sum(_margins(labels, logits), axis=-1)
+def hinge(labels: Any, logits: Any) -> tf.Tensor:
+    """Return `sum over j != y of max(0, s_j - s_y + 1)` (Weston and Watkins 1999)."""
+    return tf.reduce_sum(_missed_margins(labels, logits), axis=-1)
 
 
-def categorical_hinge(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """`max(0, max over j != y of s_j - s_y + 1)` (Crammer and Singer 2001).
+def categorical_hinge(labels: Any, logits: Any) -> tf.Tensor:
+    """Return `max(0, max over j != y of s_j - s_y + 1)` (Crammer and Singer 2001).
 
-    Keras' CategoricalHinge, except where all wrong scores are below 0: it takes the right class for one of score 0.
+    Keras' CategoricalHinge, except where all wrong scores are below 0: it takes the right class for
+    one of score 0.
     """
-    return tf.reduce_max(_margins(labels, logits), axis=-1)
+    return tf.reduce_max(_missed_margins(labels, logits), axis=-1)
 
 
-def squared_error(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The mean over classes of `(s_j - t_j)^2`, with t 1 for the label and 0 for the others."""
-    return tf.reduce_mean(
-        tf.square(logits - tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)), axis=-1
-    )
+def squared_error(labels: Any, logits: Any) -> tf.Tensor:
+    """Return the mean over classes of `(s_j - t_j)^2`, with t 1 for the label, 0 for the others."""
+    targets = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return tf.reduce_mean(tf.square(logits - targets), axis=-1)
 
 
-def _margins(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """By how much each wrong class is within 1 of the right one; 0 for the right one."""
-    right = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    score = tf.reduce_sum(logits * right, axis=-1, keepdims=True)
-    return tf.maximum(logits - score + 1, 0) * (1 - right)
+def _missed_margins(labels: Any, logits: Any) -> tf.Tensor:
+    """Return how far each wrong class is within 1 of the right one, `[n, classes]`; 0 for that."""
+    is_label = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    score_of_label = tf.reduce_sum(logits * is_label, axis=-1, keepdims=True)
+    return tf.maximum(logits - score_of_label + 1, 0) * (1 - is_label)
 
 
-LOSSES: dict[str, Criterion] = {
+LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "hinge": hinge,
     "categorical_hinge": categorical_hinge,
@@ -60,32 +67,92 @@ LOSSES: dict[str, Criterion] = {
 }
 
 
-def criterion(objective: Objective) -> Criterion:
-    """The configured loss."""
-    if objective.label_smoothing:
-        return partial(cross_entropy, smoothing=objective.label_smoothing)
-    return LOSSES[objective.loss]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Objective:
+    """What a step minimises: the weighted mean loss of the images, and the penalties of weights.
+
+    Args:
+        loss: one value an image, which is logged without any weight
+        class_weights: float32 `[classes]`, what the losses of each class are multiplied by (None:
+            by 1)
+        penalty: of the model's weights
+    """
+
+    loss: Loss = cross_entropy
+    class_weights: np.ndarray | None = None
+    penalty: WeightPenalty = NO_PENALTY
+
+    @classmethod
+    def from_config(
+        cls,
+        settings: Settings,
+        classes: tuple[str, ...],
+        labels: np.ndarray,
+        *,
+        penalty: WeightPenalty = NO_PENALTY,
+    ) -> "Objective":
+        """Return the configured objective for training images with these labels `[N]`.
+
+        Raises:
+            UsageError: for class weights of a class that the data set lacks, or that are all 0.
+        """
+        return cls(
+            loss=loss_of(settings),
+            class_weights=class_weights(settings, classes, labels),
+            penalty=penalty,
+        )
+
+    def weigh(self, losses: tf.Tensor, labels: Any, image_weights: Any = None) -> tf.Tensor:
+        """Return the losses `[n]` times the weights of their classes and, if any, images `[n]`."""
+        if image_weights is not None:
+            losses = losses * tf.cast(image_weights, losses.dtype)
+        if self.class_weights is not None:
+            losses = losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
+        return losses
+
+    def mean_loss(self, labels: Any, logits: Any) -> tf.Tensor:
+        """Return the weighted mean loss of a batch, without penalties."""
+        return tf.reduce_mean(self.weigh(self.loss(labels, logits), labels))
+
+    def penalized(
+        self, loss: tf.Tensor, penalties: Sequence[tf.Tensor], shares: int = 1
+    ) -> tf.Tensor:
+        """Return a loss with one of `shares` equal shares of the penalties."""
+        total = tf.add_n([tf.zeros((), loss.dtype), *[tf.cast(p, loss.dtype) for p in penalties]])
+        return loss + total / shares
 
 
-def class_weights(objective: Objective, classes: tuple[str, ...], labels: np.ndarray) -> Any:
-    """The weight of every class, float32 `[classes]`, or None where all weigh the same.
+def loss_of(settings: Settings) -> Loss:
+    """Return the configured loss."""
+    if settings.label_smoothing:
+        return partial(cross_entropy, smoothing=settings.label_smoothing)
+    return LOSSES[settings.loss]
 
-    "balanced" gives a class `images / (classes * its images)`: every class the same sum, every image 1 on average.
+
+def class_weights(
+    settings: Settings, classes: tuple[str, ...], labels: np.ndarray
+) -> np.ndarray | None:
+    """Return the weight of every class, float32 `[classes]`, or None where all weigh the same.
+
+    "balanced" gives a class `images / (classes * its images)`: every class the same sum, every
+    image 1 on average.
 
     Raises:
         UsageError: for a class that the data set lacks, or when none weighs anything.
     """
-    if objective.class_weights is None:
+    chosen = settings.class_weights
+    if chosen is None:
         return None
-    if objective.class_weights == "balanced":
-        counts = np.bincount(labels, minlength=len(classes))
-        return (len(labels) / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
-    unknown = sorted(set(objective.class_weights) - set(classes))
+    if chosen == "balanced":
+        counts = np.maximum(np.bincount(labels, minlength=len(classes)), 1)
+        return (len(labels) / (len(classes) * counts)).astype(np.float32)
+    unknown = sorted(set(chosen) - set(classes))
     if unknown:
+        known = ", ".join(classes[:10])
         raise UsageError(
-            f"objective.class_weights: no class {unknown[0]!r}; the classes are {', '.join(classes[:10])}"
+            f"objective.class_weights: no class {unknown[0]!r}; the classes are {known}"
         )
-    weights = np.array([objective.class_weights.get(name, 1.0) for name in classes], np.float32)
+    weights = np.array([chosen.get(name, 1.0) for name in classes], np.float32)
     if not weights.any():
         raise UsageError(
             "objective.class_weights: expected a class that weighs more than 0, got 0 for all"

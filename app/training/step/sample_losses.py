@@ -1,4 +1,4 @@
-"""The loss of every training image, as training itself finds it."""
+"""The loss of every training image, as training itself computes it."""
 
 from typing import Any
 
@@ -8,19 +8,24 @@ import tensorflow as tf
 
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.order import Table
+from epochal.callbacks.parts.phase import Phase
 
 
 class SampleLosses(keras.callbacks.Callback):
-    """Keeps the losses of an epoch's images, and at its end hands them to what arranges the next one.
+    """Keeps the losses of an epoch's images, and in the end hands them to what arranges the next.
 
-    The training step records the loss at each position of the epoch, no forward pass of its own is needed. Every
-    replica writes into a table of its own what no other writes; their sum holds all.
+    The training step records the loss at each position of the epoch, so that no forward pass of its
+    own is needed. Every replica writes into a table of its own what no other writes; their sum
+    holds all.
 
     Args:
-        hard: takes the losses in.
-        table: the order of the epoch; it is moved to the next epoch when that begins.
-        devices: of the replicas; None is TensorFlow's choice.
+        hard: takes the losses in
+        table: the order of the epoch; it is moved to the next epoch when that begins
+        devices: of the replicas; None is TensorFlow's choice
     """
+
+    phase = Phase.RECORD
+    key = "sample_losses"
 
     def __init__(
         self, hard: HardExamples, table: Table, devices: tuple[str | None, ...] = (None,)
@@ -39,28 +44,28 @@ class SampleLosses(keras.callbacks.Callback):
         return self._hard.losses
 
     def record(self, positions: tf.Tensor, losses: tf.Tensor) -> None:
-        """In a training step: the losses `[n]` at positions `[n]`, int32, of this replica's part of a batch."""
+        """Note the losses `[n]` at positions `[n]`, int32, of this replica's part of a batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        own = self._parts[int(tf.get_static_value(replica))]
-        own.scatter_update(tf.IndexedSlices(tf.cast(losses, own.dtype), positions))
+        part = self._parts[int(tf.get_static_value(replica))]
+        part.scatter_update(tf.IndexedSlices(tf.cast(losses, part.dtype), positions))
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forgets earlier fits."""
+        """Forget earlier fits."""
         self._hard.reset()
         self._assign(np.zeros_like(self._sum()))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Hands the epoch's losses on."""
+        """Hand the epoch's losses on."""
         losses = self._sum()
         self._hard.learn(self._table.images.numpy(), losses)
         self._assign(np.zeros_like(losses))
 
     def get_state(self) -> dict[str, Any]:
-        """The losses of the epoch so far, by position, and the averages before it, by image."""
+        """Return this epoch's losses by position, and the averages before it by image."""
         return {"losses": self._sum(), "averages": self._hard.losses}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `get_state` returned; after `on_train_begin` and before the epoch's order is made."""
+        """Take over a state; after `on_train_begin` and before the epoch's order is made."""
         self._assign(state["losses"])
         self._hard.losses = np.array(state["averages"])
 
@@ -68,5 +73,7 @@ class SampleLosses(keras.callbacks.Callback):
         return np.sum([part.numpy() for part in self._parts], axis=0)
 
     def _assign(self, losses: np.ndarray) -> None:
-        for number, part in enumerate(self._parts):
-            part.assign(np.zeros_like(losses) if number else losses)
+        """Put losses into the first table; the others hold nothing."""
+        self._parts[0].assign(losses)
+        for part in self._parts[1:]:
+            part.assign(np.zeros_like(losses))

@@ -41,7 +41,6 @@ MISTAKES = {
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("epochal.app.process.signals.STOP.install", lambda: None)
 
 
 def size_of(path: Path) -> tuple[int, int]:

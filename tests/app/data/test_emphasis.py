@@ -1,6 +1,7 @@
 """Emphasis on hard images: probabilities, draws, unbiased weights, trimming, and a state that resumes to the bit."""
 
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ from epochal.app.data.hard_examples import (
     suspected,
 )
 from epochal.app.data.order import permutation
-from epochal.app.training.run.run_callbacks import emphasis
+from epochal.app.training.run.callback_list import emphasis
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.classifier import Callbacks
 from tests.support.messages import heard
-from tests.support.program import epochal, outcome, saved, signal, start, stop_when
+from tests.support.program import epochal, outcome, saved, start, stop_when
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from epochal.app.data.dataset import Split, StreamedImages
+from epochal.app.data.dataset import CachedImages, Dataset, Split, StreamedImages
 from epochal.app.data.decoding import decode, resize
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.data.preprocessing import ImageShape, Preprocessing
@@ -75,15 +75,17 @@ def test_the_network_sees_the_centre(stored: np.ndarray) -> None:
     np.testing.assert_array_equal(whole.crop(tf.constant(stored)), stored)
 
 
-def test_it_comes_back_from_plain_values() -> None:
-    values = PREPROCESSING.to_dict()
-    assert list(values) == [
-        "classes",
-        "channels",
-        "stored_size",
-        "image_size",
-        "mean",
-        "deviation",
-    ]
-    assert Preprocessing.from_dict({**values, "fingerprint": "0"}) == PREPROCESSING
+def test_it_comes_back_from_the_data_card() -> None:
+    split = Split(
+        CachedImages(tf.zeros((1, 16, 16, 3), tf.uint8)), np.zeros(1, int), np.zeros(1, int)
+    )
+    dataset = Dataset(
+        name="none",
+        train=split,
+        validation=split,
+        test=split,
+        preprocessing=PREPROCESSING,
+        flippable=False,
+    )
+    assert Preprocessing.from_card(dataset.card(test=True)) == PREPROCESSING
     assert PREPROCESSING.input_shape == (14, 14, 3)

@@ -15,16 +15,18 @@ from keras import layers
 
 from epochal import models
 from epochal.app.commands.main import main
-from epochal.app.config import Config, Objective, Optim, Schedule
+from epochal.app.config import Config, Optim, Schedule
+from epochal.app.config import Objective as Settings
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import TrainingBatches
 from epochal.app.doctor import CHECKS, cost, examine, learning
+from epochal.app.doctor.model_copy import twin
 from epochal.app.doctor.rate import judged
-from epochal.app.doctor.sample_images import spread
+from epochal.app.doctor.sample_images import some_images, spread
 from epochal.app.training.optimizers import make_optimizer
 from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.step.classifier import Classifier
-from epochal.app.training.step.objective import cross_entropy
+from epochal.app.training.step.objective import Objective, cross_entropy
 from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.layers.standardize import Standardize
 from tests.support.corpus import image_folder
@@ -32,6 +34,7 @@ from tests.support.zoo import UNTRIED
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
+CROSS_ENTROPY = Objective()
 Net = Callable[[Any], Any]  # from standardised images to logits
 QUICK = [check for check in CHECKS if check not in ("by heart", "random labels", "time")]
 
@@ -42,12 +45,17 @@ def sound() -> Setup:
     return set_up(Config(model="lenet300", batch_size=32))
 
 
-def with_net(setup: Setup, net: Net, kind: type[Classifier] = Classifier) -> Setup:
-    """The set-up with another network."""
+def with_net(
+    setup: Setup,
+    net: Net,
+    kind: type[Classifier] = Classifier,
+    objective: Objective = CROSS_ENTROPY,
+) -> Setup:
+    """Return the set-up with another network."""
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 1), dtype="uint8", name="image")
     x = Standardize([78.0], [96.0], name="standardize")(images)
-    model = kind(images, net(x))
+    model = kind(keras.Model(images, net(x)), objective=objective)
     return with_optimizer(replace(setup, model=model), keras.optimizers.SGD(0.1))
 
 
@@ -130,11 +138,10 @@ class Accumulating(Classifier):
             tf.Variable(tf.zeros(w.shape, w.dtype), trainable=False) for w in self.trainable_weights
         ]
 
-    def _gradients(self, *args: Any) -> list[Any]:
-        return [
-            total.assign_add(g)
-            for total, g in zip(self.before, super()._gradients(*args), strict=True)
-        ]
+    def compute_gradients(self, data: Any, **options: Any) -> list[Any]:
+        gradients = super().compute_gradients(data, **options)
+        pairs = zip(self.before, gradients, strict=True)
+        return [total.assign_add(gradient) for total, gradient in pairs]
 
 
 class Relabelled(TrainingBatches):
@@ -258,9 +265,9 @@ def probable(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_softmax_and_loss(sound: Setup, softmax: bool, from_logits: bool) -> None:
-    setup = with_net(sound, lambda x: dense(x, activation="softmax" if softmax else None))
-    if not from_logits:
-        setup.model.criterion = probable
+    activation = "softmax" if softmax else None
+    objective = Objective(loss=cross_entropy if from_logits else probable)
+    setup = with_net(sound, lambda x: dense(x, activation=activation), objective=objective)
     assert level("logits", setup) == ("error" if softmax == from_logits else "ok")
 
 
@@ -324,15 +331,29 @@ def test_logits_that_depend_on_the_batch(sound: Setup) -> None:
 # first steps
 
 
+def test_the_doctors_loss_has_the_weights_of_classes(sound: Setup) -> None:
+    """Its gradient and its steps are those of training: a class that weighs nothing moves nothing."""
+    class_weights = np.eye(10, dtype=np.float32)[3] * 10
+    setup = with_net(sound, dense, objective=Objective(class_weights=class_weights))
+    copy = twin(setup)
+    np.testing.assert_array_equal(copy.objective.class_weights, class_weights)
+    images, labels = some_images(setup, 20)
+    logits = copy(images)
+    losses = cross_entropy(labels, logits).numpy() * class_weights[labels]
+    assert float(copy.objective.mean_loss(labels, logits)) == pytest.approx(losses.mean(), rel=1e-5)
+    assert level("steps", setup) == "ok"
+    assert level("first loss", setup) == "ok"
+
+
 def test_a_loud_last_layer(sound: Setup) -> None:
     loud = with_net(
         sound, lambda x: dense(x, kernel_initializer=keras.initializers.RandomNormal(stddev=5))
     )
     assert level("first loss", loud) == "warning"
-    faint = with_net(sound, dense)
-    faint.model.criterion = lambda labels, logits: 0.01 * cross_entropy(labels, logits)
+    objective = Objective(loss=lambda labels, logits: 0.01 * cross_entropy(labels, logits))
+    faint = with_net(sound, dense, objective=objective)
     assert level("first loss", faint) == "warning"
-    other = replace(loud, config=replace(loud.config, objective=Objective(loss="hinge")))
+    other = replace(loud, config=replace(loud.config, objective=Settings(loss="hinge")))
     assert level("first loss", other) == "skipped"
 
 
@@ -419,7 +440,8 @@ def test_a_rate_that_training_does_not_bear(sound: Setup) -> None:
 def test_a_rate_is_tried_as_training_would_come_to_it(sound: Setup) -> None:
     rising = at(sound, 100.0, epochs=3000, schedule=Schedule(warm_up=2000))
     assert level("rate", rising) == "ok"
-    assert level("rate", at(sound, 100.0, optim=Optim(clip_norm=1e-3))) == "ok"
+    clipped = set_up(replace(sound.config, learning_rate=100.0, optim=Optim(clip_norm=1e-3)))
+    assert level("rate", clipped) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -460,8 +482,8 @@ def test_labels_that_change(sound: Setup) -> None:
 
 @pytest.mark.usefixtures("few_steps")
 def test_a_wrong_loss(sound: Setup) -> None:
-    setup = with_net(sound, dense)
-    setup.model.criterion = lambda labels, logits: cross_entropy((labels + 1) % 10, logits)
+    objective = Objective(loss=lambda labels, logits: cross_entropy((labels + 1) % 10, logits))
+    setup = with_net(sound, dense, objective=objective)
     assert level("by heart", setup) == "error"
 
 

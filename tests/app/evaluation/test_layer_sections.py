@@ -10,6 +10,7 @@ import pytest
 from epochal.app.evaluation.report import report_html
 from epochal.app.evaluation.sections import sections_of
 from epochal.app.evaluation.sections.layers import figures_of, lines_of, listed
+from epochal.app.store.run import Run
 from tests.app.evaluation.test_report import report
 from tests.support.page import Page
 
@@ -58,7 +59,7 @@ def activations(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def test_a_run_without_records_has_no_sections(tmp_path: Path) -> None:
-    assert sections_of(tmp_path) == []
+    assert sections_of(Run(tmp_path)) == []
 
 
 def test_ill_layers_are_named_with_how_often(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_ill_layers_are_named_with_how_often(tmp_path: Path) -> None:
         flow("top", "exploding", gradient=None, rms=None),
     ]
     flows(tmp_path, [flow("low", "vanishing"), flow("middle"), flow("top")], ill, clips=(None, 2.0))
-    (section,) = sections_of(tmp_path)
+    (section,) = sections_of(Run(tmp_path))
     assert "vanishing in low (2 of 2 times)" in section.text
     assert "exploding in top (1 of 2 times)" in section.text
     assert "--optim.clip-norm 2:" in section.text
@@ -79,7 +80,7 @@ def test_ill_layers_are_named_with_how_often(tmp_path: Path) -> None:
 
 def test_a_well_network_is_said_to_be_well(tmp_path: Path) -> None:
     flows(tmp_path, [flow("a", update=None)], [flow("a")], [flow("a")], clips=(None, 1.0, 5.0))
-    (section,) = sections_of(tmp_path)
+    (section,) = sections_of(Run(tmp_path))
     assert section.text.startswith(
         "No layer's gradient vanished or exploded; it was measured 3 times."
     )
@@ -88,14 +89,14 @@ def test_a_well_network_is_said_to_be_well(tmp_path: Path) -> None:
 
 def test_dead_units_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:
     activations(tmp_path, [seen("relu", units=8, dead=[1, 5]), seen("other", units=8, dead=[])])
-    (section,) = sections_of(tmp_path)
+    (section,) = sections_of(Run(tmp_path))
     assert (
         "2 of 16 ReLU units are dead, 0 at every position of all 1,200 validation images: relu (2 of 8)"
         in section.text
     )
     assert section.table[1][-1] == "2 of 8"
     activations(tmp_path, [seen("relu", units=8, dead=[])])
-    assert "No ReLU is dead" in sections_of(tmp_path)[0].text
+    assert "No ReLU is dead" in sections_of(Run(tmp_path))[0].text
 
 
 def test_a_batch_does_not_tell_that_a_unit_is_dead(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_batch_does_not_tell_that_a_unit_is_dead(tmp_path: Path) -> None:
     )
     assert (
         "1 of 8 ReLU units are silent, 0 at every position of all 64 training"
-        in sections_of(tmp_path)[0].text
+        in sections_of(Run(tmp_path))[0].text
     )
 
 
@@ -116,18 +117,18 @@ def test_a_batch_does_not_tell_that_a_unit_is_dead(tmp_path: Path) -> None:
 )
 def test_saturated_layers_are_named(share: float, said: str, tmp_path: Path) -> None:
     activations(tmp_path, [seen("tanh", saturated=share), seen("softmax", saturated=None)])
-    assert said in sections_of(tmp_path)[0].text
+    assert said in sections_of(Run(tmp_path))[0].text
 
 
 def test_nothing_that_can_die(tmp_path: Path) -> None:
     activations(tmp_path, [seen("softmax", saturated=None)])
-    assert "No non-linearity" in sections_of(tmp_path)[0].text
+    assert "No non-linearity" in sections_of(Run(tmp_path))[0].text
 
 
 def test_sixty_layers_are_all_named_and_escaped(tmp_path: Path) -> None:
     names = [f"stage<{i}>_conv" for i in range(60)]
     flows(tmp_path, *[[flow(name, rms=10.0**-epoch) for name in names] for epoch in range(30)])
-    page = Page(report_html(report(sections=sections_of(tmp_path))))
+    page = Page(report_html(report(sections=sections_of(Run(tmp_path)))))
     assert all(page.text.count(name) == 3 for name in names)  # two pictures and the table
     assert "0.001" in page.text
 

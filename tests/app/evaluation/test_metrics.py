@@ -217,13 +217,13 @@ def test_frequent_mistakes_are_sorted_and_exclude_what_is_right():
 
 def test_figures_are_plain_numbers_under_a_prefix():
     evaluation = evaluate_logits(*sample())
-    figures = evaluation.figures("test_")
+    figures = evaluation.figures.to_dict("test_")
     assert {type(value) for value in figures.values()} == {int, float}
     assert figures["test_accuracy"] == evaluation.accuracy
     assert (figures["test_accuracy_low"], figures["test_accuracy_high"]) == evaluation.interval
     assert (figures["test_count"], figures["test_loss"]) == (400, evaluation.loss)
     assert figures["test_top5_accuracy"] == evaluation.top5_accuracy
-    assert "top5_accuracy" not in evaluate_logits(*sample(num_classes=3)).figures()
+    assert "top5_accuracy" not in evaluate_logits(*sample(num_classes=3)).figures.to_dict()
 
 
 def test_class_names_must_fit():

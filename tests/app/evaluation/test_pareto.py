@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochal.app.config import Config
-from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.pareto import front, place
 from epochal.app.store.run import Run, claim
+from tests.support.records import make_data_card, make_figures, make_result
 
 CLASSES = ("a", "b", "c")
 points = st.lists(
@@ -54,21 +54,9 @@ def finished(
     """A run's folder as training leaves it, without its checkpoints."""
     run = claim(name)
     run.write_config(Config(dataset=dataset, model=model, **options))
-    settings = {
-        "channels": 1,
-        "stored_size": size,
-        "image_size": size,
-        "mean": (100.0,),
-        "deviation": (50.0,),
-    }
-    run.write_json("data.json", Preprocessing(classes=CLASSES, **settings).to_dict())
-    figures = {
-        "params": 1,
-        "test_accuracy": accuracy,
-        "test_accuracy_low": 0.0,
-        "test_accuracy_high": 1.0,
-    }
-    run.write_json("result.json", figures)
+    run.write_data_card(make_data_card(classes=CLASSES, stored_size=size, image_size=size))
+    figures = make_figures(accuracy, accuracy_low=0.0, accuracy_high=1.0)
+    run.write_result(make_result(params=1, test=figures))
     return run
 
 
@@ -124,7 +112,7 @@ def test_what_is_no_finished_run_is_left_out_by_name() -> None:
     placement = place(map(str, sorted(Path("runs").iterdir())))
     assert [run.run for run in placement.placed] == ["runs/good"]
     reasons = [
-        "gone: result.json or data.json is damaged",
+        "gone: runs/gone/result.json is missing or damaged",
         "notes.txt: no run",
         "unfinished: not finished",
         "unknown: model",

@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from epochal.app.evaluation.metrics import evaluate_logits
 from epochal.app.evaluation.report import HardImage, Report, hardest, report_html, write_report
 from epochal.app.evaluation.sections import Section
 from tests.support.page import Page
+from tests.support.records import make_environment, make_result
 
 
 def evaluation_of(num_classes=3, num_images=60):
@@ -34,18 +36,18 @@ def report(**changes):
         "classes": ["ant", "bee", "cat"],
         "evaluation": evaluation,
         "history": [{"epoch": 1, "loss": 1.0, "val_loss": 1.2, "learning_rate": 0.1}],
-        "result": {
-            "dataset": "insects",
-            "model": "lenet5",
-            "params": 61706,
-            "epochs": 9,
-            "best_epoch": 7,
-            "wall_seconds": 200.2,
-            "images_per_second": 3210.4,
-        },
+        "result": make_result(
+            dataset="insects",
+            model="lenet5",
+            params=61706,
+            epochs=9,
+            best_epoch=7,
+            wall_seconds=200.2,
+            images_per_second=3210.4,
+        ),
         "hardest": hardest(evaluation, images_of, 4),
         "configuration": "data:\n  dataset: insects",
-        "environment": {"keras": "3.15.1"},
+        "environment": make_environment(),
     }
     return Report(**values | changes)
 
@@ -67,7 +69,7 @@ def test_report_shows_the_headline_figures():
         "Wall time 3 min 20 s",
         "Training speed 3,210",
         "dataset: insects",
-        "keras: 3.15.1",
+        "'keras': '3.15.1'",
         f"test_accuracy: {shown.evaluation.accuracy}",
     ):
         assert expected in text, expected
@@ -99,9 +101,9 @@ def test_nothing_from_outside_becomes_markup(poison):
             report(
                 title=poison,
                 classes=[poison, "bee", "cat"],
-                result=dict(report().result, dataset=poison, model=poison, **{poison: poison}),
+                result=make_result(dataset=poison, model=poison),
                 configuration=f"data:\n  name: {poison}",
-                environment={poison: poison},
+                environment=make_environment(python=poison, packages={poison: poison}),
             )
         )
     )
@@ -220,7 +222,8 @@ def test_an_almost_perfect_accuracy_is_not_rounded_to_perfect():
 )
 def test_wall_time_is_readable(seconds, expected):
     assert (
-        f"Wall time {expected}" in Page(report_html(report(result={"wall_seconds": seconds}))).text
+        f"Wall time {expected}"
+        in Page(report_html(report(result=make_result(wall_seconds=seconds)))).text
     )
 
 
@@ -232,7 +235,9 @@ def test_classes_must_fit_the_evaluation(tmp_path):
 
 def test_sections_stand_in_the_page_escaped():
     table = (("layer", "dead"), ("<conv>", "3.1 %"))
-    section = Section(title="Dead & gone", text="a < b", figures=("<svg></svg>",), table=table)
+    section = Section(
+        title="Dead & gone", text="a < b", figures=(Markup("<svg></svg>"),), table=table
+    )
     page = Page(report_html(report(sections=[section, Section(title="Short", text="only words")])))
     for words in ("Dead & gone", "a < b", "<conv> 3.1 %", "only words"):
         assert words in page.text

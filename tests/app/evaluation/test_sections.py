@@ -15,21 +15,22 @@ from epochal.app.evaluation.sections.histograms import histograms, spread
 from epochal.app.evaluation.sections.losses import losses
 from epochal.app.evaluation.sections.schedule import schedule
 from epochal.app.evaluation.sections.timing import timing
-from epochal.callbacks.parts.events import EventFile, histogram
+from epochal.app.store.run import Run
+from epochal.callbacks.parts.event_file import EventFile, histogram
 
 
-def written(folder: Path, name: str, value: Any) -> Path:
+def written(folder: Path, name: str, value: Any) -> Run:
     (folder / name).write_text(json.dumps(value))
-    return folder
+    return Run(folder)
 
 
-def logged(folder: Path, rates: list[float]) -> Path:
+def logged(folder: Path, rates: list[float]) -> Run:
     lines = [
         {"iteration": 10 * i + 10, "learning_rate": rate, "loss": 1.0}
         for i, rate in enumerate(rates)
     ]
     (folder / "iterations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
+    return Run(folder)
 
 
 def texts(section: Section | None) -> list[str]:
@@ -44,7 +45,7 @@ def texts(section: Section | None) -> list[str]:
 
 
 def test_a_run_without_records_has_no_sections(tmp_path: Path) -> None:
-    assert sections_of(tmp_path) == []
+    assert sections_of(Run(tmp_path)) == []
 
 
 PARTS = {
@@ -162,7 +163,7 @@ def test_histograms_of_the_first_middle_and_last_kernel(tmp_path: Path) -> None:
         events.close()
     newest = max(folder.iterdir())
     newest.write_bytes(newest.read_bytes()[:-9])  # killed while it wrote
-    shown = texts(histograms(tmp_path))
+    shown = texts(histograms(Run(tmp_path)))
     titles = [f"layer{i}/kernel: {kind}" for i in (0, 2, 4) for kind in ("weights", "gradients")]
     assert [text for text in shown if "kernel" in text or "bias" in text] == titles
 
@@ -171,4 +172,4 @@ def test_weights_that_never_change_are_drawn(tmp_path: Path) -> None:
     events = EventFile(str(tmp_path / "tensorboard"))
     events.write(0, {"weight": [("a/kernel", np.zeros(4))]})
     events.close()
-    assert "a/kernel: weights" in texts(histograms(tmp_path))
+    assert "a/kernel: weights" in texts(histograms(Run(tmp_path)))

@@ -1,6 +1,7 @@
 """Training that ends in time: by a clock that the test moves, and by the real one."""
 
 import json
+import signal
 import time
 
 import keras
@@ -9,21 +10,12 @@ import pytest
 
 from epochal import callbacks
 from epochal.callbacks import Budget
-from epochal.callbacks.parts.rate import learning_rate as read
-from tests.support.program import epochal, saved, signal, start, stop_when
+from epochal.callbacks.parts.optimizer import learning_rate as read
+from tests.support.clock import Clock
+from tests.support.program import epochal, saved, start, stop_when
 
 EPOCHS = 1000
 STEPS = 4
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self):
-        self.now = 50.0
-
-    def __call__(self):
-        return self.now
 
 
 class Passing(keras.callbacks.Callback):
@@ -43,10 +35,8 @@ class Passing(keras.callbacks.Callback):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr("epochal.callbacks.budget.monotonic", clock)
-    return clock
+def clock():
+    return Clock(50.0)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +55,7 @@ def fit(model, *watching):
 
 
 def test_it_ends_so_that_what_comes_after_is_done_in_time(model, clock):
-    budget = Budget(100.0, after=lambda validation: 3 * validation + 5, spent=10.0)
+    budget = Budget(100.0, after=lambda validation: 3 * validation + 5, spent=10.0, clock=clock)
     fit(model, budget, Passing(clock, 1.0, 2.0))
     # An epoch takes 4 + 2 s. The 79 s for training are 13 epochs of 6 s and one step.
     assert clock.now - 50.0 == 79.0 + 2.0
@@ -74,7 +64,7 @@ def test_it_ends_so_that_what_comes_after_is_done_in_time(model, clock):
 
 def test_the_share_is_that_of_the_time_for_training(model, clock):
     shares = []
-    budget = Budget(45.0, after=lambda validation: 5.0)
+    budget = Budget(45.0, after=lambda validation: 5.0, clock=clock)
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: shares.append(budget.share())
     )
@@ -86,7 +76,7 @@ def test_the_share_is_that_of_the_time_for_training(model, clock):
 
 def test_a_schedule_that_follows_it_goes_through_its_whole_course(model, clock):
     rates = []
-    budget = Budget(4.0)
+    budget = Budget(4.0, clock=clock)
     shape = callbacks.schedules.polynomial
     schedule = callbacks.RateSchedule(
         1.0, lambda step: shape(step, 1000), position=lambda: int(1000 * budget.share())
@@ -101,7 +91,7 @@ def test_a_schedule_that_follows_it_goes_through_its_whole_course(model, clock):
 @pytest.mark.parametrize("leap", [0.1, 1.7])
 def test_a_warm_up_that_follows_it_reaches_the_rate(model, clock, leap):
     rates = []
-    budget = Budget(10.0)
+    budget = Budget(10.0, clock=clock)
     rising = callbacks.RateSchedule(
         1.0, lambda step: (step + 1) / 5, steps=5, position=lambda: int(10 * budget.share())
     )
@@ -114,7 +104,7 @@ def test_a_warm_up_that_follows_it_reaches_the_rate(model, clock, leap):
 
 def test_the_number_of_epochs_is_foretold(model, clock):
     told = []
-    budget = Budget(61.0)
+    budget = Budget(61.0, clock=clock)
     note = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: told.append(budget.params["epochs"]),
         on_epoch_end=lambda epoch, logs: told.append(budget.params["epochs"]),
@@ -124,12 +114,12 @@ def test_the_number_of_epochs_is_foretold(model, clock):
 
 
 def test_time_before_a_stop_counts_and_time_between_does_not(model, clock):
-    first = Budget(100.0, spent=10.0)
+    first = Budget(100.0, spent=10.0, clock=clock)
     first.on_train_begin()
     clock.now += 30
     state = first.get_state()
     clock.now += 1e6
-    rest = Budget(100.0, spent=4.0)
+    rest = Budget(100.0, spent=4.0, clock=clock)
     rest.on_train_begin()
     rest.set_state(state)
     assert rest.share() == pytest.approx(30 / 86)

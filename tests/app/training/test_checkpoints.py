@@ -4,19 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from epochal.app.config import Config, Emphasis
+from epochal.app.config import Config, Emphasis, Optim
 from epochal.app.store import arrays as archive
-from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
+from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, Trigger, newest
 from epochal.app.training.run.history import History
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.train import fit
-from epochal.callbacks import EarlyStopping, ExponentialMovingAverage, GradientClipping, StepDecay
+from epochal.callbacks import EarlyStopping, ExponentialMovingAverage, StepDecay
 from tests.support.program import StopAt
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
 # 5 steps an epoch, the last one partial; an order of images that depends on their losses.
-CONFIG = Config(model="mlp", epochs=3, batch_size=256, emphasis=Emphasis(by="sampler", start=1))
+CONFIG = Config(
+    model="mlp",
+    epochs=3,
+    batch_size=256,
+    emphasis=Emphasis(by="sampler", start=1),
+    optim=Optim(clip_norm=1.0),
+)
 STEPS = 5
 
 
@@ -24,25 +30,25 @@ def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dic
     """Trains in this process until `stopping` says so; returns history and the newest checkpoint's arrays."""
     setup = set_up(CONFIG)
     history = History(folder / "history.csv", images_per_step=CONFIG.batch_size)
-    saver = Checkpoints(
-        folder / "checkpoints",
-        seconds=3600,
-        position=setup.batches.position,
-        stopping=stopping,
-        identity=setup.identity(),
-    )
     average = ExponentialMovingAverage(0.9)
     early = EarlyStopping("val_accuracy")
     losses = setup.model.sample_losses
     watching = [
         StepDecay([1, 2], factor=0.5),
-        GradientClipping(1.0),
+        setup.clipping,
         average,
         early,
         history,
         losses,
     ]
-    fit(setup, watching, saver, checkpoint)
+    saver = Checkpoints(
+        folder / "checkpoints",
+        watching,
+        begin=checkpoint or Checkpoint(identity=setup.identity()),
+        trigger=Trigger(3600, stopping),
+        position=setup.batches.position,
+    )
+    fit(setup, watching, saver)
     arrays, _ = archive.load(max((folder / "checkpoints").glob("epoch-*")))
     rows = [
         {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}

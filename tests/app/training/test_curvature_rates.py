@@ -1,7 +1,9 @@
 """The curvature of each weight, estimated before an epoch, and what the optimizer makes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,7 @@ import tensorflow as tf
 from epochal.app.config import Config, Optim
 from epochal.app.errors import UsageError
 from epochal.app.training.optimizers import chosen_optimizer
-from epochal.app.training.run.run_callbacks import by_epoch
+from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.train import train
 
@@ -32,51 +34,63 @@ def curvatures(setup: Setup) -> list[np.ndarray]:
 
 
 def exact(setup: Setup, images: tf.Tensor, decay: float) -> list[np.ndarray]:
-    """Of softmax regression: the mean of x^2 p (1 - p) and of p (1 - p), and of the kernels the decay."""
+    """Return those of softmax regression: means of x^2 p (1 - p), plus decay, and p (1 - p)."""
     net = setup.model
     logits = net(images).numpy()
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     x = net.layers[-2].output
-    inputs = type(net)(net.input, x)(images).numpy()
+    inputs = keras.Model(net.input, x)(images).numpy()
     spread = p * (1 - p)
     return [np.square(inputs).T @ spread / len(p) + decay, spread.mean(0)]
 
 
 def test_estimates_what_a_step_minimises_and_leaves_the_rest_alone(setup: Setup) -> None:
-    """Against the closed form of softmax regression, as the mean over epochs, whose signs differ."""
-    (rates,) = by_epoch(setup)
+    """Against the closed form of softmax regression: the mean over epochs, whose signs differ."""
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     before = [variable.numpy() for variable in setup.model.variables]
-    found = []
+    estimates = []
     for epoch in range(60):
         rates.measure(epoch)
-        found.append(curvatures(setup))
+        estimates.append(curvatures(setup))
     for variable, value in zip(setup.model.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     expected = exact(setup, tf.concat([images for images, _ in rates._batches], 0), decay=0.3)
-    for several, value in zip(zip(*found, strict=True), expected, strict=True):
-        error = np.std(several, axis=0) / np.sqrt(len(several)) + 1e-6
-        off = np.abs(np.mean(several, axis=0) - value) / error
+    for of_weight, value in zip(zip(*estimates, strict=True), expected, strict=True):
+        error = np.std(of_weight, axis=0) / np.sqrt(len(of_weight)) + 1e-6
+        off = np.abs(np.mean(of_weight, axis=0) - value) / error
         assert off.max() < 5
         assert off.mean() < 1.2  # 0.8 of a normal error
 
 
 def test_an_epoch_that_was_begun_before_a_stop_keeps_its_curvatures(setup: Setup) -> None:
-    (rates,) = by_epoch(setup)
+    (rates,) = weight_steering(setup)
     rates.set_model(setup.model)
     rates.on_epoch_begin(0)
     before = curvatures(setup)
-    setup.model.steps_to_skip = 3
+    setup.batches.position.set(1, 3)
     rates.on_epoch_begin(1)
     np.testing.assert_array_equal(before[0], curvatures(setup)[0])
-    setup.model.steps_to_skip = 0
+    setup.batches.position.set(1)
     rates.on_epoch_begin(1)
     assert (before[0] != curvatures(setup)[0]).any()
 
 
+def test_the_signs_follow_from_the_seed(setup: Setup) -> None:
+    measured = []
+    for seed in (1, 2, 1):
+        config = replace(setup.config, seed=seed)
+        (rates,) = weight_steering(replace(setup, config=config))
+        rates.set_model(setup.model)
+        rates.measure(0)
+        measured.append(curvatures(setup)[0])
+    assert (measured[0] != measured[1]).any()
+    np.testing.assert_array_equal(measured[0], measured[2])
+
+
 def test_a_run_learns_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train(CONFIG).read_json("result.json")["test_accuracy"] > 0.7
+    assert train(CONFIG).result().test.accuracy > 0.7
 
 
 def test_float16_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from epochal.app.errors import StorageError
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
-from epochal.app.training.run.checkpoints import newest
+from epochal.app.training.run.checkpoints import VERSION, newest
 from tests.support.messages import heard
 
 VALUES = {"epoch": 1, "step": 2, "ended": False, "elapsed": 0.5, "identity": {}, "callbacks": {}}
@@ -55,6 +55,35 @@ def test_all_damaged_is_an_error(checkpoints: Path) -> None:
         flip(folder / archive.ARRAYS)
     with pytest.raises(StorageError, match="every checkpoint is damaged"):
         newest(checkpoints)
+
+
+def test_a_checkpoint_of_version_1_has_the_states_under_their_keys(tmp_path: Path) -> None:
+    arrays = {
+        "model/0000/w": np.arange(12.0),
+        "callback/GradientClipping/latest/0000": np.ones(3),
+        "callback/SampleLosses/losses": np.zeros(4),
+    }
+    states = {
+        "GradientClipping": {"norms": 1.5, "latest": {"arrays": 1}},
+        "SampleLosses": {},
+        "History": {"rows": [{"epoch": 1}]},
+    }
+    archive.save(tmp_path / "epoch-000001-step-00000002", arrays, {**VALUES, "callbacks": states})
+    checkpoint = newest(tmp_path)
+    assert checkpoint is not None
+    assert set(checkpoint.callbacks) == {"gradient_clipping", "sample_losses", "history"}
+    assert checkpoint.callbacks["history"] == {"rows": [{"epoch": 1}]}
+    assert checkpoint.callbacks["gradient_clipping"]["norms"] == 1.5
+    (latest,) = checkpoint.callbacks["gradient_clipping"]["latest"]
+    np.testing.assert_array_equal(latest, np.ones(3))
+    np.testing.assert_array_equal(checkpoint.callbacks["sample_losses"]["losses"], np.zeros(4))
+
+
+def test_a_checkpoint_of_a_later_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    values = {**VALUES, "version": VERSION + 1}
+    archive.save(tmp_path / "epoch-000001-step-00000002", {"model/0000/w": np.ones(1)}, values)
+    with pytest.raises(StorageError, match=f"checkpoint of version {VERSION + 1}"):
+        newest(tmp_path)
 
 
 def test_a_half_written_one_is_swept(checkpoints: Path) -> None:

@@ -1,4 +1,4 @@
-"""The noise of gradients: unbiased, and inversely proportional to the batch, as the law of large numbers has it."""
+"""Noise of gradients: unbiased, and inversely proportional to the batch size."""
 
 import math
 
@@ -17,12 +17,13 @@ def test_both_figures_are_unbiased() -> None:
     random = np.random.default_rng(0)
     spread = np.array([1.0, 2.0, 0.5])
     at = np.array([0.3, -0.4, 0.0])
-    found = [
-        gradient_noise(at - (spread * random.normal(size=(4, 8, 3))).mean(axis=1), size=8)
-        for _ in range(4000)
-    ]
-    assert np.mean([noise.variance for noise in found]) == pytest.approx(1 + 4 + 0.25, rel=0.02)
-    assert np.mean([noise.signal for noise in found]) == pytest.approx(0.25, rel=0.05)
+    estimates = []
+    for _ in range(4000):
+        gradients = at - (spread * random.normal(size=(4, 8, 3))).mean(axis=1)
+        estimates.append(gradient_noise(gradients, size=8))
+    variance = np.mean([noise.variance for noise in estimates])
+    assert variance == pytest.approx(1 + 4 + 0.25, rel=0.02)
+    assert np.mean([noise.signal for noise in estimates]) == pytest.approx(0.25, rel=0.05)
 
 
 def test_the_batch_at_which_noise_equals_the_gradient() -> None:
@@ -36,7 +37,7 @@ def test_one_batch_tells_nothing() -> None:
 
 
 def test_the_noise_of_a_batch_falls_as_one_over_its_size() -> None:
-    """Row A3: the slope on logarithmic axes is -1; batches of 1 to 256 of 512 images, with replacement, of an MLP."""
+    """The slope on logarithmic axes is -1, for batches of 1 to 256 of 512 images of an MLP."""
     random = np.random.default_rng(0)
     model = build("lenet300", (4, 4, 1), 3)
     images = pixels((4, 4, 1), 512)
@@ -48,9 +49,8 @@ def test_the_noise_of_a_batch_falls_as_one_over_its_size() -> None:
             loss = tf.reduce_mean(
                 keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
             )
-        return tf.concat(
-            [tf.reshape(one, [-1]) for one in tape.gradient(loss, model.trainable_weights)], 0
-        )
+        gradients = tape.gradient(loss, model.trainable_weights)
+        return tf.concat([tf.reshape(part, [-1]) for part in gradients], 0)
 
     exact = gradient(images, labels).numpy()
     sizes = 4 ** np.arange(5)
@@ -62,6 +62,7 @@ def test_the_noise_of_a_batch_falls_as_one_over_its_size() -> None:
         )
     slope = np.polyfit(np.log(sizes), np.log(distances), 1)[0]
     assert slope == pytest.approx(-1, abs=0.1)
-    found = gradient_noise((gradient(images[d], labels[d]).numpy() for d in drawn), size=256)
-    assert found.variance == pytest.approx(distances[0], rel=0.15)
-    assert found.signal == pytest.approx(float(exact @ exact), rel=0.15)
+    gradients = (gradient(images[d], labels[d]).numpy() for d in drawn)
+    noise = gradient_noise(gradients, size=256)
+    assert noise.variance == pytest.approx(distances[0], rel=0.15)
+    assert noise.signal == pytest.approx(float(exact @ exact), rel=0.15)

@@ -1,4 +1,4 @@
-"""Keras' own optimizers, offered by their names, against the rules of their papers written out in NumPy."""
+"""Keras' optimizers, offered by their names, against the rules of their papers in NumPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from epochal.app.config import Config, Optim
-from epochal.app.training.optimizers import _OURS, _is_optimizer, make_optimizer
+from epochal.app.config.optimizers import USUAL_RATES
+from epochal.app.training.optimizers import make_optimizer, optimizer_classes
 from epochal.app.training.run.setup import set_up, start
-from tests.app.training.test_optimizers import (
+from tests.support.optimizer_rules import (
     CONSTANT,
     DROPPED,
     EPSILON,
     START,
     Rule,
     adam,
-    optimized,
+    follow,
+    minimize,
     schedule_free,
-    walked,
 )
 
 MATRIX = np.random.default_rng(2).normal(size=(3, 4))
@@ -149,7 +150,7 @@ def adafactor(start: np.ndarray) -> Rule:
 
 
 def muon() -> Rule:
-    """Jordan et al. 2024: the momentum of a matrix made orthogonal; scaled as by Liu et al. 2025 (arXiv 2502.16982)."""
+    """Jordan et al. 2024: the orthogonal momentum of a matrix, scaled as by Liu et al. 2025."""
     moved = 0.0
     m = 0.0
     while True:
@@ -187,14 +188,14 @@ _ROUNDED = {
 def test_follows_its_paper(case: str, rates: list[float]) -> None:
     optimizer, rule, start = CASES[case]
     dtype, tolerance = _ROUNDED.get(case, ("float64", 1e-6))
-    found = optimized(optimizer(), rates, start=start, dtype=dtype)
-    expected = walked(rule(), rates, start=start)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    end = minimize(optimizer(), rates, start=start, dtype=dtype)
+    expected = follow(rule(), rates, start=start)
+    np.testing.assert_allclose(end, expected, rtol=0, atol=tolerance)
 
 
 def test_schedule_free_is_not_what_keras_makes_of_it() -> None:
-    wrong = optimized(KINDS.ScheduleFreeAdamW(epsilon=EPSILON))
-    right = walked(schedule_free())
+    wrong = minimize(KINDS.ScheduleFreeAdamW(epsilon=EPSILON))
+    right = follow(schedule_free())
     assert np.abs(wrong - right).max() > 0.01  # once Keras mends it, ours can go
 
 
@@ -217,7 +218,11 @@ def test_all_its_variables_are_known_within_a_loss_scale(name: str) -> None:
 
 
 def test_none_is_left_out() -> None:
-    offered = {name for name, kind in vars(KINDS).items() if _is_optimizer(kind)}
-    assert offered == {kind.__name__ for kind in _OURS} & offered | {
-        case.partition(",")[0] for case in CASES
+    of_keras = {
+        name for name, kind in optimizer_classes().items() if kind.__module__.startswith("keras.")
     }
+    assert of_keras == {case.partition(",")[0].lower() for case in CASES}
+
+
+def test_every_optimizer_has_a_usual_rate() -> None:
+    assert set(USUAL_RATES) == set(optimizer_classes())

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from epochal.app.config import Objective, Optim
+from epochal.app.config import Objective as Settings
+from epochal.app.config import Optim
 from epochal.app.errors import UsageError
-from epochal.app.training.optimizers.penalties import decay
+from epochal.app.training.optimizers.penalties import WeightPenalty
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.objective import (
     LOSSES,
+    Objective,
     categorical_hinge,
     class_weights,
-    criterion,
     cross_entropy,
     hinge,
+    loss_of,
     squared_error,
 )
 from epochal.models.layers.batch_norm import FusedBatchNormalization
@@ -32,7 +34,8 @@ ONE_HOT = np.eye(3, dtype=np.float32)[LABELS]
 
 
 def test_hinge_sums_over_the_wrong_classes_and_keras_form_takes_the_worst() -> None:
-    # Sample 0: margins 0.5 - 2 + 1 < 0 and -1 - 2 + 1 < 0. Sample 1: 0.9 - 0.2 + 1 and -0.4 - 0.2 + 1.
+    # Sample 0: margins 0.5 - 2 + 1 < 0 and -1 - 2 + 1 < 0.
+    # Sample 1: 0.9 - 0.2 + 1 and -0.4 - 0.2 + 1.
     np.testing.assert_allclose(hinge(LABELS, LOGITS), [0, 1.7 + 0.4, 3.0 + 1.0, 0], rtol=1e-6)
     np.testing.assert_allclose(categorical_hinge(LABELS, LOGITS), [0, 1.7, 3.0, 0], rtol=1e-6)
 
@@ -42,7 +45,7 @@ def test_hinge_sums_over_the_wrong_classes_and_keras_form_takes_the_worst() -> N
     [
         (squared_error, keras.losses.mean_squared_error),
         (
-            criterion(Objective(label_smoothing=0.1)),
+            loss_of(Settings(label_smoothing=0.1)),
             lambda t, s: keras.losses.categorical_crossentropy(
                 t, s, from_logits=True, label_smoothing=0.1
             ),
@@ -74,32 +77,35 @@ def test_a_hinge_saturates_once_its_margin_is_met_and_cross_entropy_never() -> N
 
 def test_balanced_weights_give_every_class_the_same_sum() -> None:
     labels = np.repeat([0, 1, 2], [10, 30, 60])
-    weights = class_weights(Objective(class_weights="balanced"), ("a", "b", "c"), labels)
+    weights = class_weights(Settings(class_weights="balanced"), ("a", "b", "c"), labels)
     np.testing.assert_allclose(weights * np.bincount(labels), [100 / 3] * 3, rtol=1e-6)
-    assert class_weights(Objective(), ("a", "b", "c"), labels) is None
+    assert class_weights(Settings(), ("a", "b", "c"), labels) is None
 
 
 def test_weights_by_name_leave_the_others_alone() -> None:
-    weights = class_weights(Objective(class_weights={"cat": 2.5}), ("ape", "cat"), LABELS)
+    weights = class_weights(Settings(class_weights={"cat": 2.5}), ("ape", "cat"), LABELS)
     np.testing.assert_array_equal(weights, [1.0, 2.5])
     with pytest.raises(UsageError, match="no class 'cow'; the classes are ape, cat"):
-        class_weights(Objective(class_weights={"cow": 2.0}), ("ape", "cat"), LABELS)
+        class_weights(Settings(class_weights={"cow": 2.0}), ("ape", "cat"), LABELS)
 
 
 IMAGES = np.random.default_rng(5).normal(size=(7, 6)).astype(np.float32)
 TARGETS = np.array([0, 1, 2, 2, 1, 0, 2])
 
 
-def stepped(*, steps: int = 2, **settings: Any) -> tuple[list[np.ndarray], dict[str, float]]:
-    """Weights and figures after some steps of a small network with weight decay."""
+def train(
+    steps: int = 2, micro_batches: int = 1, **objective: Any
+) -> tuple[list[np.ndarray], dict[str, float]]:
+    """Return weights and figures after some steps of a small network with weight decay."""
     keras.utils.set_random_seed(2)
     x = inputs = keras.Input((6,))
     for units, activation in ((5, "tanh"), (3, None)):
         x = keras.layers.Dense(units, activation)(x)
-    model = Classifier(inputs, x)
-    decay(model, 0.1)
-    for name, value in settings.items():
-        setattr(model, name, value)
+    model = Classifier(
+        keras.Model(inputs, x),
+        objective=Objective(penalty=WeightPenalty(decay=0.1), **objective),
+        micro_batches=micro_batches,
+    )
     model.compile(keras.optimizers.SGD(0.5, momentum=0.9), "sparse_categorical_crossentropy")
     data = tf.data.Dataset.from_tensors((IMAGES, TARGETS)).repeat(steps)
     history = model.fit(data, epochs=1, verbose=0, shuffle=False)
@@ -111,39 +117,39 @@ def stepped(*, steps: int = 2, **settings: Any) -> tuple[list[np.ndarray], dict[
     "weights", [None, np.array([1.0, 2.0, 0.5], np.float32)], ids=["alike", "weighed"]
 )
 def test_micro_batches_add_up_to_the_batch(parts: int, weights: np.ndarray | None) -> None:
-    whole, figures = stepped(class_weights=weights)
-    pieces, same = stepped(class_weights=weights, micro_batches=parts)
-    for left, right in zip(whole, pieces, strict=True):
+    at_once, figures = train(class_weights=weights)
+    in_parts, figures_in_parts = train(class_weights=weights, micro_batches=parts)
+    for left, right in zip(at_once, in_parts, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-6)
-    assert same == pytest.approx(figures, rel=1e-5)
+    assert figures_in_parts == pytest.approx(figures, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm", [FusedBatchNormalization, MeanOnlyBatchNormalization])
 def test_micro_batches_without_images_change_nothing(norm: Any, dtype: str) -> None:
-    found = []
+    results = []
     for parts in (7, 9):  # of seven images: one each, and two parts have none
         keras.utils.set_random_seed(2)
         x = inputs = keras.Input((4, 4, 3), dtype="uint8")
         x = keras.layers.Conv2D(5, 3, dtype=dtype)(keras.layers.Rescaling(1 / 255, dtype=dtype)(x))
         x = keras.layers.GlobalAveragePooling2D(dtype=dtype)(norm(dtype=dtype)(x))
-        model = Classifier(inputs, PerSampleDropout(0.5, seed=1, dtype=dtype)(x))
-        model.micro_batches = parts
+        x = PerSampleDropout(0.5, seed=1, dtype=dtype)(x)
+        model = Classifier(keras.Model(inputs, x), objective=Objective(), micro_batches=parts)
         model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
         images = np.random.default_rng(5).integers(0, 256, (7, 4, 4, 3), np.uint8)
         figures = model.fit(
             tf.data.Dataset.from_tensors((images, TARGETS)), verbose=0, shuffle=False
         ).history
-        found.append([*model.get_weights(), *figures["loss"]])
-    for left, right in zip(*found, strict=True):
+        results.append([*model.get_weights(), *figures["loss"]])
+    for left, right in zip(*results, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-6)
 
 
 def test_weights_are_those_of_the_gradient_and_not_of_the_logged_loss() -> None:
     weights = np.array([2.0, 1.0, 0.5], np.float32)
     inputs = keras.Input((6,))
-    model = Classifier(inputs, keras.layers.Dense(3, kernel_initializer="zeros")(inputs))
-    model.class_weights = weights
+    logits = keras.layers.Dense(3, kernel_initializer="zeros")(inputs)
+    model = Classifier(keras.Model(inputs, logits), objective=Objective(class_weights=weights))
     model.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy")
     history = model.fit(
         tf.data.Dataset.from_tensors((IMAGES, TARGETS)), verbose=0, shuffle=False
@@ -157,21 +163,24 @@ def test_weights_are_those_of_the_gradient_and_not_of_the_logged_loss() -> None:
 def test_callbacks_differentiate_the_loss_that_is_trained(name: str) -> None:
     weights = np.array([2.0, 1.0, 0.5], np.float32)
     inputs = keras.Input((6,))
-    model = Classifier(inputs, keras.layers.Dense(3)(inputs))
-    model.class_weights = weights
-    model.criterion = LOSSES[name]
-    decay(model, 0.1)
+    objective = Objective(
+        loss=LOSSES[name], class_weights=weights, penalty=WeightPenalty(decay=0.1, l1=0.2)
+    )
+    model = Classifier(keras.Model(inputs, keras.layers.Dense(3)(inputs)), objective=objective)
     logits = model(IMAGES)
-    expected = np.mean(LOSSES[name](TARGETS, logits).numpy() * weights[TARGETS])
-    penalty = 0.05 * np.sum(np.square(model.get_weights()[0]))
-    found = model.compute_loss(x=IMAGES, y=tf.constant(TARGETS), y_pred=logits)
-    assert float(found) == pytest.approx(expected + penalty, rel=1e-5)
+    labels = tf.constant(TARGETS)
+    data_loss = np.mean(LOSSES[name](TARGETS, logits).numpy() * weights[TARGETS])
+    kernel = model.get_weights()[0]
+    penalty = 0.05 * np.sum(np.square(kernel)) + 0.2 * np.sum(np.abs(kernel))
+    assert float(model.data_loss(labels, logits)) == pytest.approx(data_loss, rel=1e-5)
+    loss = model.compute_loss(x=IMAGES, y=labels, y_pred=logits)
+    assert float(loss) == pytest.approx(data_loss + penalty, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_falls(name: str) -> None:
-    _, first = stepped(criterion=LOSSES[name], steps=1)
-    _, mean = stepped(criterion=LOSSES[name], steps=40)
+    _, first = train(loss=LOSSES[name], steps=1)
+    _, mean = train(loss=LOSSES[name], steps=40)
     assert mean["loss"] < 0.9 * first["loss"]
 
 
@@ -179,6 +188,6 @@ def test_what_is_no_objective_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"objective.loss must be cross_entropy for smoothing, got 'hinge'"
     ):
-        Objective(loss="hinge", label_smoothing=0.1)
+        Settings(loss="hinge", label_smoothing=0.1)
     with pytest.raises(ValueError, match="micro_batches must be from 1 to 64, got 0"):
         Optim(micro_batches=0)

@@ -1,4 +1,4 @@
-"""Rates labelled from synthetic courses with a known answer, and a sweep on the digits from end to end."""
+"""Rates labelled from synthetic courses with a known answer, and a sweep on the digits."""
 
 import math
 import re
@@ -15,35 +15,36 @@ from epochal.app.commands.main import main
 from epochal.app.config import Config, Optim
 from epochal.app.errors import TrainingFailed
 from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
-from epochal.app.training.probes import rate_sweep
-from epochal.app.training.probes.rate_sweep import Course, labelled, suggested
+from epochal.app.training.probes.rate_sweep import Course, labelled, suggested, train_courses
 from epochal.app.training.step.objective import LOSSES
 
 
-def course(rate: float, *losses: float) -> Course:
+def course_of(rate: float, *losses: float) -> Course:
     return Course(rate=rate, before=math.nan, losses=losses)
 
 
 FALLING = [
-    course(0.01, 2.3, 2.3, 2.29, 2.29),
-    course(0.1, 2.3, 2.0, 1.6, 1.0),
-    course(1.0, 2.3, 1.5, 1.0, 0.8),
-    course(10.0, 2.3, 3.0, 2.0, 2.1),
-    course(100.0, 2.3, 9.0, 30.0),
-    course(1000.0, 2.3, math.nan),
+    course_of(0.01, 2.3, 2.3, 2.29, 2.29),
+    course_of(0.1, 2.3, 2.0, 1.6, 1.0),
+    course_of(1.0, 2.3, 1.5, 1.0, 0.8),
+    course_of(10.0, 2.3, 3.0, 2.0, 2.1),
+    course_of(100.0, 2.3, 9.0, 30.0),
+    course_of(1000.0, 2.3, math.nan),
 ]
 
 
 def test_labels_follow_the_fall_of_the_loss() -> None:
     courses = labelled(FALLING)
-    assert [one.label for one in courses] == [LOW, GOOD, GOOD, HIGH, DIVERGED, DIVERGED]
+    assert [course.label for course in courses] == [LOW, GOOD, GOOD, HIGH, DIVERGED, DIVERGED]
     assert suggested(courses) == 1.0
-    assert {one.before for one in courses} == {2.3}
+    assert {course.before for course in courses} == {2.3}
 
 
 def test_when_nothing_falls_there_is_no_suggestion() -> None:
     with pytest.raises(TrainingFailed, match="no learning rate makes the loss fall"):
-        labelled([course(0.1, 2.3, 2.3), course(1.0, 2.3, 2.5), course(10.0, 2.3, math.inf)])
+        labelled(
+            [course_of(0.1, 2.3, 2.3), course_of(1.0, 2.3, 2.5), course_of(10.0, 2.3, math.inf)]
+        )
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,7 @@ def test_when_nothing_falls_there_is_no_suggestion() -> None:
 )
 def test_where_one_label_ends(finals: list[float], expected: list[str]) -> None:
     assert labels_of([0.01, 0.1, 1.0], finals, 2.3) == expected
-    assert (
-        labels_of([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
-    )  # in whatever order they come
+    assert labels_of([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
 
 
 @given(
@@ -73,18 +72,18 @@ def test_where_one_label_ends(finals: list[float], expected: list[str]) -> None:
 def test_rising_rates_are_labelled_in_order(
     rates: list[float], steps: int, curvatures: list[float]
 ) -> None:
-    """Gradient descent on a quadratic bowl: a mean of even powers, which has one minimum over the rates."""
+    """Gradient descent on a quadratic bowl: a mean of even powers, with one minimum over rates."""
     bowl = np.array(curvatures)
-    courses = [
-        [np.log(10) * np.mean((1 - rate * bowl) ** (2 * step)) for step in range(steps + 1)]
-        for rate in rates
-    ]
-    finals = [final([min(loss, 1e30) for loss in losses]) for losses in courses]
-    assume(min(finals) < 0.99 * np.log(10))
-    found = [
-        label for _, label in sorted(zip(rates, labels_of(rates, finals, np.log(10)), strict=True))
-    ]
-    assert found == sorted(found, key=[LOW, GOOD, HIGH, DIVERGED].index)
+    start = np.log(10)
+    finals = []
+    for rate in rates:
+        powers = 2 * np.arange(steps + 1)
+        losses = [start * np.mean((1 - rate * bowl) ** power) for power in powers]
+        finals.append(final([min(loss, 1e30) for loss in losses]))
+    assume(min(finals) < 0.99 * start)
+    by_rate = sorted(zip(rates, labels_of(rates, finals, start), strict=True))
+    labels = [label for _, label in by_rate]
+    assert labels == sorted(labels, key=[LOW, GOOD, HIGH, DIVERGED].index)
 
 
 @pytest.mark.parametrize("loss", list(LOSSES))
@@ -98,19 +97,12 @@ def test_the_command_sweeps_labels_suggests_and_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["lr-find", "--model", "lenet300", "--steps", "25", "--plot", "find.png"]) == 0
-    out, told = capsys.readouterr()
-    curvature, fastest, limit = map(
-        float,
-        re.search(r"largest curvature .* (\S+): .* at (\S+) and bears (\S+)\n", told).groups(),
-    )
+    out, err = capsys.readouterr()
+    figures = re.search(r"largest curvature .* (\S+): .* at (\S+) and bears (\S+)\n", err)
+    curvature, fastest, limit = map(float, figures.groups())
     assert (fastest, limit) == pytest.approx((1 / curvature, 2 / curvature), rel=0.1)
-    ratio, batch, equal = map(
-        float,
-        re.search(
-            r"noise before training: (\S+) times .* batch of (\S+), equal to it in one of (\S+);",
-            told,
-        ).groups(),
-    )
+    pattern = r"noise before training: (\S+) times .* batch of (\S+), equal to it in one of (\S+);"
+    ratio, batch, equal = map(float, re.search(pattern, err).groups())
     assert ratio**2 * batch == pytest.approx(equal, rel=0.1)
     head, *rows, last = out.splitlines()
     assert head.split()[:3] == ["rate", "final", "loss"]
@@ -124,13 +116,11 @@ def test_the_command_sweeps_labels_suggests_and_draws(
 
 
 @pytest.mark.slow
-def test_gradients_are_clipped_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_sweep, "labelled", list)
-    courses, _ = rate_sweep.sweep(
-        Config(model="lenet300", optim=Optim(clip_norm=1e-9, weight_decay=0.0)), 3
-    )
-    for one in courses:  # so short a step changes no loss, whatever the rate
-        assert one.losses == pytest.approx(courses[0].losses, abs=1e-5)
+def test_gradients_are_clipped_as_in_training() -> None:
+    config = Config(model="lenet300", optim=Optim(clip_norm=1e-9, weight_decay=0.0))
+    courses, _ = train_courses(config, 3)
+    for course in courses:  # so short a step changes no loss, whatever the rate
+        assert course.losses == pytest.approx(courses[0].losses, abs=1e-5)
 
 
 def test_the_command_refuses(capsys: Any) -> None:

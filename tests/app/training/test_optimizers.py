@@ -1,6 +1,6 @@
-"""Every optimizer against its rule written out in NumPy, and against Keras' own where it is the same."""
+"""Every optimizer of ours against its rule in NumPy, and against Keras' where it is the same."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,55 +14,27 @@ from epochal.app.training.optimizers.adam import Adam
 from epochal.app.training.optimizers.adaptive_gain import AdaptiveGain
 from epochal.app.training.optimizers.diagonal_newton import DiagonalNewton
 from epochal.app.training.optimizers.global_gain import GlobalGain
-from epochal.app.training.optimizers.per_weight import set_per_weight
+from epochal.app.training.optimizers.per_weight import build_optimizer
 from epochal.app.training.optimizers.scaled import Adagrad, RMSprop
 from epochal.app.training.optimizers.schedule_free import ScheduleFreeAdamW
 from epochal.app.training.optimizers.sgd import SGD
-
-RATE = 2.0**-4  # exact in float32, in which Keras keeps it
-CONSTANT = [RATE] * 10
-DROPPED = [RATE] * 5 + [RATE / 16] * 5
-START = np.array([1.5, -2.0, 0.25, 3.0])
-EPSILON = 0.01  # large enough to see where it stands
-Rule = Generator[
-    Any, tuple[np.ndarray, float], None
-]  # is sent gradient and rate, yields what is added to the weight
-
-
-def gradient(weight: np.ndarray) -> np.ndarray:
-    """Of a bowl with ripples."""
-    return np.array([0.1, 1.0, 5.0, 0.5]) * weight + 0.3 * np.sin(3 * weight)
-
-
-def walked(
-    rule: Rule, rates: list[float] = CONSTANT, slope: Any = gradient, start: np.ndarray = START
-) -> np.ndarray:
-    """Where the rule leads."""
-    next(rule)
-    weight = start
-    for rate in rates:
-        weight = weight + rule.send((slope(weight), rate))
-    return weight
-
-
-def optimized(
-    optimizer: Any,
-    rates: list[float] = CONSTANT,
-    slope: Any = gradient,
-    start: Any = START,
-    dtype: str = "float64",
-) -> np.ndarray:
-    """Where the optimizer leads."""
-    weight = keras.Variable(start, dtype=dtype)
-    optimizer.build([weight])
-    for rate in rates:
-        optimizer.learning_rate = rate
-        optimizer.apply([keras.ops.convert_to_tensor(slope(weight.numpy()), dtype)], [weight])
-    return weight.numpy()
+from tests.support.optimizer_rules import (
+    CONSTANT,
+    DROPPED,
+    EPSILON,
+    RATE,
+    START,
+    Rule,
+    adam,
+    follow,
+    gradient,
+    minimize,
+    schedule_free,
+)
 
 
 def heavy_ball(a: float = 0.9, nesterov: bool = False, damping: float = 0.0) -> Rule:
-    """Polyak 1964; the lectures' w(t+1) = w(t) - r g + a (w(t) - w(t-1)); damped where curvatures are 1."""
+    """Polyak 1964: w(t+1) = w(t) - r g + a (w(t) - w(t-1)); damped where curvatures are 1."""
     moved = 0.0
     m = 0.0
     while True:
@@ -82,7 +54,7 @@ def velocity(a: float = 0.9, nesterov: bool = False) -> Rule:
 
 
 def averaging(a: float = 0.9) -> Rule:
-    """The lectures' dw = (1 - a) dw_bp + a dw_previous."""
+    """Rumelhart et al. 1986: dw = (1 - a) dw_bp + a dw_previous."""
     moved = 0.0
     while True:
         g, r = yield moved
@@ -107,27 +79,6 @@ def rmsprop(inside: bool, d: float = 0.9) -> Rule:
         g, r = yield moved
         s = d * s + (1 - d) * g**2
         moved = -r * g / (np.sqrt(s + EPSILON) if inside else np.sqrt(s) + EPSILON)
-
-
-def adam(mode: str, correction: bool = True, v: Any = 0.0, largest: bool = False) -> Rule:
-    """Kingma and Ba 2015, algorithm 1, and its variants."""
-    moved = 0.0
-    m = 0.0
-    t = 0
-    top = 0.0
-    while True:
-        g, r = yield moved
-        t = t + 1
-        m = 0.9 * m + 0.1 * g
-        v = 0.999 * v + 0.001 * g**2
-        top = np.maximum(top, v) if largest else v
-        c1, c2 = (1 - 0.9**t, 1 - 0.999**t) if correction else (1, 1)
-        root = {
-            "outside": np.sqrt(top / c2) + EPSILON,
-            "inside": np.sqrt(top / c2 + EPSILON),
-            "keras": (np.sqrt(top) + EPSILON) / np.sqrt(c2),
-        }
-        moved = -r * (m / c1) / root[mode]
 
 
 def gain(up: float = 1.05, down: float = 0.7, average: float = 0.7) -> Rule:
@@ -156,27 +107,6 @@ def global_gain(up: float = 1.05, down: float = 0.7, a: float = 0.0) -> Rule:
         before = g
         m = a * m - r * k * g
         moved = m
-
-
-def schedule_free(decay: float = 0.0, warm_up: int = 1) -> Rule:
-    """Defazio et al. 2024 (arXiv 2405.15682), algorithm 1."""
-    moved = 0.0
-    x = START
-    y = START
-    z = START
-    v = 0.0
-    t = 0
-    total = 0.0
-    while True:
-        g, r = yield moved
-        t = t + 1
-        v = 0.999 * v + 0.001 * g**2
-        r = r * min(1, t / warm_up)
-        z = z - r * (g / (np.sqrt(v / (1 - 0.999**t)) + EPSILON) + decay * y)
-        total += r**2
-        x = x + r**2 / total * (z - x)
-        moved = 0.1 * z + 0.9 * x - y
-        y = 0.1 * z + 0.9 * x
 
 
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
@@ -234,14 +164,14 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Rule]]] = {
 def test_follows_its_rule(case: str, rates: list[float]) -> None:
     optimizer, rule = CASES[case]
     np.testing.assert_allclose(
-        optimized(optimizer(), rates), walked(rule(), rates), rtol=0, atol=1e-6
+        minimize(optimizer(), rates), follow(rule(), rates), rtol=0, atol=1e-6
     )
 
 
 def test_adam_keeps_the_largest_second_moment_in_every_mode() -> None:
     optimizer = Adam(epsilon=EPSILON, epsilon_mode="outside", amsgrad=True)
     np.testing.assert_allclose(
-        optimized(optimizer), walked(adam("outside", largest=True)), atol=1e-6
+        minimize(optimizer), follow(adam("outside", largest=True)), atol=1e-6
     )
 
 
@@ -253,74 +183,64 @@ def test_is_made_again_from_its_configuration(case: str) -> None:
 
 
 def test_forms_agree_until_the_rate_drops() -> None:
-    forms = {
-        form: lambda form=form: SGD(momentum=0.9, form=form) for form in ("heavy_ball", "velocity")
-    }
-    constant, dropped = (
-        {form: optimized(make(), rates) for form, make in forms.items()}
-        for rates in (CONSTANT, DROPPED)
-    )
-    np.testing.assert_allclose(constant["heavy_ball"], constant["velocity"], atol=1e-6)
-    assert np.abs(dropped["heavy_ball"] - dropped["velocity"]).max() > 0.05
-    averaged = optimized(SGD(momentum=0.5, form="averaging"))
-    np.testing.assert_allclose(averaged, optimized(SGD(momentum=0.5), [RATE / 2] * 10), atol=1e-6)
+    def end(form: str, rates: list[float]) -> np.ndarray:
+        return minimize(SGD(momentum=0.9, form=form), rates)
+
+    same = end("velocity", CONSTANT)
+    np.testing.assert_allclose(end("heavy_ball", CONSTANT), same, atol=1e-6)
+    assert np.abs(end("heavy_ball", DROPPED) - end("velocity", DROPPED)).max() > 0.05
+    averaged = minimize(SGD(momentum=0.5, form="averaging"))
+    np.testing.assert_allclose(averaged, minimize(SGD(momentum=0.5), [RATE / 2] * 10), atol=1e-6)
 
 
 def test_heavy_ball_keeps_its_velocity_when_the_rate_drops() -> None:
     rates = [RATE] * 200 + [0.0]
     steady = {"slope": np.ones_like, "start": np.zeros(1)}
     for form, last in (("heavy_ball", 9 * RATE), ("velocity", 0.0)):
-        before, after = (
-            optimized(SGD(momentum=0.9, form=form), part, **steady) for part in (rates[:-1], rates)
-        )
-        moved = before - after
-        np.testing.assert_allclose(moved, last, atol=1e-6)
+        before = minimize(SGD(momentum=0.9, form=form), rates[:-1], **steady)
+        after = minimize(SGD(momentum=0.9, form=form), rates, **steady)
+        np.testing.assert_allclose(before - after, last, atol=1e-6)
 
 
 def test_a_constant_gradient_gives_momentum_its_full_gain() -> None:
     steady = {"slope": np.ones_like, "start": np.zeros(1)}
-    moved = optimized(SGD(momentum=0.9), [RATE] * 300, **steady) - optimized(
-        SGD(momentum=0.9), [RATE] * 301, **steady
-    )
-    np.testing.assert_allclose(moved, 10 * RATE, rtol=1e-5)
+    before = minimize(SGD(momentum=0.9), [RATE] * 300, **steady)
+    after = minimize(SGD(momentum=0.9), [RATE] * 301, **steady)
+    np.testing.assert_allclose(before - after, 10 * RATE, rtol=1e-5)
 
 
 def test_adagrads_rate_falls_with_the_root_of_time() -> None:
     options = {"epsilon": 1e-12, "epsilon_mode": "outside", "initial_accumulator_value": 0.0}
     steady = {"slope": np.ones_like, "start": np.zeros(1)}
-    places = [optimized(Adagrad(**options), [RATE] * n, **steady)[0] for n in range(6)]
+    places = [minimize(Adagrad(**options), [RATE] * n, **steady)[0] for n in range(6)]
     np.testing.assert_allclose(-np.diff(places), RATE / np.sqrt([1, 2, 3, 4, 5]), atol=1e-8)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_adams_first_step_is_the_rate(scale: float) -> None:
-    moved = (
-        optimized(
-            Adam(epsilon=1e-12, epsilon_mode="outside"), [RATE], lambda w: scale * gradient(w)
-        )
-        - START
-    )
-    np.testing.assert_allclose(moved, -RATE * np.sign(gradient(START)), rtol=1e-6)
+    optimizer = Adam(epsilon=1e-12, epsilon_mode="outside")
+    end = minimize(optimizer, [RATE], lambda w: scale * gradient(w))
+    np.testing.assert_allclose(end - START, -RATE * np.sign(gradient(START)), rtol=1e-6)
 
 
 def test_adams_first_step_without_correction() -> None:
     options = {"epsilon": 1e-12, "epsilon_mode": "outside", "bias_correction": False}
-    from_zero = optimized(Adam(**options), [RATE]) - START
+    from_zero = minimize(Adam(**options), [RATE]) - START
     np.testing.assert_allclose(
         from_zero, -RATE * 0.1 / np.sqrt(0.001) * np.sign(gradient(START)), rtol=1e-6
     )
-    from_one = optimized(Adam(v_init=1.0, **options), [RATE], lambda w: 1e-3 * gradient(w)) - START
+    from_one = minimize(Adam(v_init=1.0, **options), [RATE], lambda w: 1e-3 * gradient(w)) - START
     np.testing.assert_allclose(from_one, -RATE * 0.1 * 1e-3 * gradient(START), rtol=1e-3)
 
 
 def test_gains_converge_where_one_rate_for_all_does_not() -> None:
     canyon = {"slope": lambda w: np.array([1.0, 50.0]) * w, "start": np.array([1.0, 1.0])}
     rates = [2.5 / 50] * 300
-    assert np.abs(optimized(SGD(), rates, **canyon)).max() > 1e10
-    assert np.abs(optimized(AdaptiveGain(), rates, **canyon)).max() < 1e-3
+    assert np.abs(minimize(SGD(), rates, **canyon)).max() > 1e10
+    assert np.abs(minimize(AdaptiveGain(), rates, **canyon)).max() < 1e-3
     for steps in (5, 20):  # the rate of the steep axis falls, that of the flat one rises
         optimizer = AdaptiveGain()
-        optimized(optimizer, rates[:steps], **canyon)
+        minimize(optimizer, rates[:steps], **canyon)
         flat, steep = optimizer._gains[0].numpy()
         assert steep < 1 < flat
 
@@ -330,7 +250,7 @@ def test_one_gain_sees_the_angle_of_the_whole_gradient() -> None:
     weights = [keras.Variable(part, dtype="float64") for part in ([3.0, 0.0], [4.0])]
     optimizer.build(weights)
     gains = []
-    # At first nothing is known; then the cosine is 3/5, which is that of neither part; then 0; then -1.
+    # The cosine is unknown at first; then 3/5, which is that of neither part; then 0; then -1.
     for parts in (
         [[3.0, 0.0], [4.0]],
         [[9.0, 0.0], [0.0]],
@@ -344,10 +264,10 @@ def test_one_gain_sees_the_angle_of_the_whole_gradient() -> None:
 
 def test_one_gain_falls_in_a_canyon_and_rises_on_a_slope() -> None:
     canyon = {"slope": lambda w: np.array([1.0, 50.0]) * w, "start": np.array([1.0, 1.0])}
-    assert np.abs(optimized(GlobalGain(), [2.5 / 50] * 300, **canyon)).max() < 1e-6
+    assert np.abs(minimize(GlobalGain(), [2.5 / 50] * 300, **canyon)).max() < 1e-6
     slow = GlobalGain()
     steady = {"slope": np.ones_like, "start": np.zeros(1)}
-    optimized(slow, [1e-3] * 101, **steady)
+    minimize(slow, [1e-3] * 101, **steady)
     assert float(slow._gain) == pytest.approx(100)
 
 
@@ -404,9 +324,9 @@ def test_schedule_frees_sequence_decays_by_the_rate_of_its_weight() -> None:
     """The factor on a weight's rate counts once, and nothing decays twice."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="top")], name="net")
     before = model.get_weights()[0]
-    optimizer = ScheduleFreeAdamW(0.1, weight_decay=0.5)
+    optim = Optim(decay="decoupled", weight_decay=0.5, rates={"kernel": 0.5})
+    optimizer = build_optimizer(ScheduleFreeAdamW, {"learning_rate": 0.1}, model, optim)
     optimizer.build(model.trainable_variables)
-    set_per_weight(model, optimizer, Optim(rates={"kernel": 0.5}))
     optimizer.apply([keras.ops.zeros_like(weight) for weight in model.trainable_variables])
     np.testing.assert_allclose(model.get_weights()[0], before * (1 - 0.1 * 0.5 * 0.5), rtol=1e-6)
 
@@ -436,7 +356,7 @@ def test_made_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "options", "told"),
+    ("optimizer", "options", "ending"),
     [
         (
             "diagonalnewton",
@@ -451,8 +371,8 @@ def test_made_by_name() -> None:
     ],
 )
 def test_a_refused_option_is_looked_up_where_it_is_documented(
-    optimizer: str, options: Any, told: str
+    optimizer: str, options: Any, ending: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         make_optimizer(Config(optimizer=optimizer, optim=Optim(options=options)))
-    assert str(caught.value).endswith(told)
+    assert str(caught.value).endswith(ending)

@@ -17,12 +17,18 @@ from epochal.app.doctor.sample_images import images_of
 from epochal.app.errors import UsageError
 from epochal.app.store.run import Run
 from epochal.app.training.optimizers.adam import Adam
-from epochal.app.training.optimizers.penalties import decay, decayed, penalize, soft_threshold
-from epochal.app.training.optimizers.per_weight import rate_factors, set_per_weight
+from epochal.app.training.optimizers.penalties import WeightPenalty, decayed, soft_threshold
+from epochal.app.training.optimizers.per_weight import (
+    build_optimizer,
+    is_decoupled,
+    rate_factors,
+)
 from epochal.app.training.optimizers.sgd import SGD
+from epochal.app.training.run.epoch_log import Energy
 from epochal.app.training.run.history import History
-from epochal.app.training.run.run_callbacks import _add_energy
 from epochal.app.training.run.setup import set_up
+from epochal.app.training.step.classifier import Classifier
+from epochal.app.training.step.objective import Objective
 
 RATE = 2.0**-4
 INPUTS = np.random.default_rng(0).normal(size=(6, 5))
@@ -45,16 +51,20 @@ def values(model: Any) -> Weights:
     return {weight.path: weight.numpy() for weight in model.weights}
 
 
-def stepped(
-    model: Any, optimizer: Any, optim: Optim, *, steps: int = 1, data: float = 1.0
+def train(
+    optimizer_class: Any, optim: Optim, *, steps: int = 1, data: float = 1.0, **options: Any
 ) -> tuple[Weights, Weights]:
-    """Weights before and after some steps on `data` times the mean output, and the penalties."""
-    penalize(model, optimizer, optim)
-    set_per_weight(model, optimizer, optim)
+    """Return weights before and after steps on `data` times the mean output, and the penalties."""
+    model = small()
+    options = {"learning_rate": RATE, **options}
+    optimizer = build_optimizer(optimizer_class, options, model, optim)
+    decay = 0.0 if is_decoupled(optimizer_class, optim) else optim.weight_decay
+    penalty = WeightPenalty(decay=decay, l1=optim.l1, pattern=optim.decays)
     before = values(model)
     for _ in range(steps):
         with tf.GradientTape() as tape:
-            loss = data * tf.reduce_mean(model(INPUTS)) + sum(model.losses)
+            loss = data * tf.reduce_mean(model(INPUTS))
+            loss += sum(penalty.values(model.trainable_weights))
         gradients = tape.gradient(loss, model.trainable_weights)
         optimizer.apply(gradients, model.trainable_weights)
     return before, values(model)
@@ -70,8 +80,8 @@ def test_kernels_decay_and_nothing_else() -> None:
 
 
 def test_coupled_decay_joins_the_gradient() -> None:
-    before, without = stepped(small(), SGD(RATE), Optim(weight_decay=0.0))
-    _, after = stepped(small(), SGD(RATE), Optim(weight_decay=0.5, l1=0.25))
+    before, without = train(SGD, Optim(weight_decay=0.0))
+    _, after = train(SGD, Optim(weight_decay=0.5, l1=0.25))
     for path, weight in before.items():
         pull = RATE * (0.5 * weight + 0.25 * np.sign(weight)) if path.endswith("kernel") else 0.0
         np.testing.assert_allclose(after[path], without[path] - pull, atol=1e-7)
@@ -79,27 +89,25 @@ def test_coupled_decay_joins_the_gradient() -> None:
 
 @pytest.mark.parametrize("decay", ["coupled", "decoupled"])
 def test_without_a_gradient_weights_shrink_geometrically(decay: str) -> None:
-    before, after = stepped(
-        small(), SGD(RATE), Optim(weight_decay=0.5, decay=decay), steps=3, data=0.0
-    )
+    before, after = train(SGD, Optim(weight_decay=0.5, decay=decay), steps=3, data=0.0)
     for path, weight in before.items():
         share = (1 - RATE * 0.5) ** 3 if path.endswith("kernel") else 1.0
         np.testing.assert_allclose(after[path], weight * share, atol=1e-7)
 
 
 def test_decoupled_decay_stays_out_of_the_momentum() -> None:
-    before, decoupled = stepped(
-        small(), SGD(RATE, 0.9), Optim(weight_decay=0.5, decay="decoupled"), steps=3, data=0.0
+    before, decoupled = train(
+        SGD, Optim(weight_decay=0.5, decay="decoupled"), steps=3, data=0.0, momentum=0.9
     )
-    _, coupled = stepped(small(), SGD(RATE, 0.9), Optim(weight_decay=0.5), steps=3, data=0.0)
+    _, coupled = train(SGD, Optim(weight_decay=0.5), steps=3, data=0.0, momentum=0.9)
     kernel = "low/kernel"
     np.testing.assert_allclose(decoupled[kernel], before[kernel] * (1 - RATE * 0.5) ** 3, atol=1e-7)
     assert np.abs(coupled[kernel] - decoupled[kernel]).max() > 0.01
 
 
 def test_decoupled_decay_under_adam_is_adamw() -> None:
-    before, without = stepped(small(), Adam(RATE), Optim(weight_decay=0.0))
-    _, after = stepped(small(), Adam(RATE), Optim(weight_decay=0.5, decay="decoupled"))
+    before, without = train(Adam, Optim(weight_decay=0.0))
+    _, after = train(Adam, Optim(weight_decay=0.5, decay="decoupled"))
     kernel = "top/kernel"
     np.testing.assert_allclose(
         after[kernel], without[kernel] - RATE * 0.5 * before[kernel], atol=1e-6
@@ -107,20 +115,20 @@ def test_decoupled_decay_under_adam_is_adamw() -> None:
 
 
 def test_an_optimizer_with_its_own_decay_takes_the_configured_rate() -> None:
-    before, without = stepped(small(), keras.optimizers.AdamW(RATE), Optim(weight_decay=0.0))
-    _, after = stepped(small(), keras.optimizers.AdamW(RATE), Optim(weight_decay=0.5))
+    before, without = train(keras.optimizers.AdamW, Optim(weight_decay=0.0))
+    _, after = train(keras.optimizers.AdamW, Optim(weight_decay=0.5))
     for path, weight in before.items():
         lost = RATE * 0.5 * weight if path.endswith("kernel") else 0.0
         np.testing.assert_allclose(after[path], without[path] - lost, atol=1e-7)
-    _, adam = stepped(small(), keras.optimizers.Adam(RATE), Optim(weight_decay=0.0))
+    _, adam = train(keras.optimizers.Adam, Optim(weight_decay=0.0))
     np.testing.assert_array_equal(without["low/kernel"], adam["low/kernel"])
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_every_decay_of_muon_is_the_configured_one(rate: float) -> None:
     model = models.build("lenet5", (28, 28, 1), 10)
-    optimizer = keras.optimizers.Muon(RATE)
-    penalize(model, optimizer, Optim(weight_decay=rate))
+    options = {"learning_rate": RATE}
+    optimizer = build_optimizer(keras.optimizers.Muon, options, model, Optim(weight_decay=rate))
     before = values(model)
     optimizer.apply(
         [tf.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights
@@ -140,24 +148,30 @@ def test_a_run_that_was_begun_with_a_decay_its_optimizer_has_not_goes_on(tmp_pat
 
 
 def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:
-    model = small()
+    model = penalized(WeightPenalty(decay=0.5, l1=0.5))
     for layer in model.layers:
         if layer.weights:
             layer.kernel.trainable = False
-    penalize(model, SGD(RATE), Optim(weight_decay=0.5, l1=0.5))
     assert not model.losses
 
 
+def penalized(penalty: WeightPenalty) -> Classifier:
+    """Return a classifier of the small network with this penalty."""
+    return Classifier(small(), objective=Objective(penalty=penalty))
+
+
 def test_energy_is_the_loss_with_the_penalties() -> None:
-    model = small()
+    model = penalized(WeightPenalty(decay=0.5, l1=0.25))
     logs = {"loss": 1.0}
-    decay(model, 0.5, l1=0.25)
-    _add_energy(model, 0, logs)
+    energy = Energy()
+    energy.set_model(model)
+    energy.on_epoch_end(0, logs)
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     expected = sum(0.25 * (kernel**2).sum() + 0.25 * np.abs(kernel).sum() for kernel in kernels)
     assert logs["energy"] - 1 == pytest.approx(expected, rel=1e-5)
     bare = {"loss": 1.0}
-    _add_energy(small(), 0, bare)
+    energy.set_model(penalized(WeightPenalty()))
+    energy.on_epoch_end(0, bare)
     assert "energy" not in bare
 
 
@@ -171,7 +185,7 @@ def test_the_history_has_an_energy_from_when_the_first_decayed_weight_thaws(tmp_
 
 @pytest.mark.slow
 def test_l1_has_more_weights_near_zero_than_l2_at_equal_accuracy() -> None:
-    """Row B14, with LeNet-300-100 on the digits."""
+    """With LeNet-300-100 on the digits."""
     near = {}
     accuracy = {}
     for name, optim in {
@@ -195,24 +209,26 @@ def test_the_soft_threshold_makes_exact_zeros() -> None:
 
 
 LASSO_SOLVERS = {
-    "plain": SGD(0.5),
-    "heavy ball": SGD(0.05, momentum=0.9),
-    "velocity, Nesterov": SGD(0.05, momentum=0.9, nesterov=True, form="velocity"),
-    "averaging": SGD(0.5, momentum=0.9, form="averaging"),
+    "plain": {"learning_rate": 0.5},
+    "heavy ball": {"learning_rate": 0.05, "momentum": 0.9},
+    "velocity, Nesterov": {
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "nesterov": True,
+        "form": "velocity",
+    },
+    "averaging": {"learning_rate": 0.5, "momentum": 0.9, "form": "averaging"},
 }
 
 
 @pytest.mark.parametrize("solver", LASSO_SOLVERS)
 def test_proximal_l1_finds_the_lassos_answer(solver: str) -> None:
     target = np.array([[2.0, 0.3, -0.1, -1.0]])
-    weight = keras.Variable(np.zeros((1, 4)), dtype="float64", name="kernel")
     net = keras.Sequential(
         [keras.Input((1,), dtype="float64"), keras.layers.Dense(4, use_bias=False, dtype="float64")]
     )
-    optimizer = LASSO_SOLVERS[solver]
     optim = Optim(weight_decay=0.0, l1=0.5, l1_proximal=True)
-    penalize(net, optimizer, optim)
-    set_per_weight(net, optimizer, optim)
+    optimizer = build_optimizer(SGD, LASSO_SOLVERS[solver], net, optim)
     (weight,) = net.weights
     for _ in range(400):
         optimizer.apply([tf.constant(weight.numpy() - target)], [weight])
@@ -222,8 +238,8 @@ def test_proximal_l1_finds_the_lassos_answer(solver: str) -> None:
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
 def test_a_factor_multiplies_the_update(kind: Any) -> None:
-    before, plain = stepped(small(), kind(RATE), Optim(weight_decay=0.0))
-    _, after = stepped(small(), kind(RATE), Optim(weight_decay=0.0, rates={"^middle/": 2.0}))
+    before, plain = train(kind, Optim(weight_decay=0.0))
+    _, after = train(kind, Optim(weight_decay=0.0, rates={"^middle/": 2.0}))
     for path, weight in before.items():
         factor = 2.0 if path.startswith("middle") else 1.0
         np.testing.assert_allclose(after[path] - weight, factor * (plain[path] - weight), atol=1e-7)
@@ -232,10 +248,8 @@ def test_a_factor_multiplies_the_update(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [SGD, keras.optimizers.AdamW])
 def test_a_factor_multiplies_decoupled_decay(kind: Any) -> None:
     decoupled = Optim(weight_decay=0.5, decay="decoupled")
-    before, plain = stepped(small(), kind(RATE), decoupled)
-    _, after = stepped(
-        small(), kind(RATE), replace(decoupled, rates={"^middle/": 2.0, "^low/": 0.0})
-    )
+    before, plain = train(kind, decoupled)
+    _, after = train(kind, replace(decoupled, rates={"^middle/": 2.0, "^low/": 0.0}))
     for path, weight in before.items():
         factor = {"middle": 2.0, "low": 0.0}.get(path.partition("/")[0], 1.0)
         tolerance = 2e-6 + factor * RATE**2  # decay and update do not quite add
@@ -265,11 +279,14 @@ def test_branches_side_by_side_and_what_normalises_share_a_factor() -> None:
     right = keras.layers.Conv2D(2, 1, name="right")(x)
     model = keras.Model(inputs, keras.layers.Add()([left, right]))
     factors = rate_factors(model, Optim(rate_growth=0.5))
-    found = {
-        weight.path.split("/")[0]: factor
-        for weight, factor in zip(model.trainable_weights, factors, strict=True)
+    layers = [weight.path.split("/")[0] for weight in model.trainable_weights]
+    assert dict(zip(layers, factors, strict=True)) == {
+        "stem": 0.25,
+        "norm": 0.25,
+        "left_1": 0.5,
+        "left_2": 1.0,
+        "right": 1.0,
     }
-    assert found == {"stem": 0.25, "norm": 0.25, "left_1": 0.5, "left_2": 1.0, "right": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -277,7 +294,7 @@ def test_branches_side_by_side_and_what_normalises_share_a_factor() -> None:
 )
 def test_a_pattern_without_a_match_is_refused(optim: Optim) -> None:
     with pytest.raises(UsageError, match=r"matches no weight of .*low/kernel"):
-        stepped(small(), SGD(RATE), optim)
+        train(SGD, optim)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`fit` against the plain training loop of the lectures (row B23), written out step by step beside it."""
+"""`fit` against a plain training loop that is written out step by step."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def by_fit() -> Setup:
 
 
 def by_hand() -> Setup:
-    """Initialise; then sample a batch, forward, backward, join the gradient with decay and momentum, take the step."""
+    """Sample a batch, go forward and backward, join decay and momentum, take the step; repeat."""
     setup = prepared()
     weights = setup.model.trainable_weights
     moved = [np.zeros(weight.shape, np.float32) for weight in weights]
@@ -57,9 +57,9 @@ def by_hand() -> Setup:
 
 @pytest.mark.usefixtures("determinism_ends_here")
 def test_both_end_at_the_same_weights() -> None:
-    found = by_fit().model
-    expected = by_hand().model
-    first = set_up(CONFIG).model
-    for one, other, begun in zip(found.weights, expected.weights, first.weights, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6, err_msg=one.path)
-        assert np.abs(one - begun).max() > 1e-4
+    fitted = by_fit().model.weights
+    expected = by_hand().model.weights
+    start = set_up(CONFIG).model.weights
+    for weight, other, before in zip(fitted, expected, start, strict=True):
+        np.testing.assert_allclose(weight, other, rtol=0, atol=1e-6, err_msg=weight.path)
+        assert np.abs(weight - before).max() > 1e-4

@@ -22,6 +22,7 @@ from epochal.app.store.run import Run, claim
 from epochal.app.training.probes.dry_run import _two_steps, dry_run
 from epochal.app.training.run.pilot import PART, changes, check_piloted, pilot, pilot_model
 from epochal.app.training.run.setup import Setup, set_up
+from tests.support.records import make_figures, make_result
 from tests.support.zoo import images
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
@@ -202,7 +203,7 @@ def test_in_one_epoch_nothing_thaws_and_no_loss_is_known() -> None:
 
 
 LONG = Config(model="resnet14", epochs=5, budget="2h", pilot_above="1h")
-LEARNED = {"validation_accuracy": 0.4, "validation_accuracy_low": 0.3, "validation_chance": 0.2}
+LEARNED = make_figures(0.4, accuracy_low=0.3, chance=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +217,7 @@ def piloted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     run = claim("a-pilot")
     run.write_config(pilot(LONG))
-    run.write_json("result.json", LEARNED)
+    run.write_result(make_result(validation=LEARNED, test=None))
     return run
 
 
@@ -249,7 +250,8 @@ def test_a_pilot_that_learned_nothing_does_not_count(
 ) -> None:
     piloted.folder.joinpath("result.json").unlink()
     if accuracy is not None:
-        piloted.write_json("result.json", {**LEARNED, "validation_accuracy_low": accuracy})
+        guessed = replace(LEARNED, accuracy_low=accuracy)
+        piloted.write_result(make_result(validation=guessed, test=None))
     with pytest.raises(UsageError, match="give the same options with --pilot first"):
         check_piloted(long_run)
     check_piloted(

@@ -1,4 +1,4 @@
-"""Gradient descent where its course is known to the step, and the curvature that says so beforehand."""
+"""Gradient descent on quadratics, whose course their curvature tells to the step."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ from epochal.callbacks import schedules
 def steps_to(
     curvatures: list[float], optimizer: Any, start: tuple[float, ...] = (10.0, 1.0)
 ) -> float:
-    """Steps until the weights of the quadratic are within 1e-6 of its minimum; infinity if they run away."""
+    """Return the steps until the weights are within 1e-6 of the minimum; infinity if never."""
     weight = keras.Variable(start, dtype="float64")
     optimizer.build([weight])
     bend = tf.constant(curvatures, tf.float64)
@@ -108,13 +108,13 @@ def test_power_iteration_finds_the_largest_eigenvalue() -> None:
     matrix = random.normal(size=(12, 12))
     matrix = matrix @ matrix.T
     weight = tf.Variable(random.normal(size=12))
-    found = largest_curvature(
+    curvature = largest_curvature(
         lambda: tf.tensordot(weight, tf.linalg.matvec(matrix, weight), 1) / 2,
         [weight],
         iterations=500,
         tolerance=1e-9,
     )
-    assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-5)
+    assert curvature == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-5)
 
 
 def test_the_diagonal_of_the_hessian_is_the_mean_over_signs() -> None:
@@ -126,24 +126,23 @@ def test_the_diagonal_of_the_hessian_is_the_mean_over_signs() -> None:
     def loss() -> tf.Tensor:
         return tf.tensordot(weight, tf.linalg.matvec(matrix, weight), 1) / 2
 
-    every = np.array(
-        list(itertools.product([-1.0, 1.0], repeat=5))
-    )  # signs: the mean over them all is no estimate
-    found = [diagonal_part(loss, [weight], [tf.constant(signs)])[0] for signs in every]
-    np.testing.assert_allclose(np.mean(found, axis=0), np.diag(matrix), atol=1e-12)
+    # The mean over all signs is no estimate.
+    all_signs = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))
+    parts = [diagonal_part(loss, [weight], [tf.constant(signs)])[0] for signs in all_signs]
+    np.testing.assert_allclose(np.mean(parts, axis=0), np.diag(matrix), atol=1e-12)
 
 
 def test_where_weights_do_not_interact_any_signs_give_the_diagonal() -> None:
     weight = tf.Variable([3.0, -2.0])
-    (found,) = diagonal_part(
+    (diagonal,) = diagonal_part(
         lambda: weight[0] ** 2 / 2 - 50 * weight[1] ** 2, [weight], [tf.constant([1.0, -1.0])]
     )
-    np.testing.assert_allclose(found, [1, -100])
+    np.testing.assert_allclose(diagonal, [1, -100])
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.02])
 def test_rates_by_curvature_let_all_weights_converge_at_the_same_speed(damping: float) -> None:
-    """Row B5: both coordinates of diag(1, 100) decay alike within 10 %, where one rate needs 807 steps (above)."""
+    """Both coordinates of diag(1, 100) decay alike within 10 %; one rate needs 807 steps."""
     optimizer = DiagonalNewton(0.5, damping=damping)
     weight = keras.Variable([1.0, 1.0], dtype="float64")
     optimizer.build([weight])
@@ -220,7 +219,7 @@ def test_a_loss_that_bends_down_has_no_best_rate() -> None:
     ids=["heavy ball", "velocity", "averaging"],
 )
 def test_momentum_crosses_a_plateau_in_a_share_of_the_steps(optimizer: Any, share: float) -> None:
-    """Row B3: all but the averaging form, which gains nothing from a constant slope."""
+    """All but the averaging form, which gains nothing from a constant slope."""
     weight = keras.Variable([0.0], dtype="float64")
     slope = tf.constant([-1e-3], tf.float64)
     width = 0.5
@@ -236,7 +235,7 @@ def test_momentum_crosses_a_plateau_in_a_share_of_the_steps(optimizer: Any, shar
 
 
 def noisy_descent(shape: Any, steps: int) -> np.ndarray:
-    """The mean square distance from the minimum of w^2 / 2, of 4,000 walks whose gradients have noise of spread 1."""
+    """Return the mean square distance from the minimum of w^2 / 2, of 4,000 noisy walks."""
     random = np.random.default_rng(0)
     weights = np.full(4000, 3.0)
     apart = np.empty(steps)
@@ -247,7 +246,7 @@ def noisy_descent(shape: Any, steps: int) -> np.ndarray:
 
 
 def test_a_rate_of_c_over_c_plus_t_goes_on_where_a_constant_one_has_its_floor() -> None:
-    """Row B20: the error falls as 1 / t; at a constant rate r it ends at r / (2 - r)."""
+    """The error falls as 1 / t; at a constant rate r it ends at r / (2 - r)."""
     falling = noisy_descent(lambda step: schedules.inverse(step, 2.0), 4000)
     constant = noisy_descent(lambda step: 0.2, 4000)
     assert falling[399] / falling[3999] == pytest.approx(10, rel=0.15)
@@ -256,7 +255,7 @@ def test_a_rate_of_c_over_c_plus_t_goes_on_where_a_constant_one_has_its_floor() 
 
 
 def test_the_loss_falls_right_after_a_step_of_the_rate() -> None:
-    """Row B18: the ball of noise around the minimum shrinks with the rate."""
+    """The ball of noise around the minimum shrinks with the rate."""
     apart = noisy_descent(lambda step: 0.4 * schedules.stepped(step, [300], 0.1), 400)
     assert apart[299] == pytest.approx(0.4 / 1.6, rel=0.1)
     assert apart[340] < apart[299] / 5

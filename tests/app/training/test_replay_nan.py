@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Data, Emphasis, Optim
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store import run as runs
 from epochal.app.store.run import Run
-from epochal.app.store.trained_model import build_model
-from epochal.app.training.failures import failed_step as evidence
-from epochal.app.training.failures.failed_step import Evidence
-from epochal.app.training.failures.replay import Examination, parts, replay
+from epochal.app.training.failures.failed_step import FailedStep, load_step
+from epochal.app.training.failures.replay import Examination, parts_of_batch, replay
 from epochal.app.training.run import state
 from epochal.app.training.run.checkpoints import newest
 from epochal.app.training.run.setup import set_up
@@ -36,8 +35,8 @@ def test_an_infinite_pixel_is_named_by_image_and_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted.plant(monkeypatch, planted.with_state)
-    planted.infinite_pixel(monkeypatch, "train", 700, (2, 5, 0))
-    run, setup = planted.failed(replace(CONFIG, augment=Augment(pad_crop=0)), tmp_path)
+    load = planted.infinite_pixel(monkeypatch, "train", 700, (2, 5, 0))
+    run, setup = planted.failed(replace(CONFIG, augment=Augment(pad_crop=0)), tmp_path, load)
     setup.batches.position.set(0)
     step, batch = next(
         (step, images.numpy())
@@ -139,8 +138,8 @@ def test_validation_is_replayed_in_inference_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted.plant(monkeypatch, planted.with_state)
-    planted.infinite_pixel(monkeypatch, "validation", 300, (1, 2, 0))
-    run, setup = planted.failed(CONFIG, tmp_path)
+    load = planted.infinite_pixel(monkeypatch, "validation", 300, (1, 2, 0))
+    run, setup = planted.failed(CONFIG, tmp_path, load)
     kept, found = replay(run)
     assert (kept.quantity, kept.epoch, kept.step, kept.split) == ("val_loss", 0, 1, "validation")
     assert (found.place, found.image, found.index) == ("input", 300 - 256, (1, 2, 0))
@@ -187,12 +186,12 @@ def test_a_replay_moves_the_state_as_the_step_did(
     weights = {"weights": None, "class_weights": None}
     place = {"epoch": 0, "step": 1, "split": "train", "learning_rate": 0.01}
     found = {"quantity": "loss", "found": [0, 1], "spoilt": []}
-    step = Evidence(variables=before, **{**weights, **batch}, **place, **found)
+    step = FailedStep(variables=before, **{**weights, **batch}, **place, **found)
     setup.model.train_step((batch["images"], batch["labels"]))
     again = build_model(config, setup.dataset.preprocessing)
     for variable, value in zip(again.variables, before.values(), strict=True):
         variable.assign(value)
-    assert Examination(again, config, step).finding().place == "nothing"
+    assert Examination(again, config, step).find().place == "nothing"
     moved = [
         (a, b)
         for a, b in zip(again.variables, setup.model.variables, strict=False)
@@ -225,7 +224,7 @@ def test_a_step_that_an_earlier_version_kept_is_replayed(tmp_path: Path) -> None
         "spoilt": [],
     }
     archive.save(tmp_path / "nan", arrays, values)
-    assert evidence.load(Run(tmp_path)).found == [3, 5]
+    assert load_step(Run(tmp_path)).found == [3, 5]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -254,7 +253,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
 
 def test_nothing_kept_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to replay"):
-        evidence.load(runs.Run(tmp_path))
+        load_step(runs.Run(tmp_path))
 
 
 @settings(deadline=None)
@@ -262,7 +261,7 @@ def test_nothing_kept_is_said(tmp_path: Path) -> None:
 def test_parts_are_those_of_the_training_step(count: int, devices: int, micro_batches: int) -> None:
     each = -(-count // devices)
     shares = [list(range(count))[each * device : each * (device + 1)] for device in range(devices)]
-    found = parts(count, devices, micro_batches)
+    found = parts_of_batch(count, devices, micro_batches)
     assert sorted(place for part in found for place in part) == list(range(count))
     for number, part in enumerate(found):
         expected = [

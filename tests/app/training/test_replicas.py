@@ -1,4 +1,4 @@
-"""1, 2 and 4 devices give the same weights at the same global batch; each case in a process of its own."""
+"""1, 2 and 4 devices give the same weights at the same global batch, each in its process."""
 
 import subprocess
 import sys
@@ -48,12 +48,13 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
 def test_devices_do_not_change_the_weights(
     tmp_path: Path, case: str, floats: str, tolerance: float, counts
 ) -> None:
-    one = train_on(1, case, floats, tmp_path)
-    assert one["steps"] >= 20
+    alone = train_on(1, case, floats, tmp_path)
+    assert alone["steps"] >= 20
+    weights = [key for key in alone if key not in ("figures", "steps")]
     for count in counts:
-        several = train_on(count, case, floats, tmp_path)
-        assert several["steps"] == one["steps"]
-        difference = max(np.abs(several[key] - one[key]).max() for key in one if key != "figures")
+        shared = train_on(count, case, floats, tmp_path)
+        assert shared["steps"] == alone["steps"]
+        difference = max(np.abs(shared[key] - alone[key]).max() for key in weights)
         print(f"{case} {floats}: {count} devices differ by {difference:.1e}")
         assert difference <= tolerance
-        np.testing.assert_allclose(several["figures"], one["figures"], rtol=1e-4)
+        np.testing.assert_allclose(shared["figures"], alone["figures"], rtol=1e-4)

@@ -12,18 +12,19 @@ import pytest
 
 from epochal import callbacks
 from epochal.app.config import Config, Objective, Optim, Schedule
-from epochal.app.data.pipeline import Position
 from epochal.app.errors import TrainingFailed
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
+from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run, claim
-from epochal.app.training import train
-from epochal.app.training.run import rollback, state
-from epochal.app.training.run.checkpoints import Checkpoint, Checkpoints, newest
+from epochal.app.training.run import rollback
+from epochal.app.training.run.checkpoints import Checkpoint, newest
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.learning_rate import rate_callbacks
+from epochal.app.training.train import fit_with_rollbacks, log_end
 from tests.support.messages import heard
-from tests.support.program import epochal, outcome, start, stop_when
+from tests.support.program import WALL_CLOCK, epochal, outcome, start, stop_when
+from tests.support.records import make_figures, make_result
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -40,35 +41,30 @@ CONFIG = Config(
 )
 
 
-NOTHING = ("dataset", "batches", "model", "strategy")
-
-
-def steering(setup: Any, *others: Any) -> list[Any]:
+def steering(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.0) -> list[Any]:
     """Only what steers training: no pictures."""
-    return [*rate_callbacks(setup.config, setup.batches.steps), callbacks.NanGuard(keep_state=True)]
+    rates = rate_callbacks(setup.config, setup.batches.steps, rate_scale=rate_scale)
+    return [*rates, callbacks.NanGuard(keep_state=True)]
 
 
 @pytest.fixture(autouse=True)
-def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs lie in a folder of the test, and only what steers them watches them."""
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "observers", steering)
 
 
-def fitted(run: Run, config: Config = CONFIG) -> dict[str, Any]:
-    """Trains, from the run's newest checkpoint if there is one; returns rows and the last state."""
+def fitted(run: Run, config: Config = CONFIG, watch: Any = steering) -> dict[str, Any]:
+    """Train, from the run's newest checkpoint if there is one; return rows and the last state."""
     setup = set_up(config)
-    checkpoint = newest(run.checkpoints)
+    begin = newest(run.checkpoints) or Checkpoint(identity=setup.identity())
     with run.locked():
-        history, _, _ = train._fitted(setup, run, checkpoint, None, lambda: False)
+        training, _ = fit_with_rollbacks(run, setup, begin, None, lambda: False, watch=watch)
     arrays, values = archive.load(max(run.checkpoints.glob("epoch-*")))
-    rows = [
-        {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
-        for row in history.rows
-    ]
+    rows = []
+    for row in training.rows:
+        rows.append({name: value for name, value in row.items() if name not in WALL_CLOCK})
     return {
         "rows": rows,
-        "arrays": {k: v.tobytes() for k, v in arrays.items()},
+        "arrays": {name: array.tobytes() for name, array in arrays.items()},
         "rollbacks": values["rollbacks"],
     }
 
@@ -77,8 +73,7 @@ def fitted(run: Run, config: Config = CONFIG) -> dict[str, Any]:
 def recovered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any], list[str]]:
     """A run that went back twice, what it left, and what it said."""
     run = Run(tmp_path_factory.mktemp("whole"))
-    with pytest.MonkeyPatch.context() as patch, heard() as said:
-        patch.setattr(train, "observers", steering)
+    with heard() as said:
         return run, fitted(run), list(said)
 
 
@@ -102,62 +97,46 @@ def test_recovers_at_a_tenth_of_the_rate(recovered: tuple[Run, dict[str, Any], l
     "shape", ["steps", "cosine", "polynomial", "exponential", "inverse", "one_cycle"]
 )
 def test_every_schedule_is_slowed_and_keeps_its_course(shape: Any) -> None:
-    setup = Setup(
-        config=replace(CONFIG, schedule=Schedule(shape=shape, batch=32)), **dict.fromkeys(NOTHING)
-    )
-    (plain,), (slow,) = (
-        rate_callbacks(rollback.slowed_setup(setup, count).config, 10) for count in (0, 2)
-    )
+    config = replace(CONFIG, schedule=Schedule(shape=shape, batch=32))
+    (plain,) = rate_callbacks(config, 10)
+    (slow,) = rate_callbacks(config, 10, rate_scale=rollback.rate_scale(2))
     assert plain.rate == pytest.approx(20)
     for step in range(0, 40, 7):
         assert slow.rate * slow.shape(step) == pytest.approx(plain.rate * plain.shape(step) / 100)
 
 
 def test_the_least_rate_stays_below_the_slowed_one() -> None:
-    schedule = Schedule(shape="plateau", least=CONFIG.learning_rate / 2)
-    setup = Setup(config=replace(CONFIG, schedule=schedule), **dict.fromkeys(NOTHING))
-    (falling,) = rate_callbacks(rollback.slowed_setup(setup, 3).config, 10)
-    assert falling.least == pytest.approx(CONFIG.learning_rate / 2000)
+    schedule = Schedule(shape="plateau", least=CONFIG.rate / 2)
+    config = replace(CONFIG, schedule=schedule)
+    (falling,) = rate_callbacks(config, 10, rate_scale=rollback.rate_scale(3))
+    assert falling.least == pytest.approx(CONFIG.rate / 2000)
 
 
-def test_a_rate_with_a_state_of_its_own_is_slowed_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "now", "rate"), [(0, 0, 0.8), (0, 1, 0.08), (1, 3, 0.008), (2, 2, 0.8)]
+)
+def test_a_rate_with_a_state_of_its_own_is_slowed_once(before: int, now: int, rate: float) -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.8))
-    model.optimizer.build(model.trainable_variables)
-    arrays = archive.arrays_of(state.variables_of(model))
-    for had, has, rate in ((0, 0, 0.8), (0, 1, 0.08), (1, 3, 0.008), (2, 2, 0.8)):
-        saver = Checkpoints(
-            tmp_path,
-            seconds=1,
-            position=Position(),
-            stopping=lambda: False,
-            identity={},
-            rollbacks=has,
-        )
-        saver.set_model(model)
-        saver.resume(
-            Checkpoint(
-                epoch=0, step=0, ended=False, elapsed=0, identity={}, rollbacks=had, arrays=arrays
-            )
-        )
-        assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(rate)
+    rollback.rescale_rate(model, now - before)
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(rate)
 
 
 def test_time_since_the_checkpoint_is_lost_to_the_budget() -> None:
     budget = callbacks.Budget(100.0, spent=5.0)
     budget.set_state({"trained": 40.0, "lost": 0.0, "validation": 1.0})  # 45 s are gone
-    then = {"Budget": {"trained": 30.0, "lost": 5.0, "validation": 1.0}}
-    good = Checkpoint(epoch=0, step=0, ended=False, elapsed=0, identity={}, callbacks=then)
-    rollback.charge(budget, good)
-    budget.on_train_begin()
-    budget.set_state(then["Budget"])
-    assert budget.get_state()["trained"] == pytest.approx(30.0, abs=1)
-    assert budget.get_state()["lost"] == pytest.approx(15.0, abs=1)
+    then = {"budget": {"trained": 30.0, "lost": 5.0, "validation": 1.0}}
+    charged = rollback.charged(budget, Checkpoint(callbacks=then))
+    assert charged is not None
+    charged.on_train_begin()
+    charged.set_state(then["budget"])
+    assert charged.get_state()["trained"] == pytest.approx(30.0, abs=1)
+    assert charged.get_state()["lost"] == pytest.approx(15.0, abs=1)
 
 
 def test_gives_up_after_three() -> None:
     run = claim("r")
-    run.write_json("rollbacks.json", [{"back_to": [1, 1]}] * 3)
+    run.write_rollbacks([Rollback(quantity="loss", epoch=1, step=2, back_to=(1, 1))] * 3)
     with pytest.raises(
         TrainingFailed, match=r"not finite at .*after 3 rollback\(s\); start again .* replay-nan"
     ):
@@ -174,9 +153,9 @@ def test_a_run_that_went_on_and_learned_nothing_says_so(
     accuracy: float, low: float, told: bool
 ) -> None:
     run = claim("r")
-    figures = {"accuracy": accuracy, "accuracy_low": low, "chance": 0.25, "loss": 895352.0}
+    figures = make_figures(accuracy, accuracy_low=low, chance=0.25, loss=895352.0)
     with run.locked(), heard() as said:
-        train._finished(run, {f"test_{name}": value for name, value in figures.items()})
+        log_end(make_result(test=figures))
     line = f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; epochal doctor"
     assert any(text.startswith(line) for text in said) == told
     finished, *more = [text[20:] for text in (run.folder / "log.txt").read_text().splitlines()]
@@ -198,21 +177,17 @@ def test_stop_is_the_default_and_goes_nowhere() -> None:
 
 
 def test_killed_between_rollbacks_it_goes_on_as_if_it_never_was(
-    recovered: tuple[Run, dict[str, Any], list[str]], monkeypatch: pytest.MonkeyPatch
+    recovered: tuple[Run, dict[str, Any], list[str]],
 ) -> None:
     run = claim("killed")
-    calls = []
-    fit = train.fit
 
-    def killed(*given: Any) -> None:
-        calls.append(given)
-        if len(calls) == 2:  # just after the first rollback; the resumed run has a second
+    def killed_after_one(setup: Setup, run: Run, budget: Any, *, rate_scale: float) -> list[Any]:
+        if rollback.count(run) == 1:  # the resumed run has a second
             raise KeyboardInterrupt
-        fit(*given)
+        return steering(setup, run, budget, rate_scale=rate_scale)
 
-    monkeypatch.setattr(train, "fit", killed)
     with pytest.raises(KeyboardInterrupt):
-        fitted(run)
+        fitted(run, watch=killed_after_one)
     assert rollback.count(run) == 1
     assert fitted(run) == recovered[1]
 
@@ -223,7 +198,10 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
     for step in (3, 7):
         folder = run.checkpoints / f"epoch-000000-step-{step:08d}"
         archive.save(folder, {"x": np.ones(2)}, {**common, "step": step})
-    places = [rollback._last_good(run, [{"back_to": [1, step]}], pytest.fail) for step in (1, 8, 4)]
+    places = []
+    for step in (1, 8, 4):
+        latest = Rollback(quantity="loss", epoch=1, step=9, back_to=(1, step))
+        places.append(rollback.last_good(run, [latest]))
     assert [place and place.step for place in places] == [7, 3, 3]
 
 

@@ -4,8 +4,6 @@ import gc
 import json
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,23 @@ import tensorflow as tf
 from epochal.app.commands import train as command
 from epochal.app.config import Augment, Config, Data, Optim, Schedule, Stopping
 from epochal.app.config.files import read_config_file
-from epochal.app.data.dataset import CachedImages
+from epochal.app.data.dataset import CachedImages, Dataset
+from epochal.app.data.load import load
 from epochal.app.errors import EpochalError, RunInUse, StorageError, UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_again
 from epochal.app.evaluation.pareto import place
 from epochal.app.export.export import export
 from epochal.app.export.variants import Variant
 from epochal.app.store import arrays as archive
+from epochal.app.store.data_card import Counts
+from epochal.app.store.result import Figures
 from epochal.app.store.run import Run
 from epochal.app.training import train as training
-from epochal.app.training.run.same_run import check_identity
-from epochal.app.training.run.setup import Setup, set_up, summary
+from epochal.app.training.run.resume import check_identity
+from epochal.app.training.run.setup import set_up, summary
 from epochal.app.tuning.worker import forget
-from tests.support.program import StopAt, outcome
+from tests.support.messages import heard
+from tests.support.program import StopAfter, outcome
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -60,30 +62,27 @@ class Unreadable(CachedImages):
         raise AssertionError("the test split was read")
 
 
-def sealed(config: Config, run: Run | None = None) -> Setup:
-    """A setup whose test images cannot be read."""
-    setup = set_up(config, run)
-    test = replace(setup.dataset.test, images=Unreadable(setup.dataset.test.images.tensor))
-    return replace(setup, dataset=replace(setup.dataset, test=test))
+def load_sealed(config: Config) -> Dataset:
+    """A data set whose test images cannot be read."""
+    dataset = load(config)
+    return replace(
+        dataset, test=replace(dataset.test, images=Unreadable(dataset.test.images.tensor))
+    )
+
+
+SEALED = training.Session(load=load_sealed)
 
 
 def ended_after(config: Config, after: int | None) -> Config:
     return replace(config, stopping=replace(config.stopping, after=after))
 
 
-@contextmanager
-def asked(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    yield stop
-
-
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory) -> Run:
     """A finished run without test figures, whose test images could not be read."""
     run = Run(tmp_path_factory.mktemp("sweep") / "trials/0001")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.training.train.set_up", sealed)
-        result = training.train_at(run, CONFIG, test=False)
-    assert result == run.read_json("result.json")
+    result = training.train_at(run, CONFIG, test=False, session=SEALED)
+    assert result == run.result()
     return run
 
 
@@ -99,11 +98,12 @@ def unfinished(trial: Run, tmp_path: Path) -> Run:
 
 
 def test_a_trial_has_validation_figures_alone(trial: Run) -> None:
-    result = trial.read_json("result.json")
-    assert [key for key in result if key.startswith("test_")] == []
-    assert result["validation_count"] == trial.read_json("data.json")["counts"]["validation"] == 479
-    assert trial.read_json("data.json")["evaluated"] == ["validation"]
-    assert result["epochs"] == 2
+    result = trial.result()
+    card = trial.data_card()
+    assert result.test is None
+    assert result.validation.count == card.counts.validation == 479
+    assert card.evaluated == ("validation",)
+    assert result.epochs == 2
 
 
 def test_it_has_no_pages_which_would_show_the_test_split(trial: Run) -> None:
@@ -114,17 +114,14 @@ def test_it_has_no_pages_which_would_show_the_test_split(trial: Run) -> None:
     ]
 
 
-def test_with_test_the_test_split_is_read(unfinished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epochal.app.training.train.set_up", sealed)
+def test_with_test_the_test_split_is_read(unfinished: Run) -> None:
     with pytest.raises(AssertionError, match="the test split was read"):
-        training.train_at(unfinished, CONFIG, test=True)
+        training.train_at(unfinished, CONFIG, test=True, session=SEALED)
 
 
-def test_a_result_is_returned_at_once(trial: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "epochal.app.training.train.set_up", lambda *_: pytest.fail("trained again")
-    )
-    assert training.train_at(trial, CONFIG, test=False) == trial.read_json("result.json")
+def test_a_result_is_returned_at_once(trial: Run) -> None:
+    session = training.Session(load=lambda config: pytest.fail("trained again"))
+    assert training.train_at(trial, CONFIG, test=False, session=session) == trial.result()
 
 
 def test_a_trial_in_use_is_refused(trial: Run) -> None:
@@ -141,7 +138,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 def test_its_summary_is_of_validation(trial: Run, capsys) -> None:
     assert command.run(["--resume", str(trial.folder)], 0) == 0
     shown = capsys.readouterr().out
-    accuracy = trial.read_json("result.json")["validation_accuracy"]
+    accuracy = trial.result().validation.accuracy
     assert shown.startswith(f"validation accuracy {accuracy:.4f} (95 % interval ")
     assert ", 479 images), validation loss " in shown
 
@@ -155,22 +152,18 @@ def test_resumed_by_hand_it_stays_without_test(unfinished: Run, trial: Run) -> N
 @pytest.mark.slow
 def test_told_to_at_last_it_evaluates_test(unfinished: Run, trial: Run) -> None:
     result = training.train_at(unfinished, ended_after(CONFIG, 2), test=True)
-    assert result["test_count"] == 359
+    assert result.test.count == 359
     assert read_config_file(unfinished.folder / "config.yaml").stopping.after == 2
-    assert unfinished.read_json("data.json")["evaluated"] == ["validation", "test"]
+    assert unfinished.data_card().evaluated == ("validation", "test")
     assert (unfinished.folder / "report.html").read_text().count("Hardest test images") == 1
-    before = trial.read_json("result.json")
-    assert {key: result[key] for key in before if key != "wall_seconds"} == {
-        key: before[key] for key in before if key != "wall_seconds"
-    }
+    before = trial.result()
+    assert replace(result, test=None, wall_seconds=before.wall_seconds) == before
 
 
 def test_evaluate_gives_test_figures_too(trial: Run) -> None:
     figures = evaluate_again(trial)
-    stored = trial.read_json("result.json")
-    assert {key: figures[key] for key in figures if key in stored} == {
-        key: stored[key] for key in stored if key.startswith("validation_")
-    }
+    stored = trial.result()
+    assert Figures.from_dict(figures, "validation_") == stored.validation
     assert figures["test_count"] == 359
 
 
@@ -183,9 +176,10 @@ def test_pareto_leaves_it_out(trial: Run) -> None:
 
 @pytest.mark.slow
 def test_its_export_is_proven_by_its_own_predictions(trial: Run, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert export(trial, "model", Variant(), told.append, tmp_path) == tmp_path / "model/1"
-    assert any(line.startswith("asked: 359 test images") for line in told)
+    with heard() as lines:
+        exported = export(trial, "model", Variant(), tmp_path)
+    assert exported.folder == tmp_path / "model/1"
+    assert any(line.startswith("asked: 359 test images") for line in lines)
 
 
 # ended before all epochs
@@ -199,10 +193,10 @@ def test_ended_twice_it_ends_with_the_bytes_of_one_that_went_straight_through(
     config = replace(COURSE, optim=Optim(ema=average))
     whole = Run(tmp_path / "whole")
     parts = Run(tmp_path / "parts")
-    assert training.train_at(whole, config, test=False)["epochs"] == 4
+    assert training.train_at(whole, config, test=False).epochs == 4
     for after in (1, 3):
-        assert training.train_at(parts, ended_after(config, after), test=False)["epochs"] == after
-        assert parts.read_json("result.json")["best_epoch"] <= after
+        assert training.train_at(parts, ended_after(config, after), test=False).epochs == after
+        assert parts.result().best_epoch <= after
         (parts.folder / "result.json").unlink()
     parts.write_config(config)
     with parts.locked():
@@ -226,10 +220,9 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bytes(
     stopped = Run(tmp_path / "stopped")
     course = replace(COURSE, optimizer=optimizer)
     training.train_at(whole, course, test=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epochal.app.training.train.STOP.deferred", lambda: asked(StopAt(9)))
-        with pytest.raises(KeyboardInterrupt):
-            training.train_at(stopped, course, test=False)
+    session = training.Session(stop=StopAfter(9))
+    with pytest.raises(KeyboardInterrupt):
+        training.train_at(stopped, course, test=False, session=session)
     assert not stopped.finished
     assert (
         max(stopped.checkpoints.glob("epoch-*")).name[-8:] > "00000000"
@@ -286,19 +279,15 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=4, learning_rate=3.0, seed=1, data=Data(split="all"))
     config = replace(config, stopping=Stopping(monitor="val_loss"))
     result = training.train_at(run, config, test=True)
-    assert result["best_epoch"] == result["epochs"] == 4
-    rows = (run.folder / "history.csv").read_text().splitlines()
-    losses = [
-        float(dict(zip(rows[0].split(","), row.split(","), strict=True))["val_loss"])
-        for row in rows[1:]
-    ]
+    assert result.best_epoch == result.epochs == 4
+    losses = [row["val_loss"] for row in run.history()]
     assert min(losses) < losses[-1]
     last, _ = archive.load(max(run.checkpoints.glob("epoch-*")))
     best, _ = archive.load(run.checkpoints / "best")
     for name, array in best.items():
         np.testing.assert_array_equal(array, last[f"model/{name}"])
-    counts = run.read_json("data.json")["counts"]
-    assert counts == {"train": 1438, "validation": 360, "test": 359}
+    counts = run.data_card().counts
+    assert counts == Counts(train=1438, validation=360, test=359)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Optim, Schedule
 from epochal.app.data.dataset import RawDataset, Split
 from epochal.app.data.load import SOURCES, load
-from epochal.app.data.pipeline import Position
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
@@ -25,14 +24,14 @@ from epochal.app.evaluation.evaluate_run import evaluate_again
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run, find
 from epochal.app.training import train as training
-from epochal.app.training.run.checkpoints import Checkpoints, newest
-from epochal.app.training.run.run_callbacks import freezing
+from epochal.app.training.run.callback_list import freezing
+from epochal.app.training.run.checkpoints import newest, restore_variables
 from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import standardised_like
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
 from tests.support.messages import heard
-from tests.support.program import StopAt, outcome, saved
+from tests.support.program import StopAfter, outcome, saved
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -119,7 +118,6 @@ def source(tmp_path_factory) -> Run:
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("epochal.app.process.signals.STOP.install", lambda: None)
 
 
 def started(configuration: Config) -> tuple[Setup, Any]:
@@ -195,11 +193,7 @@ def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> Non
     setup = set_up(config(**SOURCE))
     checkpoint = newest(run.checkpoints)
     assert checkpoint is not None
-    saver = Checkpoints(
-        run.checkpoints, seconds=1, position=Position(), stopping=lambda: False, identity={}
-    )
-    saver.set_model(setup.model)
-    saver.resume(checkpoint)
+    restore_variables(checkpoint, setup.model)
     momenta = [
         variable for variable in setup.model.optimizer.variables if "momentum" in variable.path
     ]
@@ -223,14 +217,14 @@ def test_logits_go_by_the_names_of_classes(source) -> None:
 @pytest.mark.usefixtures("high")
 def test_images_are_standardised_as_the_network_saw_them(source) -> None:
     setup, _ = started(config(init_from=str(source.folder)))
-    before = source.read_json("data.json")
-    assert setup.model.get_layer("standardize").mean == before["mean"]
-    assert list(setup.dataset.preprocessing.deviation) == before["deviation"]
-    assert set_up(config()).model.get_layer("standardize").mean != before["mean"]
+    before = source.data_card()
+    assert setup.model.get_layer("standardize").mean == list(before.mean)
+    assert setup.dataset.preprocessing.deviation == before.deviation
+    assert set_up(config()).model.get_layer("standardize").mean != list(before.mean)
     hidden = keras.Model(setup.model.inputs[0], setup.model.get_layer("logits").input)
     images = np.arange(64, dtype="uint8").reshape(1, 8, 8, 1)
     stored = best(source)
-    x = ((images - before["mean"]) / before["deviation"]).reshape(1, 64)
+    x = ((images - before.mean) / before.deviation).reshape(1, 64)
     for name in ("hidden1", "hidden2"):
         x = np.maximum(x @ stored[f"{name}/kernel"] + stored[f"{name}/bias"], 0)
     np.testing.assert_allclose(hidden(images), x, rtol=1e-4, atol=1e-4)
@@ -260,11 +254,12 @@ def _last_loss(run: Run) -> float:
 
 
 @pytest.mark.usefixtures("low")
-def test_the_log_tells_where_the_weights_come_from(source, monkeypatch) -> None:
-    monkeypatch.setattr(training, "_train", lambda *given, **options: None)
-    with heard() as said:
-        run = training.train(config(init_from=str(source.folder), name="told", learning_rate=0.03))
-    logged = [line[20:] for line in (run.folder / "log.txt").read_text().splitlines()]
+def test_the_log_tells_where_the_weights_come_from(source) -> None:
+    given = config(init_from=str(source.folder), name="told", learning_rate=0.03, epochs=1)
+    with heard() as said, pytest.raises(KeyboardInterrupt):
+        training.train(given, training.Session(stop=StopAfter(1)))
+    log = find("told").log_file.read_text()
+    logged = [line[20:] for line in log.splitlines()][:3]
     assert [line.split(":")[0] for line in logged] == [
         "started",
         f"starting from {source.folder}",
@@ -311,7 +306,7 @@ def test_what_was_learned_on_0_to_4_helps_with_5_to_9() -> None:
     with learning(range(5, 10), 20, whole):
         for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
             ended = training.train(config(**given, **options, name=name))
-            found[name] = ended.read_json("result.json")["test_accuracy"]
+            found[name] = ended.result().test.accuracy
     print(found)
     assert found["warm"] > found["scratch"] + 0.1
 
@@ -332,17 +327,15 @@ def test_a_frozen_body_is_that_of_the_source_after_training(source) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("high")
 def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(
-    source, tmp_path, monkeypatch
+    source, tmp_path
 ) -> None:
     origin = shutil.copytree(source.folder, tmp_path / "origin")
     thawing = Optim(frozen="^hidden", unfreeze_every=1, rate_growth=0.5, clip_norm=1.0)
     given = config(init_from=str(origin), optim=thawing, epochs=3, learning_rate=0.1)
     whole = outcome(training.train(replace(given, name="whole")).folder)
     stopped = replace(given, name="stopped")
-    with monkeypatch.context() as patch:
-        patch.setattr("epochal.app.training.train.STOP.deferred", lambda: asked(StopAt(7)))
-        with pytest.raises(KeyboardInterrupt):
-            training.train(stopped)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(stopped, training.Session(stop=StopAfter(7)))
     assert (1, 0) < saved(Path("runs/stopped")) < (2, 0)
     shutil.rmtree(origin)
     training.resume(find("stopped"), stopped)
@@ -351,20 +344,15 @@ def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(
     assert figures["test_accuracy"] == whole["result"]["test_accuracy"]
 
 
-@contextmanager
-def asked(stop: StopAt) -> Iterator[StopAt]:
-    yield stop
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("high")
 def test_a_run_that_was_killed_before_its_first_checkpoint_needs_the_same_source(source) -> None:
     given = config(init_from=str(source.folder), name="killed", epochs=1)
     run = training.train(given)
     shutil.rmtree(run.checkpoints)
-    changed = run.read_json("environment.json")
-    changed["init_from"]["weights"] = "0" * 64
-    run.write_json("environment.json", changed)
+    begun = run.environment()
+    other = replace(begun.init_from, weights="0" * 64)
+    run.write_environment(replace(begun, init_from=other))
     with pytest.raises(UsageError, match=r"not the weights that runs/killed was begun with"):
         training.resume(run, given)
 
@@ -379,7 +367,7 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
     assert "model: lenet300\n" in shown
     assert "learning_rate: 0.0003\n" in shown
     assert (
-        f"image_size: {source.read_json('data.json')['image_size']}\n" in shown
+        f"image_size: {source.data_card().image_size}\n" in shown
     )  # which its configuration leaves open
     Path("given.yaml").write_text("learning_rate: 0.3\nmodel: mlp\n")
     assert main(words(source, "--config", "given.yaml", "--print-config")) == 0
@@ -417,7 +405,6 @@ def test_images_of_other_channels_are_refused(source) -> None:
     ("file", "code", "message"),
     [
         ("result.json", 2, "has not finished training; run: epochal train --resume"),
-        ("history.csv", 4, "does not tell the last learning rate"),
         ("config.yaml", 2, "no run there"),
         ("data.json", 4, "data.json is missing or damaged"),
         ("checkpoints/best/arrays.npz", 4, "arrays.npz is missing"),

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from epochal.app.commands.console import Parser
-from epochal.app.commands.tune import HELP, options, planned
+from epochal.app.commands.tune import DESCRIPTION, make_parser, make_plan
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
 from epochal.app.tuning.plan import Plan
@@ -128,7 +127,7 @@ MISTAKES: dict[str, tuple[dict[Any, Any], str]] = {
     ),
     "part of a batch": (
         {"batch_size": {"choice": [16, 32.5]}},
-        "search.yaml: batch_size: expected int, got 32.5",
+        "search.yaml: batch_size: expected a whole number, got 32.5",
     ),
     "a word as step": (
         {"epochs": {"int": [1, 9], "step": "two"}},
@@ -227,7 +226,7 @@ def test_a_file_without_ranges_is_told_what_one_is(text: str, tmp_path: Path) ->
 
 
 def test_the_example_of_the_help_is_a_search(tmp_path: Path) -> None:
-    lines = [line.strip() for line in HELP.splitlines() if re.match(r" +[a-z_.]+: \{", line)]
+    lines = [line.strip() for line in DESCRIPTION.splitlines() if re.match(r" +[a-z_.]+: \{", line)]
     (tmp_path / "search.yaml").write_text("\n".join(lines))
     space = {one.name: one for one in read_search(tmp_path / "search.yaml", Config())}
     assert len(space) == len(lines) == 6
@@ -403,9 +402,7 @@ def test_there_are_no_more_trials_than_points(
         "batch_size: {choice: [16, 32]}\nlearning_rate: {linear: [0.1, 0.2], step: 0.1}"
     )
     asked = ["--search", str(tmp_path / "search.yaml"), *words]
-    plan, _ = planned(
-        options(Parser(prog="epochal tune", add_help=False)), [*asked, "--epochs", "3"]
-    )
+    plan, _ = make_plan(make_parser().parse_args([*asked, "--epochs", "3"]))
     assert plan.trials == trials
     told = capsys.readouterr().err
     assert said in told

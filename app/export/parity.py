@@ -1,0 +1,47 @@
+"""Parity of an exported model with its run, checked in a fresh process that knows nothing of epochal."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from epochal.app.errors import StorageError
+from epochal.app.export import parity_program
+from epochal.app.export.parity_program import Parity
+from epochal.app.export.reference_answers import ReferenceAnswers
+from epochal.app.store.export import Export
+
+
+def check_parity(
+    export: Export,
+    reference: ReferenceAnswers,
+    tolerance: float = math.inf,
+    timed: Sequence[int] = (),
+) -> Parity:
+    """Ask an exported model for its answers in a process of its own and compare them with the reference.
+
+    Args:
+        export: the model.
+        reference: images, and the answers for them.
+        tolerance: of a probability, and of a feature relative to the largest.
+        timed: batch sizes to time the first signature with; it alone is asked then.
+
+    Raises:
+        StorageError: the model cannot be loaded and asked there.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        reference.save(Path(temporary))
+        program = str(Path(parity_program.__file__))
+        sizes = ",".join(str(size) for size in timed)
+        command = [sys.executable, "-EP", program]
+        command += [str(export.model), temporary, str(tolerance), sizes]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise StorageError(
+            f"the exported model cannot be loaded and asked: {lines[-1][:150]}; not published"
+        )
+    return Parity(**json.loads(done.stdout.splitlines()[-1]))

@@ -1,0 +1,80 @@
+"""Data cards: the images that a run was trained on and how they are preprocessed, as `data.json` stores them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Number of images in each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCard:
+    """The data of a run; its folder needs no data set to be read again."""
+
+    SCHEMA: ClassVar[int] = 1
+
+    classes: tuple[str, ...]
+    channels: int
+    stored_size: int
+    """Side of the decoded images."""
+    image_size: int
+    """Side of the images after the crop."""
+    mean: tuple[float, ...]
+    """Of each channel of the training images, in units of 0..255."""
+    deviation: tuple[float, ...]
+    """Standard deviation of each channel of the training images, in units of 0..255."""
+    fingerprint: str
+    """SHA-256 of the images, labels and splits."""
+    counts: Counts
+    evaluated: tuple[str, ...] = ("validation", "test")
+    """The splits whose figures are reported; a trial of a sweep leaves test out."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Unusable files that were left out, each with the reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "schema": self.SCHEMA,
+            "classes": list(self.classes),
+            "channels": self.channels,
+            "stored_size": self.stored_size,
+            "image_size": self.image_size,
+            "mean": list(self.mean),
+            "deviation": list(self.deviation),
+            "counts": asdict(self.counts),
+            "evaluated": list(self.evaluated),
+            "fingerprint": self.fingerprint,
+            "skipped": [list(entry) for entry in self.skipped],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DataCard":
+        """Read what `to_dict` returned, also by earlier versions.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or of the wrong type.
+        """
+        counts = values["counts"]
+        return cls(
+            classes=tuple(str(name) for name in values["classes"]),
+            channels=int(values["channels"]),
+            stored_size=int(values["stored_size"]),
+            image_size=int(values["image_size"]),
+            mean=tuple(float(value) for value in values["mean"]),
+            deviation=tuple(float(value) for value in values["deviation"]),
+            fingerprint=str(values["fingerprint"]),
+            counts=Counts(
+                train=int(counts["train"]),
+                validation=int(counts["validation"]),
+                test=int(counts["test"]),
+            ),
+            evaluated=tuple(values.get("evaluated", ("validation", "test"))),
+            skipped=tuple((path, reason) for path, reason in values.get("skipped", ())),
+        )
