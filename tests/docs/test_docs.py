@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from epochal.app.commands.reference import reference
 from tests.support.paths import ROOT
 from tests.support.tiny_data import write_photos, write_tfds
 
@@ -79,6 +80,10 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_the_page_of_flags_is_that_of_the_configuration() -> None:
+    assert (ROOT / "docs/flags.md").read_text() == reference()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
