@@ -26,7 +26,7 @@ USUAL_RATES = {
     # Defazio et al. 2024, arXiv:2405.15682
     "schedulefreeadamw": 0.0025,
     "adaptivegain": 0.01,
-    "globalgain": 0.1,
+    "globalgain": 0.01,
     "diagonalnewton": 0.01,
 }
 

@@ -195,7 +195,7 @@ def test_losses_are_recorded_at_their_images(micro_batches: int) -> None:
     split = setup.dataset.train
     logits = setup.model(split.read())
     assert averages(setup) == pytest.approx(
-        setup.model.criterion(split.labels, logits).numpy(), rel=1e-4
+        setup.model.objective.loss(split.labels, logits).numpy(), rel=1e-4
     )
 
 
