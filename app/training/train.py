@@ -17,7 +17,7 @@ from epochal.app.data.dataset import Dataset, unreadable
 from epochal.app.data.load import load
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
-from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.evaluation.run_results import Training, report_results
 from epochal.app.evaluation.trained_model import weight_arrays
 from epochal.app.process.log import RUN_LOG
 from epochal.app.process.signals import STOP, Stop
@@ -180,7 +180,7 @@ def _complete(
     if reason:
         RUN_LOG.info(f"ended in epoch {len(training.rows)}: {reason}")
     run.publish_weights(weight_arrays(setup.model), setup.model.name)
-    result = conclude(run, setup.model, setup.dataset, training, test=test)
+    result = report_results(run, setup.model, setup.dataset, training, test=test)
     log_end(result)
 
 
@@ -313,8 +313,3 @@ def log_end(result: Result) -> None:
             f"the commonest class makes {figures.chance:.4f}; "
             "epochal doctor and epochal lr-find with the same options tell why"
         )
-
-
-def say(line: str) -> None:
-    """Tell the user, on stderr: results alone go to stdout."""
-    _LOG.info(line)
