@@ -142,12 +142,7 @@ class Progress(keras.callbacks.Callback):
         width = shutil.get_terminal_size().columns - 1
         words = [f"loss {format_number(loss)}", self._speed()]
         if not steps:
-            return format_bar(
-                self._head,
-                [f"step {step}", *words],
-                None,
-                width,
-            )
+            return format_bar(self._head, [f"step {step}", *words], None, width)
         share = step / steps
         per_step = self._seconds / self._steps_done
         left = format_duration((steps - step) * per_step)
@@ -158,12 +153,7 @@ class Progress(keras.callbacks.Callback):
         if self._drawn or not end:  # a live line is overwritten with blanks: no terminal codes
             text = f"\r{text:{len(self._drawn)}}"
         self._drawn = "" if end else text.strip()
-        print(
-            text,
-            end=end,
-            file=self.stream or sys.stderr,
-            flush=True,
-        )
+        print(text, end=end, file=self.stream or sys.stderr, flush=True)
 
     def _end_live_line(self) -> None:
         if self._drawn:
