@@ -13,7 +13,7 @@ from epochal.app.data.availability import check_data
 from epochal.app.errors import TrainingFailed
 
 if TYPE_CHECKING:
-    from epochal.app.doctor import Examined
+    from epochal.app.doctor import CheckResult
 
 _DESCRIPTION = """\
 Checks a training before it begins, a line for each check, and stores nothing.
@@ -52,7 +52,7 @@ def run(words: list[str], verbosity: int) -> int:
     return 0
 
 
-def _examine(config: Config) -> Iterator["Examined"]:
+def _examine(config: Config) -> Iterator["CheckResult"]:
     from epochal.app.doctor import examine
     from epochal.app.training.run.setup import set_up, start
 
@@ -61,7 +61,7 @@ def _examine(config: Config) -> Iterator["Examined"]:
     return examine(setup)
 
 
-def _line(check: "Examined", *, timed: bool) -> str:
+def _line(check: "CheckResult", *, timed: bool) -> str:
     """Return level, name and text of a check in columns."""
     seconds = f"{check.seconds:5.1f} s  " if timed else ""
     return f"{_WORDS[check.level]:4}  {check.check:13}  {seconds}{check.text}"

@@ -32,7 +32,7 @@ def ladder(config: Config) -> None:
 
     print(f"{'images':>8}  {'steps':>6}  {'loss':>8}  {'train':>6}  {'validation':>10}")
     climbed = []
-    for rung in memorize.ladder(config):
+    for rung in memorize.climb_ladder(config):
         climbed.append(rung)
         print(_row(rung), flush=True)
     print(_verdict(climbed))
