@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -427,7 +427,9 @@ def test_the_ladder_is_climbed(
     assert [row.split()[0] for row in rows] == ["1", "5", "10", "100", "1,000"]
     assert {row.split()[3] for row in rows} == {"100.0%"}
     validation = [float(row.split()[4].rstrip("%")) for row in rows]
-    assert validation == sorted(validation)
+    for before, after in pairwise(validation):
+        # Three standard deviations of a share of 360 images: 5 may do as well as 10.
+        assert after > before - 7.9
     assert validation[-1] > 90
     # the commonest of ten classes has 37 of 360 images: 10.3 %, and three sigma of as many are 4.8 %
     first = next(row for row, value in zip(rows, validation, strict=True) if value > 15.08)
