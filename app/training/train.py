@@ -313,8 +313,3 @@ def log_end(result: Result) -> None:
             f"the commonest class makes {figures.chance:.4f}; "
             "epochal doctor and epochal lr-find with the same options tell why"
         )
-
-
-def say(line: str) -> None:
-    """Tell the user, on stderr: results alone go to stdout."""
-    _LOG.info(line)
