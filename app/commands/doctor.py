@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
-from epochal.app.data.availability import check_data
 from epochal.app.errors import TrainingFailed
 
 if TYPE_CHECKING:
@@ -33,6 +32,9 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
     config = check_data(resolve_config(arguments))
     say(f"epochal doctor: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
