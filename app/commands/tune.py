@@ -16,7 +16,6 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.config.files import search_path
 from epochal.app.config.splits import Splits
-from epochal.app.data.availability import check_data
 from epochal.app.errors import UsageError
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
@@ -67,11 +66,21 @@ def make_parser() -> Parser:
     parser.usage = "epochal tune [options]"
     option = parser.add_argument
     option("--search", metavar="FILE", help="ranges, or the name of a shipped search")
-    option("--trials", type=_number, metavar="N", help="at most so many configurations (20)")
+    option(
+        "--trials",
+        type=_number,
+        metavar="N",
+        help="at most so many configurations (20)",
+    )
     option("--algorithm", choices=ALGORITHMS, help="what proposes configurations (random)")
     option("--splits", help="what validates: holdout, kfold:5, repeated:3x5, bootstrap:5 (holdout)")
     option("--select", choices=SELECTS, help="the winner (best)")
-    option("--jobs", type=_number, metavar="N", help="so many trials at once (1)")
+    option(
+        "--jobs",
+        type=_number,
+        metavar="N",
+        help="so many trials at once (1)",
+    )
     option(
         "--resume",
         nargs="?",
@@ -79,8 +88,18 @@ def make_parser() -> Parser:
         metavar="SWEEP",
         help="continue a sweep that was stopped: the newest, or this folder",
     )
-    option("--chief", type=_address, metavar="HOST:PORT", help="wait there for workers")
-    option("--worker", type=_address, metavar="HOST:PORT", help="work for that chief")
+    option(
+        "--chief",
+        type=_address,
+        metavar="HOST:PORT",
+        help="wait there for workers",
+    )
+    option(
+        "--worker",
+        type=_address,
+        metavar="HOST:PORT",
+        help="work for that chief",
+    )
     option("--sweep", metavar="FOLDER", help="of a worker's chief (the newest)")
     add_settings(parser, in_help=False)
     return parser
@@ -102,6 +121,9 @@ def run(words: list[str], verbosity: int) -> int:
         f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; "
         "loading TensorFlow ..."
     )
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)

@@ -37,7 +37,13 @@ class Augmentation:
         offsets = random[:, :2] % tf.constant(num_places, tf.uint32)
         corners = tf.cast(offsets, tf.int32) - self.pad
         mirrored = (random[:, 2] >= 2**31) & self.flip
-        return cut_windows(images, corners, mirrored, size=self.image_size, border=self.border)
+        return cut_windows(
+            images,
+            corners,
+            mirrored,
+            size=self.image_size,
+            border=self.border,
+        )
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """Cut the centre, as evaluation does, uint8 `[n, s, s, C]`, out of images `[n, S, S, C]`."""
