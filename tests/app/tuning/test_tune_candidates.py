@@ -22,7 +22,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "option of another": (
         BOTH | MOMENTUM,
-        "; see Optimizers in README.md; what some optimizers lack is searched with when: {optimizer: [...]}",
+        "; see docs/optimizers.md; what some optimizers lack is searched with when: {optimizer: [...]}",
     ),
     "optimizer": (
         {"optimizer": {"choice": ["sgd", "adma"]}},
