@@ -165,15 +165,12 @@ def _parse_tensor(tensor: Mapping[str, Any], expected: Field) -> np.ndarray:
     """Return the array of an input's object with name, shape, datatype and data."""
     place = f"input {tensor.get('name')}"
     datatype = tensor.get("datatype")
-    shape = tensor.get("shape")
     data = tensor.get("data")
     expected_datatype = _DATATYPES[expected.dtype]
     if datatype != expected_datatype:
         problem = f"expecting the datatype {expected_datatype}, got {datatype}"
         raise BadRequest(f"{place}: {problem}")
-    if not _is_shape(shape):
-        problem = f"expecting a shape of whole numbers, got {quote(shape)}"
-        raise BadRequest(f"{place}: {problem}")
+    shape = _parse_shape(tensor.get("shape"), place)
     if not isinstance(data, list):
         raise BadRequest(f"{place}: expecting its data as a list")
     values = _flatten(data)
@@ -189,10 +186,14 @@ def _parse_tensor(tensor: Mapping[str, Any], expected: Field) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _is_shape(value: Any) -> bool:
+def _parse_shape(value: Any, place: str) -> list[int]:
+    problem = f"{place}: expecting a shape of whole numbers, got {quote(value)}"
     if not isinstance(value, list):
-        return False
-    return all(type(size) is int and 0 <= size < 2**31 for size in value)
+        raise BadRequest(problem)
+    for size in value:
+        if type(size) is not int or not 0 <= size < 2**31:
+            raise BadRequest(problem)
+    return value
 
 
 def _flatten(data: list[Any]) -> list[Any]:
