@@ -156,7 +156,8 @@ def test_grey_stays_as_it_is(grey):
     np.testing.assert_array_equal(images.decode(content, 1)[..., 0], grey)
 
 
-# what an image stored under each orientation must be put through (Exif 2.32, section 4.6.4, tag 0x0112)
+# what an image stored under each orientation must be put through (Exif 2.32, section 4.6.4, tag
+# 0x0112)
 UPRIGHT = {
     1: lambda x: x,
     2: np.fliplr,

@@ -1,4 +1,6 @@
-"""Which image comes when: every image once, classes interleaved, draws fair, and the batches follow."""
+"""Which image comes when: every image once, classes interleaved, draws fair, and the batches
+follow.
+"""
 
 import time
 from itertools import pairwise
