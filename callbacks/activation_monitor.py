@@ -85,5 +85,8 @@ class ActivationMonitor(keras.callbacks.Callback):
         rows = []
         for name, statistics in layers.items():
             rows.append({"layer": name, **statistics.figures()})
-        iteration = iteration_of(self.model)
-        self._records.write({"iteration": iteration, **place, "images": images, "layers": rows})
+        record: dict[str, Any] = {"iteration": iteration_of(self.model)}
+        record.update(place)
+        record["images"] = images
+        record["layers"] = rows
+        self._records.write(record)

@@ -76,7 +76,10 @@ class GradientClipping(ClippingLog):
             # The optimizer's own sum over the replicas follows.
             gradients = [gradient / tf.cast(replicas, gradient.dtype) for gradient in gradients]
         clipped = iter(gradients)
-        apply([None if gradient is None else next(clipped) for gradient in grads], variables)
+        results = []
+        for gradient in grads:
+            results.append(None if gradient is None else next(clipped))
+        apply(results, variables)
 
 
 def _refuse_accumulation(optimizer: Any) -> None:

@@ -105,9 +105,13 @@ class GradientFlow(keras.callbacks.Callback):
         """Measure what that step has changed, unless it only gathered gradients for the next."""
         self._steps = max(self._steps, batch + 1)
         self._updates = {}
-        if self._before is not None and iteration_of(self.model) > self._iteration_before:
-            self._updates = relative_changes(self._before, self._read_weights())
+        before = self._before
+        if before is None:
+            return
         self._before = None
+        if iteration_of(self.model) > self._iteration_before:
+            after = self._read_weights()
+            self._updates = relative_changes(before, after)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write, if it is the epoch's turn."""

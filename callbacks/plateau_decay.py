@@ -95,9 +95,11 @@ class PlateauDecay(keras.callbacks.Callback):
         is_better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
         if is_better:
             self.best = value
-        is_early = schedule_step(self.model, self.position) < self.begin
-        if self._counter.is_lost(disappointed=not is_better and not is_early):
-            set_learning_rate(self.model, lowered(rate, self.factor, self.least), "PlateauDecay")
+        step = schedule_step(self.model, self.position)
+        is_plateau = step >= self.begin and not is_better
+        if self._counter.is_lost(disappointed=is_plateau):
+            rate = lowered(rate, self.factor, self.least)
+            set_learning_rate(self.model, rate, "PlateauDecay")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Refuse a training that never had what it was to watch."""

@@ -107,10 +107,10 @@ class Progress(keras.callbacks.Callback):
         spent = self._clock() - self._began
         # A resumed run is faster in its first epoch, by the steps that it skipped.
         skipped = max(self._param("steps") - self._steps_done, 0)
-        full_epoch = spent + skipped * self._seconds / max(self._steps_done, 1)
-        left = full_epoch * max(self._param("epochs") - epoch - 1, 0)
-        words += [f"lr {rate:.3g}", self._speed()]
-        words += [format_duration(spent), f"{format_duration(left)} left"]
+        per_step = self._seconds / max(self._steps_done, 1)
+        epochs_left = max(self._param("epochs") - epoch - 1, 0)
+        left = format_duration((spent + skipped * per_step) * epochs_left)
+        words += [f"lr {rate:.3g}", self._speed(), format_duration(spent), f"{left} left"]
         self._write("  ".join(words), end="\n")
 
     def get_state(self) -> dict[str, float | None]:
@@ -135,9 +135,7 @@ class Progress(keras.callbacks.Callback):
         if improves(value, self.best, sign=self._sign):
             self.best = value
             return f"{text}*"
-        if self.best is None:
-            return text
-        return f"{text} (best {format_number(self.best)})"
+        return text if self.best is None else f"{text} (best {format_number(self.best)})"
 
     def _live_line(self, step: int, loss: float) -> str:
         steps = self._param("steps")
@@ -146,8 +144,10 @@ class Progress(keras.callbacks.Callback):
         if not steps:
             return format_bar(self._head, [f"step {step}", *words], None, width)
         share = step / steps
-        left = format_duration((steps - step) * self._seconds / self._steps_done)
-        return format_bar(self._head, [f"{share:4.0%}", f"{left} left", *words], share, width)
+        per_step = self._seconds / self._steps_done
+        left = format_duration((steps - step) * per_step)
+        words = [f"{share:4.0%}", f"{left} left", *words]
+        return format_bar(self._head, words, share, width)
 
     def _write(self, text: str, *, end: str = "") -> None:
         if self._drawn or not end:  # a live line is overwritten with blanks: no terminal codes

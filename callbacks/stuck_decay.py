@@ -120,9 +120,11 @@ class StuckDecay(keras.callbacks.Callback):
         self._means.set_state(state)
 
     def _judge(self, loss: float) -> None:
-        is_better = loss < self._last_loss * (1 - self.gain)
-        is_early = schedule_step(self.model, self.position) < self.begin
+        limit = self._last_loss * (1 - self.gain)
         self._last_loss = loss
-        if self._counter.is_lost(disappointed=not is_better and not is_early):
-            rate = lowered(learning_rate(self.model), self.factor, self.least)
+        step = schedule_step(self.model, self.position)
+        is_stuck = step >= self.begin and not loss < limit
+        if self._counter.is_lost(disappointed=is_stuck):
+            rate = learning_rate(self.model)
+            rate = lowered(rate, self.factor, self.least)
             set_learning_rate(self.model, rate, "StuckDecay")

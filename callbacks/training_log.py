@@ -57,9 +57,11 @@ class TrainingLog(keras.callbacks.Callback):
         self._iteration = iteration_of(self.model)
         if passes_multiple(before, self._iteration, self.every):
             means = self._means.read(logs or {}, self.model)
-            text = f"lr={learning_rate(self.model):.2e}, Train Loss = {means['loss']:.3e}"
-            if "accuracy" in means:
-                text += f", Train Acc = {means['accuracy']:.4f}"
+            rate = learning_rate(self.model)
+            text = f"lr={rate:.2e}, Train Loss = {means['loss']:.3e}"
+            accuracy = means.get("accuracy")
+            if accuracy is not None:
+                text += f", Train Acc = {accuracy:.4f}"
             self._write(text, means)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
@@ -96,7 +98,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> str:
+def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> Markup:
     """What `draw` leaves on one pair of axes, as an element for the inside of an HTML page.
 
     Without prolog, namespaces and unreferenced ids (several stand on one page), with CSS variables for our
@@ -114,10 +116,11 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
     text = text.replace("<svg", f'<svg role="img" aria-label="{escape(printable(title))}"', 1)
     text = re.sub(r" *<style.*?</style>\n?", "", text, count=1, flags=re.DOTALL)
-    return re.sub(
+    text = re.sub(
         r"((?:fill|stroke): )(#[0-9a-f]{6})\b",
         lambda found: (
             f"{found[1]}var({VARIABLES[found[2]]})" if found[2] in VARIABLES else found[0]
         ),
         text,
     )
+    return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it

@@ -1,12 +1,14 @@
-"""Every figure that a run reports, computed from logits and labels; the only place that does. NumPy only."""
+"""Metrics: all figures that a run reports, computed from logits and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support
 
 from epochal.app.store.result import Figures
 
@@ -75,20 +77,24 @@ def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     labels outside 0..C-1 and logits that are not finite: a figure over fewer images would be a wrong one.
     """
     logits, labels = _checked(logits, labels)
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))
+    num_classes = logits.shape[1]
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
     predictions = logits.argmax(axis=1)
-    losses = log_sums - _pick(shifted, labels)
-    confusion = confusion_matrix(labels, predictions, logits.shape[1])
+    losses = -_pick(log_probabilities, labels)
+    confusion = confusion_matrix(labels, predictions, num_classes)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, predictions, labels=np.arange(num_classes), zero_division=np.nan
+    )
     hits = int(np.trace(confusion))
-    precision, recall, f1 = _per_class(confusion)
+    top5_accuracy = None
+    if num_classes > TOP:
+        top5_accuracy = _top_accuracy(logits, labels)
     return Evaluation(
         count=len(labels),
         loss=float(losses.mean()),
         accuracy=hits / len(labels),
         interval=wilson_interval(hits, len(labels)),
-        top5_accuracy=_top_accuracy(logits, labels) if logits.shape[1] > TOP else None,
+        top5_accuracy=top5_accuracy,
         confusion=confusion,
         precision=precision,
         recall=recall,
@@ -96,25 +102,38 @@ def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
         losses=losses,
         labels=labels,
         predictions=predictions,
-        confidences=np.exp(_pick(shifted, predictions) - log_sums),
+        confidences=np.exp(_pick(log_probabilities, predictions)),
     )
 
 
+def image_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each image in nats, float64 [N], of logits [N, C] and labels [N].
+
+    Raises:
+        ValueError: as `evaluate_logits` does.
+    """
+    logits, labels = _checked(logits, labels)
+    return -_pick(log_softmax(logits.astype(np.float64), axis=1), labels)
+
+
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis: float64, each row sums to one, without overflow for any finite logits."""
-    shifted = np.asarray(logits, np.float64)
-    if shifted.ndim == 0 or shifted.shape[-1] == 0:
-        raise ValueError(f"logits must have a last axis of classes, got shape {shifted.shape}.")
-    if not np.isfinite(shifted).all():
-        raise ValueError(
-            f"logits must be finite, got {np.count_nonzero(~np.isfinite(shifted))} that are not."
-        )
-    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    """Return the softmax over the last axis in float64; each row sums to one.
+
+    Raises:
+        ValueError: there is no class, or a logit is not finite.
+    """
+    logits = np.asarray(logits, np.float64)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits must have a last axis of classes, got shape {logits.shape}.")
+    if not np.isfinite(logits).all():
+        broken = np.count_nonzero(~np.isfinite(logits))
+        raise ValueError(f"logits must be finite, got {broken} that are not.")
+    result: np.ndarray = softmax(logits, axis=-1)
+    return result
 
 
 def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of a proportion; unlike the normal one it stays inside 0..1 near either end.
+    """Return the score interval of a proportion; unlike the normal one it stays inside 0..1 near either end.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", p. 209-212.
     """
@@ -122,35 +141,32 @@ def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[fl
         raise ValueError(
             f"wilson_interval needs 0 <= hits <= count and count > 0, got {hits} of {count}."
         )
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = hits / count
-    weight = z * z / count
-    centre = (share + weight / 2) / (1 + weight)
-    half = z * np.sqrt(share * (1 - share) / count + weight / count / 4) / (1 + weight)
-    # At 0 and at all hits the bound is exactly 0 or 1; rounding would leave 1e-17 beside it.
-    low = 0.0 if hits == 0 else max(0.0, float(centre - half))
-    high = 1.0 if hits == count else min(1.0, float(centre + half))
-    return low, high
+    interval = binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    return max(0.0, float(interval.low)), min(1.0, float(interval.high))
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts every (true, predicted) pair: int64 [C, C], rows true."""
-    pairs = labels.astype(np.int64) * num_classes + predictions
-    return (
-        np.bincount(pairs, minlength=num_classes**2)
-        .reshape(num_classes, num_classes)
-        .astype(np.int64)
-    )
+    """Count every (true, predicted) pair: int64 [C, C], rows true.
+
+    Unlike scikit-learn's it takes images of one class alone without a warning.
+    """
+    pairs = labels * num_classes + predictions
+    counts = np.bincount(pairs, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
 def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int, int, int]]:
-    """The (true, predicted, images) triples with the most images, diagonal apart; at most `count`."""
-    mistakes = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
-    pairs = (divmod(int(flat), len(mistakes)) for flat in order)
-    return [
-        (true, wrong, int(mistakes[true, wrong])) for true, wrong in pairs if mistakes[true, wrong]
-    ]
+    """Return (true class, predicted class, images) of the mistakes with the most images, at most `count`."""
+    counts = evaluation.confusion.copy()
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:count]
+    mistakes = []
+    for place in order:
+        true, predicted = divmod(int(place), len(counts))
+        images = int(counts[true, predicted])
+        if images:
+            mistakes.append((true, predicted, images))
+    return mistakes
 
 
 def check_classes(evaluation: Evaluation, classes: Sequence[str]) -> None:
@@ -197,20 +213,11 @@ def _pick(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Top-5 accuracy; ties go to the lower class, as in argmax, so that top-5 is never below top-1."""
-    own = _pick(logits, labels)[:, None]
-    ahead = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None]))
+    """Return the top-5 accuracy; ties go to the lower class, as in argmax, so that top-5 is never below top-1.
+
+    In scikit-learn's top_k_accuracy_score ties go to the higher class.
+    """
+    true_logits = _pick(logits, labels)[:, None]
+    lower_class = np.arange(logits.shape[1]) < labels[:, None]
+    ahead = (logits > true_logits) | ((logits == true_logits) & lower_class)
     return float(np.mean(ahead.sum(axis=1) < TOP))
-
-
-def _per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each class, float64 [C] each; NaN where undefined."""
-    hits = np.diag(confusion)
-    predicted = confusion.sum(axis=0)
-    true = confusion.sum(axis=1)
-    return _ratio(hits, predicted), _ratio(hits, true), _ratio(2 * hits, predicted + true)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Quotient, NaN for 0 / 0."""
-    return np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)

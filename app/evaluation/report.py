@@ -7,24 +7,13 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from epochal.app.evaluation import plots
 from epochal.app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
-from epochal.app.evaluation.page import (
-    duration,
-    escaped,
-    folded,
-    page,
-    pairs,
-    percent,
-    row_html,
-    section_html,
-    tiles,
-)
+from epochal.app.evaluation.page import duration, name_value_lines, percent, render
 from epochal.app.evaluation.sections import Section
 from epochal.app.store import files as storage
 from epochal.app.store.environment import Environment
@@ -32,7 +21,6 @@ from epochal.app.store.result import Result
 
 Images = np.ndarray | Sequence[np.ndarray]
 
-TEMPLATE = Path(__file__).with_name("report.html")
 THUMBNAIL = 160  # pixels of the longer side above which an image is shrunk, to keep the file small
 
 
@@ -105,7 +93,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def report_html(report: Report) -> str:
-    """The report as text; everything that came from outside is escaped."""
+    """Return the report as HTML; everything that came from outside is escaped."""
     check_classes(report.evaluation, report.classes)
     result = report.result
     facts = [f"{len(report.classes)} classes"]
@@ -113,92 +101,91 @@ def report_html(report: Report) -> str:
     if result is not None:
         facts = [result.dataset, result.model, *facts]
         best_epoch = result.best_epoch
-    body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return render(
+        "evaluation/report.html",
+        title=report.title,
+        facts=facts,
         tiles=_tiles(report),
-        curves="".join(
-            f"<figure>{svg}</figure>" for svg in plots.curves_svg(report.history, best_epoch)
-        ),
+        curves=plots.curves_svg(report.history, best_epoch),
+        sections=report.sections,
         matrix=plots.confusion_svg(report.evaluation, report.classes),
         matrix_width=min(62, max(18, 0.62 * len(report.classes))),
         mistakes=_mistakes(report),
         classes=_class_rows(report),
-        hardest="".join(_card(hard, report) for hard in report.hardest),
-        sections="".join(map(section_html, report.sections)),
+        hardest=[_hard_image(hard, report) for hard in report.hardest],
         details=_details(report),
     )
-    return page(report.title, facts, body)
 
 
-def _tiles(report: Report) -> str:
-    """The headline figures; what `result` lacks has no tile."""
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return name, value and unit of the headline figures; what is not known has no tile."""
     evaluation = report.evaluation
     low, high = evaluation.interval
     interval = f"95 % interval {percent(low)} to {percent(high)}"
-    shown = [
+    images = f"nats, over {evaluation.count:,} images"
+    tiles = [
         ("Test accuracy", percent(evaluation.accuracy, 2), interval),
-        ("Test loss", f"{evaluation.loss:.4f}", f"nats, over {evaluation.count:,} images"),
+        ("Test loss", f"{evaluation.loss:.4f}", images),
     ]
     if evaluation.top5_accuracy is not None:
-        shown.append(
-            ("Top-5 accuracy", percent(evaluation.top5_accuracy, 2), "true class among five")
-        )
+        top5 = percent(evaluation.top5_accuracy, 2)
+        tiles.append(("Top-5 accuracy", top5, "true class among five"))
     result = report.result
-    if result is not None:
-        shown.append(("Parameters", f"{result.params:,}", "trainable"))
-        shown.append(("Epochs", str(result.epochs), "trained"))
-        if result.best_epoch is not None:
-            shown.append(("Best epoch", str(result.best_epoch), "whose weights are kept"))
-        shown.append(("Wall time", duration(result.wall_seconds), "whole run"))
-        if result.images_per_second is not None:
-            speed = f"{result.images_per_second:,.0f}"
-            shown.append(("Training speed", speed, "images a second"))
-    return tiles(shown)
+    if result is None:
+        return tiles
+    tiles.append(("Parameters", f"{result.params:,}", "trainable"))
+    tiles.append(("Epochs", str(result.epochs), "trained"))
+    if result.best_epoch is not None:
+        tiles.append(("Best epoch", str(result.best_epoch), "whose weights are kept"))
+    tiles.append(("Wall time", duration(result.wall_seconds), "whole run"))
+    if result.images_per_second is not None:
+        speed = f"{result.images_per_second:,.0f}"
+        tiles.append(("Training speed", speed, "images a second"))
+    return tiles
 
 
-def _mistakes(report: Report) -> str:
-    """Rows of the most frequent mistakes."""
-    counts = report.evaluation.class_counts
-    rows = [
-        row_html(
-            [report.classes[true], report.classes[wrong]],
-            [f"{count:,}", percent(count / counts[true])],
-        )
-        for true, wrong, count in frequent_mistakes(report.evaluation)
-    ]
-    return "".join(rows) or '<tr><td colspan="4">None: every image is right.</td></tr>'
+def _mistakes(report: Report) -> list[dict[str, Any]]:
+    """Return the rows of the most frequent mistakes."""
+    class_counts = report.evaluation.class_counts
+    rows = []
+    for label, prediction, count in frequent_mistakes(report.evaluation):
+        row = {
+            "label": report.classes[label],
+            "prediction": report.classes[prediction],
+            "count": count,
+            "share": count / class_counts[label],
+        }
+        rows.append(row)
+    return rows
 
 
-def _class_rows(report: Report) -> str:
-    """Rows of the per-class table, weakest F1 first, classes without images last."""
+def _class_rows(report: Report) -> list[dict[str, Any]]:
+    """Return the rows of the per-class table, weakest F1 first, classes without images last."""
     evaluation = report.evaluation
-    return "".join(
-        row_html(
-            [report.classes[index]],
-            [
-                _bar(column[index])
-                for column in (evaluation.f1, evaluation.precision, evaluation.recall)
-            ]
-            + [f"{evaluation.class_counts[index]:,}"],
-        )
-        for index in np.argsort(evaluation.f1, kind="stable")
-    )
+    rows = []
+    for index in np.argsort(evaluation.f1, kind="stable"):
+        row = {
+            "name": report.classes[index],
+            "f1": evaluation.f1[index],
+            "precision": evaluation.precision[index],
+            "recall": evaluation.recall[index],
+            "count": evaluation.class_counts[index],
+        }
+        rows.append(row)
+    return rows
 
 
-def _bar(share: float) -> str:
-    """A share as text on a bar of that length."""
-    return f'<span style="--share:{0 if np.isnan(share) else 100 * share:.1f}%">{percent(share)}</span>'
-
-
-def _card(hard: HardImage, report: Report) -> str:
-    """One of the hardest images with what it is and what the model took it for."""
-    true, predicted = (escaped(report.classes[place]) for place in (hard.label, hard.prediction))
-    verdict, mark = ("right", "✓") if hard.label == hard.prediction else ("wrong", "✗")
-    return (
-        f'<figure class="{verdict}" title="image {hard.index}: {true}, predicted {predicted}">'
-        f'<img src="{_data_uri(hard.image)}" alt="test image {hard.index}: {true}">'
-        f"<figcaption><b>{true}</b><span>{mark} {predicted}</span>"
-        f"<small>{percent(hard.probability, 0)} · loss {hard.loss:.2f}</small></figcaption></figure>"
-    )
+def _hard_image(hard: HardImage, report: Report) -> dict[str, Any]:
+    """Return a hard image with the names of its classes."""
+    return {
+        "index": hard.index,
+        "label": report.classes[hard.label],
+        "prediction": report.classes[hard.prediction],
+        "right": hard.label == hard.prediction,
+        "probability": hard.probability,
+        "loss": hard.loss,
+        "uri": _data_uri(hard.image),
+    }
 
 
 def _data_uri(image: np.ndarray) -> str:
@@ -221,8 +208,8 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _details(report: Report) -> str:
-    """Everything else that is known about the run, folded away."""
+def _details(report: Report) -> list[tuple[str, str]]:
+    """Return everything else that is known about the run, as texts with their names."""
     figures: dict[str, Any] = {}
     if report.result is not None:
         figures.update(report.result.to_dict())
@@ -232,10 +219,8 @@ def _details(report: Report) -> str:
         environment.update(report.environment.to_dict())
     figures.pop("schema", None)
     environment.pop("schema", None)
-    return folded(
-        [
-            ("Result", pairs(figures)),
-            ("Configuration", report.configuration),
-            ("Environment", pairs(environment)),
-        ]
-    )
+    return [
+        ("Result", name_value_lines(figures)),
+        ("Configuration", report.configuration),
+        ("Environment", name_value_lines(environment)),
+    ]

@@ -124,11 +124,10 @@ def difference(answer: Answer, expected: Answer) -> np.ndarray:
 def _places_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the places in `classes` of labels, bytes `[n, k]`."""
     place_of = {str(name): place for place, name in enumerate(classes)}
-    places = np.empty(labels.shape, int)
-    for index in np.ndindex(labels.shape):
-        label: bytes = labels[index]
-        places[index] = place_of[label.decode()]
-    return places
+    places = []
+    for row in labels.tolist():
+        places.append([place_of[label.decode()] for label in row])
+    return np.array(places)
 
 
 def centre(images: np.ndarray, size: int) -> np.ndarray:

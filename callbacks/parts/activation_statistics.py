@@ -35,7 +35,8 @@ class ActivationStatistics:
         outputs = ops.cast(outputs, "float32")
         self._add_moments(outputs)
         if self._top is not None:
-            self._saturated += _count(ops.logical_or(outputs == 0, outputs == self._top))
+            is_saturated = ops.logical_or(outputs == 0, outputs == self._top)
+            self._saturated += _count(is_saturated)
             positions = tuple(range(outputs.ndim - 1))
             largest = ops.convert_to_numpy(ops.max(outputs, axis=positions))
             if self._largest is not None:
@@ -43,7 +44,9 @@ class ActivationStatistics:
             self._largest = largest
         elif self._function is not None:
             inputs = ops.cast(inputs, "float32")
-            rise = ops.abs(self._function(inputs + _STEP) - self._function(inputs - _STEP))
+            above = self._function(inputs + _STEP)
+            below = self._function(inputs - _STEP)
+            rise = ops.abs(above - below)
             self._saturated += _count(rise < 2 * _STEP * SATURATED)
 
     def figures(self) -> dict[str, Any]:
@@ -67,9 +70,11 @@ class ActivationStatistics:
         # the mean.
         size = math.prod(outputs.shape)
         total = self.count + size
-        apart = float(ops.mean(outputs)) - self._mean
-        squares = float(ops.var(outputs)) * size
-        self._squares += squares + apart**2 * self.count * size / total
+        mean = float(ops.mean(outputs))
+        variance = float(ops.var(outputs))
+        apart = mean - self._mean
+        between = apart**2 * self.count * size / total
+        self._squares += variance * size + between
         self._mean += apart * size / total
         self.count = total
 

@@ -43,7 +43,8 @@ class Clipper:
 
     def __init__(self, limit: float | None = None, by: str = "norm") -> None:
         if by not in METHODS:
-            raise ValueError(f"by must be one of {', '.join(METHODS)}, got {by!r}.")
+            methods = ", ".join(METHODS)
+            raise ValueError(f"by must be one of {methods}, got {by!r}.")
         if limit is not None and not 0 < limit < math.inf:
             raise ValueError(f"limit must be None or a positive number, got {limit}.")
         if by == "percentile" and limit is not None and limit > 100:
@@ -72,8 +73,10 @@ class Clipper:
         clipped = self.clip(gradients, scale)
         self.latest.add(clipped.norm)
         norm = tf.cast(clipped.norm, tf.float32)
-        counts = tf.stack([norm, tf.cast(clipped.is_clipped, tf.float32), 1.0])
-        self._totals.assign_add(tf.where(tf.math.is_finite(clipped.norm), counts, tf.zeros(3)))
+        is_clipped = tf.cast(clipped.is_clipped, tf.float32)
+        counts = tf.stack([norm, is_clipped, 1.0])
+        is_finite = tf.math.is_finite(clipped.norm)
+        self._totals.assign_add(tf.where(is_finite, counts, tf.zeros(3)))
         return clipped.gradients
 
     def clip(self, gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> Clipped:
@@ -104,7 +107,7 @@ class Clipper:
 
     def figures(self) -> dict[str, float]:
         """Return `gradient_norm` and, with a limit, `clipped_steps` since `clear_figures`."""
-        norms, clipped, steps = (float(total) for total in self._totals.numpy())
+        norms, clipped, steps = self._totals.numpy().tolist()
         figures = {"gradient_norm": norms / steps if steps else math.inf}
         if self.limit is not None:
             figures["clipped_steps"] = clipped / steps if steps else 0.0

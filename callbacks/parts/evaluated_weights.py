@@ -33,9 +33,11 @@ def finite_weights(
     for name, value in logs.items():
         if name.endswith("loss") and not math.isfinite(value):
             return None
-    read = (callback.params or {}).get(_WEIGHTS, callback.model.get_weights)
-    weights = [np.array(weight) for weight in read()]
-    for weight in weights:
+    params = callback.params or {}
+    read_weights = params.get(_WEIGHTS, callback.model.get_weights)
+    copies = []
+    for weight in read_weights():
         if not np.isfinite(weight).all():
             return None
-    return weights
+        copies.append(np.array(weight))
+    return copies

@@ -53,14 +53,20 @@ class EventFile:
 def histogram(values: np.ndarray) -> np.ndarray:
     """Return `[30, 3]`: left edge, right edge and count of buckets over the finite values."""
     finite = values[np.isfinite(values)]
-    low = finite.min() if finite.size else 0.0
-    high = finite.max() if finite.size else 1.0
+    low = 0.0
+    high = 1.0
+    if finite.size:
+        low = finite.min()
+        high = finite.max()
     # NumPy refuses buckets narrower than a rounding.
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-12 * largest:
         low = low - 0.5
         high = high + 0.5
     counts, edges = np.histogram(finite, _BUCKETS, (low, high))
-    return np.stack([edges[:-1], edges[1:], counts], axis=1)
+    left = edges[:-1]
+    right = edges[1:]
+    return np.stack([left, right, counts], axis=1)
 
 
 def _add(summary: Any, plugin: str, tag: str, tensor: Any) -> None:

@@ -11,7 +11,8 @@ _LEFT = 8  # columns that are kept free for a bar
 def format_duration(seconds: float) -> str:
     """Return minutes and seconds, with hours where there are any: 0:41, 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    hours = minutes // 60
+    minutes = minutes % 60
     if hours:
         return f"{hours}:{minutes:02}:{seconds:02}"
     return f"{minutes}:{seconds:02}"
@@ -46,13 +47,17 @@ def format_bar(head: str, tail: Sequence[str], share: float | None, width: int) 
 
     The bar is filled to `share`, from 0 to 1; None for no bar.
     """
-    parts = list(tail)
-    while parts and width - len("  ".join([head, *parts])) < _LEFT:
+    parts = [head, *tail]
+    while len(parts) > 1:
+        left = width - len("  ".join(parts))
+        if left >= _LEFT:
+            break
         parts.pop()
     if share is not None:
-        used = len("  ".join([head, *parts]))
-        size = min(_WIDEST, width - used - len("  []"))
+        left = width - len("  ".join(parts))
+        size = min(_WIDEST, left - len("  []"))
         if size > 0:
             filled = "=" * round(size * share)
-            parts.insert(0, f"[{filled:{size}}]")
-    return "  ".join([head, *parts])[:width]
+            parts.insert(1, f"[{filled:{size}}]")
+    line = "  ".join(parts)
+    return line[:width]

@@ -16,9 +16,10 @@ def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
         ValueError: the pattern matches nothing that is trained, or all of it.
     """
     require_built(model, "Freezing")
-    matches = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
-    if not matches or len(matches) == len(model.trainable_weights):
-        some = ", ".join(weight.path for weight in model.trainable_weights[:3])
+    paths = [weight.path for weight in model.trainable_weights]
+    matches = [path for path in paths if re.search(pattern, path)]
+    if not matches or len(matches) == len(paths):
+        some = ", ".join(paths[:3])
         amount = "every weight" if matches else "none of the weights"
         raise ValueError(
             f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ..."
@@ -46,11 +47,15 @@ def frozen_in(epoch: int, parts: Sequence[Sequence[Any]], every: int | None) -> 
 
 def freeze(model: Any, weights: Sequence[Any]) -> None:
     """Make weights untrainable, and the layers all of whose trainable weights they are."""
-    frozen = {id(weight) for weight in weights}
+    frozen = _ids(weights)
     for layer in model._flatten_layers(include_self=False):
-        has_frozen = any(id(weight) in frozen for weight in layer.weights)
-        is_frozen = all(id(weight) in frozen for weight in layer.trainable_weights)
+        has_frozen = frozen & _ids(layer.weights)
+        is_frozen = frozen >= _ids(layer.trainable_weights)
         if has_frozen and is_frozen:
             layer.trainable = False
     for weight in weights:
         weight.trainable = False
+
+
+def _ids(weights: Sequence[Any]) -> set[int]:
+    return {id(weight) for weight in weights}

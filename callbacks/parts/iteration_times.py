@@ -85,11 +85,14 @@ class IterationTimes(Stopwatch):
     def warning(self, limit: float) -> str | None:
         """Return a line if the median is above `limit` seconds: how much, why, what would help."""
         shares = self.shares()
-        if not shares or self.median() <= limit:
+        median = self.median()
+        if not shares or median <= limit:
             return None
         longest = next(iter(shares))
-        parts = ", ".join(f"{_NAMES[part]} {share:.0%}" for part, share in shares.items())
+        words = [f"{_NAMES[part]} {share:.0%}" for part, share in shares.items()]
+        parts = ", ".join(words)
         return (
-            f"an iteration takes {self.median() * 1000:.0f} ms (median), "
-            f"more than {limit * 1000:.0f} ms: {_BOUND[longest]} ({parts}); {_ADVICE[longest]}"
+            f"an iteration takes {median * 1000:.0f} ms (median), "
+            f"more than {limit * 1000:.0f} ms: "
+            f"{_BOUND[longest]} ({parts}); {_ADVICE[longest]}"
         )

@@ -34,10 +34,12 @@ class LastFinite:
     def __init__(self, model: Any) -> None:
         require_built(model, "NanGuard(keep_state=True)")
         metrics = {id(variable) for variable in model.metrics_variables}
-        self._variables = [variable for variable in model.variables if id(variable) not in metrics]
+        self._variables: list[Any] = []
         self._by_dtype: dict[str, list[Any]] = {}
-        for variable in self._variables:
-            self._by_dtype.setdefault(variable.dtype, []).append(variable)
+        for variable in model.variables:
+            if id(variable) not in metrics:
+                self._variables.append(variable)
+                self._by_dtype.setdefault(variable.dtype, []).append(variable)
         # The place (epoch, step and learning rate), then the variables of each dtype in one row.
         self._copy: tuple[tf.Tensor, ...] | None = None
         self._advance: Any = None
@@ -83,8 +85,11 @@ class LastFinite:
         """Return all variables of a dtype in one row, by dtype."""
         rows = []
         for variables in self._by_dtype.values():
-            flat = [tf.reshape(tf.convert_to_tensor(v.value), [-1]) for v in variables]
-            rows.append(tf.concat(flat, 0))
+            parts = []
+            for variable in variables:
+                values = tf.convert_to_tensor(variable.value)
+                parts.append(tf.reshape(values, [-1]))
+            rows.append(tf.concat(parts, 0))
         return rows
 
     def _choose(self, place: tf.Tensor, copy: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:

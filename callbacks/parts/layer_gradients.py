@@ -13,6 +13,7 @@ long as the weights themselves (where about a thousandth is usual), be it only b
 (Pascanu et al. 2013, arXiv:1211.5063).
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,7 +37,11 @@ def paths_by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 def norm(arrays: Iterable[np.ndarray]) -> float:
     """Return the Euclidean norm of all arrays together, summed in float64."""
-    return float(np.sqrt(sum(np.sum(np.square(array.astype(np.float64))) for array in arrays)))
+    total = 0.0
+    for array in arrays:
+        squares = np.square(array.astype(np.float64))
+        total += float(np.sum(squares))
+    return math.sqrt(total)
 
 
 def relative_changes(
@@ -49,8 +54,9 @@ def relative_changes(
     changes = {}
     for layer, paths in paths_by_layer(before).items():
         length = norm([before[path] for path in paths])
+        change = norm([after[path] - before[path] for path in paths])
         if length:
-            changes[layer] = norm([after[path] - before[path] for path in paths]) / length
+            changes[layer] = change / length
     return changes
 
 
@@ -70,8 +76,9 @@ def describe_layers(
         parts = [gradients[path] for path in paths]
         length = norm(parts)
         weight = norm([weights[path] for path in paths])
-        rms = length / sum(part.size for part in parts) ** 0.5
-        largest = max(float(np.max(np.abs(part))) for part in parts)
+        entries = np.concatenate([part.ravel() for part in parts])
+        rms = length / entries.size**0.5
+        largest = float(np.max(np.abs(entries)))
         is_leap = rate * length >= weight > 0
         flag = None
         if not np.isfinite(rms) or is_leap or rms * VANISHED > above > 0:

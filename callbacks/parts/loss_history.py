@@ -43,13 +43,15 @@ def rate_drops(rates: Sequence[float]) -> list[int]:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(np.asarray(rates, np.float64))
-        falls = np.nan_to_num(-np.diff(logarithms), posinf=0.0)
-    changes = np.abs(np.concatenate([[0.0], falls, [0.0]]))
+        falls = -np.diff(logarithms)
+    falls = np.nan_to_num(falls, posinf=0.0)
+    changes = np.abs(np.pad(falls, 1))
     before = changes[:-2]
     after = changes[2:]
     is_large = falls >= -math.log(_DROP)
-    is_sudden = 10 * np.maximum(before, after) <= falls
-    return np.flatnonzero(is_large & is_sudden).tolist()
+    is_sudden = falls >= 10 * np.maximum(before, after)
+    places = np.flatnonzero(is_large & is_sudden)
+    return places.tolist()
 
 
 def rises_after(losses: Sequence[float]) -> int | None:
@@ -65,26 +67,30 @@ def rises_after(losses: Sequence[float]) -> int | None:
         return None
     place = int(np.argmin(np.where(is_finite, values, np.inf)))
     lowest = values[place]
-    after = values[place + 1 :][is_finite[place + 1 :]]
+    after = values[place + 1 :]
+    after = after[np.isfinite(after)]
     if len(after) < _AFTER:
         return None
     differences = np.diff(after)
     deviations = np.abs(differences - np.median(differences))
     noise = 1.4826 * float(np.median(deviations)) / math.sqrt(2)
-    rise = float(np.median(after[-3:])) - lowest
-    if rise <= max(_NOISE * noise, _RISE * abs(lowest)):
+    level = float(np.median(after[-3:]))
+    least = max(_NOISE * noise, _RISE * abs(lowest))
+    if level - lowest <= least or _trend(after) < _EVIDENCE:
         return None
-    return place if _trend(after) >= _EVIDENCE else None
+    return place
 
 
 def _trend(values: np.ndarray) -> float:
     """Return Mann and Kendall's statistic for a rising trend, in standard deviations."""
     count = len(values)
     score = 0.0
-    for place in range(count):
-        score += float(np.sign(values[place + 1 :] - values[place]).sum())
-    deviation = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    return (score - 1) / deviation
+    for place, value in enumerate(values):
+        later = values[place + 1 :]
+        rises = np.sign(later - value)
+        score += float(rises.sum())
+    variance = count * (count - 1) * (2 * count + 5) / 18
+    return (score - 1) / math.sqrt(variance)
 
 
 def read_curves(log: Path, weight: float | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 
 from epochal import models
 from epochal.app.config import Optim
-from epochal.app.training.optimizers.per_weight import set_per_weight
+from epochal.app.process.log import RUN_LOG
+from epochal.app.training.optimizers.per_weight import build_optimizer
 from epochal.app.training.optimizers.sgd import SGD
 from epochal.app.training.run.thawing import Thawing
 from epochal.callbacks import ExponentialMovingAverage, Freezing, GradientClipping, Timing
@@ -142,9 +143,11 @@ def test_weights_thaw_in_the_middle_of_training_with_momenta_that_begin_at_nothi
 def test_smaller_rates_below_go_on_under_frozen_layers() -> None:
     steps = {}
     for growth in (1.0, 0.5):
-        model = network(SGD(2.0**-4))
+        model = network()
+        options = {"learning_rate": 2.0**-4}
+        optimizer = build_optimizer(SGD, options, model, Optim(rate_growth=growth))
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(True))
         before = values(model)
-        set_per_weight(model, model.optimizer, Optim(rate_growth=growth))
         model.fit(X, Y, batch_size=24, verbose=0, callbacks=[Freezing("^low")])
         steps[growth] = {path: value - before[path] for path, value in values(model).items()}
     for path, depth in (("logits/kernel", 0), ("high_bn/gamma", 1), ("high/kernel", 1)):
@@ -233,13 +236,21 @@ def test_no_layer_thaws_in_no_time() -> None:
         Freezing("low", every=0)
 
 
-def test_what_is_frozen_and_when_it_thaws_is_told() -> None:
-    told: list[str] = []
+def test_what_is_frozen_and_when_it_thaws_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     optim = Optim(frozen=BODY, unfreeze_every=2)
-    for first in (0, 3, 4):
-        watching = [Freezing(BODY, every=2), Thawing(optim, told.append)]
-        network().fit(X, Y, verbose=0, callbacks=watching, initial_epoch=first, epochs=5)
-    assert told == [
+    # Whether the root logger is handed the lines depends on tests before this one.
+    monkeypatch.setattr(RUN_LOG, "propagate", False)
+    RUN_LOG.addHandler(caplog.handler)
+    caplog.set_level("INFO", RUN_LOG.name)
+    try:
+        for first in (0, 3, 4):
+            watching = [Freezing(BODY, every=2), Thawing(optim)]
+            network().fit(X, Y, verbose=0, callbacks=watching, initial_epoch=first, epochs=5)
+    finally:
+        RUN_LOG.removeHandler(caplog.handler)
+    assert caplog.messages == [
         "frozen: low, low_bn, high, high_bn (95 of 107 weights)",
         "epoch 3: trained from now on: high, high_bn (50 weights)",
         "epoch 5: trained from now on: low, low_bn (45 weights)",

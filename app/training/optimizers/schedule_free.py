@@ -53,10 +53,12 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         if self.weight_decay and self._use_weight_decay(variable):
             change = change + self.weight_decay * variable
         self.assign_sub(sequence, rate * change)
-        self.assign_add(total, ops.square(rate))
-        share = ops.divide_no_nan(ops.square(rate), ops.convert_to_tensor(total))
+        square = ops.square(rate)
+        self.assign_add(total, square)
+        share = ops.divide_no_nan(square, ops.convert_to_tensor(total))
         average = average + (sequence - average) * share
-        self.assign(variable, self.beta_1 * average + (1 - self.beta_1) * sequence)
+        mixture = self.beta_1 * average + (1 - self.beta_1) * sequence
+        self.assign(variable, mixture)
 
     def _apply_weight_decay(self, variables: Any) -> None:
         """Do nothing: `update_step` lets the sequence decay."""

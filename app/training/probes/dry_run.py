@@ -1,4 +1,4 @@
-"""A run that leaves nothing behind: everything is made and checked, and two steps are trained."""
+"""Dry runs: everything that a run needs is made and checked, and two steps are trained."""
 
 import time
 from typing import Any
@@ -32,24 +32,26 @@ def dry_run(config: Config, began: float) -> None:
     setup, origin, budget = prepare(config, Session(began=began))
     check_piloted(setup)
     seconds = _two_steps(setup, budget) * setup.batches.steps * config.last_epoch
-    about = (
-        f"about {time_of(seconds)}, validation apart" if config.budget is None else config.budget
-    )
+    duration = config.budget
+    if duration is None:
+        duration = f"about {time_of(seconds)}, validation apart"
     folder = ROOT / (config.name or default_name(config))
-    print(f"dry run: {summary(setup, origin)}\nwould train {about}, in {folder}")
+    print(f"dry run: {summary(setup, origin)}\nwould train {duration}, in {folder}")
 
 
 def _two_steps(setup: Setup, budget: Any) -> float:
-    """Trains as the first two steps of a run would; returns the seconds of the last."""
+    """Train as the first two steps of a run would, and return the seconds of the last."""
     config = setup.config
     model = setup.model
     steps = setup.batches.steps
     clock = _Clock()
-    rates = rate_callbacks(config, steps, budget and budget.share)
-    watching = [
-        *(
-            one for one in rates if isinstance(one, callbacks.RateSchedule)
-        ),  # others wait for losses of whole epochs
+    share = None if budget is None else budget.share
+    watching: list[Any] = []
+    for rate_callback in rate_callbacks(config, steps, share):
+        # Others wait for losses of whole epochs.
+        if isinstance(rate_callback, callbacks.RateSchedule):
+            watching.append(rate_callback)
+    watching += [
         *weight_steering(setup),
         setup.clipping,
         callbacks.NanGuard(),

@@ -126,9 +126,8 @@ class Classifier(keras.Model):
 
     def data_loss(self, labels: Any, logits: Any) -> tf.Tensor:
         """Return the same without the penalties."""
-        return (
-            self.objective.mean_loss(labels, logits) / self.distribute_strategy.num_replicas_in_sync
-        )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return self.objective.mean_loss(labels, logits) / replicas
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Loss and accuracy of a batch in inference mode."""

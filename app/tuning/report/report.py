@@ -7,16 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from epochal.app.evaluation.page import (
-    duration,
-    escaped,
-    folded,
-    page,
-    pairs,
-    percent,
-    section_html,
-    tiles,
-)
+from epochal.app.evaluation.page import duration, name_value_lines, percent, render
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store import files as storage
 from epochal.app.tuning.report.choices import choices_section
@@ -44,10 +35,6 @@ def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) ->
         f"{sweep.algorithm} search",
         sweep.splits,
     ]
-    verdict = "".join(
-        f'<p class="verdict">{escaped(sentence)}</p>'
-        for sentence in sentences(sweep, winner, result)
-    )
     found = [
         choices_section(sweep),
         rates_section(sweep),
@@ -60,18 +47,21 @@ def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) ->
         failures_section(sweep),
         table_section(sweep, winner),
     ]
-    sections = "".join(section_html(section) for section in found if section is not None)
-    details = folded(
-        [
-            ("Result", pairs(result)),
+    return render(
+        "tuning/report/report.html",
+        title=f"Sweep {sweep.folder.name}",
+        facts=[fact for fact in facts if fact is not None],
+        verdict=sentences(sweep, winner, result),
+        tiles=_tiles(sweep, result),
+        sections=[section for section in found if section is not None],
+        details=[
+            ("Result", name_value_lines(result)),
             ("Configuration that the space changes", _configuration(sweep.folder)),
-        ]
+        ],
     )
-    body = f"{verdict}{_tiles(sweep, result)}{sections}<section><h2>How this was made</h2>{details}</section>"
-    return page(f"Sweep {sweep.folder.name}", facts, body)
 
 
-def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
+def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The headline figures; what `result` lacks has no tile."""
     shown = []
     winner = sweep.find(result["winner"])
@@ -99,7 +89,7 @@ def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> str:
     shown.append(
         ("Trials completed", f"{result['completed']:,}", rest or "none dropped, none failed")
     )
-    return tiles(shown)
+    return shown
 
 
 def failures_section(sweep: Sweep) -> Section | None:

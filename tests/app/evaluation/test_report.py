@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from epochal.app.evaluation.metrics import evaluate_logits
@@ -234,7 +235,9 @@ def test_classes_must_fit_the_evaluation(tmp_path):
 
 def test_sections_stand_in_the_page_escaped():
     table = (("layer", "dead"), ("<conv>", "3.1 %"))
-    section = Section(title="Dead & gone", text="a < b", figures=("<svg></svg>",), table=table)
+    section = Section(
+        title="Dead & gone", text="a < b", figures=(Markup("<svg></svg>"),), table=table
+    )
     page = Page(report_html(report(sections=[section, Section(title="Short", text="only words")])))
     for words in ("Dead & gone", "a < b", "<conv> 3.1 %", "only words"):
         assert words in page.text
