@@ -2,7 +2,6 @@
 follow.
 """
 
-import time
 from itertools import pairwise
 
 import keras
@@ -100,11 +99,11 @@ def test_replacement_draws_every_image_alike() -> None:
     assert np.mean(missing) / count == pytest.approx((1 - 1 / count) ** count, abs=0.015)
 
 
-def test_a_million_images_are_ordered_in_about_a_second() -> None:
+def test_a_million_images_of_a_thousand_classes_are_interleaved() -> None:
     labels = np.random.default_rng(0).integers(1000, size=1_281_167)
-    began = time.process_time()
-    interleaved(labels, np.random.default_rng(0))
-    assert time.process_time() - began < 5  # 0.4 s on an idle core
+    order = interleaved(labels, np.random.default_rng(0))
+    assert np.array_equal(np.sort(order), np.arange(len(labels)))
+    assert equal_neighbours(labels[order]) == 0
 
 
 @pytest.mark.parametrize("order", ["once", "replacement", "interleaved"])
@@ -130,7 +129,7 @@ def test_batches_follow_the_order_of_their_epoch(order: str, start: int) -> None
 
 
 def test_classes_one_after_the_other_train_worse_than_interleaved() -> None:
-    """Row A6, with a perceptron that sees the digits once."""
+    """LeCun et al. 1998, Efficient BackProp, with a perceptron that sees the digits once."""
     images, labels = load_digits(return_X_y=True)
     orders = {
         "sorted": np.argsort(labels, kind="stable"),
