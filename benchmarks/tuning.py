@@ -61,8 +61,7 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     import keras
 
     from epochal.app.store.run import Run
-    from epochal.app.store.sweep import read
-    from epochal.app.store.trials import Records
+    from epochal.app.store.sweep import Sweep
     from epochal.app.training import train
     from epochal.app.tuning.space import changed
     from epochal.app.tuning.worker import forget
@@ -72,8 +71,8 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     fit_begins: list[float] = []
     first_steps: list[float] = []
     fit = train.fit
-    _, base = read(Run(sweep))
-    values = [record["values"] for record in Records(sweep).all().values() if record]
+    stored = Sweep(sweep)
+    values = [trial.values for trial in stored.trials().values() if not trial.is_damaged]
 
     def watched(setup: Any, watching: Iterable[Any], checkpoints: Any) -> None:
         def note_first_step(batch: int, logs: Any) -> None:
@@ -90,7 +89,7 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     sizes = []
     for number in range(max(many, len(values))):
         start = time.monotonic()
-        config = changed(base, values[number % len(values)])
+        config = changed(stored.base, values[number % len(values)])
         train.train_at(Run(folder / "alone" / str(number)), config, test=False)
         forget()
         if number < len(values):

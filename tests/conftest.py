@@ -11,13 +11,8 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="module")
 def determinism_ends_here() -> Iterator[None]:
-    """`set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA, and sets its precision.
-
-    Other tests want neither.
-    """
-    import keras
+    """Undo that `set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA."""
     from tensorflow.python.framework.config import disable_op_determinism
 
     yield
     disable_op_determinism()
-    keras.config.set_dtype_policy("float32")

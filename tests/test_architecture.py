@@ -46,7 +46,7 @@ LIGHT = [
         if path.name != "arrays.py"
     ),
     "app/evaluation/cost_tables.py",
-    *(f"app/tuning/{name}.py" for name in ("plan", "ranges", "selection", "space")),
+    *(f"app/tuning/{name}.py" for name in ("ranges", "selection", "space")),
     "app/serving/limits.py",
     "app/export/variants.py",
     "app/units.py",

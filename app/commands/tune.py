@@ -20,10 +20,9 @@ from epochal.app.data.availability import check_data
 from epochal.app.errors import UsageError
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
-from epochal.app.store import sweep as sweeps
-from epochal.app.store.run import Run
-from epochal.app.tuning.plan import ALGORITHMS, SELECTS, Plan
-from epochal.app.tuning.space import points, read_search
+from epochal.app.store.plan import ALGORITHMS, SELECTS, Plan
+from epochal.app.store.sweep import Sweep
+from epochal.app.tuning.space import count_points, read_search
 
 DESCRIPTION = """\
 Searches what a configuration leaves open: every trial is an ordinary run, scored on images held
@@ -106,21 +105,21 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
-    from epochal.app.tuning.chief import check_free
-    from epochal.app.tuning.oracles import trials_of
-    from epochal.app.tuning.sweep import check_splits
+    from epochal.app.tuning.oracle import count_trials
+    from epochal.app.tuning.service import check_free
+    from epochal.app.tuning.sweep import check_sweep
 
-    check_splits(plan, config, str(_search_file(arguments)))
+    check_sweep(plan, config, str(_search_file(arguments)))
     if arguments.chief:
         check_free(arguments.chief)
-    trials = trials_of(plan, config.epochs)
+    trials = count_trials(plan, config.epochs)
     if trials != plan.trials:
         say(
             f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, "
             f"not {plan.trials}"
         )
         plan = replace(plan, trials=trials)
-    sweep = sweeps.begin(plan, config, config.name or runs.default_name(config))
+    sweep = Sweep.begin(plan, config, config.name or runs.default_name(config))
     return _search(sweep, arguments)
 
 
@@ -182,7 +181,7 @@ def _flags_of_a_configuration(arguments: Namespace) -> list[str]:
 
 def _limit_trials(plan: Plan, where: str) -> Plan:
     """Return a plan of no more trials than there are points, and say so where it matters."""
-    most = points(plan.space)
+    most = count_points(plan.space)
     # Hyperband's trials go on with one another's points.
     if plan.algorithm == "hyperband" or most == plan.trials:
         return plan
@@ -218,12 +217,11 @@ def _resume(arguments: Namespace, verbosity: int) -> int:
     unused += _flags_of_a_configuration(arguments)
     if unused:
         raise UsageError(f"--resume goes on with a sweep as it was begun; drop {', '.join(unused)}")
-    sweep = sweeps.find(arguments.resume or None)
+    sweep = Sweep.find(arguments.resume or None)
     if arguments.search:
-        plan, config = sweeps.read(sweep)
-        other = read_search(_search_file(arguments), config)
-        plan.check_same(other, str(sweep.folder))
-    if sweep.finished:
+        space = read_search(_search_file(arguments), sweep.base)
+        sweep.plan.check_same(space, str(sweep.folder))
+    if sweep.is_finished:
         say(f"{sweep.folder} has already finished; nothing to do")
         return _print_summary(sweep)
     say(f"epochal tune --resume {sweep.folder}: loading TensorFlow ...")
@@ -231,13 +229,13 @@ def _resume(arguments: Namespace, verbosity: int) -> int:
     return _search(sweep, arguments)
 
 
-def _search(sweep: Run, arguments: Namespace) -> int:
-    from epochal.app.tuning.sweep import LOCAL, search
+def _search(sweep: Sweep, arguments: Namespace) -> int:
+    from epochal.app.tuning.sweep import LOCAL, run_sweep
 
     say(f"sweep: {sweep.folder}")
     jobs = 0 if arguments.chief else arguments.jobs or 1
     with sweep.locked():
-        search(sweep, jobs, arguments.chief or LOCAL)
+        run_sweep(sweep, jobs, arguments.chief or LOCAL)
     return _print_summary(sweep)
 
 
@@ -249,7 +247,7 @@ def _work(arguments: Namespace, verbosity: int) -> int:
     if cores:  # as a sweep starts its workers on this machine
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
         end_with(int(os.environ["EPOCHAL_PARENT"]))
-    sweep = sweeps.find(arguments.sweep)
+    sweep = Sweep.find(arguments.sweep)
     load_tensorflow(verbosity)
     from epochal.app.tuning.worker import work
 
@@ -257,20 +255,20 @@ def _work(arguments: Namespace, verbosity: int) -> int:
     return 0
 
 
-def _print_summary(sweep: Run) -> int:
+def _print_summary(sweep: Sweep) -> int:
     """Print the figures on stdout, what to do next on stderr."""
-    result = sweep.read_json("result.json")
+    result = sweep.result()
     spread = ""
-    if result["spread"] is not None:
-        spread = f" ± {result['spread']:.4f}"
+    if result.spread is not None:
+        spread = f" ± {result.spread:.4f}"
     optimism = ""
-    if result["optimism"] is not None:
-        optimism = f", validation minus test {result['optimism']:+.4f}"
+    if result.optimism is not None:
+        optimism = f", validation minus test {result.optimism:+.4f}"
     print(
-        f"winner: trial {result['winner']}, {result['monitor']} {result['validation_score']:.4f}"
-        f"{spread}; test accuracy {result['test_accuracy']:.4f} (95 % interval "
-        f"{result['test_accuracy_low']:.4f} to {result['test_accuracy_high']:.4f}, "
-        f"{result['test_count']:,} images){optimism}"
+        f"winner: trial {result.winner}, {result.monitor} {result.validation_score:.4f}"
+        f"{spread}; test accuracy {result.test_accuracy:.4f} (95 % interval "
+        f"{result.test_accuracy_low:.4f} to {result.test_accuracy_high:.4f}, "
+        f"{result.test_count:,} images){optimism}"
     )
     folder = sweep.folder
     say(f"""

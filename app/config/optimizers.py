@@ -2,9 +2,10 @@
 
 from epochal.app.errors import suggestion
 
-# Keras' names in lower case, then ours. Where no rate is given with the paper, it is the one of
-# Keras or the middle of the range that trained best on the digits with resnet20.
+# Keras' names in lower case, then ours. Unless something is said, the rate is the default of Keras,
+# or of our class.
 USUAL_RATES = {
+    # He et al. 2016, arXiv:1512.03385, section 4.2: networks with batch norm
     "sgd": 0.1,
     "rmsprop": 1e-3,
     "adam": 1e-3,
@@ -14,7 +15,7 @@ USUAL_RATES = {
     # Duchi, Hazan and Singer 2011: the sum of squares in the denominator only grows
     "adagrad": 0.01,
     "adamax": 1e-3,
-    # relative to the size of the weights: Shazeer and Stern 2018, arXiv:1804.04235
+    # relative to the size of the weights: Shazeer and Stern 2018, arXiv:1804.04235, algorithm 5
     "adafactor": 0.01,
     "nadam": 1e-3,
     # McMahan et al. 2013; without its penalties it is AdaGrad
@@ -26,7 +27,7 @@ USUAL_RATES = {
     # Defazio et al. 2024, arXiv:2405.15682
     "schedulefreeadamw": 0.0025,
     "adaptivegain": 0.01,
-    "globalgain": 0.1,
+    "globalgain": 0.01,
     "diagonalnewton": 0.01,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from epochal.app.doctor.finding import Finding, error, ok, warning
-from epochal.app.evaluation.rate_labels import final
+from epochal.app.evaluation.rate_labels import final_loss
 from epochal.app.training.probes.probe_steps import logs_of_steps, undone
 from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup
@@ -30,7 +30,7 @@ def bearable(setup: Setup) -> Finding:
 def judged(losses: Sequence[float], rate: float) -> Finding:
     """What the losses of the first steps, at rates up to this one, say of it."""
     first = losses[0]
-    last = final(losses)
+    last = final_loss(losses)
     told = f"{first:.3g} to {last:.3g} in the first {len(losses)} steps, at learning rates up to {rate:g}"
     known = len(losses) == _STEPS
     if not math.isfinite(first + last) or (known and last > _HOPELESS * first):

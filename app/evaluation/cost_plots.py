@@ -1,6 +1,6 @@
-"""Where the cost of a model lies, and finished runs by accuracy and cost, as PNG files.
+"""Cost plots: what each part of a model costs, and finished runs by accuracy and cost, as PNG files.
 
-How they look is in `canvas`; Matplotlib is imported when something is drawn.
+Their look is in `figures`; Matplotlib is imported when something is drawn.
 """
 
 from __future__ import annotations

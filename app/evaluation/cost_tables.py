@@ -1,4 +1,4 @@
-"""What `epochal models` prints: columns for people. No TensorFlow here."""
+"""Cost tables: the columns for people that `epochal models` prints. No TensorFlow here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every plot of ours looks, and how it becomes a PNG file or an element of an HTML page.
+"""Figures: the look of all plots, and the way from a plot to a PNG file or an element of an HTML page.
 
 Matplotlib is imported when something is drawn, and through figures only: no window, no pyplot state.
 """

@@ -116,23 +116,29 @@ def _placed(run: Run, costs: dict[Any, int]) -> Placed:
 
 
 def _cost(config: Config, preprocessing: Preprocessing, costs: dict[Any, int]) -> int:
+    """Return the multiply-adds of a run's model for one image; `costs` keeps those of earlier calls."""
     key = (_model(config), preprocessing.input_shape, len(preprocessing.classes))
     if key not in costs:
-        costs[key] = multiply_adds(without_values(partial(build_model, config, preprocessing)))
+        model = without_values(partial(build_model, config, preprocessing))
+        costs[key] = multiply_adds(model)
     return costs[key]
 
 
 def _model(config: Config) -> str:
-    """Its name and what it has instead of its own."""
+    """Return the model's name and its options."""
     return ", ".join([config.model, *config.model_options.values()])
 
 
 def _with_fronts(placed: list[Placed]) -> list[Placed]:
-    """By data set and cost; accuracies on different data cannot be compared, so each has a front of its own."""
-    result = []
+    """Sort runs by data set and cost, and mark the front of each data set.
+
+    Accuracies on different data cannot be compared.
+    """
+    marked = []
     for dataset in sorted({run.dataset for run in placed}):
         group = [run for run in placed if run.dataset == dataset]
         group.sort(key=lambda run: (run.multiply_adds, -run.test_accuracy, run.run))
-        marks = front([(run.multiply_adds, run.test_accuracy) for run in group])
-        result += [replace(run, front=mark) for run, mark in zip(group, marks, strict=True)]
-    return result
+        points = [(run.multiply_adds, run.test_accuracy) for run in group]
+        for run, mark in zip(group, front(points), strict=True):
+            marked.append(replace(run, front=mark))
+    return marked

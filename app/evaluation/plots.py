@@ -1,6 +1,6 @@
 """Learning curves and confusion matrices: PNG files for the run's folder, SVG text for the report.
 
-How they look is in `canvas`; Matplotlib is imported when something is drawn.
+Their look is in `figures`; Matplotlib is imported when something is drawn.
 """
 
 from __future__ import annotations

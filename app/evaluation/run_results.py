@@ -1,4 +1,4 @@
-"""What stands at the end of a run: the reported figures, computed once over every image, and the pages about them."""
+"""Results of a run: the reported figures, computed once over every image, and the pages about them."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -37,16 +37,19 @@ def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndar
     return logits, evaluate_logits(logits, labels)
 
 
-def conclude(
+def report_results(
     run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True
 ) -> Result:
-    """Evaluates, writes pictures and the report, and last result.json, which makes the run a finished one.
+    """Evaluate the model, write plots and the report, and last the result, which makes the run a finished one.
 
     Without `test` the test split is left alone, and there are no pages, which would show its figures.
     """
-    shape = dataset.preprocessing
-    splits = {"validation": dataset.validation} | ({"test": dataset.test} if test else {})
-    evaluations = {name: evaluate_split(model, split, shape)[1] for name, split in splits.items()}
+    splits = {"validation": dataset.validation}
+    if test:
+        splits["test"] = dataset.test
+    evaluations = {}
+    for name, split in splits.items():
+        _, evaluations[name] = evaluate_split(model, split, dataset.preprocessing)
     result = _result(model, training, evaluations)
     if test:
         blocks = feature_reuse(model)
@@ -77,20 +80,30 @@ def _write_pages(
 
 
 def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> Result:
+    config = training.config
+    params = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     speeds = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
-    test = evaluations.get("test")
+    images_per_second = None
+    if speeds:
+        images_per_second = round(float(np.median(speeds)), 1)
+    last_learning_rate = None
+    if training.rows:
+        last_learning_rate = training.rows[-1].get("learning_rate")
+    test = None
+    if "test" in evaluations:
+        test = evaluations["test"].figures
     return Result(
-        dataset=training.config.dataset,
-        model=training.config.model,
-        params=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        seed=training.config.seed,
+        dataset=config.dataset,
+        model=config.model,
+        params=params,
+        seed=config.seed,
         epochs=len(training.rows),
         best_epoch=training.best_epoch,
         rollbacks=training.rollbacks,
-        last_learning_rate=training.rows[-1].get("learning_rate") if training.rows else None,
+        last_learning_rate=last_learning_rate,
         validation=evaluations["validation"].figures,
-        test=test.figures if test else None,
-        images_per_second=round(float(np.median(speeds)), 1) if speeds else None,
+        test=test,
+        images_per_second=images_per_second,
         wall_seconds=round(training.seconds, 2),
     )
 

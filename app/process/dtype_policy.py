@@ -1,4 +1,4 @@
-"""The dtype policy of Keras: a setting of the whole process, which a model needs only while it is built."""
+"""The dtype policy of Keras: a setting of the process that a model needs while it is built."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers and compile models with the policy `name`, such as "mixed_float16"; then put back the one before."""
+    """Build models with a policy such as "mixed_float16"; then put back the one before."""
     import keras
 
     before = keras.config.dtype_policy()

@@ -1,8 +1,8 @@
 """Messages: the logger tree `epochal`, its console handler, and the log.txt of a run.
 
-A module logs with `logging.getLogger(__name__)`: the user reads it on stderr. What belongs to the story of a run goes
-to `RUN_LOG`: while a run is locked its log.txt takes every such line, of which the console leaves out those of level
-DEBUG.
+A module logs with `logging.getLogger(__name__)`: the user reads it on stderr. What belongs to the
+story of a run goes to `RUN_LOG`: while a run is locked its log.txt takes every such line, of which
+the console leaves out those of level DEBUG.
 """
 
 import logging
@@ -17,7 +17,7 @@ _TREE = logging.getLogger("epochal")
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Writes messages alone to stderr, whatever that is when one comes: results alone go to stdout."""
+    """Writes messages without their time to what is stderr when they come."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -45,7 +45,7 @@ class RunLogHandler(logging.FileHandler):
 
 
 def show_messages(verbosity: int) -> None:
-    """Show the messages of this process on stderr; those of level DEBUG too from a verbosity of 2 on."""
+    """Show the messages of this process on stderr, from a verbosity of 2 on DEBUG ones too."""
     for handler in list(_TREE.handlers):
         if isinstance(handler, ConsoleHandler):
             _TREE.removeHandler(handler)

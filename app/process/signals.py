@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once outside of training; inside it after the running step, with the state saved."""
+"""Ctrl-C and SIGTERM: at once outside of training, else after the step, with the state saved."""
 
 import logging
 import os
@@ -19,7 +19,10 @@ _SAVING = {
 
 
 class Stop:
-    """Remembers the signal that asked this process to end; `exit_code` is 128 + its number, 0 before any."""
+    """Remembers the signal that asked this process to end.
+
+    `exit_code` is 128 plus its number, 0 before any.
+    """
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -32,7 +35,7 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[Callable[[], bool]]:
-        """Within it a first signal only sets a mark, which the yielded function reads; a second one ends all."""
+        """Let a first signal set a mark, which the yielded function reads; a second ends all."""
         self._deferred = True
         try:
             yield lambda: self.exit_code != 0

@@ -1,4 +1,4 @@
-"""TensorFlow's import, without its noise: what its C++ writes to the process's stderr, past Python."""
+"""TensorFlow's import, without what its C++ writes to the process's stderr, past Python."""
 
 import importlib
 import logging
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Imported by Keras and TensorFlow where they can be found, for functions that are not used here: a third of the time.
+# Keras and TensorFlow import these where they can, for functions that are not used here: that is a
+# third of the time.
 _UNUSED = ("jax", "matplotlib", "sklearn")
 
 
 def import_tensorflow(*, verbose: bool) -> None:
-    """Imports TensorFlow and Keras, without their optional packages; silent unless `verbose` or the import fails.
+    """Import TensorFlow and Keras without their optional packages.
+
+    It is silent unless `verbose`, or the import fails.
 
     Sets the environment that both read at import: log level, backend.
     """
@@ -44,7 +47,7 @@ def _import_keras() -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Holds everything back that is written to stderr meanwhile, and lets it out if an exception ends it."""
+    """Hold back what is written to stderr meanwhile, and let it out if an exception ends it."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as captured:

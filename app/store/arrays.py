@@ -54,9 +54,9 @@ def assign(variables: dict[str, Any], arrays: dict[str, np.ndarray], where: obje
         StorageError: when names or shapes differ, before anything is assigned.
     """
     different = sorted(set(variables) ^ set(arrays))
-    different += [
-        n for n, v in variables.items() if n in arrays and tuple(v.shape) != arrays[n].shape
-    ]
+    for name, variable in variables.items():
+        if name in arrays and tuple(variable.shape) != arrays[name].shape:
+            different.append(name)
     if different:
         raise StorageError(
             f"{where} belongs to another model or optimizer: {different[0]} differs; use the run's own config"

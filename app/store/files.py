@@ -104,9 +104,8 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(temporary)
             _seal(temporary)
             os.chmod(temporary, 0o777 & ~_umask())
-            os.rename(
-                temporary, folder
-            )  # fails on a folder that holds anything: nothing is overwritten
+            # Fails on a folder that holds anything: nothing is overwritten.
+            os.rename(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -189,8 +188,10 @@ def _seal(folder: Path) -> None:
     for name in [*sums, MANIFEST]:
         with open(folder / name, "rb") as file:
             os.fsync(file.fileno())
-    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        sync_folder(inner)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
 
 
 def _files(folder: Path) -> list[str]:

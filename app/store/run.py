@@ -305,8 +305,9 @@ def _check_no_sweep(folder: Path) -> None:
 
 
 def finished() -> list[Run]:
-    """The finished runs in runs/, those begun last first."""
-    return [run for folder in _by_age() if (run := Run(folder)).finished]
+    """Return the finished runs in runs/, those begun last first."""
+    runs = [Run(folder) for folder in _by_age()]
+    return [run for run in runs if run.finished]
 
 
 def newest() -> Run:

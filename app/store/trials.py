@@ -1,159 +1,262 @@
-"""A sweep's folder: one file a trial, whole or as it was; from them a stopped sweep is known again."""
+"""Trials of a sweep: what is proposed, how it ended, and the order of both, from which a stopped search is known again."""
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from epochal.app.store import files as storage
+SCHEMA = 1
+RUNNING = "running"
+COMPLETED = "completed"
+DROPPED = "dropped"
+FAILED = "failed"
+LOST = "lost"
+ENDED = (COMPLETED, DROPPED, FAILED, LOST)
+STATUSES = (*ENDED, RUNNING)
+UNREADABLE = "trial.json is missing or damaged"
 
-_FILE = "trial.json"
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One point of the search space that is to be trained."""
+
+    trial: str
+    """The number of the trial, padded with zeros: the name of its folder."""
+    values: Mapping[str, Any]
+    """By dotted name of the configuration field; inactive ranges are left out."""
+    until: int | None = None
+    """The epoch after which training ends; None trains all epochs of the configuration."""
+    promoted_from: str | None = None
+    """The trial whose runs this one resumes (Hyperband), None begins anew."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "trial": self.trial,
+            "values": dict(self.values),
+            "until": self.until,
+            "goes_on_from": self.promoted_from,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Proposal":
+        """Return the proposal that `to_dict` described."""
+        return cls(
+            trial=values["trial"],
+            values=values["values"],
+            until=values["until"],
+            promoted_from=values["goes_on_from"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended, as its worker reports it."""
+
+    status: str
+    """One of `STATUSES`: a dropped one was clearly worse than the best after some of the splits."""
+    score: float | None = None
+    """The mean of `scores`, None without any."""
+    scores: tuple[float, ...] = ()
+    """Of each split that is done."""
+    spread: float | None = None
+    """The sample standard deviation of the scores."""
+    epochs: tuple[int, ...] = ()
+    """The best epoch of each split."""
+    weights: int | None = None
+    """The number of trainable weights."""
+    seconds: float = 0.0
+    message: str | None = None
+    """Why it failed."""
+
+    def outcome_dict(self) -> dict[str, Any]:
+        """Return the outcome's plain values for JSON."""
+        return {
+            "status": self.status,
+            "score": self.score,
+            "scores": list(self.scores),
+            "spread": self.spread,
+            "epochs": list(self.epochs),
+            "weights": self.weights,
+            "seconds": self.seconds,
+            "message": self.message,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Outcome":
+        """Return the outcome that `outcome_dict` described.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: the values are none.
+        """
+        if "score" not in values:
+            raise KeyError("score")
+        return cls(**_outcome_fields(values))
+
+
+def failed(message: str, seconds: float = 0.0) -> Outcome:
+    """Return the outcome of a trial that brought no score."""
+    return Outcome(status=FAILED, message=message, seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Outcome):
+    """One point of a search, and what became of it.
+
+    `created` and `ended` number all events of the sweep, so that their order is known again even where one file is
+    damaged. A trial whose file is damaged has neither: it is lost.
+    """
+
+    name: str
+    """The number of the trial, padded with zeros: the name of its folder."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    until: int | None = None
+    promoted_from: str | None = None
+    created: int | None = None
+    ended: int | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its file could not be read, so that nothing is known but the name."""
+        return self.created is None
+
+    @property
+    def active_values(self) -> dict[str, Any]:
+        """The values that are not null."""
+        return {name: value for name, value in self.values.items() if value is not None}
+
+    @property
+    def proposal(self) -> Proposal:
+        """The point of the space."""
+        return Proposal(
+            trial=self.name,
+            values=self.values,
+            until=self.until,
+            promoted_from=self.promoted_from,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record for JSON; a trial that has not ended has no outcome yet."""
+        record = {"schema": SCHEMA, **self.proposal.to_dict(), "status": self.status}
+        record["created"] = self.created
+        if self.ended is not None:
+            record |= self.outcome_dict()
+            record["ended"] = self.ended
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Trial":
+        """Return the trial of a record, also of one without a schema, as earlier versions stored it.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: the record is damaged.
+        """
+        ended = None
+        if "ended" in record:
+            ended = _event_number(record["ended"])
+            _check_score(record["score"])
+        until = record.get("until")
+        promoted_from = record.get("goes_on_from")
+        return cls(
+            **_outcome_fields(record),
+            name=str(record["trial"]),
+            values=dict(record["values"].items()),
+            until=None if until is None else int(until),
+            promoted_from=None if promoted_from is None else str(promoted_from),
+            created=_event_number(record["created"]),
+            ended=ended,
+        )
+
+    @classmethod
+    def lost(cls, name: str) -> "Trial":
+        """Return the trial of a record that cannot be read."""
+        return cls(name=name, status=LOST, message=UNREADABLE)
+
+
+def _outcome_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    status = values["status"]
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+    weights = values.get("weights")
+    message = values.get("message")
+    return {
+        "status": status,
+        "score": finite_or_none(values.get("score")),
+        "scores": tuple(float(score) for score in values.get("scores") or ()),
+        "spread": finite_or_none(values.get("spread")),
+        "epochs": tuple(int(epoch) for epoch in values.get("epochs") or ()),
+        "weights": None if weights is None else int(weights),
+        "seconds": finite_or_none(values.get("seconds")) or 0.0,
+        "message": None if message is None else str(message),
+    }
+
+
+def _event_number(value: Any) -> int:
+    if type(value) is not int or value <= 0:
+        raise ValueError(f"an event's number is a whole number above 0, got {value!r}")
+    return value
+
+
+def _check_score(value: Any) -> None:
+    if type(value) not in (int, float, type(None)):
+        raise ValueError(f"a score is a number or null, got {value!r}")
+
+
+def finite_or_none(value: Any) -> float | None:
+    """Return a value as a finite number, None where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something the oracle was asked (no score: a trial was made) or told (a score, or that it failed).
+    """A trial was created, or ended with a score; without one it failed.
 
-    `values` are those of a trial that was made, None where its file is damaged.
+    `values` are those of a trial that was created, None where its file is damaged.
     """
 
     number: int
     trial: str
-    values: dict[str, Any] | None = None
+    is_end: bool = False
+    values: Mapping[str, Any] | None = None
     score: float | None = None
-    failed: bool = False
 
 
-class Records:
-    """The trials of one sweep, in `folder`/trials/ID/trial.json.
+def events_of(trials: Iterable[Trial]) -> list[Event]:
+    """Return all events of a sweep in their order.
 
-    `created` and `ended` in each number all events of the sweep, so that their order is known again even where one
-    file is damaged.
+    A trial whose file is damaged counts as failed. Its two events take numbers that no other trial has: it was created
+    when it was the turn of its name, and ended at the next gap.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "trials"
-
-    def place(self, trial: str) -> Path:
-        """The folder of a trial."""
-        return self.folder / trial
-
-    def all(self) -> dict[str, dict[str, Any] | None]:
-        """What is known of every trial by its number; None where the file is damaged."""
-        begun = [place for place in sorted(self.folder.glob("*")) if _is_trial(place)]
-        return {place.name: self._read(place) for place in begun}
-
-    def created(self, asked: dict[str, Any]) -> None:
-        """Notes that a trial was handed out for the first time; `asked` names it and has its values."""
-        self._write(asked["trial"], {**asked, "status": "running", "created": self._next()})
-
-    def ended(self, trial: str, report: dict[str, Any]) -> None:
-        """Notes how a trial ended; `report` has at least its status and score."""
-        self._write(
-            trial,
-            {
-                **(self._read(self.place(trial)) or {"trial": trial}),
-                **report,
-                "ended": self._next(),
-            },
-        )
-
-    def lost(self, events: Sequence[Event], values: dict[str, Any]) -> None:
-        """Notes that a trial's file was damaged, so that the next resume knows it, too."""
-        created, ended = (event.number for event in events)
-        more = {
-            "status": "lost",
-            "score": None,
-            "message": "its file was damaged",
-            "created": created,
-            "ended": ended,
-        }
-        self._write(events[0].trial, {"trial": events[0].trial, "values": values, **more})
-
-    def events(self, warn: Callable[[str], None]) -> list[Event]:
-        """What happened, in its order. A damaged trial counts as failed, at the places that are left."""
-        known = self.all()
-        places: dict[int, Event] = {}
-        for trial, record in known.items():
-            if record is None:
-                continue
-            number = record["created"]
-            places[number] = Event(number=number, trial=trial, values=record["values"])
-            if "ended" in record:
-                number = record["ended"]
-                score = record["score"]
-                places[number] = Event(
-                    number=number, trial=trial, score=score, failed=score is None
-                )
-        lost = [trial for trial, record in known.items() if record is None]
-        for trial in lost:
-            warn(
-                f"{self.place(trial)}/{_FILE} is damaged: trial {trial} is lost, the others are kept"
-            )
-        return list(_filled(places, lost))
-
-    def _next(self) -> int:
-        numbers = [
-            n
-            for record in self.all().values()
-            if record
-            for n in (record["created"], record.get("ended", 0))
-        ]
-        return max(numbers, default=0) + 1
-
-    def _read(self, place: Path) -> dict[str, Any] | None:
-        try:
-            record = json.loads((place / _FILE).read_bytes())
-        except (OSError, ValueError):
-            return None
-        return record if _is_record(record) and record.get("trial") == place.name else None
-
-    def _write(self, trial: str, record: dict[str, Any]) -> None:
-        self.place(trial).mkdir(parents=True, exist_ok=True)
-        storage.write_json(
-            self.place(trial) / _FILE, {**record, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        )
-
-
-def _is_trial(place: Path) -> bool:
-    """Whether a folder has a trial's number for its name and a file or run of one; others are none of the sweep's."""
-    numbered = place.name.isascii() and place.name.isdigit()
-    return numbered and ((place / _FILE).exists() or any(place.glob("split-*")))
-
-
-def _is_record(record: Any) -> bool:
-    """Whether a trial's file holds what `Records` wrote there."""
-    if not isinstance(record, dict) or not isinstance(record.get("values"), dict):
-        return False
-    numbers = [record.get("created"), *([record["ended"]] if "ended" in record else [])]
-    return (
-        all(type(number) is int and number > 0 for number in numbers)
-        and isinstance(record.get("status"), str)
-        and ("score" in record or "ended" not in record)
-        and type(record.get("score")) in (int, float, type(None))
-    )
-
-
-def _filled(places: dict[int, Event], lost: list[str]) -> Iterator[Event]:
-    """The events in their order; in gaps, lost trials begin when it is their number's turn, and fail."""
-    waiting = list(lost)
-    made = 0
+    known: dict[int, Event] = {}
+    damaged: list[str] = []
+    for trial in trials:
+        if trial.created is None:
+            damaged.append(trial.name)
+            continue
+        number = trial.created
+        known[number] = Event(number=number, trial=trial.name, values=trial.values)
+        if trial.ended is not None:
+            number = trial.ended
+            known[number] = Event(number=number, trial=trial.name, is_end=True, score=trial.score)
+    latest = max(known, default=0)
+    events: list[Event] = []
+    open_trials: list[str] = []
+    created = 0
     number = 0
-    going: list[str] = []
-    while number < max(places, default=0) or waiting or going:
+    while number < latest or damaged or open_trials:
         number += 1
-        event = places.get(number)
-        if (
-            event is None
-            and waiting
-            and (int(waiting[0]) == made or number > max(places, default=0))
-        ):
-            going.append(waiting.pop(0))
-            event = Event(number=number, trial=going[-1])
-        elif event is None and going:
-            event = Event(number=number, trial=going.pop(0), failed=True)
+        event = known.get(number)
+        if event is None and damaged and (int(damaged[0]) == created or number > latest):
+            name = damaged.pop(0)
+            open_trials.append(name)
+            event = Event(number=number, trial=name)
+        elif event is None and open_trials:
+            event = Event(number=number, trial=open_trials.pop(0), is_end=True)
         if event is not None:
-            made += event.score is None and not event.failed
-            yield event
+            created += not event.is_end
+            events.append(event)
+    return events

@@ -17,7 +17,7 @@ from epochal.app.data.dataset import Dataset, unreadable
 from epochal.app.data.load import load
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
-from epochal.app.evaluation.run_results import Training, conclude
+from epochal.app.evaluation.run_results import Training, report_results
 from epochal.app.evaluation.trained_model import weight_arrays
 from epochal.app.process.log import RUN_LOG
 from epochal.app.process.signals import STOP, Stop
@@ -42,7 +42,8 @@ from epochal.app.training.run.warm_start import Origin
 
 _LOG = logging.getLogger(__name__)
 _UNLIMITED = 1_000_000  # epochs, where a budget ends training
-_LOST = 0.05  # of a budget is lost at most when the process is killed: there is no more time to make up for it
+# This share of a budget is lost at most when the process is killed: nothing makes up for it.
+_LOST = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +85,15 @@ def train(config: Config, session: Session | None = None) -> Run:
 
 
 def train_at(run: Run, config: Config, *, test: bool, session: Session | None = None) -> Result:
-    """Train what `config` describes in exactly this folder, which need not exist, and return the run's result.
+    """Train what `config` describes in this folder, which need not exist; return the result.
 
-    Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was removed; a result that
-    is there is returned at once. Without `test` the test split is not evaluated: all figures are of validation.
+    Goes on where there is a checkpoint, also to a larger `stopping.after` once result.json was
+    removed; a result that is there is returned at once. Without `test` the test split is not
+    evaluated: all figures are of validation.
 
     Raises:
-        UsageError, TrainingFailed, KeyboardInterrupt: as `train` does, UsageError also as `resume` does.
+        UsageError, TrainingFailed, KeyboardInterrupt: as `train` does, UsageError also as `resume`
+            does.
         StorageError: the folder cannot be made, or no checkpoint in it is whole.
         RunInUse: another process trains there.
     """
@@ -114,11 +117,12 @@ def resume(
 ) -> None:
     """Go on from the newest whole checkpoint of a run whose lock the caller holds.
 
-    Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test` says whether to
-    evaluate the test split, that is as it was when the run began.
+    Of the configuration, `stopping.after` alone may differ from the checkpoint's. Unless `test`
+    says whether to evaluate the test split, that is as it was when the run began.
 
     Raises:
-        UsageError: the checkpoint belongs to other data or another configuration, or lies past `stopping.after`.
+        UsageError: the checkpoint belongs to other data or another configuration, or lies past
+            `stopping.after`.
         StorageError: checkpoints exist but none is whole.
     """
     session = session or Session()
@@ -134,7 +138,7 @@ def resume(
 
 
 def prepare(config: Config, session: Session) -> tuple[Setup, Origin | None, Any]:
-    """Make all that may still be refused: data and model with its first weights, and the budget's callback."""
+    """Make all that may still be refused: data, model with first weights, and the budget."""
     refuse_hopeless(config, session.began)
     setup = set_up(config, load=session.load)
     origin = start(setup)
@@ -176,7 +180,7 @@ def _complete(
     if reason:
         RUN_LOG.info(f"ended in epoch {len(training.rows)}: {reason}")
     run.publish_weights(weight_arrays(setup.model), setup.model.name)
-    result = conclude(run, setup.model, setup.dataset, training, test=test)
+    result = report_results(run, setup.model, setup.dataset, training, test=test)
     log_end(result)
 
 
@@ -189,7 +193,7 @@ def fit_with_rollbacks(
     *,
     watch: Callable[..., Iterable[Any]] = run_callbacks,
 ) -> tuple[Training, str | None]:
-    """Fit to the end; after a number that is not finite, go back to the last good checkpoint if the policy says so.
+    """Fit to the end; if the policy says so, go back after a number that is not finite.
 
     Args:
         run: the folder, whose lock the caller holds
@@ -309,8 +313,3 @@ def log_end(result: Result) -> None:
             f"the commonest class makes {figures.chance:.4f}; "
             "epochal doctor and epochal lr-find with the same options tell why"
         )
-
-
-def say(line: str) -> None:
-    """Tell the user, on stderr: results alone go to stdout."""
-    _LOG.info(line)

@@ -1,5 +1,6 @@
-"""What a search proposes, tried out before anything is written: names and options that only Keras and the zoo know."""
+"""Candidates of a search, built before anything is written: names and options that only Keras and the zoo know."""
 
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 
@@ -9,17 +10,18 @@ from epochal.app.config import Config
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.trained_model import build_model
+from epochal.app.store.plan import Space
 from epochal.app.training.optimizers import check_decay, make_optimizer
-from epochal.app.tuning.space import Space, changed, corners
+from epochal.app.tuning.space import changed, corners
 from epochal.models.complexity import without_values
 
 
 def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, where: str) -> None:
-    """Builds every network and optimizer that stands in a corner of the space.
+    """Build every network and optimizer that stands in a corner of the space.
 
     Args:
-        space: what is searched.
-        base: what it changes.
+        space: the ranges that are searched.
+        base: the configuration that they change.
         preprocessing: of the base's data.
         where: the search file, for messages.
 
@@ -27,18 +29,23 @@ def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, w
         UsageError: one line for the first that cannot be built.
     """
     configs = [changed(base, corner) for corner in corners(space)]
-    networks = {(one.model, one.image_size, *one.model_options.items()): one for one in configs}
+    networks: dict[Hashable, Config] = {}
+    for config in configs:
+        networks[(config.model, config.image_size, *config.model_options.items())] = config
     try:
         for config in networks.values():
-            without_values(partial(build_model, config, _sized(preprocessing, config.image_size)))
+            resized = preprocessing
+            if config.image_size is not None:
+                resized = replace(preprocessing, image_size=config.image_size)
+            without_values(partial(build_model, config, resized))
         with keras.device("cpu:0"):  # a GPU is the workers'
             for config in configs:
-                _make(config)
+                _check_optimizer(config)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _make(config: Config) -> None:
+def _check_optimizer(config: Config) -> None:
     try:
         check_decay(config)
         make_optimizer(config)
@@ -46,9 +53,3 @@ def _make(config: Config) -> None:
         raise UsageError(
             f"{error}; what some optimizers lack is searched with when: {{optimizer: [...]}}"
         ) from error
-
-
-def _sized(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
-    if size is None:
-        return preprocessing
-    return replace(preprocessing, image_size=size)

@@ -1,11 +1,10 @@
-"""Workers on this machine, each a process with its share of the cores, or a GPU of its own."""
+"""Workers on this machine: each a process with its share of the cores, or a GPU of its own."""
 
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from epochal.app.errors import StorageError, TrainingFailed
 from epochal.app.tuning.chief import Chief
@@ -14,48 +13,52 @@ _DEATHS = 3  # of workers, without a trial ending in between, that end the sweep
 _GRACE = 30.0  # seconds to save and end in
 
 
-class Jobs:
+class LocalWorkers:
     """Starts workers, starts them again when they die, and ends them.
 
     They are in sessions of their own: Ctrl-C is for the chief, which asks them to save.
+
+    Args:
+        chief: told of those that died.
+        address: HOST:PORT of the chief.
+        count: of workers.
     """
 
-    def __init__(self, folder: Path, chief: Chief, address: str, count: int) -> None:
-        self.folder = folder
-        self.chief = chief
-        self.address = address
-        self._shares = shares(count)
-        self._processes: dict[str, Any] = {}
+    def __init__(self, chief: Chief, address: str, count: int) -> None:
+        self._chief = chief
+        self._sweep = chief.sweep
+        self._address = address
+        self._environments = worker_environments(count)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._deaths = 0
-        self._ended = 0
+        self._ended_before = 0
 
-    def keep_up(self) -> None:
-        """Starts what does not run; takes the trials of dead workers back.
+    def restart_dead(self) -> None:
+        """Start workers that do not run, but those that ended well; take the trials of dead ones back.
 
         Raises:
             StorageError: when a worker could not write.
             TrainingFailed: naming the log, when workers die again and again.
         """
-        for number, environment in enumerate(self._shares, 1):
+        for number, environment in enumerate(self._environments, start=1):
             name = f"worker-{number}"
             process = self._processes.get(name)
-            if process is not None and process.poll() is None:
-                continue
-            if process is not None and process.returncode == 0:
-                continue  # there was nothing left to do
             if process is not None:
-                self._check(name, process.returncode)
-            self._processes[name] = self._started(name, environment)
+                code = process.poll()
+                if code is None or code == 0:
+                    continue
+                self._note_death(name, code)
+            self._processes[name] = self._start(name, environment)
 
     def end(self) -> None:
-        """Asks all workers to save and end, and waits."""
+        """Ask all workers to save and end, and wait."""
         for process in self._processes.values():
             if process.poll() is None:
                 process.terminate()
         self.wait()
 
     def wait(self) -> None:
-        """Waits until all workers have ended; those that do not are killed."""
+        """Wait until all workers have ended; those that do not are killed."""
         limit = time.monotonic() + _GRACE
         for process in self._processes.values():
             try:
@@ -64,19 +67,10 @@ class Jobs:
                 process.kill()
                 process.wait()
 
-    def _started(self, name: str, environment: dict[str, str]) -> Any:
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "epochal",
-            "tune",
-            "--worker",
-            self.address,
-            "--sweep",
-            str(self.folder),
-        ]
-        with open(self.folder / f"{name}.log", "ab") as log:
+    def _start(self, name: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "epochal", "tune"]
+        command += ["--worker", self._address, "--sweep", str(self._sweep.folder)]
+        with open(self._sweep.worker_log(name), "ab") as log:
             return subprocess.Popen(  # noqa: S603 our own program
                 command,
                 env={**os.environ, **environment, "KERASTUNER_TUNER_ID": name},
@@ -86,17 +80,16 @@ class Jobs:
                 start_new_session=True,
             )
 
-    def _check(self, name: str, code: int) -> None:
-        """Deals with the death of a worker."""
-        log = self.folder / f"{name}.log"
+    def _note_death(self, name: str, code: int) -> None:
+        log = self._sweep.worker_log(name)
         if code == StorageError.exit_code:
             raise StorageError(
-                f"{_last_line(log)} (see {log}), then go on with: epochal tune --resume {self.folder}"
+                f"{_last_line(log)} (see {log}), then go on with: epochal tune --resume {self._sweep.folder}"
             )
-        self.chief.lose(name, f"with exit code {code}")
-        ended = len(self.chief.oracle.end_order)
-        self._deaths = self._deaths + 1 if ended == self._ended else 1
-        self._ended = ended
+        self._chief.lose_worker(name, f"with exit code {code}")
+        ended = self._chief.ended_count
+        self._deaths = self._deaths + 1 if ended == self._ended_before else 1
+        self._ended_before = ended
         if self._deaths >= _DEATHS:
             raise TrainingFailed(
                 f"workers died {_DEATHS} times (exit code {code}): {_last_line(log)}; see {log}"
@@ -104,28 +97,32 @@ class Jobs:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next(
-        (line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "no word"
-    )
+    for line in reversed(log.read_text(errors="replace").split("\n")):
+        if line.strip():
+            return line.removeprefix("error: ")
+    return "no word"
 
 
-def shares(count: int) -> list[dict[str, str]]:
-    """For each of so many workers the environment with its cores, and its GPU where there is one for each."""
+def worker_environments(count: int) -> list[dict[str, str]]:
+    """Return for each worker the environment with its cores, and its GPUs where there is one for each."""
     cores = sorted(os.sched_getaffinity(0))
-    graphics = [line for line in _visible_gpus() if line]
-    found = []
-    for i in range(count):
-        own = cores[i::count] or [cores[i % len(cores)]]
-        share = {"EPOCHAL_CORES": ",".join(map(str, own)), "EPOCHAL_PARENT": str(os.getpid())}
-        if len(graphics) >= count > 1:
-            share["CUDA_VISIBLE_DEVICES"] = ",".join(graphics[i::count])
-        found.append(share)
-    return found
+    gpus = [gpu for gpu in _visible_gpus() if gpu]
+    environments = []
+    for worker in range(count):
+        share = cores[worker::count] or [cores[worker % len(cores)]]
+        environment = {
+            "EPOCHAL_CORES": ",".join(map(str, share)),
+            "EPOCHAL_PARENT": str(os.getpid()),
+        }
+        if len(gpus) >= count > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[worker::count])
+        environments.append(environment)
+    return environments
 
 
 def _visible_gpus() -> list[str]:
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return given.split(",")
-    return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return chosen.split(",")
+    devices = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    return [path.name.removeprefix("nvidia") for path in devices]

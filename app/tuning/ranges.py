@@ -1,229 +1,178 @@
-"""One range of a search: the values that one configuration key may have, read from its line in the file."""
+"""Ranges of a search file: one line of it read as the values that one configuration field may have."""
 
 import json
-import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from epochal.app.config import SETTINGS
 from epochal.app.errors import UsageError
+from epochal.app.store.plan import KINDS, Range
 
-Kind = Literal["log", "linear", "int", "choice"]
-KINDS = ("log", "linear", "int", "choice")
 OPTIONS = "optim.options."
 _MOST = 10_000  # values that a step may leave
 _EXAMPLE = "for instance when: {optimizer: sgd}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """What one configuration key may be: from `low` to `high` (both included), or one of `values`.
-
-    `when` holds, for other ranges by name, the values with which this one is searched at all.
-    """
-
-    name: str
-    kind: Kind
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    values: tuple[Any, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] | None = None
-
-    @property
-    def listed(self) -> Sequence[Any] | None:
-        """Every value, in order; None where they are real numbers without a step."""
-        low = self.low or 0
-        high = self.high or 0
-        if self.kind == "choice":
-            return self.values
-        if self.kind == "int":
-            return range(int(low), int(high) + 1, int(self.step or 1))
-        if self.step is None:
-            return None
-        places = range(
-            math.floor((high - low) / self.step + 1e-9) + 1
-        )  # 0.3 / 0.1 is a little below 3
-        return [float(f"{low + place * self.step:.12g}") for place in places]
-
-    @property
-    def points(self) -> float:
-        """How many different values there are."""
-        return math.inf if self.listed is None else len(self.listed)
-
-    def searched_with(self, values: Mapping[str, Any]) -> bool:
-        """Whether this range counts where the others have `values`."""
-        return all(
-            parent in values and values[parent] in those
-            for parent, those in (self.when or {}).items()
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without what is not given."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
-
-    def extremes(self) -> tuple[Any, ...]:
-        """Values that stand for all: what is wrong with a value is wrong with one of these."""
-        if self.kind == "choice":
-            return self.values
-        ends = (self.low or 0, self.high or 0)
-        return tuple(map(float, ends)) if self.listed is None else (self.listed[0], self.listed[-1])
+_NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+_WHOLE = "[-+]?[0-9]{1,18}"
 
 
 def read_range(name: str, node: Any, where: str) -> Range:
-    """The range that a search file gives for one key.
+    """Return the range that a search file has for one field.
+
+    Args:
+        name: of the field, dotted.
+        node: as `{"log": [1e-4, 1]}`.
+        where: the search file, for messages.
 
     Raises:
         UsageError: one line for the first mistake.
     """
+    prefix = f"{where}: {name}"
     kinds = [kind for kind in KINDS if isinstance(node, dict) and kind in node]
     if len(kinds) != 1 or not is_range(node):
         expected = (
             "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
         )
-        raise UsageError(f"{where}: {name}: expected {expected}, got {_shown(node)}")
+        raise UsageError(f"{prefix}: expected {expected}, got {_shown(node)}")
     kind = kinds[0]
-    span = node[kinds[0]]
-    when = _conditions(name, node["when"], where) if "when" in node else None
+    span = node[kind]
+    when = _read_conditions(node["when"], prefix) if "when" in node else None
     if kind == "choice":
         if "step" in node:
-            raise UsageError(
-                f"{where}: {name}: a choice has no step; drop it, or give linear or int"
-            )
-        return Range(name=name, kind="choice", values=_choices(name, span, where), when=when)
-    _check_kind(name, kind, where)
-    low, high = _bounds(name, kind, span, where)
-    step = _step(name, kind, node["step"], high - low, where) if "step" in node else None
-    return Range(name=name, kind=kind, low=low, high=high, step=step, when=when)  # type: ignore[arg-type]
+            raise UsageError(f"{prefix}: a choice has no step; drop it, or give linear or int")
+        choices = _read_choices(span, _number_types(name), prefix)
+        return Range(name=name, kind="choice", values=choices, when=when)
+    _check_kind(name, kind, prefix)
+    low, high = _read_bounds(kind, span, prefix)
+    step = None
+    if "step" in node:
+        step = _read_step(kind, node["step"], high - low, prefix)
+    return Range(name=name, kind=kind, low=low, high=high, step=step, when=when)
 
 
 def is_range(node: Mapping[str, Any]) -> bool:
-    """Whether a mapping is one range, and not a section of further keys."""
-    return bool(set(node) & set(KINDS)) and set(node) <= {*KINDS, "step", "when"}
+    """Whether a mapping is one range, and not a section of further fields."""
+    keys = set(node)
+    return bool(keys & set(KINDS)) and keys <= {*KINDS, "step", "when"}
 
 
-def _conditions(name: str, node: Any, where: str) -> dict[str, tuple[Any, ...]]:
-    when = node if isinstance(node, dict) else {}
-    found = {
-        str(key): tuple(those) if isinstance(those, list) else (those,)
-        for key, those in when.items()
-    }
-    if not found or not all(found.values()):
+def _read_conditions(node: Any, prefix: str) -> dict[str, tuple[Any, ...]]:
+    conditions = {}
+    if isinstance(node, dict):
+        for parent, values in node.items():
+            conditions[str(parent)] = tuple(values) if isinstance(values, list) else (values,)
+    if not conditions or not all(conditions.values()):
         raise UsageError(
-            f"{where}: {name}: when needs another range and its values, {_EXAMPLE}; got {_shown(node)}"
+            f"{prefix}: when needs another range and its values, {_EXAMPLE}; got {_shown(node)}"
         )
-    return found
+    return conditions
 
 
-def _choices(name: str, span: Any, where: str) -> tuple[Any, ...]:
+def _read_choices(span: Any, number_types: set[Any], prefix: str) -> tuple[Any, ...]:
     if not isinstance(span, list) or not span:
-        raise UsageError(
-            f"{where}: {name}: choice needs a list of at least one value, got {_shown(span)}"
-        )
-    numbers = _types(name) & {int, float}
-    values = [as_number(value) if numbers else value for value in span]
+        raise UsageError(f"{prefix}: choice needs a list of at least one value, got {_shown(span)}")
+    values = [as_number(value) for value in span] if number_types else span
     for value in values:
         if not _is_plain(value):
             raise UsageError(
-                f"{where}: {name}: choices are numbers, words, true, false, null or lists of them, got "
+                f"{prefix}: choices are numbers, words, true, false, null or lists of them, got "
                 f"{_shown(value)}; put words that YAML takes for something else in quotes"
             )
-    if float in numbers and {type(value) for value in values} == {int, float}:
+    if float in number_types and {type(value) for value in values} == {int, float}:
         values = [float(value) for value in values]  # KerasTuner's choices are of one type
-    texts = [json.dumps(value, sort_keys=True) for value in values]
-    if twice := next((text for text in texts if texts.count(text) > 1), None):
-        raise UsageError(f"{where}: {name}: {twice} is given twice among the choices; give it once")
+    seen = set()
+    for value in values:
+        text = json.dumps(value, sort_keys=True)
+        if text in seen:
+            raise UsageError(f"{prefix}: {text} is given twice among the choices; give it once")
+        seen.add(text)
     return tuple(values)
 
 
-def _check_kind(name: str, kind: str, where: str) -> None:
-    types = _types(name)
-    if not types & {int, float}:
+def _check_kind(name: str, kind: str, prefix: str) -> None:
+    types = _number_types(name)
+    if not types:
         raise UsageError(
-            f"{where}: {name}: is no number, got a range {kind}; give its values as {{choice: [...]}}"
+            f"{prefix}: is no number, got a range {kind}; give its values as {{choice: [...]}}"
         )
     if kind != "int" and float not in types:
         raise UsageError(
-            f"{where}: {name}: is a whole number, got a range {kind}; give {{int: [low, high]}} or {{choice: [...]}}"
+            f"{prefix}: is a whole number, got a range {kind}; give {{int: [low, high]}} or {{choice: [...]}}"
         )
 
 
-def _bounds(name: str, kind: str, span: Any, where: str) -> tuple[float, float]:
-    ends = [as_number(one) for one in span] if isinstance(span, list) else []
-    if len(ends) != 2 or not all(_is_real(one) for one in ends):
-        raise UsageError(
-            f"{where}: {name}: {kind} needs two numbers, [low, high], got {_shown(span)}"
-        )
+def _read_bounds(kind: str, span: Any, prefix: str) -> tuple[float, float]:
+    ends = [as_number(end) for end in span] if isinstance(span, list) else []
+    if len(ends) != 2 or not all(_is_real(end) for end in ends):
+        raise UsageError(f"{prefix}: {kind} needs two numbers, [low, high], got {_shown(span)}")
     low, high = ends
     if low >= high:
         raise UsageError(
-            f"{where}: {name}: the range [{low:g}, {high:g}] is empty; the lower end comes first"
+            f"{prefix}: the range [{low:g}, {high:g}] is empty; the lower end comes first"
         )
     if kind == "log" and low <= 0:
         raise UsageError(
-            f"{where}: {name}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6"
+            f"{prefix}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6"
         )
     if kind == "int" and (low != int(low) or high != int(high)):
-        raise UsageError(f"{where}: {name}: int needs whole numbers, got [{low:g}, {high:g}]")
+        raise UsageError(f"{prefix}: int needs whole numbers, got [{low:g}, {high:g}]")
     return low, high
 
 
-def _step(name: str, kind: str, given: Any, width: float, where: str) -> float:
-    step = as_number(given)
+def _read_step(kind: str, node: Any, width: float, prefix: str) -> float:
+    step = as_number(node)
     if kind == "log":
         raise UsageError(
-            f"{where}: {name}: log has no step, got {_shown(given)}; drop it, or give the values as choice"
+            f"{prefix}: log has no step, got {_shown(node)}; drop it, or give the values as choice"
         )
     if not _is_real(step) or not 0 < step <= width:
         raise UsageError(
-            f"{where}: {name}: step must be above 0 and at most {width:g}, got {_shown(given)}"
+            f"{prefix}: step must be above 0 and at most {width:g}, got {_shown(node)}"
         )
     if kind == "int" and step != int(step):
-        raise UsageError(f"{where}: {name}: int needs a whole step, got {_shown(given)}")
+        raise UsageError(f"{prefix}: int needs a whole step, got {_shown(node)}")
     if kind == "linear" and width / step > _MOST:
         raise UsageError(
-            f"{where}: {name}: a step of {step:g} leaves over {_MOST:,} values; give a larger one, or none"
+            f"{prefix}: a step of {step:g} leaves over {_MOST:,} values; give a larger one, or none"
         )
     return float(step)
 
 
-def _types(name: str) -> set[Any]:
-    """What a key's values may be; of the optimizer's options all that is known is that numbers are among them."""
+def _number_types(name: str) -> set[Any]:
+    """Return int, float, both or neither: the numbers that a field may hold.
+
+    Of an optimizer's options all that is known is that numbers are among them.
+    """
     if name.startswith(OPTIONS):
         return {int, float}
-    kind = SETTINGS[name].type
-    return set(get_args(kind)) or {kind}
+    setting_type = SETTINGS[name].type
+    types = set(get_args(setting_type)) or {setting_type}
+    return types & {int, float}
 
 
 def as_number(value: Any) -> Any:
-    """Text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all else as it is."""
-    if not isinstance(value, str) or not re.fullmatch(
-        r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value
-    ):
+    """Return text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all else as it is."""
+    if not isinstance(value, str) or not re.fullmatch(_NUMBER, value):
         return value
-    return int(value) if re.fullmatch("[-+]?[0-9]{1,18}", value) else float(value)
+    return int(value) if re.fullmatch(_WHOLE, value) else float(value)
 
 
 def _is_real(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max
-    )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _is_plain(value: Any) -> bool:
     """Whether JSON can hold it."""
     if isinstance(value, list):
-        return all(_is_plain(one) for one in value)
+        return all(_is_plain(part) for part in value)
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
+        has_names = all(isinstance(key, str) for key in value)
+        return has_names and all(_is_plain(part) for part in value.values())
     return value is None or isinstance(value, bool | str) or _is_real(value)
 
 
 def _shown(node: Any) -> str:
-    """A piece of the file in a message."""
+    """Return a piece of the file for a message."""
     return json.dumps(node, default=str, skipkeys=True)

@@ -1,170 +1,160 @@
-"""A sweep as a story: a folder, an oracle behind a chief, workers, a winner that is trained again and tested once."""
+"""A sweep as a story: an oracle behind a chief, workers, a winner that is trained again and tested once."""
 
+import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Fold, Splits
 from epochal.app.data.load import load
 from epochal.app.errors import TrainingFailed
 from epochal.app.process.signals import STOP
-from epochal.app.store import files as storage
-from epochal.app.store.run import Run, dump
-from epochal.app.store.sweep import identity, read
-from epochal.app.store.trials import Records
+from epochal.app.store import files
+from epochal.app.store.plan import Plan
+from epochal.app.store.run import dump
+from epochal.app.store.sweep import Sweep, SweepResult
+from epochal.app.store.trials import FAILED
 from epochal.app.training.run.devices import prepare
-from epochal.app.training.train import say, train_at
-from epochal.app.tuning import oracles
+from epochal.app.training.train import train_at
 from epochal.app.tuning.candidates import check_candidates
-from epochal.app.tuning.chief import Chief, serve
-from epochal.app.tuning.local_workers import Jobs
-from epochal.app.tuning.plan import Plan
-from epochal.app.tuning.report import conclude_sweep, leaderboard_text, read_sweep
-from epochal.app.tuning.selection import winner
+from epochal.app.tuning.chief import Chief
+from epochal.app.tuning.local_workers import LocalWorkers
+from epochal.app.tuning.oracle import Oracle
+from epochal.app.tuning.report.leaderboard import LeaderboardDisplay
+from epochal.app.tuning.report.sweep_results import conclude_sweep
+from epochal.app.tuning.selection import select_winner
+from epochal.app.tuning.service import serve
 from epochal.app.tuning.space import changed
 from epochal.callbacks.parts.formatting import is_terminal
 
-_LOOK = 0.2  # seconds between looks at the workers
-_FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
 LOCAL = "127.0.0.1:0"
 PATIENCE = 1800.0  # seconds for which a chief waits for workers
+_LOOK = 0.2  # seconds between looks at the workers
+_FAREWELL = 3.0  # seconds in which workers elsewhere ask once more, and hear that all is done
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+_logger = logging.getLogger("epochal.sweep")
 
 
-def check_splits(plan: Plan, base: Config, where: str) -> None:
-    """Checks what is to be trained on which data before anything is written; `where` is the search file, for messages.
+def check_sweep(plan: Plan, base: Config, where: str) -> None:
+    """Check data, splits and candidates before anything is written; `where` is the search file, for messages.
 
     Raises:
         UsageError: the data cannot be had or not be split so often, or no trial can be built as the search says.
     """
     splits = Splits.of(plan.splits)
-    name = None if splits.kind == "holdout" else str(Fold(splits, 1))
-    prepare(
-        base
-    )  # before data is loaded: afterwards, this process could not train the winner on several devices
-    data = load(replace(base, data=replace(base.data, split=name)))
+    fold = None if splits.kind == "holdout" else str(Fold(splits, 1))
+    # Before data is loaded: afterwards, this process could not train the winner on several devices.
+    prepare(base)
+    data = load(replace(base, data=replace(base.data, split=fold)))
     check_candidates(plan.space, base, data.preprocessing, where)
 
 
-def search(run: Run, jobs: int, address: str = LOCAL) -> dict[str, Any]:
-    """Runs a sweep, or what is left of it, to its end; the caller holds the folder's lock.
+def run_sweep(
+    sweep: Sweep, jobs: int, address: str = LOCAL, patience: float = PATIENCE
+) -> SweepResult:
+    """Run a sweep, or what is left of it, to its end; the caller holds the sweep's lock.
 
     Args:
-        run: the sweep's folder.
+        sweep: begun, or stopped.
         jobs: workers on this machine; 0 where others bring them.
         address: HOST:PORT where the chief answers.
-
-    Returns:
-        The sweep's result.json.
+        patience: seconds for which it waits for workers of others.
 
     Raises:
         TrainingFailed: when no trial could be scored.
         KeyboardInterrupt: when this process was asked to stop; everything is saved then.
     """
-    plan, base = read(run)
-    records = Records(run.folder)
-    events = records.events(say)
-    oracle = oracles.make_oracle(plan, base.epochs)
-    values = oracles.replay(oracle, plan, events)
-    for trial in {
-        event.trial
-        for event in events
-        if event.values is None and not event.failed and event.score is None
-    }:
-        records.lost([event for event in events if event.trial == trial], values[trial])
-    chief = Chief(plan, oracle, records, _board(run, jobs or 1), identity(run))
+    oracle = Oracle(sweep.plan, sweep.base.epochs)
+    events = sweep.events()
+    values = oracle.replay(events)
+    for event in events:
+        if not event.is_end and event.values is None:
+            sweep.record_loss(event.trial, values[event.trial], events)
+    display = LeaderboardDisplay(sweep, jobs=jobs or 1, width=_terminal_width)
+    chief = Chief(sweep, oracle, display.show)
     try:
-        _run_workers(run, chief, jobs, address)
-        if chief.reason:
-            say(chief.reason)
-        return _conclude(run, plan, base, records)
+        _run_workers(chief, jobs, address, patience)
+        return _train_winner(sweep)
     except KeyboardInterrupt:
-        how = f" --jobs {jobs}" if jobs > 1 else "" if jobs else f" --chief {address}"
-        say(f"saved; go on with: epochal tune --resume {run.folder}{how}")
+        options = ""
+        if jobs > 1:
+            options = f" --jobs {jobs}"
+        elif jobs == 0:
+            options = f" --chief {address}"
+        _logger.info("saved; go on with: epochal tune --resume %s%s", sweep.folder, options)
         raise
 
 
-def _board(run: Run, jobs: int) -> Callable[[str], None]:
-    """Shows the leaderboard after a trial: on a terminal as wide as that and in place of the last one."""
-    lines = 0
-
-    def show(trial: str) -> None:
-        nonlocal lines
-        terminal = is_terminal(sys.stderr)
-        width = shutil.get_terminal_size().columns - 1 if terminal else None
-        text = leaderboard_text(read_sweep(run.folder), width=width, jobs=jobs)
-        above = f"\x1b[{lines}F\x1b[J" if lines and terminal else ""
-        say(above + text)
-        lines = text.count("\n") + 1
-
-    return show
+def _terminal_width() -> int | None:
+    """Return the letters that a line of stderr can have; None where that is no terminal."""
+    if not is_terminal(sys.stderr):
+        return None
+    return shutil.get_terminal_size().columns - 1
 
 
-def _run_workers(run: Run, chief: Chief, jobs: int, address: str) -> None:
-    server, found = serve(chief, address)
-    if not found.startswith(("127.", "localhost:", "[::1]:")):
-        say(f"{found} is open to the network, without encryption or password: keep it inside")
+def _run_workers(chief: Chief, jobs: int, address: str, patience: float) -> None:
+    folder = chief.sweep.folder
+    server, listening = serve(chief, address)
+    if not listening.startswith(_LOOPBACK):
+        _logger.warning(
+            "%s is open to the network, without encryption or password: keep it inside", listening
+        )
     if not jobs:
-        say(f"waiting for workers: epochal tune --worker {found} --sweep {run.folder}")
-    workers = Jobs(run.folder, chief, found, jobs)
-    chief.settle()  # nothing may be left to do but the winner
+        _logger.info("waiting for workers: epochal tune --worker %s --sweep %s", listening, folder)
+    workers = LocalWorkers(chief, listening, jobs)
     try:
-        with STOP.deferred() as asked:
-            while not chief.done and not asked():
-                workers.keep_up()
-                chief.lose_silent()
-                chief.settle()
+        with STOP.deferred() as is_stopped:
+            while not chief.is_done and not is_stopped():
+                workers.restart_dead()
+                chief.lose_silent_workers()
                 if chief.error:
                     raise chief.error
-                if not jobs and time.monotonic() - chief.latest > PATIENCE:
-                    raise TrainingFailed(_silence(run, found))
+                if not jobs and chief.silence > patience:
+                    raise TrainingFailed(
+                        f"no worker was heard of for {patience / 60:g} minutes; what was trained is saved, go on with: "
+                        f"epochal tune --resume {folder} --chief {listening}"
+                    )
                 time.sleep(_LOOK)
-            if not asked():
+            if not is_stopped():
                 workers.wait()
-                time.sleep(_FAREWELL if not jobs else 0)
+                time.sleep(0 if jobs else _FAREWELL)
     finally:
         workers.end()
         server.stop(grace=1.0)
 
 
-def _silence(run: Run, address: str) -> str:
-    return (
-        f"no worker was heard of for {PATIENCE / 60:g} minutes; what was trained is saved, go on with: "
-        f"epochal tune --resume {run.folder} --chief {address}"
-    )
-
-
-def _conclude(run: Run, plan: Plan, base: Config, records: Records) -> dict[str, Any]:
-    trials = [record for record in records.all().values() if record]
-    best = winner(trials, plan)
+def _train_winner(sweep: Sweep) -> SweepResult:
+    """Train the winner again on all training images, test it, and conclude the sweep."""
+    trials = sweep.trials().values()
+    best = select_winner(trials, sweep.plan)
     if best is None:
-        failed = sorted(
-            (one for one in trials if one["status"] == "failed"), key=lambda one: one["trial"]
-        )
-        cause = failed[0]["message"] if failed else "there was none"
-        raise TrainingFailed(f"no trial of {run.folder} could be scored; the first: {cause}")
-    config = retrained(changed(base, best["values"]), best["epochs"])
-    storage.write_bytes(run.folder / "best.yaml", dump(config.to_dict()).encode())
-    say(
-        f"the winner, trial {best['trial']}, is trained again on all training images: {run.folder}/winner"
+        messages = [trial.message for trial in trials if trial.status == FAILED]
+        cause = messages[0] if messages else "there was none"
+        raise TrainingFailed(f"no trial of {sweep.folder} could be scored; the first: {cause}")
+    config = winner_config(changed(sweep.base, best.values), best.epochs)
+    files.write_bytes(sweep.best_config, dump(config.to_dict()).encode())
+    _logger.info(
+        "the winner, trial %s, is trained again on all training images: %s",
+        best.name,
+        sweep.winner.folder,
     )
-    result = train_at(Run(run.folder / "winner"), config, test=True)
-    seconds = result.wall_seconds + sum(trial.get("seconds") or 0.0 for trial in trials)
-    return conclude_sweep(run.folder, winner=best["trial"], seconds=seconds)
+    result = train_at(sweep.winner, config, test=True)
+    seconds = result.wall_seconds + sum(trial.seconds for trial in trials)
+    return conclude_sweep(sweep, winner=best.name, seconds=seconds)
 
 
-def retrained(config: Config, epochs: list[int]) -> Config:
-    """A trial's configuration for training on all images, as long as it took to its best (the splits' median)."""
-    after = round(median(epochs))
+def winner_config(config: Config, epochs: Sequence[int]) -> Config:
+    """Return a trial's configuration for training on all images, up to the median of the splits' best epochs."""
+    last = round(median(epochs))
+    after = last if last < config.epochs else None
     return replace(
         config,
         name=None,
         data=replace(config.data, split="all", validation=None),
-        stopping=replace(
-            config.stopping, after=after if after < config.epochs else None, patience=None
-        ),
+        stopping=replace(config.stopping, after=after, patience=None),
     )

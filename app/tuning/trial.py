@@ -1,117 +1,100 @@
 """One trial: a configuration trained and scored on every split, each an ordinary run."""
 
-import json
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Fold, Splits
 from epochal.app.errors import EpochalError, RunInUse, StorageError
-from epochal.app.store import files as storage
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run
-from epochal.app.store.trials import Records
+from epochal.app.store.sweep import Sweep
+from epochal.app.store.trials import COMPLETED, DROPPED, Outcome, Proposal, failed
 from epochal.app.training.train import train_at
-from epochal.app.tuning.plan import Plan
-from epochal.app.tuning.selection import clearly_worse, ranked
+from epochal.app.tuning.selection import is_clearly_worse, rank_completed
 from epochal.app.tuning.space import changed
 
-REPORT = "report.json"
 _WAIT = 2.0  # seconds between looks at a run that a worker still holds
+_MESSAGE = 500  # characters of an error that are kept
 
 
-def run_trial(folder: Path, plan: Plan, base: Config, asked: dict[str, Any]) -> None:
-    """Trains a trial, or goes on with it, and leaves its report beside its runs.
-
-    Args:
-        folder: the sweep's.
-        plan: the sweep's.
-        base: the configuration that the trial's values change.
-        asked: `trial` (its number), `values`, and for Hyperband `until` (epochs) and `goes_on_from` (a trial or None).
+def run_trial(sweep: Sweep, proposal: Proposal) -> None:
+    """Train a trial, or resume it, and leave its report beside its runs.
 
     Raises:
         StorageError: when something cannot be written.
         KeyboardInterrupt: when this process was asked to stop; the trial's runs are saved.
     """
     began = time.monotonic()
-    records = Records(folder)
-    place = records.place(asked["trial"])
     try:
-        report = _scored(records, plan, changed(base, asked["values"]), asked)
+        outcome = _train_splits(sweep, proposal)
     except StorageError:  # the disk's fault, not the trial's
         raise
     except (EpochalError, tf.errors.OpError, MemoryError, ValueError, TypeError) as error:
-        text = " ".join(str(error).split())[:500]
-        message = text if isinstance(error, EpochalError) else f"{type(error).__name__}: {text}"
-        seconds = round(time.monotonic() - began, 2)
-        report = {
-            "status": "failed",
-            "score": None,
-            "scores": [],
-            "message": message,
-            "seconds": seconds,
-        }
-    place.mkdir(parents=True, exist_ok=True)
-    storage.write_json(place / REPORT, report)
+        message = " ".join(str(error).split())[:_MESSAGE]
+        if not isinstance(error, EpochalError):
+            message = f"{type(error).__name__}: {message}"
+        outcome = failed(message, round(time.monotonic() - began, 2))
+    sweep.write_outcome(proposal.trial, outcome)
 
 
-def _scored(records: Records, plan: Plan, config: Config, asked: dict[str, Any]) -> dict[str, Any]:
+def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
+    plan = sweep.plan
+    config = changed(sweep.base, proposal.values)
     splits = Splits.of(plan.splits)
-    results = []
-    before = 0.0
-    dropping = plan.algorithm != "hyperband"  # which drops by rungs, and needs every split to go on
-    for number in range(1, splits.count + 1):
-        run = Run(records.place(asked["trial"]) / f"split-{number}")
-        if asked.get("goes_on_from"):
-            origin = Run(records.place(asked["goes_on_from"]) / run.folder.name)
-            before += origin.result().wall_seconds
-            promote(origin, run)
-        results.append(_trained(run, _of_split(config, splits, number, asked.get("until"))))
-        scores = [_score(result, plan.monitor) for result in results]
-        if dropping and number < splits.count and _hopeless(scores, records, plan):
+    # Hyperband drops trials by rungs, and needs every split of those that it promotes.
+    may_drop = plan.algorithm != "hyperband"
+    results: list[Result] = []
+    scores: list[float] = []
+    seconds_before = 0.0
+    for split in range(1, splits.count + 1):
+        run = sweep.split_run(proposal.trial, split)
+        if proposal.promoted_from:
+            origin = sweep.split_run(proposal.promoted_from, split)
+            seconds_before += origin.result().wall_seconds
+            if not run.folder.exists():
+                origin.copy_unfinished(run.folder)
+        result = _train_run(run, _split_config(config, splits, split, proposal.until))
+        results.append(result)
+        scores.append(_score(result, plan.monitor))
+        if may_drop and split < splits.count and _is_hopeless(sweep, scores):
             break
-    return {
-        "status": "completed" if len(results) == splits.count else "dropped",
-        "score": statistics.mean(scores),
-        "scores": scores,
-        "spread": statistics.stdev(scores) if len(scores) > 1 else None,
-        "epochs": [result.best_epoch for result in results],
-        "weights": results[0].params,
-        "seconds": round(sum(result.wall_seconds for result in results) - before, 2),
-        "message": None,
-    }
+    seconds = sum(result.wall_seconds for result in results)
+    return Outcome(
+        status=COMPLETED if len(results) == splits.count else DROPPED,
+        score=statistics.mean(scores),
+        scores=tuple(scores),
+        spread=statistics.stdev(scores) if len(scores) > 1 else None,
+        epochs=tuple(result.best_epoch or result.epochs for result in results),
+        weights=results[0].params,
+        seconds=round(seconds - seconds_before, 2),
+    )
+
+
+def _split_config(config: Config, splits: Splits, number: int, until: int | None) -> Config:
+    """Return the configuration of a trial's run on one split, that ends after the epoch `until`."""
+    fold = None if splits.kind == "holdout" else str(Fold(splits, number))
+    return replace(
+        config,
+        name=None,
+        data=replace(config.data, split=fold),
+        stopping=replace(config.stopping, after=until),
+    )
 
 
 def _score(result: Result, monitor: str) -> float:
-    """The figure of validation that trials are compared by."""
+    """Return the figure of validation that trials are compared by."""
     assert result.validation is not None
     if monitor == "val_loss":
         return result.validation.loss
     return result.validation.accuracy
 
 
-def _of_split(config: Config, splits: Splits, number: int, until: int | None) -> Config:
-    """The configuration of a trial's run on one split, up to so many epochs."""
-    name = None if splits.kind == "holdout" else str(Fold(splits, number))
-    data = replace(config.data, split=name)
-    stopping = replace(config.stopping, after=until)
-    return replace(config, name=None, data=data, stopping=stopping)
-
-
-def promote(origin: Run, run: Run) -> None:
-    """Makes a run that goes on where another one ended: all of it but what stands at a run's end."""
-    if run.folder.exists():
-        return
-    origin.copy_unfinished(run.folder)
-
-
-def _trained(run: Run, config: Config) -> Result:
-    """The run's result; waits while another worker, thought dead, still holds it."""
+def _train_run(run: Run, config: Config) -> Result:
+    """Return the run's result; wait while another worker, thought dead, still holds the run."""
     while True:
         try:
             return train_at(run, config, test=False)
@@ -119,16 +102,7 @@ def _trained(run: Run, config: Config) -> Result:
             time.sleep(_WAIT)
 
 
-def _hopeless(scores: list[float], records: Records, plan: Plan) -> bool:
-    """Whether the scores so far are clearly worse than those of the best trial so far on the same splits."""
-    order = ranked([record for record in records.all().values() if record], plan.monitor)
-    return bool(order) and clearly_worse(scores, order[0]["scores"], plan.monitor)
-
-
-def read_report(place: Path) -> dict[str, Any] | None:
-    """What a trial's worker left at its end; None where it is missing or damaged."""
-    try:
-        report = json.loads((place / REPORT).read_bytes())
-        return report if isinstance(report, dict) and "score" in report else None
-    except (OSError, ValueError):
-        return None
+def _is_hopeless(sweep: Sweep, scores: list[float]) -> bool:
+    """Whether the scores are clearly worse than those of the best trial so far on the same splits."""
+    ranked = rank_completed(sweep.trials().values(), sweep.plan.sign)
+    return bool(ranked) and is_clearly_worse(scores, ranked[0].scores, sweep.plan.sign)

@@ -50,7 +50,8 @@ def test_maxout_is_the_largest_of_neighbouring_channels(outer, channels, pieces)
 def test_maxout_reproduces_other_functions_exactly(second_piece, function):
     model = as_model(lambda x: plain("maxout").dense_unit(x, 3, name="unit"), (3,))
     kernel = np.zeros((3, 3, 2))  # input, unit, piece
-    kernel[..., 0], kernel[..., 1] = np.eye(3), second_piece * np.eye(3)
+    kernel[..., 0] = np.eye(3)
+    kernel[..., 1] = second_piece * np.eye(3)
     model.get_layer("unit").set_weights([kernel.reshape(3, 6), np.zeros(6)])
     x = normal(50, 3)
     np.testing.assert_array_equal(model(x), function(x))
@@ -65,7 +66,8 @@ def test_maxout_reproduces_other_functions_exactly(second_piece, function):
     ids=["dense", "conv"],
 )
 def test_two_pieces_double_the_parameters_and_keep_the_width(make):
-    maxout, relu = (as_model(partial(make, plain(name)), (6, 6, 4)) for name in ("maxout", "relu"))
+    maxout = as_model(partial(make, plain("maxout")), (6, 6, 4))
+    relu = as_model(partial(make, plain("relu")), (6, 6, 4))
     assert maxout.output.shape == relu.output.shape
     assert trainable_params(maxout) == 2 * trainable_params(relu)
 
@@ -99,9 +101,8 @@ def test_leaky_relu_leaks_a_hundredth():
     x = np.array([[-2.0, -0.5, 0.5, 2.0]], np.float32)
     model = activated("leaky_relu", (4,))
     np.testing.assert_allclose(model(x), [[-0.02, -0.005, 0.5, 2]], rtol=1e-6)
-    np.testing.assert_allclose(
-        gradients(model, [x], np.ones(x.shape))[0], [[0.01, 0.01, 1, 1]], rtol=1e-6
-    )
+    (gradient,) = gradients(model, [x], np.ones(x.shape))
+    np.testing.assert_allclose(gradient, [[0.01, 0.01, 1, 1]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 3, 5)], ids=["dense", "conv"])

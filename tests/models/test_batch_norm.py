@@ -68,13 +68,16 @@ def test_outputs_gradients_and_statistics_equal_the_stock_layers(
 
 
 def by_formula(x, epsilon=1e-3):
-    """The whole formula, which `tf.nn.moments` shortens: it holds the mean still, right for one derivative only."""
+    """The full formula; `tf.nn.moments` holds the mean still, right for one derivative only."""
     mean = tf.reduce_mean(x, [0, 1, 2])
     return (x - mean) / tf.sqrt(tf.reduce_mean(tf.square(x), [0, 1, 2]) - tf.square(mean) + epsilon)
 
 
 def second_derivative(normalise, x):
-    """The Hessian of a loss after the normalisation, times a direction; curvature rates are made of such products."""
+    """The Hessian of a loss after the normalisation, times a direction.
+
+    Curvature rates are made of such products.
+    """
     x, direction, upstream = (
         tf.constant(values, x.dtype) for values in (x, normal(*x.shape, seed=1), normal(*x.shape))
     )
@@ -281,39 +284,35 @@ def test_training_normalises_by_the_biased_variance_of_each_channel():
 
 
 def formulas(x, w, epsilon, upstream):
-    """Output of `net = W x_hat + w0` and gradients by x, W and w0, as in the lectures, which lost x_hat in that by W.
+    """Gradients of `net = W x_hat + w0` by x, W and w0 (Ioffe and Szegedy 2015, section 3).
 
     All of `[samples, features]`; W is `[features, units]`.
     """
     m = len(x)
-    mean = x.mean(0)
-    variance = x.var(0)
-    normalised = (x - mean) / np.sqrt(variance + epsilon)
+    centred = x - x.mean(0)
+    variance = x.var(0) + epsilon
+    deviation = np.sqrt(variance)
+    normalised = centred / deviation
     by_normalised = upstream @ w.T
-    by_variance = (by_normalised * (x - mean) * -0.5 * (variance + epsilon) ** -1.5).sum(0)
-    by_mean = (by_normalised * -1 / np.sqrt(variance + epsilon)).sum(0) + by_variance * (
-        -2 * (x - mean)
-    ).sum(0) / m
-    by_x = (
-        by_normalised / np.sqrt(variance + epsilon) + by_variance * 2 * (x - mean) / m + by_mean / m
-    )
+    by_variance = (by_normalised * centred * -0.5 * variance**-1.5).sum(0)
+    by_mean = (by_normalised * -1 / deviation).sum(0)
+    by_mean += by_variance * (-2 * centred).sum(0) / m
+    by_x = by_normalised / deviation + by_variance * 2 * centred / m + by_mean / m
     return by_x, normalised.T @ upstream, upstream.sum(0)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
-def test_gradients_equal_the_formulas_of_the_lectures(dtype, tolerance):
-    x, w, upstream = (
-        value.astype(dtype) for value in (3 + normal(4, 3, 2, 5), normal(5, 6), normal(4, 3, 2, 6))
-    )
+def test_gradients_equal_the_formulas(dtype, tolerance):
+    x = (3 + normal(4, 3, 2, 5)).astype(dtype)
+    w = normal(5, 6).astype(dtype)
+    w0 = np.zeros(6, dtype)
+    upstream = normal(4, 3, 2, 6).astype(dtype)
     layer = FusedBatchNormalization(scale=False, center=False, epsilon=1e-3, dtype=dtype)
-    found = gradients(
-        lambda x, w, w0: layer(x, training=True) @ w + w0, [x, w, np.zeros(6, dtype)], upstream
-    )
-    expected = formulas(x.reshape(-1, 5), w, 1e-3, upstream.reshape(-1, 6))
-    for gradient, wanted in zip(found, expected, strict=True):
-        np.testing.assert_allclose(
-            gradient.reshape(wanted.shape), wanted, rtol=tolerance, atol=tolerance
-        )
+    results = gradients(lambda x, w, w0: layer(x, training=True) @ w + w0, [x, w, w0], upstream)
+    by_hand = formulas(x.reshape(-1, 5), w, 1e-3, upstream.reshape(-1, 6))
+    for gradient, expected in zip(results, by_hand, strict=True):
+        gradient = gradient.reshape(expected.shape)
+        np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_in_inference_an_image_does_not_see_its_batch():

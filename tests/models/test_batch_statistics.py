@@ -1,4 +1,4 @@
-"""Batch norm after training: statistics of the whole training set, and folded into the convolution before it."""
+"""Batch norm after training: statistics of the training set, and folding into convolutions."""
 
 import keras
 import numpy as np

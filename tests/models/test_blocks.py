@@ -1,4 +1,4 @@
-"""What a style makes of a network's parts: layers, refusals, padding, groups, and how a signal passes."""
+"""Styles and blocks: layers, refusals, padding, groups, and how a signal passes."""
 
 import keras
 import numpy as np
@@ -239,10 +239,9 @@ def test_the_last_convolution_of_an_inverted_residual_stays_linear(stride):
 
 
 def test_an_addition_under_normalization_propagation_keeps_the_variance():
-    model = keras.Model(
-        pair := [keras.Input((1000,)), keras.Input((1000,))],
-        Style(norm="normprop").add(*pair, name="sum"),
-    )
+    x = keras.Input((1000,))
+    residual = keras.Input((1000,))
+    model = keras.Model([x, residual], Style(norm="normprop").add(x, residual, name="sum"))
     y = model([normal(200, 1000), normal(200, 1000, seed=1)]).numpy()
     assert abs(y.mean()) < 4 / np.sqrt(y.size)
     assert abs(y.var() - 1) < 4 * np.sqrt(2 / y.size)

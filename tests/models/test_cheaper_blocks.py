@@ -1,4 +1,4 @@
-"""The menu of cheaper blocks against layers that are really built, and against the papers' ratios."""
+"""Cheaper blocks against layers that are really built, and against the papers' ratios."""
 
 import keras
 import pytest

@@ -82,40 +82,45 @@ def test_one_chunk_is_refused():
 _PEAK = """
 import resource, statistics, sys, time
 import tensorflow as tf
-import models
-from models.chunked import chunk_expansions
-from models.fold import fold_batch_norm
+from epochal import models
+from epochal.models.chunked import chunk_expansions
+from epochal.models.fold_batch_norm import fold_batch_norm
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
+def median_seconds(batch):
+    times = []
+    for _ in range(10):
+        start = time.monotonic()
+        answer(tf.zeros((batch, 224, 224, 3), tf.uint8))
+        times.append(time.monotonic() - start)
+    return statistics.median(times)
+
+chunks = int(sys.argv[1])
 model = fold_batch_norm(models.build("mobilenet_v2", (224, 224, 3), 10))
-if int(sys.argv[1]):
-    model = chunk_expansions(model, int(sys.argv[1]))
+if chunks:
+    model = chunk_expansions(model, chunks)
 answer = tf.function(lambda x: model(x, training=False))
 answer(tf.zeros((1, 224, 224, 3), tf.uint8))
-before, seconds = peak(), {1: [], 64: []}
-for batch, taken in seconds.items():
-    for _ in range(10):
-        began = time.monotonic()
-        answer(tf.zeros((batch, 224, 224, 3), tf.uint8))
-        taken.append(time.monotonic() - began)
-print(peak() - before, *map(statistics.median, seconds.values()))
+before = peak()
+single = median_seconds(1)
+batch = median_seconds(64)
+print(peak() - before, single, batch)
 """
 
 
 @pytest.mark.slow
 def test_peak_of_memory():
-    """Row F15: a chunked inverted block needs less than its full expansion, in processes of their own."""
-    needed = []
+    """Chunked inverted blocks need less than their full expansions, each in its process."""
+    figures = []
     for chunks in (0, 6):
-        done = subprocess.run(
-            [sys.executable, "-c", _PEAK, str(chunks)], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        needed.append([float(word) for word in done.stdout.split()])
-    memory, one, many = np.divide(*needed[::-1])
-    print(
-        f"six chunks: {memory:.2f} of the memory, {many:.2f} times as long for 64 images, {one:.2f} for one"
-    )
+        command = [sys.executable, "-c", _PEAK, str(chunks)]
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stderr[-2000:]
+        figures.append(np.array(finished.stdout.split(), float))
+    full, chunked_ = figures
+    memory, single, batch = chunked_ / full
+    print(f"six chunks: {memory:.2f} of the memory, {single:.2f} times as long for one image, ")
+    print(f"{batch:.2f} times for 64")
     assert memory < 0.6

@@ -1,6 +1,7 @@
-"""The zoo's parameters and multiply-adds, written down once more from the papers' tables: plain sums over their layers.
+"""The zoo's parameters and multiply-adds in closed form, from the papers' tables.
 
-Nothing here asks a model. The stored figures are compared with these sums, and the models with the stored figures.
+They are plain sums over layers; nothing here asks a model. The stored figures are compared with
+these sums, and the models with the stored figures.
 """
 
 import json
@@ -54,7 +55,7 @@ DEEP = (
 
 
 def conv(kernel, inputs, outputs, side, *, groups=1, bias=False, norm=True):
-    """Parameters and multiply-adds of a square convolution with `side` pixels a row in its output."""
+    """Parameters and multiply-adds of a square convolution with output rows of `side` pixels."""
     weights = kernel * kernel * inputs * outputs // groups
     return np.array([weights + bias * outputs + norm * 2 * outputs, weights * side * side])
 
@@ -85,7 +86,7 @@ def recurrent(gates, *, steps=28, inputs=28, units=128, classes=10):
 
 
 def alexnet(columns):
-    """Figure 2 of the paper: five convolutions, half of the channels seen by the second, fourth and fifth."""
+    """Figure 2 of the paper: five convolutions; two groups in the second, fourth and fifth."""
     convolutions = (
         plain(11, 3, 96, 55) + plain(5, 96, 256, 27, groups=columns) + plain(3, 256, 384, 13)
     )
@@ -122,7 +123,8 @@ def vgg(depth, *, side, head, norm=False):
     return total + layers_of(channels * side * side, *head)
 
 
-# table 1: output channels and pixels, then 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, pooled and projected
+# table 1: output channels and pixels, then 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, pooled and
+# projected
 GOOGLENET = """\
 256 28 64 96 128 16 32 32
 480 28 128 128 192 32 96 64
@@ -159,17 +161,19 @@ def googlenet(stem, *, unit, smallest, classes):
 
 
 def inception_resnet_cifar():
-    """Three stages of three A blocks: 1x1; 1x1, 3x3; 1x1, 3x3 (3/2), 3x3 (2); all of it back by a 1x1 with a bias."""
+    """Three stages of three A blocks: 1x1; 1x1, 3x3; 1x1, 3x3 (3/2), 3x3 (2); back by a 1x1."""
     total = 0
     channels = 3
     for width, side in ((16, 32), (32, 16), (64, 8)):
         total = total + conv(3, channels, 4 * width, side)
         channels = 4 * width
-        block = 3 * conv(1, channels, width, side) + conv(3, width, width, side)
-        block = (
-            block + conv(3, width, width * 3 // 2, side) + conv(3, width * 3 // 2, 2 * width, side)
-        )
-        total = total + 3 * (block + plain(1, 4 * width, channels, side))
+        wider = width * 3 // 2
+        block = 3 * conv(1, channels, width, side)
+        block = block + conv(3, width, width, side)
+        block = block + conv(3, width, wider, side)
+        block = block + conv(3, wider, 2 * width, side)
+        block = block + plain(1, 4 * width, channels, side)
+        total = total + 3 * block
     return total + dense(channels, 10)
 
 
@@ -178,10 +182,12 @@ def separable(inputs, outputs, side):
 
 
 def xception_cifar():
-    total = conv(3, 3, 32, 32) + conv(3, 32, 64, 32)
-    total = total + separable(64, 128, 32) + separable(128, 128, 32) + conv(1, 64, 128, 16)
-    total = total + separable(128, 256, 16) + separable(256, 256, 16) + conv(1, 128, 256, 8)
-    return total + 12 * separable(256, 256, 8) + separable(256, 512, 8) + dense(512, 10)
+    stem = conv(3, 3, 32, 32) + conv(3, 32, 64, 32)
+    entry1 = separable(64, 128, 32) + separable(128, 128, 32) + conv(1, 64, 128, 16)
+    entry2 = separable(128, 256, 16) + separable(256, 256, 16) + conv(1, 128, 256, 8)
+    middle = 12 * separable(256, 256, 8)
+    end = separable(256, 512, 8) + dense(512, 10)
+    return stem + entry1 + entry2 + middle + end
 
 
 def branch(inputs, inner, outputs, before, after, *, bottleneck, groups, early):
@@ -205,7 +211,7 @@ def residual(
     groups=1,
     early=False,
 ):
-    """`plan` holds blocks, inner and outer channels of each stage; v2 normalises before its convolutions."""
+    """The plan: blocks, inner and outer channels of each stage; v2 begins with norms."""
     total = stem
     for stage, (blocks, inner, outputs) in enumerate(plan):
         for block in range(blocks):
@@ -290,7 +296,7 @@ def eighths(channels):
 
 
 def mobilenet_v2(alpha=1.0, *, side=112, second=2, classes=1000):
-    """Table 2: expansion t, channels c, repetitions n and stride s; the second stage's stride depends on the images."""
+    """Table 2: expansion t, channels c, repetitions n, stride s; that of stage 2 varies."""
     inputs = eighths(32 * alpha)
     total = conv(3, 3, inputs, side)
     for t, c, n, s in (
@@ -397,8 +403,8 @@ CLOSED_FORMS = {
     "densenet169": densenet_imagenet(6, 12, 32, 32),
     "densenet201": densenet_imagenet(6, 12, 48, 32),
 }
-# hundreds of layers in no regular order: trainable parameters as in the summaries of keras.applications;
-# their multiply-adds are compared with the traced graph, in test_complexity
+# hundreds of layers in no regular order: trainable parameters as in the summaries of
+# keras.applications; their multiply-adds are compared with the traced graph, in test_complexity
 SUMMARIES = {"inception_v3": 23_817_352, "inception_resnet_v2": 55_813_192, "xception": 22_855_952}
 
 STORED = {row["name"]: row for row in json.loads(SIZES.read_bytes())}

@@ -1,4 +1,4 @@
-"""What layers and models cost against sums by hand, against the traced graph, and against TensorFlow's own gradient."""
+"""Costs of layers and models against sums by hand, the traced graph, and TensorFlow's gradient."""
 
 import math
 from functools import partial
@@ -117,8 +117,11 @@ def test_a_recurrent_layer_multiplies_at_each_step_with_the_same_weights(kind, g
 def test_only_what_training_changes_is_a_parameter():
     frozen = layers.Dense(9, trainable=False)
     model = model_of(Standardize(), layers.Conv2D(5, 3), layers.BatchNormalization(), frozen)
-    assert trainable_params(model) == model_cost(model).params == (9 * 4 * 5 + 5) + 2 * 5
-    assert model_cost(model).weight_bytes == F * ((9 * 4 * 5 + 5) + 4 * 5 + 6 * 9)
+    convolution = 9 * 4 * 5 + 5
+    assert trainable_params(model) == convolution + 2 * 5
+    cost = model_cost(model)
+    assert cost.params == trainable_params(model)
+    assert cost.weight_bytes == F * (convolution + 4 * 5 + 6 * 9)
 
 
 @pytest.mark.parametrize("inner_kind", [keras.Sequential, keras.Model])
@@ -211,10 +214,11 @@ def test_live_activations_are_those_still_to_be_read():
     thin = layers.Dense(5, name="thin")(wide)
     back = layers.Dense(10, name="back")(thin)
     model = keras.Model(images, layers.Add(name="add")([images, back]))
-    live = {cost.name: cost.live_bytes // F for cost in model_cost(model).layers[1:]}
+    cost = model_cost(model)
+    live = {layer.name: layer.live_bytes // F for layer in cost.layers[1:]}
     assert live == {"wide": 10 + 30, "thin": 10 + 30 + 5, "back": 10 + 5 + 10, "add": 10 + 10 + 10}
-    assert model_cost(model).live_bytes == 45 * F
-    assert model_cost(model).fullest.name == "thin"
+    assert cost.live_bytes == 45 * F
+    assert cost.fullest.name == "thin"
 
 
 def test_views_and_idle_dropout_take_no_memory_and_move_nothing():
@@ -291,7 +295,7 @@ def reached(tensors):
 
 
 def traced_multiply_adds(graph, steps):
-    """Of all matrix products and convolutions in a TensorFlow graph for one image; loops run `steps` times."""
+    """Multiply-adds in a TensorFlow graph for one image; loops run `steps` times."""
     total = 0
     for op in reached(graph.outputs):
         shapes = [tensor.shape for tensor in (*op.inputs, *op.outputs)]
@@ -376,8 +380,8 @@ def without_padded_channels(model):
     return keras.models.clone_model(model, clone_function=copy_layer)
 
 
-# Left out: what Keras spells out in several operations (local response normalisation, a loop over steps), and grouped
-# convolutions, which on CPUs are compiled functions of their own.
+# Left out: what Keras spells out in several operations (local response normalisation, a loop over
+# steps), and grouped convolutions, which on CPUs are compiled functions of their own.
 WHOLE = [name for name in FAMILIES if name not in ("alexnet", "resnext29_32x4d", "lstm", "rnn")]
 TRIED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in WHOLE]
 
@@ -390,7 +394,7 @@ def test_kept_for_training_is_what_tensorflow_keeps(name):
 
 
 def test_the_memory_of_vgg_19_lies_in_its_first_feature_maps():
-    """Every ReLU's output, every maximum's output, the image, and two hidden layers with a byte of mask each."""
+    """Outputs of every ReLU and maximum, the image, and two hidden layers with masks of bytes."""
     maps = [(224, 64, 2), (112, 128, 2), (56, 256, 4), (28, 512, 4), (14, 512, 4)]
     analytic = sum(
         F * side * side * channels * count + F * (side // 2) ** 2 * channels

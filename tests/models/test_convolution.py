@@ -1,4 +1,4 @@
-"""The convolution of the zoo against Keras' own: outputs, gradients, second gradients; where it takes which way."""
+"""Convolution against Keras' own: outputs, first and second gradients, and the way it takes."""
 
 import time
 
@@ -98,7 +98,7 @@ def test_groups_are_differentiated_in_every_dtype(dtype):
 
 @pytest.mark.parametrize(("shape", "options"), GROUPS, ids=str)
 def test_groups_are_not_compiled_by_xla(shape, options):
-    """As Keras has it done, on CPUs hundreds of times slower: its graph only calls what XLA is to compile."""
+    """Keras' graph only calls a function that XLA compiles, on CPUs hundreds of times slower."""
     layer, _ = pair(shape, options)
     found = kernels(layer, shape, training=True)
     assert "Conv2DBackpropFilter" in found

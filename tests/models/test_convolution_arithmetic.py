@@ -1,4 +1,4 @@
-"""The arithmetic of convolution and pooling on the slides, through the layers that the zoo is made of."""
+"""The arithmetic of convolution and pooling, through the layers that the zoo is made of."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_convolution_is_a_cross_correlation(size, kernel, stride, padded):
     assert model.output.shape[1:3] == tuple((n + 2 * pad - kernel) // stride + 1 for n in size)
 
 
-def test_three_layers_of_the_slides_have_their_shapes_and_sizes():
+def test_three_layers_have_their_shapes_and_sizes():
     def stack(x):
         for i, filters in enumerate([5, 8, 12]):
             x = PLAIN.unit(x, filters, 5, padding="valid", name=f"unit{i}")
@@ -55,7 +55,7 @@ def test_three_layers_of_the_slides_have_their_shapes_and_sizes():
     assert [layer.count_params() for layer in convolutions] == [380, 1008, 2412]
 
 
-# the filters of the slides
+# filters whose effect is known
 
 
 FILTERS = {
@@ -73,7 +73,7 @@ def filtered(kernel, image, **options):
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_filters_of_the_slides(name):
+def test_known_filters(name):
     kernel, total = FILTERS[name]
     assert kernel.sum() == pytest.approx(total)
     flat = np.full((6, 7), 0.7, np.float32)
@@ -111,7 +111,7 @@ def squares(rows):
     return np.array(rows, np.float32)[None, ..., None]
 
 
-def test_the_slides_maximum():
+def test_a_maximum_of_four_pixels():
     image = squares([[3, 1, 3, 5], [6, 0, 7, 9], [3, 2, 1, 4], [0, 2, 4, 3]])
     np.testing.assert_array_equal(POOL(image), squares([[6, 9], [3, 4]]))
 
@@ -126,12 +126,17 @@ def test_a_maximum_sends_its_gradient_to_where_it_came_from():
 def test_of_equals_one_gets_the_whole_gradient():
     image = squares([[1, 1, 0, 2], [1, 1, 2, 2], [0, 0, 0, 0], [0, 0, 0, 0]])
     upstream = squares([[10, 20], [30, 40]])
-    (found,) = gradients(POOL, [image], upstream)
-    for window, whole in zip(
-        found.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4), upstream.ravel(), strict=True
-    ):
-        assert sorted(window) == [0, 0, 0, whole]
-    assert not found[image < np.repeat(np.repeat(POOL(image), 2, 1), 2, 2)].any()
+    (gradient,) = gradients(POOL, [image], upstream)
+    windows = gradient.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4)
+    for window, total in zip(windows, upstream.ravel(), strict=True):
+        assert sorted(window) == [0, 0, 0, total]
+    maxima = enlarged(POOL(image))
+    assert not gradient[image < maxima].any()
+
+
+def enlarged(images):
+    """Each pixel as a square of four."""
+    return np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
 
 
 def test_global_average_pooling_makes_the_classifier_independent_of_the_size():
@@ -144,6 +149,4 @@ def test_global_average_pooling_makes_the_classifier_independent_of_the_size():
     small, large = models
     large.set_weights(small.get_weights())
     x = normal(2, 32, 32, 12)
-    np.testing.assert_allclose(
-        large(np.repeat(np.repeat(x, 2, 1), 2, 2)), small(x), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(large(enlarged(x)), small(x), rtol=1e-4, atol=1e-6)

@@ -35,7 +35,7 @@ def test_softmax_regression_is_an_affine_map_of_the_standardised_pixels():
     )
 
 
-def test_the_perceptron_of_the_lectures_has_its_published_size():
+def test_a_perceptron_on_large_images_has_sixteen_million_parameters():
     pixels = features((128, 128, 1))
     assert trainable_params(models.build("softmax", (128, 128, 1), 10)) == 128 * 128 * 10 + 10
     model = keras.Model(pixels, mlp(pixels, 10, PLAIN, hidden=[1000]))

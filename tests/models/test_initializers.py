@@ -1,4 +1,4 @@
-"""Initial weights: variances against 1 or 2 over what one filter sees, and what they do to a deep network."""
+"""Initial weights: variances against 1 or 2 over fan-in, and the signal in a deep network."""
 
 import keras
 import numpy as np

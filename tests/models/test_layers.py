@@ -1,4 +1,4 @@
-"""What every layer of the zoo promises, and those without a file of their own, each against NumPy or a law."""
+"""Layers: the contract of all, and those without their own file against NumPy or a law."""
 
 import keras
 import numpy as np

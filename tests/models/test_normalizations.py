@@ -1,4 +1,4 @@
-"""Layer normalization, normalization propagation and local response normalization, against NumPy and closed forms."""
+"""Layer, propagated and local response normalization against NumPy and closed forms."""
 
 import keras
 import numpy as np
@@ -69,7 +69,9 @@ def test_a_normal_input_comes_out_with_mean_0_and_variance_1():
 
 
 def second_moments(gain, depth=10):
-    """Mean squares behind each layer, in the limit of many units: then every pre-activation is N(0, gain^2 * q).
+    """Mean squares behind each layer, in the limit of many units.
+
+    Every pre-activation is N(0, gain^2 * q) then.
 
     Of max(0, N(0, s^2)) the mean is `s * MEAN` and the mean square s^2 / 2.
     """
@@ -84,7 +86,7 @@ def second_moments(gain, depth=10):
 
 @pytest.mark.parametrize(("gain", "last"), [(1, 1.0), (GAIN, 0.61)])
 def test_ten_layers_carry_a_normal_signal(gain, last):
-    """Gain 1 keeps the deviation; the paper's 1/1.21, 0.826 at first, lets it settle near 0.6 instead of vanish."""
+    """Gain 1 keeps the deviation; the paper's 1/1.21, at first 0.826, lets it settle near 0.6."""
     keras.utils.set_random_seed(0)
     units = 1000
     x = normal(200, 1000)

@@ -54,9 +54,11 @@ def test_gradient_passes_a_silent_preactivated_block_whatever_its_sign(bottlenec
 def test_a_preactivated_stage_adds_its_branches_to_its_input(norm, bottleneck, last):
     residual = Residual(style=Style(norm=norm), preactivated=True, bottleneck=bottleneck)
     model = randomized(as_model(lambda x: stages(x, residual, [(3, 2, 4)]), (5, 5, 4)))
-    layers = ["stage1_block3_add", *[f"stage1_block{i}_{last}_conv" for i in (1, 2, 3)]]
+    names = [f"stage1_block{block}_{last}_conv" for block in (1, 2, 3)]
+    names.append("stage1_block3_add")
+    outputs = [model.get_layer(name).output for name in names]
     x = normal(2, 5, 5, 4)
-    end, *branches = keras.Model(model.input, [model.get_layer(name).output for name in layers])(x)
+    *branches, end = keras.Model(model.input, outputs)(x)
     assert all(np.any(branch) for branch in branches)
     np.testing.assert_allclose(end, x + sum(branches), rtol=1e-5, atol=1e-5 * np.abs(end).max())
 
@@ -87,17 +89,15 @@ def test_subsampling_adds_no_parameters_and_a_projection_its_matrix():
         == plain + wider + 4 * 7 + 2 * 7
     )
     projected = block((6, 6, 4), 7, stride=2, preactivated=True)
-    assert (
-        trainable_params(projected) == 2 * 4 + 9 * 4 * 4 + 2 * 4 + 9 * 4 * 7 + 4 * 7
-    )  # no norm behind a projection
+    # no norm behind a projection
+    assert trainable_params(projected) == 2 * 4 + 9 * 4 * 4 + 2 * 4 + 9 * 4 * 7 + 4 * 7
 
 
 def test_a_silent_block_subsamples_and_pads_with_zeros():
     model = silenced(block((7, 6, 4), 6, stride=2, shortcut="A"), "block_b_bn")
     x = np.abs(normal(2, 7, 6, 4))
-    np.testing.assert_array_equal(
-        model(x), np.pad(x[:, ::2, ::2], [(0, 0), (0, 0), (0, 0), (1, 1)])
-    )
+    expected = np.pad(x[:, ::2, ::2], [(0, 0), (0, 0), (0, 0), (1, 1)])
+    np.testing.assert_array_equal(model(x), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Weight normalization: the algebra of the paper's section 2, and the start from data of its section 3."""
+"""Weight normalization: the algebra of the paper's section 2, and section 3's start from data."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ def length(weights, kind):
 
 
 def pair(kind):
-    """A float64 layer whose gains have either sign, and the stock one with the kernel that it computes with."""
+    """A float64 layer whose gains have either sign, and the stock one with the same kernel."""
     ours, theirs, sizes, _ = KINDS[kind]
     layer, stock = (make(dtype="float64", **sizes) for make in (ours, theirs))
     for made in (layer, stock):

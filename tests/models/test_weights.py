@@ -1,4 +1,4 @@
-"""Files of keras.applications: the zoo's network answers as Keras' own does; what does not fit changes nothing."""
+"""Weights files: the zoo's network answers as Keras' own; what does not fit changes nothing."""
 
 import h5py
 import keras

@@ -1,6 +1,9 @@
-"""Builds models, lets each answer and take a training step, on the backend that KERAS_BACKEND names.
+"""A process on JAX: builds models, lets each answer and take a training step.
 
-python -m tests.support.jax_child FOLDER NAME ... writes FOLDER/NAME.npz: the answers, and the loss of the step.
+KERAS_BACKEND=jax python -m tests.support.jax_child FOLDER NAME ...
+
+writes FOLDER/NAME.npz: the answers before the step, its loss, and the words in which callbacks
+refuse that need TensorFlow.
 """
 
 import sys
@@ -14,16 +17,18 @@ from tests.support.zoo import build, images, shapes
 
 
 def random_weights(model: keras.Model) -> None:
-    """Gives the model values that do not depend on the backend's generator."""
+    """Give the model values that do not depend on the backend's generator."""
     random = np.random.default_rng(0)
     for weight in model.weights:
-        fan_in = max(1, int(np.prod(weight.shape[:-1])))
-        matrix = random.normal(0, fan_in**-0.5, weight.shape)
-        weight.assign(matrix if len(weight.shape) > 1 else random.uniform(0.5, 1.5, weight.shape))
+        if len(weight.shape) > 1:
+            fan_in = max(1, int(np.prod(weight.shape[:-1])))
+            weight.assign(random.normal(0, fan_in**-0.5, weight.shape))
+        else:
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Answers before the step, and whether the step's loss is finite."""
+    """Write the file of each model."""
     assert keras.backend.backend() == "jax"
     for name in names:
         shape = shapes(name)[0]
@@ -37,24 +42,24 @@ def main(folder: Path, names: list[str]) -> None:
         history = model.fit(
             *data, validation_data=data, batch_size=4, verbose=0, callbacks=watching
         )
-        refusal = (
-            refused(model, callbacks.GradientClipping(1.0)),
-            refused(model, callbacks.Freezing("kernel")),
-            refused(model, callbacks.WeightHistograms(folder, batch=data)),
-            refused(model, callbacks.NanGuard(keep_state=True)),
-            refused(model, callbacks.GradientFlow(folder / "flow.jsonl", batch=data)),
-            refused(model, callbacks.ExponentialMovingAverage()),
-        )
+        refusing = [
+            callbacks.GradientClipping(1.0),
+            callbacks.Freezing("kernel"),
+            callbacks.WeightHistograms(folder, batch=data),
+            callbacks.NanGuard(keep_state=True),
+            callbacks.GradientFlow(folder / "flow.jsonl", batch=data),
+            callbacks.ExponentialMovingAverage(),
+        ]
         np.savez(
             folder / f"{name}.npz",
             answers=answers,
             loss=history.history["loss"][0],
-            refused=refusal,
+            refused=[refusal(model, callback) for callback in refusing],
         )
 
 
-def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
-    """What a callback says that needs TensorFlow."""
+def refusal(model: keras.Model, callback: keras.callbacks.Callback) -> str:
+    """Return the error of a callback that needs TensorFlow."""
     callback.set_model(model)
     try:
         callback.on_train_begin()
@@ -64,7 +69,7 @@ def refused(model: keras.Model, callback: keras.callbacks.Callback) -> str:
 
 
 def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.callbacks.Callback]:
-    """Every callback that is Keras code alone."""
+    """Return every callback that is Keras code alone."""
     return [
         callbacks.Budget(3600),
         callbacks.NanGuard(),

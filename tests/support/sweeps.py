@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from epochal.app.store.sweep import Sweep
+from epochal.app.tuning.report.standings import Standings, read_standings
+
 RATE = {"name": "learning_rate", "kind": "log", "low": 1e-4, "high": 1.0}
 EPOCHS = {"name": "epochs", "kind": "int", "low": 2, "high": 10, "step": 1}
 OPTIMIZER = {"name": "optimizer", "kind": "choice", "values": ["sgd", "adam", "rmsprop"]}
@@ -21,6 +24,11 @@ DECAY = {
 }
 BATCH = {"name": "data.batch_size", "kind": "choice", "values": [32, 64, 128]}
 SPACE = [RATE, EPOCHS, OPTIMIZER, DECAY, BATCH]
+
+
+def standings_of(folder: Path) -> Standings:
+    """Return the standings of the sweep in a folder."""
+    return read_standings(Sweep(folder))
 
 
 def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any) -> Path:
@@ -185,6 +193,8 @@ def _write_descent(trial: Path, values: dict[str, Any], losses: list[float], spl
         (run / "config.yaml").write_text("dataset: digits\nmodel: lenet5\n")
     found = {
         "trial": trial.name,
+        "created": 2 * int(trial.name) + 1,
+        "ended": 2 * int(trial.name) + 2,
         "values": values,
         "status": "failed" if failed else "completed",
         "scores": scores,

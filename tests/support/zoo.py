@@ -1,13 +1,13 @@
-"""What is known about every model of the zoo from elsewhere, and which ones the contract tests always run."""
+"""The zoo in tests: published parameter counts, and the models that tests always run."""
 
 import numpy as np
 import pytest
 
 from epochal import models
 
-# Trainable parameters at the native shape and classes, from the papers where they count them, else from
-# github.com/osmr/imgclsmob, bearpaw/pytorch-classification, kuangliu/pytorch-cifar or Keras' own table; tests/
-# test_complexity.py derives them by hand.
+# Trainable parameters at the native shape and classes, from the papers where they count them, else
+# from github.com/osmr/imgclsmob, bearpaw/pytorch-classification, kuangliu/pytorch-cifar or Keras'
+# table; tests/models/test_closed_forms.py derives them by hand.
 PARAMS = {
     "softmax": 7_850,
     "mlp": 235_146,
@@ -97,7 +97,7 @@ PARAMS = {
     "densenet201": 20_013_928,
 }
 
-LARGE = 1_000_000  # parameters, from which on a model is tried only by `pytest -m slow`
+LARGE = 1_000_000  # parameters; only `pytest -m slow` tries models that have more
 ALWAYS = [
     "softmax",
     "mlp",
@@ -110,36 +110,44 @@ ALWAYS = [
     "densenet_bc_40_12",
     "mobilenet_025",
 ]
-UNTRIED = [
-    "resnet1202",
-    "resnet1001_v2",
-    "densenet_bc_250_24",
-]  # minutes each; their smaller kin have the same blocks
+# these take minutes each; their smaller kin have the same blocks
+UNTRIED = ["resnet1202", "resnet1001_v2", "densenet_bc_250_24"]
 
 
 def names(always: list[str] = ALWAYS) -> list:
-    """Every model but those that take minutes; all but `always` are marked slow."""
-    tried = [name for name in models.ZOO if name not in UNTRIED]
-    return [
-        name if name in always else pytest.param(name, marks=pytest.mark.slow) for name in tried
-    ]
+    """Return every model but those that take minutes; all but `always` are marked slow."""
+    parameters = []
+    for name in models.ZOO:
+        if name in always:
+            parameters.append(name)
+        elif name not in UNTRIED:
+            parameters.append(pytest.param(name, marks=pytest.mark.slow))
+    return parameters
 
 
 def shapes(name: str) -> list[tuple[int, int, int]]:
-    """Two small shapes that the model takes: square and grey, and oblong in colours."""
+    """Return two small shapes that the model takes: square and grey, and oblong in colours."""
     least = max(8, models.ZOO[name].min_size)
     return [(least, least, 1), (least + 3, least, 3)]
 
 
 def images(shape: tuple[int, ...], count: int = 4) -> np.ndarray:
-    """Random pixels."""
+    """Return images of random pixels."""
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def build(
     name: str, shape: tuple[int, int, int] | None = None, num_classes: int = 5, **options: str
 ):
-    """The model for small images, which it standardises."""
-    shape = shape or shapes(name)[0]
-    statistics = {"mean": [120.0] * shape[-1], "deviation": [60.0] * shape[-1]}
-    return models.build(name, shape, num_classes, **statistics, options=options)
+    """Return the model for small images, which it standardises."""
+    if shape is None:
+        shape = shapes(name)[0]
+    channels = shape[-1]
+    return models.build(
+        name,
+        shape,
+        num_classes,
+        mean=[120.0] * channels,
+        deviation=[60.0] * channels,
+        options=options,
+    )

@@ -1,4 +1,4 @@
-"""What the report shows of what the callbacks of a run found: one section a file, each from the run's own files."""
+"""Sections of the report about what the callbacks of a run recorded: one section a file."""
 
 from __future__ import annotations
 

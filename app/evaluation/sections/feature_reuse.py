@@ -1,4 +1,4 @@
-"""What the layers of dense blocks use of what earlier layers made, from `feature_reuse.json`."""
+"""Feature reuse: the weights with which layers of dense blocks take in what earlier layers made."""
 
 from __future__ import annotations
 

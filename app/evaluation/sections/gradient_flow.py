@@ -1,8 +1,8 @@
-"""How the gradient fared in the layers, from the lines of `GradientFlow`."""
+"""Gradient flow: the gradient's size in every layer, from the lines of `GradientFlow`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,21 +41,34 @@ def gradient_flow(run: Run) -> Section | None:
 
 
 def _verdicts(lines: Sequence[dict[str, Any]]) -> list[str]:
-    """One sentence for each kind of ill, or that there is none."""
+    """Return a sentence for vanishing and one for exploding gradients, or that there are none."""
     sentences = []
     for flag, advice in _ADVICE.items():
-        found: dict[str, int] = {}
+        times: dict[str, int] = {}
         for line in lines:
             for row in line["layers"]:
-                found[row["layer"]] = found.get(row["layer"], 0) + (row["flag"] == flag)
-        names = [
-            f"{name} ({times} of {len(lines)} times)" for name, times in found.items() if times
-        ]
-        if names:
-            sentences.append(f"The gradient is {flag} in {listed(names)}. {advice}")
-    return sentences or [
-        f"No layer's gradient vanished or exploded; it was measured {len(lines)} times."
-    ]
+                if row["flag"] == flag:
+                    times[row["layer"]] = times.get(row["layer"], 0) + 1
+        if not times:
+            continue
+        order = _layers_in_order(lines, times)
+        names = [f"{name} ({times[name]} of {len(lines)} times)" for name in order]
+        sentences.append(f"The gradient is {flag} in {listed(names)}. {advice}")
+    if not sentences:
+        sentences.append(
+            f"No layer's gradient vanished or exploded; it was measured {len(lines)} times."
+        )
+    return sentences
+
+
+def _layers_in_order(lines: Sequence[dict[str, Any]], names: Container[str]) -> list[str]:
+    """Return some of the layers in the order in which the lines name them first."""
+    order: dict[str, None] = {}
+    for line in lines:
+        for row in line["layers"]:
+            if row["layer"] in names:
+                order[row["layer"]] = None
+    return list(order)
 
 
 def _updates(lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -89,13 +102,14 @@ def _table(line: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
         "update / weights",
         "flag",
     )
-    keys = ("gradient", "weight", "ratio", "update")
-    rows = (
-        (row["layer"], *(_number(row[key]) for key in keys), row["flag"] or "")
-        for row in line["layers"]
-    )
+    rows = []
+    for row in line["layers"]:
+        figures = [_number(row[key]) for key in ("gradient", "weight", "ratio", "update")]
+        rows.append((row["layer"], *figures, row["flag"] or ""))
     return (head, *rows)
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2e}"
+    if value is None:
+        return "–"
+    return f"{value:.2e}"

@@ -1,4 +1,4 @@
-"""What sections about layers share: reading JSON lines, pictures of layers over epochs, lists of names."""
+"""Figures of layers over epochs: JSON lines, pictures and lists of names, shared by the sections about layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one section of the report holds."""
+"""Sections of a report: a heading and what stands under it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Section:
 
     title: str
     text: str
-    """Plain sentences: what was found, and what to do about it."""
+    """Plain sentences: the finding, and what to do about it."""
     figures: tuple[str, ...] = ()
-    """SVG elements, as `canvas.svg` makes them."""
+    """SVG elements, as `figures.svg` makes them."""
     table: tuple[tuple[str, ...], ...] = ()
     """Rows of plain text, the heads first; a row's first cell names it, the others are figures."""

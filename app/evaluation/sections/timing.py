@@ -1,4 +1,4 @@
-"""Where the time of the training went, from what `Timing` wrote."""
+"""Timing: the time that each part of the training took, from what `Timing` wrote."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ def timing(run: Run) -> Section | None:
     path = run.timing_file
     if not path.exists():
         return None
-    found = json.loads(path.read_text())
-    parts = found["parts"]
-    rows = [_row(name, parts[part], _whole(parts)) for part, name in PARTS.items() if part in parts]
+    recorded = json.loads(path.read_text())
+    parts = recorded["parts"]
+    total = _total(parts)
+    rows = []
+    for part, name in PARTS.items():
+        if part in parts:
+            rows.append(_row(name, parts[part], total))
     heads = ("Part", "times", "median", "95th percentile", "total", "share")
-    return Section(title="Timing", text=_text(found["bound"], parts), table=(heads, *rows))
+    return Section(title="Timing", text=_text(recorded["bound"], parts), table=(heads, *rows))
 
 
 def _text(bound: str | None, parts: Mapping[str, Any]) -> str:
@@ -42,35 +46,48 @@ def _text(bound: str | None, parts: Mapping[str, Any]) -> str:
         return "There were too few steps to tell what an iteration takes."
     iteration = parts["iteration"]
     names = {"input": "waiting for input", "step": "step", "callbacks": "callbacks"}
-    shares = ", ".join(
-        f"{name} {parts[part]['total'] / iteration['total']:.0%}"
-        for part, name in names.items()
-        if part in parts
-    )
-    longest = max((part for part in PARTS if part in parts), key=lambda part: parts[part]["total"])
+    shares = []
+    for part, name in names.items():
+        if part in parts:
+            share = parts[part]["total"] / iteration["total"]
+            shares.append(f"{name} {share:.0%}")
+    known = [part for part in PARTS if part in parts]
+    longest = max(known, key=lambda part: parts[part]["total"])
+    median = format_seconds(iteration["median"])
+    p95 = format_seconds(iteration["p95"])
+    share = parts[longest]["total"] / _total(parts)
     return (
-        f"An iteration took {_time(iteration['median'])} (median; 95th percentile {_time(iteration['p95'])}) and was "
-        f"{bound}: {_MEANING[bound]} ({shares}). "
-        f"Of the whole training, {PARTS[longest].lower()} took the most: {parts[longest]['total'] / _whole(parts):.0%}."
+        f"An iteration took {median} (median; 95th percentile {p95}) and was "
+        f"{bound}: {_MEANING[bound]} ({', '.join(shares)}). "
+        f"Of the whole training, {PARTS[longest].lower()} took the most: {share:.0%}."
     )
 
 
-def _whole(parts: Mapping[str, Any]) -> float:
-    return sum(figures["total"] for part, figures in parts.items() if part in PARTS) or 1.0
+def _total(parts: Mapping[str, Any]) -> float:
+    """Return the seconds of all parts, 1 where there are none."""
+    seconds = 0.0
+    for part, figures in parts.items():
+        if part in PARTS:
+            seconds += figures["total"]
+    return seconds or 1.0
 
 
-def _row(name: str, figures: Mapping[str, float], whole: float) -> tuple[str, ...]:
-    times = (_time(figures[key]) for key in ("median", "p95", "total"))
+def _row(name: str, figures: Mapping[str, float], total: float) -> tuple[str, ...]:
+    share = f"{100 * figures['total'] / total:.1f} %"
     return (
         name,
         f"{figures['times']:,}",
-        *times,
-        f"{figures['total'] / whole:.1%}".replace("%", " %"),
+        format_seconds(figures["median"]),
+        format_seconds(figures["p95"]),
+        format_seconds(figures["total"]),
+        share,
     )
 
 
-def _time(seconds: float) -> str:
-    """`0.42 ms`, `345 ms`, `12.3 s` or `1,234 s`."""
+def format_seconds(seconds: float) -> str:
+    """Return `0.42 ms`, `345 ms`, `12.3 s` or `1,234 s`."""
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
+    if seconds < 1000:
+        return f"{seconds:.3g} s"
+    return f"{seconds:,.0f} s"

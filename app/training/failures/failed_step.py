@@ -1,4 +1,4 @@
-"""Failed steps: what a run keeps of the step that left the finite numbers, enough to take it again."""
+"""Failed steps: the one that left the finite numbers, kept so that it can be taken again."""
 
 import math
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ class FailedStep:
 
 
 def keep_step(setup: Setup, run: Run, error: NonFiniteError) -> bool:
-    """Publish what can be known of the error's step, in place of an earlier one; return whether anything could be.
+    """Publish what is known of the error's step in place of an earlier one; return whether it is.
 
-    The step's batch is made once more, for it is a function of seed, epoch and step. Moves the model to the state
-    before the step.
+    The step's batch is made once more, for it is a function of seed, epoch and step. Moves the
+    model to the state before the step.
 
     Raises:
         StorageError: it cannot be written.
@@ -104,7 +104,8 @@ def load_step(run: Run) -> FailedStep:
     folder = run.failed_step
     if not folder.exists():
         raise UsageError(
-            f"{folder}: nothing to replay: no step of this run is known to have left the finite numbers"
+            f"{folder}: nothing to replay: no step of this run is known to have left the finite "
+            "numbers"
         )
     variables, values = archive.load(folder)
     batch: dict[str, Any] = {name: variables.pop(name, None) for name in _BATCH}
@@ -114,7 +115,7 @@ def load_step(run: Run) -> FailedStep:
 
 
 def _worst_validation_batch(setup: Setup) -> tuple[int, dict[str, np.ndarray]]:
-    """Return the number and the content of the validation batch with the largest loss, or the first not finite."""
+    """Return number and content of the validation batch with the largest loss."""
     split = setup.dataset.validation
     batches = evaluation_batches(split, setup.dataset.preprocessing)
     worst_loss = -1.0

@@ -1,4 +1,4 @@
-"""Layer calls: one forward pass of a model, layer by layer and into models inside models, that a gradient can follow."""
+"""Layer calls: a forward pass of a model, layer by layer, that a gradient can follow."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,8 @@ import tensorflow as tf
 class LayerCall:
     """A layer's inputs and outputs, those of a floating type.
 
-    The inputs are copies for this layer alone, so that their gradients are what this layer passes on.
+    The inputs are copies for this layer alone, so that their gradients are what this layer passes
+    on.
     """
 
     name: str
@@ -29,9 +30,10 @@ class LayerCall:
 
 @dataclass(kw_only=True)
 class ForwardPass:
-    """Calls the layers of a model in topological order and notes the calls, named MODEL/LAYER inside a model.
+    """Calls the layers of a model in topological order and notes the calls.
 
-    A layer with a `call` of its own, whatever it is made of, is one call.
+    A layer inside a model inside the model is named MODEL/LAYER. A layer with a `call` of its own,
+    whatever it is made of, is one call.
     """
 
     training: bool
@@ -48,7 +50,7 @@ class ForwardPass:
         )
 
     def _calling(self, layer: Any, prefix: str) -> Callable[..., Any]:
-        """Return the function that calls a layer and notes it, or that goes into a model of Keras' own kinds."""
+        """Return what calls a layer and notes it, or goes into a model of Keras' own kinds."""
         name = prefix + layer.name
         is_functional = type(layer).__module__.startswith("keras.")
         if isinstance(layer, keras.Model) and is_functional:

@@ -1,4 +1,4 @@
-"""Replays: the step that left the finite numbers, taken again layer by layer to find where it began."""
+"""Replays: the step that left the finite numbers, taken again layer by layer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,12 @@ class Finding:
     """The first place that is not finite.
 
     Args:
-        place: "weight" (before the step), "input", "layer" (its output), "loss", "gradient" (of the loss by `of` the
-            layer), "update" (all of these are finite, what the optimizer made of them is not) or "nothing"
+        place: "weight" (before the step), "input", "layer" (its output), "loss", "gradient" (of the
+            loss by `of` the layer), "update" (all of these are finite, what the optimizer made of
+            them is not) or "nothing"
         name: of the layer, inside a model MODEL/LAYER, of the weight, or of the loss
-        value: what is not finite; for an update the largest gradient, of the weight `name`; for nothing the batch's loss
+        value: what is not finite; for an update the largest gradient, of the weight `name`; for
+            nothing the batch's loss
         of: "output", "input" or the name of the weight that a gradient is by
         image: the number of the image in the batch that it belongs to, from 0
         index: the first such element of its tensor, without the image
@@ -71,7 +73,10 @@ def replay(run: Run) -> tuple[FailedStep, Finding]:
 
 
 def parts_of_batch(count: int, devices: int, micro_batches: int) -> list[np.ndarray]:
-    """Return the places in a global batch of each of its parts, which the devices take together, one after the other."""
+    """Return the places in a global batch of each of its parts.
+
+    The devices take a part together, one part after the other.
+    """
     share = -(-count // devices)
     parts = []
     for part in range(micro_batches):
@@ -189,8 +194,8 @@ class Examination:
     def _findings_on_the_way_back(
         self, calls: list[LayerCall], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray
     ) -> Iterator[Finding]:
-        """Yield gradients that are not finite: made by the loss, by a sum of gradients, or by a layer of finite ones."""
-        # A tensor may be the output of one layer and the input of the next: gradients go by identity.
+        """Yield gradients that are not finite, from the loss back to the input."""
+        # A tensor may be the output of one layer and the input of another: identity tells them.
         weights_of_calls = [[weight.value for weight in call.weights] for call in calls]
         sources: dict[int, Any] = {}
         for call, weights in zip(calls, weights_of_calls, strict=True):
@@ -230,7 +235,10 @@ class Examination:
         chosen: np.ndarray | None = None,
         of: str = "",
     ) -> Iterator[Finding]:
-        """Yield a finding for each tensor that is not finite; its first axis is that of the `chosen` images, if any."""
+        """Yield a finding for each tensor that is not finite.
+
+        Its first axis is that of the `chosen` images, if any.
+        """
         for tensor in tensors:
             if not tensor.dtype.is_floating or tf.reduce_all(tf.math.is_finite(tensor)):
                 continue

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.errors import TrainingFailed
-from epochal.app.evaluation.rate_labels import final, labels_of
+from epochal.app.evaluation.rate_labels import final_loss, label_rates
 from epochal.app.training.probes.curvature import largest_curvature
 from epochal.app.training.probes.gradient_noise import Noise, gradient_noise
 from epochal.app.training.probes.probe_steps import logs_of_steps, undone
@@ -34,7 +34,7 @@ class Course:
     @property
     def final(self) -> float:
         """The mean loss over the last quarter of the steps; infinite when it is not finite."""
-        return final(self.losses)
+        return final_loss(self.losses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ def labelled(courses: Sequence[Course]) -> list[Course]:
     rates = [course.rate for course in courses]
     finals = [course.final for course in courses]
     try:
-        labels = labels_of(rates, finals, before)
+        labels = label_rates(rates, finals, before)
     except ValueError:
         raise TrainingFailed(
             "no learning rate makes the loss fall; look at the data, or at the model with --dry-run"

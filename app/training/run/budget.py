@@ -1,4 +1,4 @@
-"""A time budget for the whole command: whether an epoch fits into it, and the callback that keeps it."""
+"""A time budget for the whole command: does an epoch fit into it, and who keeps it."""
 
 import math
 import time
@@ -13,8 +13,8 @@ from epochal.app.training.run.setup import Setup
 # The figures below are measured; benchmarks/budget.py shows how they hold.
 # Evaluating images takes at most this share of a training step on as many.
 _EVALUATION_SHARE = 0.4
-# Seconds for pictures, the report and the end of the process; they grow with the time of building the model, which
-# tells how fast the machine and how deep the network is.
+# Seconds for pictures, the report and the end of the process; they grow with the time of building
+# the model, which tells how fast the machine and how deep the network is.
 _REPORT_SECONDS = 4.5
 _REPORT_PER_BUILDING = 9.0
 # The same for an export: a process of its own, and graphs for every way in.
@@ -22,7 +22,7 @@ _EXPORT_SECONDS = 8.0
 _EXPORT_PER_BUILDING = 27.0
 # An export answers the test images twice in this process, then through each way in.
 _EXPORT_PASSES = 7
-# Seconds for each test image, and for each byte of one, which an export is asked about as a PNG file too.
+# Seconds for each test image, and for each byte of one: an export is asked about PNG files too.
 _PNG_SECONDS = 7e-4
 _PNG_SECONDS_PER_BYTE = 8e-8
 
@@ -43,8 +43,8 @@ def budget_for(
 ) -> callbacks.Budget | None:
     """Return the callback that ends training in time, or None where epochs decide.
 
-    Before a fresh run it trains some steps to know what an epoch takes, and undoes them; a run that goes on has that in
-    its checkpoint.
+    Before a fresh run it trains some steps to know what an epoch takes, and undoes them; a run that
+    goes on has that in its checkpoint.
 
     Args:
         setup: the model and its data
@@ -70,7 +70,7 @@ def budget_for(
     test_passes = 1
     if export:
         test_passes += _EXPORT_PASSES
-    # The validation images are passed through twice: in the epoch's own validation, and for the report.
+    # Validation images are passed through twice: in the epoch's validation, and for the report.
     validations = 2 + test_passes * len(dataset.test) / len(dataset.validation)
 
     def seconds_after(validation: float) -> float:
@@ -82,14 +82,15 @@ def budget_for(
         and_export = " and export" if export else ""
         raise UsageError(
             f"budget: {setup.config.budget} is too little for one epoch: {spent:.0f} s until now, "
-            f"about {epoch:.0f} s for it and {seconds_after(validation):.0f} s of evaluation{and_export}; "
+            f"about {epoch:.0f} s for it and {seconds_after(validation):.0f} s of "
+            f"evaluation{and_export}; "
             f"give at least {math.ceil(1.1 * needed)}s"
         )
     return callbacks.Budget(seconds, after=seconds_after, validation=validation, spent=spent)
 
 
 def _fixed_seconds_after(setup: Setup, *, export: bool) -> float:
-    """Return the seconds after training but for answering images: pages; an export's process, graphs and PNG files."""
+    """Return the seconds after training that go neither into validation nor into test answers."""
     began = time.monotonic()
     preprocessing = setup.dataset.preprocessing
     build_model(setup.config, preprocessing)

@@ -90,7 +90,10 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
 
 
 def early_stopping_of(config: Config) -> Any:
-    """Return what keeps the best epoch; the last one where validation, being trained on, cannot tell which is the best."""
+    """Return what keeps the best epoch.
+
+    It keeps the last one where validation, being trained on, cannot tell which is the best.
+    """
     min_delta = -math.inf if config.data.split == "all" else 0.0
     return callbacks.EarlyStopping(
         config.stopping.monitor, patience=config.stopping.patience, min_delta=min_delta
@@ -105,7 +108,7 @@ def kept_epochs(config: Config, run: Run) -> Any:
 
 
 def emphasis(setup: Setup) -> list[Any]:
-    """Return what learns the losses of the training images, and warns where they look like those of wrong labels."""
+    """Return what learns the losses of the training images, and warns of wrong labels."""
     config = setup.config
     sample_losses = setup.model.sample_losses
     if sample_losses is None:
@@ -125,7 +128,7 @@ def activation_monitor(setup: Setup, run: Run) -> Any:
 
 
 def probe_batch(setup: Setup) -> tuple[Any, Any]:
-    """Return the first training images without augmentation, no more than a step takes, and their labels."""
+    """Return the first training images, not augmented, a step's at most, and their labels."""
     split = setup.dataset.train
     count = min(_PROBED_IMAGES, setup.config.batch_size, len(split))
     first = split.subset(np.arange(count))
@@ -133,7 +136,7 @@ def probe_batch(setup: Setup) -> tuple[Any, Any]:
 
 
 def weight_steering(setup: Setup) -> list[Any]:
-    """Return what decides before each epoch how its steps move the weights: freezing, rates by curvature."""
+    """Return what decides before each epoch how its steps move the weights."""
     return [*freezing(setup.config.optim), *_curvature_rates(setup)]
 
 

@@ -49,13 +49,14 @@ class StepsAside(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A place in training, the state there, and values that must not have changed when it is resumed.
+    """A place in training, the state there, and values that a resumed run must share.
 
     The default is the beginning of a training, which has no state.
 
     Args:
         epoch, step: epochs that are done, and steps of the next
-        ended: whether training is over, by patience or a budget; whatever epochs are left, only evaluation follows
+        ended: whether training is over, by patience or a budget; whatever epochs are left, only
+            evaluation follows
         elapsed: seconds of training
         identity: configuration and data, as `Setup.identity` returns them
         rollbacks: number of them that its learning rate takes into account
@@ -96,7 +97,7 @@ class Trigger:
         self._saved = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether waiting for another step like the last one would lose too much; to be asked after every step."""
+        """Tell whether waiting for another step would lose too much; ask after each."""
         now = time.monotonic()
         last_step = now - self._looked
         self._looked = now
@@ -104,13 +105,14 @@ class Trigger:
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves all of training's state when it is time, and before a requested stop, which it then carries out.
+    """Saves all of training's state when it is time, and before a stop, which it carries out.
 
-    Batch positions, not iterators, say where training stands, so that a resumed run sees the same images as one that
-    was never stopped.
+    Batch positions, not iterators, say where training stands, so that a resumed run sees the same
+    images as one that was never stopped.
 
     Args:
-        folder: where checkpoints are published, as epoch-000012-step-00001234/: epochs done, and steps of the next
+        folder: where checkpoints are published, as epoch-000012-step-00001234/: epochs done, and
+            steps of the next
         watching: the other callbacks of the run, whose states belong to a checkpoint
         begin: the place that training begins at or goes on from
         trigger: tells when to save
@@ -185,7 +187,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._save_if_due(metrics=self._metrics)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Save if it is time, and when training ends: the next place to go on from is the next epoch's first step."""
+        """Save the place before the next epoch's first step if it is time, or the last epoch."""
         self._epoch = epoch + 1
         self._step = 0
         self._ended = self.model.stop_training
@@ -201,8 +203,9 @@ class Checkpoints(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def save(self, metrics: state.Arrays | None = None) -> None:
-        """Publish a checkpoint of this moment, with `metrics` in place of the model's, and delete all but the newest two.
+        """Publish a checkpoint of this moment, and delete all but the newest two.
 
+        `metrics` stand in place of the model's.
         A state that is not finite is not saved: the checkpoint before it stays the last good one.
         """
         with ExitStack() as stack:
@@ -239,7 +242,10 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def restore_variables(checkpoint: Checkpoint, model: Any) -> None:
-    """Give the variables of a compiled, built model the values of the checkpoint; those of metrics come when `fit` resets them."""
+    """Give the variables of a compiled, built model the values of the checkpoint.
+
+    Those of metrics come again after `fit` has reset them.
+    """
     arrays = {}
     for name, array in checkpoint.arrays.items():
         if not name.startswith(state.CALLBACKS):
@@ -277,7 +283,7 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def pass_over(folder: Path, checkpoint: Checkpoint) -> bool:
-    """Delete a checkpoint from which nothing good came, if there is one before it; return whether it did."""
+    """Delete a checkpoint that led nowhere, if there is one before it; return whether it did."""
     place = folder / _name(checkpoint.epoch, checkpoint.step)
     if _published(folder)[-1:] == [place]:
         return False
@@ -286,7 +292,9 @@ def pass_over(folder: Path, checkpoint: Checkpoint) -> bool:
 
 
 def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) -> Checkpoint:
-    """Return what a published checkpoint holds, whose arrays and states of version 1 get the names of today.
+    """Return what a published checkpoint holds.
+
+    Arrays and states of version 1 get the names of today.
 
     Raises:
         StorageError: naming its version when that is a later one.
@@ -294,7 +302,8 @@ def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) 
     version = values.pop("version", 1)
     if version > VERSION:
         raise StorageError(
-            f"{place}: a checkpoint of version {version}, this epochal reads versions up to {VERSION}; "
+            f"{place}: a checkpoint of version {version}, this epochal reads versions up to "
+            f"{VERSION}; "
             "resume the run with the epochal that began it"
         )
     states = values.pop("callbacks")
@@ -305,7 +314,7 @@ def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) 
 
 
 def _renamed(name: str) -> str:
-    """Return the name of an array with the key in place of the class that it begins with, if it is a callback's."""
+    """Return the name of an array, of a callback's with the key in place of the class."""
     if not name.startswith(state.CALLBACKS):
         return name
     group, owner, rest = name.split("/", 2)

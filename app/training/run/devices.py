@@ -1,4 +1,4 @@
-"""Devices: seeds, determinism and replicas, which TensorFlow must be told of before its first use."""
+"""Devices: seeds, determinism and replicas, to be set before the first use of TensorFlow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +22,15 @@ def prepare(config: Config) -> Any:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and len(gpus) < config.devices:
         raise UsageError(
-            f"devices: {config.devices} asked for, this machine has {len(gpus)} GPU(s); give fewer --devices"
+            f"devices: {config.devices} asked for, this machine has {len(gpus)} GPU(s); "
+            "give fewer --devices"
         )
     if config.devices > 1 and not gpus:
         cpu = tf.config.list_physical_devices("CPU")[0]
         replicas = [tf.config.LogicalDeviceConfiguration()] * config.devices
         tf.config.set_logical_device_configuration(cpu, replicas)
-    keras.utils.clear_session()  # names of variables then do not depend on what this process made before
+    # Names of variables then do not depend on what this process made before.
+    keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)
     deterministic = config.deterministic
     if deterministic is None:

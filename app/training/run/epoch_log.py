@@ -18,7 +18,7 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class Energy(keras.callbacks.Callback):
-    """Logs `energy`: the loss plus the penalties of the weights as they are after the epoch, where there are any."""
+    """Logs `energy`, the loss plus penalties, of the weights after the epoch, if there are any."""
 
     phase = Phase.RECORD
 

@@ -1,4 +1,4 @@
-"""The history of a run: one row of figures an epoch, in history.csv, in checkpoints and for TensorBoard."""
+"""The history of a run: a row of figures an epoch, in history.csv and for TensorBoard."""
 
 import csv
 import io
@@ -16,12 +16,12 @@ Row = dict[str, Any]
 
 
 class History(keras.callbacks.Callback):
-    """Writes history.csv anew after every epoch, so that each epoch stands there exactly once, whatever happened.
+    """Writes history.csv anew after every epoch, so that each epoch stands there exactly once.
 
-    Columns: `epoch` (from 1), what was logged, `seconds` of the whole epoch and `images_per_second` of its training
-    steps without the first, which traces the graph. These two are wall-clock figures; a resumed epoch counts
-    only its own. What was not logged from the first epoch on, such as the energy of weights that thaw, stands behind
-    them, empty before.
+    Columns: `epoch` (from 1), what was logged, `seconds` of the whole epoch and `images_per_second`
+    of its training steps without the first, which traces the graph. These two are wall-clock
+    figures; a resumed epoch counts only its own. What was not logged from the first epoch on, such
+    as the energy of weights that thaw, stands behind them, empty before.
 
     Args:
         path: of history.csv
@@ -80,7 +80,7 @@ class History(keras.callbacks.Callback):
         return {"rows": self.rows}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from stored rows; epochs that ran after the checkpoint vanish from history.csv and TensorBoard."""
+        """Go on from stored rows; later epochs vanish from history.csv and TensorBoard."""
         self.rows = list(state["rows"])
         self._write()
         if self._events is not None:

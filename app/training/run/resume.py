@@ -17,10 +17,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def place_to_go_on_from(run: Run, setup: Setup) -> Checkpoint:
-    """Return the newest whole checkpoint, or the beginning of a run that has none, and tell the user.
+    """Return the newest whole checkpoint, or the beginning if there is none; tell the user.
 
     Raises:
-        UsageError: it belongs to other data, another configuration or other first weights, or lies past the end.
+        UsageError: it belongs to other data, another configuration or other first weights, or lies
+            past the end.
         StorageError: checkpoints exist but none is whole.
     """
     checkpoint = newest(run.checkpoints)
@@ -60,11 +61,13 @@ def check_identity(stored: dict[str, Any], current: dict[str, Any], run: Run) ->
             differing.append(key)
     if differing:
         raise UsageError(
-            f"{run.folder}/config.yaml was changed ({', '.join(differing)}); change it back or start a new run"
+            f"{run.folder}/config.yaml was changed ({', '.join(differing)}); "
+            "change it back or start a new run"
         )
     if stored["data"] != current["data"]:
         raise UsageError(
-            f"{run.folder}: the data set is not the one it was trained on; restore it or start a new run"
+            f"{run.folder}: the data set is not the one it was trained on; "
+            "restore it or start a new run"
         )
 
 
@@ -75,5 +78,6 @@ def check_origin(origin: Origin | None, run: Run) -> None:
     begun = run.environment().init_from
     if begun is None or origin.weights != begun.weights:
         raise UsageError(
-            f"{origin.run}: not the weights that {run.folder} was begun with; restore it or start a new run"
+            f"{origin.run}: not the weights that {run.folder} was begun with; "
+            "restore it or start a new run"
         )

@@ -1,4 +1,4 @@
-"""Rollbacks: after a number that is not finite the step is kept, and training may go back to an earlier checkpoint."""
+"""Rollbacks: after a number that is not finite, training may go back to a checkpoint."""
 
 import logging
 from typing import Any
@@ -24,12 +24,12 @@ def count(run: Run) -> int:
 
 
 def rate_scale(rollbacks: int) -> float:
-    """Return the factor of all learning rates after `rollbacks` divisions by the slow-down factor."""
+    """Return the factor of learning rates after `rollbacks` divisions by the slow-down factor."""
     return 1 / _SLOW_DOWN**rollbacks
 
 
 def rescale_rate(model: Any, rollbacks: int) -> None:
-    """Divide the learning rate of the model's optimizer by the slow-down factor, once for each rollback."""
+    """Divide the optimizer's learning rate by the slow-down factor, once for each rollback."""
     if rollbacks:
         rate = float(model.optimizer.learning_rate.numpy())
         model.optimizer.learning_rate = rate * rate_scale(rollbacks)
@@ -47,7 +47,8 @@ def go_back(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> Checkpoi
     """Keep the step, add the rollback to those of the run, and return the checkpoint to go on from.
 
     Raises:
-        TrainingFailed: in one line, the policy is to stop, the run went back too often, or has no good checkpoint.
+        TrainingFailed: in one line, the policy is to stop, the run went back too often, or has no
+            good checkpoint.
     """
     rollbacks = run.rollbacks()
     what = described(error)
@@ -78,7 +79,7 @@ def go_back(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> Checkpoi
 
 
 def last_good(run: Run, rollbacks: list[Rollback]) -> Checkpoint | None:
-    """Return the newest checkpoint, or the one before if the last rollback went to the newest in vain."""
+    """Return the newest checkpoint, or the one before if a rollback to it was in vain."""
     checkpoint = newest(run.checkpoints)
     if checkpoint is None or not rollbacks:
         return checkpoint
@@ -101,7 +102,10 @@ def charged(budget: callbacks.Budget | None, checkpoint: Checkpoint) -> callback
 
 
 def _is_kept(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> bool:
-    """Keep the step for a replay; return whether it could be: that is no reason to hide what happened."""
+    """Keep the step for a replay; return whether it could be kept.
+
+    A disk that is full is no reason to hide what happened.
+    """
     try:
         return keep_step(setup, run, error)
     except StorageError as problem:

@@ -1,4 +1,4 @@
-"""The figures of epochs as TensorBoard reads them: training and validation as two runs of one chart."""
+"""Figures of epochs for TensorBoard: training and validation as two runs of one chart."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,8 +12,8 @@ _VALIDATION = "val_"  # begins the names of validation figures
 class ScalarEvents:
     """Event files of the rows of a history, in `train/` and `validation/`, each epoch once.
 
-    A scalar has the name of its column without `val_`, so that TensorBoard draws both runs in one chart; its step is
-    the epoch, from 1.
+    A scalar has the name of its column without `val_`, so that TensorBoard draws both runs in one
+    chart; its step is the epoch, from 1.
 
     Args:
         folder: of TensorBoard's files

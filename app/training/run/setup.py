@@ -1,4 +1,4 @@
-"""The setup of a training: data, batches and model, made and checked before the first step; nothing is written."""
+"""The setup of a training: data, batches and model, checked before the first step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +63,10 @@ class Setup:
     strategy: Any
 
     def identity(self) -> dict[str, Any]:
-        """Return what a checkpoint and the run that resumes it must share; a run may be told to end later than it was."""
+        """Return what a checkpoint and the run that resumes it must share.
+
+        A run may be told to end later than it was.
+        """
         changeable = {}
         for key, setting in SETTINGS.items():
             if not setting.traits.identity:
@@ -95,7 +98,7 @@ def set_up(
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
-    """Make the model and the batches of a data set that was read before, with the strategy that `prepare` made."""
+    """Make model and batches of a data set that was read, with the strategy from `prepare`."""
     table, hard = _order(config, dataset.train.labels)
     batches = TrainingBatches(
         split=dataset.train,
@@ -130,7 +133,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
 
 
 def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExamples | None]:
-    """Return the order of each epoch, unless batches shuffle for themselves, and what decides it."""
+    """Return the order of epochs, unless batches shuffle for themselves, and what decides it."""
     if config.emphasis.by is not None:
         hard = HardExamples(config, labels)
         return Table(arrange=hard.arrange), hard
@@ -145,7 +148,7 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
 
 
 def _check_patterns(config: Config) -> None:
-    """Refuse regular expressions that match no weight, or freeze them all, before any data is read."""
+    """Refuse regular expressions that match no weight, or freeze all, before data are read."""
     row = models.ZOO.get(config.model)
     optim = config.optim
     if row is None or not (optim.decays or optim.rates or optim.frozen is not None):
@@ -165,7 +168,9 @@ def _check_patterns(config: Config) -> None:
 
 
 def start(setup: Setup) -> Origin | None:
-    """Give the weights what they start from where that is not chance: a file, a run, or the first training images.
+    """Give weights what they start from where that is not chance.
+
+    That is a file, a run, or the first training images.
 
     Raises:
         UsageError: file or run are of another network, or the file is damaged.
@@ -188,7 +193,7 @@ def start(setup: Setup) -> Origin | None:
 
 
 def _reset_optimizer(model: Classifier) -> None:
-    """Give the optimizer's variables the values that they begin with, some of which are those of the weights."""
+    """Give the optimizer's variables their first values, some of which are the weights."""
     optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a loss scale
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
@@ -197,7 +202,7 @@ def _reset_optimizer(model: Classifier) -> None:
 
 
 def summary(setup: Setup, origin: Origin | None) -> str:
-    """Describe what is about to be trained in a line, and in more what should be known of where it starts from."""
+    """Describe in a line what is to be trained, and in more where it starts from."""
     config = setup.config
     dataset = setup.dataset
     validation = f"{len(dataset.validation):,} validation"
@@ -205,8 +210,9 @@ def summary(setup: Setup, origin: Origin | None) -> str:
     if num_shared:
         validation += f" ({num_shared:,} trained on as well, so that its figures flatter)"
     line = (
-        f"{dataset.name}: {len(dataset.train):,} train, {validation}, {len(dataset.test):,} test images, "
-        f"{len(dataset.preprocessing.classes)} classes; {config.model}: {setup.model.count_params():,} weights; "
+        f"{dataset.name}: {len(dataset.train):,} train, {validation}, "
+        f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; "
+        f"{config.model}: {setup.model.count_params():,} weights; "
         f"{config.extent}, an epoch has {number_of(setup.batches.steps, 'step')}; "
         f"learning rate {arithmetic(config)}"
     )
@@ -231,7 +237,7 @@ def _some_images(setup: Setup) -> Any:
 
 
 def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
-    """Return the data set, standardised as the images were that the first weights were trained on."""
+    """Return the data set, standardised as the images were that first weights were trained on."""
     if config.init_from is not None:
         return standardised_like(run or Run(Path(config.init_from)), dataset)
     row = models.ZOO.get(config.model)
@@ -240,7 +246,8 @@ def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None)
     preprocessing = dataset.preprocessing
     if preprocessing.channels != len(row.colours.mean):
         raise UsageError(
-            f"weights: they read colour images, {dataset.name} has {preprocessing.channels} channel(s)"
+            f"weights: they read colour images, {dataset.name} has "
+            f"{preprocessing.channels} channel(s)"
         )
     colours = replace(preprocessing, mean=row.colours.mean, deviation=row.colours.deviation)
     return replace(dataset, preprocessing=colours)
@@ -281,7 +288,7 @@ def build_classifier(
             position=position,
         )
         optimizer = make_optimizer(config, network)
-        # Before `compile`, which may put a loss scale around it that would lose sight of some variables.
+        # Before `compile`, which may put a loss scale around it that loses sight of some variables.
         optimizer.build(model.trainable_variables)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer=optimizer, loss=loss)

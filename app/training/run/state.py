@@ -1,4 +1,4 @@
-"""The state of a training as arrays and plain values: weights, optimizer, random state, metrics, callbacks."""
+"""The state of a training as arrays and plain values: model, optimizer, metrics, callbacks."""
 
 from typing import Any
 

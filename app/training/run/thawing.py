@@ -1,4 +1,4 @@
-"""Thawing in words: the layers that are frozen at first, and those that are trained from an epoch on."""
+"""Thawing in words: the layers that are frozen at first, and when they are trained."""
 
 import math
 from typing import Any
@@ -44,7 +44,8 @@ class Thawing(keras.callbacks.Callback):
         elif before is not None and len(frozen) < len(before):
             thawed = before[len(frozen) :]
             RUN_LOG.info(
-                f"epoch {epoch + 1}: trained from now on: {_layers(thawed)} ({_count(thawed):,} weights)"
+                f"epoch {epoch + 1}: trained from now on: {_layers(thawed)} "
+                f"({_count(thawed):,} weights)"
             )
 
 

@@ -1,4 +1,4 @@
-"""Warm starts: a run that begins with the best weights of an earlier one, and with nothing else of it."""
+"""Warm starts: a run that begins with the best weights of an earlier one, and no more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,15 +64,15 @@ class Origin:
         low = _ENDED * self.peak_rate
         if config.peak_rate < low:
             return (
-                f"warning: a learning rate of {config.peak_rate:g} will change little: {self.run} was trained at up to "
-                f"{self.peak_rate:g} and ended at {self.learning_rate:g}; give --learning-rate, "
-                "a tenth of the highest to begin with"
+                f"warning: a learning rate of {config.peak_rate:g} will change little: {self.run} "
+                f"was trained at up to {self.peak_rate:g} and ended at {self.learning_rate:g}; "
+                "give --learning-rate, a tenth of the highest to begin with"
             )
         if first_rate > _JUMP * max(self.learning_rate, low):
             return (
-                f"warning: the learning rate jumps from {self.learning_rate:g}, the last one there, to {first_rate:g}: "
-                "what was learned may be lost; leave --learning-rate out to go on at the last one, "
-                "or add --schedule.warm-up"
+                f"warning: the learning rate jumps from {self.learning_rate:g}, the last one "
+                f"there, to {first_rate:g}: what was learned may be lost; leave --learning-rate out "
+                "to go on at the last one, or add --schedule.warm-up"
             )
         return None
 
@@ -95,10 +95,11 @@ def standardised_like(run: Run, dataset: Dataset) -> Dataset:
 
 
 def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
-    """Give the model the best weights of the run `config.init_from`; logits go by the names of the classes.
+    """Give the model the best weights of the run `config.init_from`; logits go by class names.
 
     Raises:
-        UsageError: naming the first difference when that run has another network, before any weight is changed.
+        UsageError: naming the first difference when that run has another network, before any weight
+            is changed.
         StorageError: its files are damaged.
     """
     run = Run(Path(config.init_from or ""))
@@ -145,7 +146,8 @@ def _pair_weights(
     for ours, theirs in zip_longest(wanted, stored, fillvalue="nothing"):
         if ours != theirs:
             raise UsageError(
-                f"init_from: {run.folder} has another network: {theirs} stands there where ours has {ours}"
+                f"init_from: {run.folder} has another network: {theirs} stands there where ours "
+                f"has {ours}"
             )
     return [(weight, arrays[name]) for weight, name in zip(model.weights, names, strict=True)]
 

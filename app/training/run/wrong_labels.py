@@ -9,10 +9,11 @@ from epochal.callbacks.parts.phase import Phase
 
 
 class WrongLabels(keras.callbacks.Callback):
-    """Warns once, after an epoch in which many images stay worse than a guess, apart from the others.
+    """Warns once, when many images stay worse than a guess, apart from the others.
 
     Args:
-        sample_losses: the average cross-entropy of each training image; it has taken in the epoch before this looks
+        sample_losses: the average cross-entropy of each training image; it has taken in the epoch
+            before this looks
         classes: number of them
         start: epochs before the averages are looked at
     """
@@ -35,6 +36,7 @@ class WrongLabels(keras.callbacks.Callback):
             return
         self._warned = True
         RUN_LOG.info(
-            f"{share:.0%} of the training images stay worse than a guess, apart from the others: wrong labels? "
-            f"emphasis trains on these most; look at them, or leave them out with --emphasis.trim {share:.2f}"
+            f"{share:.0%} of the training images stay worse than a guess, apart from the others: "
+            "wrong labels? emphasis trains on these most; look at them, or leave them out with "
+            f"--emphasis.trim {share:.2f}"
         )

@@ -1,4 +1,4 @@
-"""What the figures of a sweep share: scores as heights, hyperparameters as places."""
+"""Axes of a sweep's figures: scores as heights, hyperparameters as places."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epochal.app.evaluation.plots import LOG_SPAN
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import Trial
 from epochal.app.tuning.report.formatting import metric, plain, short
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.tuning.report.standings import Standings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FAR = 6  # trials further below the middle one than so many times its distance to the best are drawn at the edge
+# Trials further below the middle one than so many times its distance to the best are drawn at the edge.
+FAR = 6
+_LONGEST = 18  # letters of a choice on an axis
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heights:
-    """Where scores stand upwards: in percent for accuracies, and no lower than keeps the best apart."""
+    """The places of scores upwards: in percent for accuracies, and no lower than keeps the best apart."""
 
     label: str
     scale: float
@@ -31,14 +35,14 @@ class Heights:
     logarithmic: bool
 
     def of(self, scores: Sequence[float]) -> np.ndarray:
-        """The heights of scores."""
+        """Return the heights of scores."""
         heights = self.scale * np.asarray(scores, np.float64)
         if self.edge is None:
             return heights
         return np.maximum(heights, self.edge) if self.sign > 0 else np.minimum(heights, self.edge)
 
     def scale_axes(self, axes: Axes) -> None:
-        """Labels the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
+        """Label the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
         from matplotlib.ticker import NullFormatter
 
         axes.set_ylabel(self.label)
@@ -51,76 +55,80 @@ class Heights:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def heights_of(sweep: Sweep) -> Heights:
-    """For the scores of all trials that have one."""
-    scale = 100.0 if sweep.sign > 0 else 1.0
-    scores = scale * np.array([trial.score for trial in sweep.scored], np.float64)
-    far = (
-        sweep.sign < 0
-        and scores.size > 0
-        and scores.min() > 0
-        and scores.max() > LOG_SPAN * scores.min()
-    )
+def heights_of(standings: Standings) -> Heights:
+    """Return the heights for the scores of all trials that have one."""
+    sign = standings.sign
+    is_accuracy = sign > 0
+    scale = 100.0 if is_accuracy else 1.0
+    scores = scale * np.array([trial.score for trial in standings.scored], np.float64)
+    logarithmic = False
+    if not is_accuracy and scores.size and scores.min() > 0:
+        logarithmic = bool(scores.max() > LOG_SPAN * scores.min())
     edge = None
-    if len(scores) > 3 and not far:
-        best = (sweep.sign * scores).max()
-        middle = float(np.median(sweep.sign * scores))
-        cut = middle - FAR * max(best - middle, 1e-3 * abs(middle))
-        edge = sweep.sign * cut if (sweep.sign * scores).min() < cut else None
-    unit = " (%)" if sweep.sign > 0 else " (nats)"
+    if len(scores) > 3 and not logarithmic:
+        goodness = sign * scores
+        middle = float(np.median(goodness))
+        distance = max(goodness.max() - middle, 1e-3 * abs(middle))
+        cut = middle - FAR * distance
+        if goodness.min() < cut:
+            edge = sign * cut
+    unit = " (%)" if is_accuracy else " (nats)"
     return Heights(
-        label=metric(sweep) + unit, scale=scale, sign=sweep.sign, edge=edge, logarithmic=bool(far)
+        label=metric(standings) + unit, scale=scale, sign=sign, edge=edge, logarithmic=logarithmic
     )
 
 
-def choices_of(parameter: Hyperparameter) -> list[str]:
-    """The values of a choice as an axis shows them."""
-    return [text if len(text) <= 18 else text[:17] + "…" for text in map(plain, parameter.values)]
+def choice_names(searched: Range) -> list[str]:
+    """Return the values of a choice as an axis shows them."""
+    names = []
+    for value in searched.values:
+        text = plain(value)
+        names.append(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+    return names
 
 
-def place_of(parameter: Hyperparameter, trial: Trial) -> float | None:
-    """The value as a number: a choice by its place; None where it is inactive or no value of the space."""
-    value = trial.values.get(parameter.name)
-    if parameter.kind == "choice":
-        place = parameter.place(value)
-        return None if place is None else float(place)
-    if (
-        not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or (parameter.kind == "log" and value <= 0)
-    ):
+def place_of(searched: Range, trial: Trial) -> float | None:
+    """Return the value as a number: a choice by its index; None where it is inactive or no value of the space."""
+    value = trial.active_values.get(searched.name)
+    if searched.kind == "choice":
+        index = searched.index_of(value)
+        return None if index is None else float(index)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if searched.kind == "log" and value <= 0:
         return None
     return float(value)
 
 
-def share_of(parameter: Hyperparameter, place: float) -> float:
-    """How far a place lies between the ends of the range, 0 to 1."""
-    low, high = ends_of(parameter)
-    if parameter.kind == "log" and low > 0:
+def share_of(searched: Range, place: float) -> float:
+    """Return how far a place lies between the ends of the range, 0 to 1."""
+    low, high = ends_of(searched)
+    if searched.kind == "log" and low > 0:
         low = math.log(low)
         high = math.log(high)
         place = math.log(place)
     return 0.5 if high == low else (place - low) / (high - low)
 
 
-def ends_of(parameter: Hyperparameter) -> tuple[float, float]:
-    """The range as numbers."""
-    if parameter.kind == "choice":
-        return 0.0, float(len(parameter.values) - 1)
-    return float(parameter.low or 0.0), float(parameter.high or 0.0)
+def ends_of(searched: Range) -> tuple[float, float]:
+    """Return the ends of the range as numbers."""
+    if searched.kind == "choice":
+        return 0.0, float(len(searched.values) - 1)
+    return float(searched.low or 0.0), float(searched.high or 0.0)
 
 
-def marks_of(parameter: Hyperparameter) -> list[tuple[float, str]]:
-    """What stands beside an axis of the parallel coordinates: its share of the height, and the text."""
-    if parameter.kind == "choice":
-        return [
-            (share_of(parameter, place), text) for place, text in enumerate(choices_of(parameter))
-        ]
-    low, high = ends_of(parameter)
+def axis_marks(searched: Range) -> list[tuple[float, str]]:
+    """Return the marks of an axis of the parallel coordinates: the share of the height, and the text."""
+    if searched.kind == "choice":
+        marks = []
+        for index, text in enumerate(choice_names(searched)):
+            marks.append((share_of(searched, index), text))
+        return marks
+    low, high = ends_of(searched)
     if low == high:
-        return [(0.5, _tick(parameter, low))]
-    return [(0.0, _tick(parameter, low)), (1.0, _tick(parameter, high))]
+        return [(0.5, _mark(searched, low))]
+    return [(0.0, _mark(searched, low)), (1.0, _mark(searched, high))]
 
 
-def _tick(parameter: Hyperparameter, value: Any) -> str:
-    return f"{value:g}" if parameter.kind == "int" else short(float(value))
+def _mark(searched: Range, value: Any) -> str:
+    return f"{value:g}" if searched.kind == "int" else short(float(value))

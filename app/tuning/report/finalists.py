@@ -1,4 +1,4 @@
-"""The best trials side by side: learning curves of all, and the scores of the finalists split by split."""
+"""The finalists side by side: learning curves of all trials, and the scores of the best split by split."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, GRID, VERMILLION, svg
 from epochal.app.evaluation.sections.section import Section
-from epochal.app.tuning.report.axes import heights_of
+from epochal.app.store.trials import COMPLETED, Trial
+from epochal.app.tuning.report.axes import Heights, heights_of
 from epochal.app.tuning.report.formatting import metric, score, with_spread
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, curves_of
+from epochal.app.tuning.report.standings import Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
 
 FINALISTS = 5
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (1, 1)))
+_SPLIT_HEADS = (
+    "trial",
+    "mean ± spread",
+    "splits",
+    "minus the winner, paired",
+    "splits better than it",
+)
+Curve = dict[int, float]
+"""Values by epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A finalist's scores minus the winner's, split by split."""
+    """The scores of a trial minus those of another, split by split."""
 
     mean: float
     error: float | None
@@ -34,174 +44,163 @@ class Difference:
     splits: int
 
 
-def finalists_of(sweep: Sweep, winner: Trial | None) -> list[Trial]:
-    """The best completed trials by rank, and the winner where it is not among them."""
-    found = [trial for trial in sweep.scored if trial.status == "completed"][:FINALISTS]
-    return (
-        found
-        if winner is None or winner in found or winner not in sweep.scored
-        else [*found[:-1], winner]
-    )
+def finalists_of(standings: Standings, winner: Trial | None) -> list[Trial]:
+    """Return the best completed trials by rank; the winner takes the last place where it is not among them."""
+    completed = [trial for trial in standings.scored if trial.status == COMPLETED]
+    finalists = completed[:FINALISTS]
+    if winner is not None and winner in standings.scored and winner not in finalists:
+        finalists = [*finalists[:-1], winner]
+    return finalists
 
 
-def paired(trial: Trial, other: Trial) -> Difference | None:
-    """The mean difference over the splits that both have; None where there is none."""
-    differences = [mine - its for mine, its in zip(trial.scores, other.scores, strict=False)]
+def paired_difference(trial: Trial, other: Trial) -> Difference | None:
+    """Return the mean difference over the splits that both have; None where there is none."""
+    differences = []
+    for mine, others in zip(trial.scores, other.scores, strict=False):
+        differences.append(mine - others)
     if not differences:
         return None
-    error = stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else None
-    return Difference(mean=fmean(differences), error=error, splits=len(differences))
+    count = len(differences)
+    error = stdev(differences) / count**0.5 if count > 1 else None
+    return Difference(mean=fmean(differences), error=error, splits=count)
 
 
-def mean_curve(trial: Trial, key: str) -> dict[int, float]:
-    """By epoch: the mean over the splits that got so far."""
-    curves = curves_of(trial, key)
-    epochs = sorted(set().union(*curves))
-    return {epoch: fmean(curve[epoch] for curve in curves if epoch in curve) for epoch in epochs}
-
-
-def curves_section(sweep: Sweep, winner: Trial | None) -> Section | None:
-    """The monitored figure over the epochs; None where no trial has recorded any."""
-    curves = {
-        trial.trial: curve for trial in sweep.trials if (curve := mean_curve(trial, sweep.monitor))
-    }
+def curves_section(standings: Standings, winner: Trial | None) -> Section | None:
+    """Return the monitored figure over the epochs; None where no trial has recorded any."""
+    curves: dict[str, Curve] = {}
+    for trial in standings.trials:
+        curve = standings.mean_curve(trial, standings.plan.monitor)
+        if curve:
+            curves[trial.name] = curve
     if not curves:
         return None
-    bold = [trial for trial in finalists_of(sweep, winner) if trial.trial in curves]
-    names = ", ".join(trial.trial for trial in bold)
-    alternative = f"{metric(sweep)} over the epochs of {number_of(len(curves), 'trial')}"
-    figure = svg(
-        (9.6, 4.2),
-        partial(_draw_curves, sweep=sweep, curves=curves, bold=bold, winner=winner),
-        alternative + (f"; the finalists are {names}" if names else ""),
+    finalists = [trial for trial in finalists_of(standings, winner) if trial.name in curves]
+    alternative = f"{metric(standings)} over the epochs of {number_of(len(curves), 'trial')}"
+    if finalists:
+        names = ", ".join(trial.name for trial in finalists)
+        alternative += f"; the finalists are {names}"
+    draw = partial(
+        _draw_curves,
+        heights=heights_of(standings),
+        curves=curves,
+        finalists=finalists,
+        winner=winner,
     )
     text = (
-        f"The {metric(sweep)} of every trial, mean of its splits; bold ones are the finalists. Curves of finalists "
+        f"The {metric(standings)} of every trial, mean of its splits; bold ones are the finalists. Curves of finalists "
         "that still improve at their last epoch ask for more epochs."
     )
-    return Section(title="Learning curves", text=text, figures=(figure,))
+    return Section(
+        title="Learning curves", text=text, figures=(svg((9.6, 4.2), draw, alternative),)
+    )
 
 
 def _draw_curves(
     axes: Axes,
-    sweep: Sweep,
-    curves: dict[str, dict[int, float]],
-    bold: list[Trial],
+    heights: Heights,
+    curves: dict[str, Curve],
+    finalists: list[Trial],
     winner: Trial | None,
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    heights = heights_of(sweep)
     alpha = min(0.5, max(0.1, 12 / len(curves)))
+    values: list[float] = []
     for curve in curves.values():
+        values += curve.values()
+        marker = "." if len(curve) == 1 else ""
+        scaled = heights.scale * np.array(list(curve.values()))
+        axes.plot(list(curve), scaled, color=BLUE, alpha=alpha, linewidth=0.9, marker=marker)
+    for trial, dashes in zip(finalists, _DASHES, strict=False):
+        curve = curves[trial.name]
+        has_won = winner is not None and trial.name == winner.name
         axes.plot(
             list(curve),
             heights.scale * np.array(list(curve.values())),
-            color=BLUE,
-            alpha=alpha,
-            linewidth=0.9,
-            marker="." if len(curve) == 1 else "",
-        )
-    for trial, dashes in zip(bold, _DASHES, strict=False):
-        curve = curves[trial.trial]
-        won = winner is not None and trial.trial == winner.trial
-        axes.plot(
-            list(curve),
-            heights.scale * np.array(list(curve.values())),
-            color=VERMILLION if won else BLUE,
+            color=VERMILLION if has_won else BLUE,
             linestyle=dashes,
-            linewidth=2.4 if won else 1.8,
+            linewidth=2.4 if has_won else 1.8,
             marker="o" if len(curve) == 1 else "",
-            label=f"trial {trial.trial}{', the winner' if won else ''}",
+            label=f"trial {trial.name}, the winner" if has_won else f"trial {trial.name}",
         )
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     heights.scale_axes(axes)
-    _bound(
-        axes,
-        [value for curve in curves.values() for value in curve.values()],
-        heights.sign,
-        heights.scale,
-    )
-    if bold:
+    if heights.sign < 0 and axes.get_yscale() == "linear":
+        # Losses of a diverged tenth would squeeze everything else.
+        top = float(np.quantile(values, 0.9))
+        axes.set_ylim(min(0.0, min(values)), 1.3 * heights.scale * top or 1)
+    if finalists:
         axes.legend(fontsize=8.5)
 
 
-def _bound(axes: Axes, values: Sequence[float], sign: int, scale: float) -> None:
-    """Leaves out what losses of a diverged tenth would squeeze everything else for."""
-    if sign < 0 and axes.get_yscale() == "linear":
-        top = float(np.quantile(values, 0.9))
-        axes.set_ylim(min(0.0, min(values)), 1.3 * scale * top or 1)
-
-
-def splits_section(sweep: Sweep, winner: Trial | None) -> Section | None:
-    """The finalists' scores split by split, and what they differ from the winner's; None where none completed."""
-    finalists = [trial for trial in finalists_of(sweep, winner) if trial.scores]
+def splits_section(standings: Standings, winner: Trial | None) -> Section | None:
+    """Return the finalists' scores split by split, and what they differ from the winner's; None without a finalist."""
+    finalists = [trial for trial in finalists_of(standings, winner) if trial.scores]
     if not finalists:
         return None
-    figure = svg(
-        (9.6, 0.9 + 0.45 * len(finalists)),
-        partial(_draw_splits, sweep=sweep, finalists=finalists, winner=winner),
-        "Scores of the finalists by split: "
-        + "; ".join(f"{trial.trial} {score(trial, sweep)}" for trial in finalists),
-    )
-    heads = (
-        "trial",
-        "mean ± spread",
-        "splits",
-        "minus the winner, paired",
-        "splits better than it",
-    )
+    draw = partial(_draw_splits, heights=heights_of(standings), finalists=finalists, winner=winner)
+    shown = [f"{trial.name} {score(trial, standings)}" for trial in finalists]
+    alternative = f"Scores of the finalists by split: {'; '.join(shown)}"
+    rows = [_SPLIT_HEADS]
+    for trial in finalists:
+        rows.append(_split_row(trial, standings, winner))
     return Section(
         title="The finalists, split by split",
-        text=_text(finalists, winner),
-        figures=(figure,),
-        table=(heads, *(_row(trial, sweep, winner) for trial in finalists)),
+        text=_describe_splits(finalists, winner),
+        figures=(svg((9.6, 0.9 + 0.45 * len(finalists)), draw, alternative),),
+        table=tuple(rows),
     )
 
 
-def _text(finalists: Sequence[Trial], winner: Trial | None) -> str:
+def _describe_splits(finalists: Sequence[Trial], winner: Trial | None) -> str:
     if max(len(trial.scores) for trial in finalists) == 1:
         return (
             "Each point is one split, the bar their mean. With a single split nothing tells how much of a difference "
             "is chance: more splits would."
         )
-    said = "Each point is one split, the upright bar their mean; the spread is the sample standard deviation."
+    text = "Each point is one split, the upright bar their mean; the spread is the sample standard deviation."
     if winner is None:
-        return said
+        return text
     return (
-        f"{said} The paired difference compares trials on the same images; its ± is a standard error. It is too small "
+        f"{text} The paired difference compares trials on the same images; its ± is a standard error. It is too small "
         "rather than too large, because the splits share training images (Nadeau and Bengio 2003): a difference below "
         "two of them is no difference."
     )
 
 
-def _row(trial: Trial, sweep: Sweep, winner: Trial | None) -> tuple[str, ...]:
-    head = (trial.trial, score(trial, sweep), str(len(trial.scores)))
-    if winner is None or trial.trial == winner.trial:
-        return (*head, "the winner" if winner else "–", "")
-    found = paired(trial, winner)
-    if found is None:
-        return (*head, "–", "")
-    pairs = zip(trial.scores, winner.scores, strict=False)
-    better = sum(sweep.sign * mine > sweep.sign * its for mine, its in pairs)
-    difference = with_spread(found.mean, found.error, sweep, signed=True)
-    return (*head, difference, f"{better} of {found.splits}")
+def _split_row(
+    trial: Trial, standings: Standings, winner: Trial | None
+) -> tuple[str, str, str, str, str]:
+    figure = score(trial, standings)
+    splits = str(len(trial.scores))
+    if winner is None:
+        return (trial.name, figure, splits, "–", "")
+    if trial.name == winner.name:
+        return (trial.name, figure, splits, "the winner", "")
+    difference = paired_difference(trial, winner)
+    if difference is None:
+        return (trial.name, figure, splits, "–", "")
+    better = 0
+    for mine, winners in zip(trial.scores, winner.scores, strict=False):
+        better += standings.sign * mine > standings.sign * winners
+    text = with_spread(difference.mean, difference.error, standings, signed=True)
+    return (trial.name, figure, splits, text, f"{better} of {difference.splits}")
 
 
 def _draw_splits(
-    axes: Axes, sweep: Sweep, finalists: Sequence[Trial], winner: Trial | None
+    axes: Axes, heights: Heights, finalists: Sequence[Trial], winner: Trial | None
 ) -> None:
-    heights = heights_of(sweep)
     for place, trial in enumerate(finalists):
-        colour = VERMILLION if winner is not None and trial.trial == winner.trial else BLUE
+        has_won = winner is not None and trial.name == winner.name
+        colour = VERMILLION if has_won else BLUE
         values = heights.scale * np.array(trial.scores)
+        places = np.full(len(values), place)
         axes.axhline(place, color=GRID, linewidth=0.7, zorder=0)
-        axes.scatter(
-            values, np.full(len(values), place), s=26, color=colour, alpha=0.65, linewidth=0
-        )
-        axes.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=colour, linewidth=2.4)
-    axes.set_yticks(range(len(finalists)), [f"trial {trial.trial}" for trial in finalists])
+        axes.scatter(values, places, s=26, color=colour, alpha=0.65, linewidth=0)
+        mean = values.mean()
+        axes.plot([mean, mean], [place - 0.28, place + 0.28], color=colour, linewidth=2.4)
+    axes.set_yticks(range(len(finalists)), [f"trial {trial.name}" for trial in finalists])
     axes.set_ylim(len(finalists) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

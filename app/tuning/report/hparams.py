@@ -1,4 +1,4 @@
-"""The trials for TensorBoard's HParams tab: `tensorboard --logdir sweeps/NAME/tensorboard`. No TensorFlow here."""
+"""TensorBoard's HParams tab: `tensorboard --logdir sweeps/NAME/tensorboard` shows the trials. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -14,135 +14,129 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from epochal.app.store import files as storage
-from epochal.app.tuning.report.finalists import mean_curve
+from epochal.app.store import files
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import FAILED, LOST, RUNNING, Trial
 from epochal.app.tuning.report.formatting import plain
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial, read_sweep
+from epochal.app.tuning.report.standings import Standings
 
-FILE = "events.out.tfevents.0.epochal"  # always the same one: what is written again replaces what was there
+# Always the same name: a file that is written again replaces the one that was there.
+FILE = "events.out.tfevents.0.epochal"
 METRICS = ("score", "spread", "seconds", "weights")
+_TYPES = {
+    bool: api_pb2.DATA_TYPE_BOOL,
+    float: api_pb2.DATA_TYPE_FLOAT64,
+    str: api_pb2.DATA_TYPE_STRING,
+}
+_FIELDS = {bool: "bool_value", float: "number_value", str: "string_value"}
+_STATUSES = {
+    FAILED: api_pb2.STATUS_FAILURE,
+    RUNNING: api_pb2.STATUS_RUNNING,
+    LOST: api_pb2.STATUS_UNKNOWN,
+}
+Step = tuple[int, float, list[Any]]
+"""A step, its time and its summary values."""
 
 
-def write_hparams(folder: Path) -> None:
-    """Writes `tensorboard/`: the space, and a session a trial with its values, figures and mean learning curve."""
-    sweep = read_sweep(folder)
-    _write(sweep.folder / "tensorboard", [(0, 0.0, [_experiment(sweep)])])
-    for trial in sweep.trials:
-        _write(sweep.folder / "tensorboard" / trial.trial, _session(sweep, trial))
+def write_hparams(standings: Standings) -> None:
+    """Write the space, and a session a trial with its values, figures and mean learning curve.
+
+    The numbers of a trial's events stand for times, so that the same sweep gives the same files.
+    """
+    folder = standings.sweep.tensorboard
+    _write_events(folder, [(0, 0.0, [_experiment(standings)])])
+    for trial in standings.trials:
+        _write_events(folder / trial.name, _session(standings, trial))
 
 
-def _write(folder: Path, steps: Iterable[tuple[int, float, list[Any]]]) -> None:
-    """An event file of steps, each with its time and summary values."""
+def _write_events(folder: Path, steps: Iterable[Step]) -> None:
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     writer.write(event_pb2.Event(file_version="brain.Event:2").SerializeToString())
     for step, seconds, values in steps:
         summary = summary_pb2.Summary(value=values)
-        writer.write(
-            event_pb2.Event(step=step, wall_time=seconds, summary=summary).SerializeToString()
-        )
+        event = event_pb2.Event(step=step, wall_time=seconds, summary=summary)
+        writer.write(event.SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
-    storage.write_bytes(folder / FILE, buffer.getvalue())
+    files.write_bytes(folder / FILE, buffer.getvalue())
 
 
-def _session(sweep: Sweep, trial: Trial) -> list[tuple[int, float, list[Any]]]:
-    began = trial.created or 0.0
-    ended = trial.ended or began
-    figures = {
-        name: float(value) for name in METRICS if (value := getattr(trial, name)) is not None
-    }
-    curve = mean_curve(trial, sweep.monitor)
-    return [
-        (0, began, [_start(sweep, trial, began)]),
-        *((epoch, ended, [_scalar(sweep.monitor, value)]) for epoch, value in curve.items()),
-        (0, ended, [_scalar(name, value) for name, value in figures.items()]),
-        (0, ended, [_end(trial, ended)]),
-    ]
+def _session(standings: Standings, trial: Trial) -> list[Step]:
+    began = float(trial.created or 0)
+    ended = float(trial.ended or began)
+    steps: list[Step] = [(0, began, [_session_start(standings, trial, began)])]
+    monitor = standings.plan.monitor
+    for epoch, value in standings.mean_curve(trial, monitor).items():
+        steps.append((epoch, ended, [_scalar(monitor, value)]))
+    figures = []
+    for name in METRICS:
+        figure = getattr(trial, name)
+        if figure is not None:
+            figures.append(_scalar(name, float(figure)))
+    steps.append((0, ended, figures))
+    steps.append((0, ended, [_session_end(trial, ended)]))
+    return steps
 
 
-def _experiment(sweep: Sweep) -> Any:
-    metrics = [
-        api_pb2.MetricInfo(
-            name=api_pb2.MetricName(tag=tag), display_name=sweep.monitor if tag == "score" else tag
-        )
-        for tag in METRICS
-    ]
+def _experiment(standings: Standings) -> Any:
+    metrics = []
+    for name in METRICS:
+        shown = standings.plan.monitor if name == "score" else name
+        metrics.append(api_pb2.MetricInfo(name=api_pb2.MetricName(tag=name), display_name=shown))
+    created = [trial.created for trial in standings.trials if trial.created]
     experiment = api_pb2.Experiment(
-        description=f"{sweep.algorithm} search over {sweep.splits}",
-        hparam_infos=[_info(parameter) for parameter in sweep.space],
+        description=f"{standings.plan.algorithm} search over {standings.plan.splits}",
+        hparam_infos=[_hparam_info(searched) for searched in standings.space],
         metric_infos=metrics,
-        time_created_secs=min(
-            (trial.created for trial in sweep.trials if trial.created), default=0.0
-        ),
+        time_created_secs=min(created, default=0),
     )
     return _value(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
 
 
-def _info(parameter: Hyperparameter) -> Any:
-    if parameter.kind != "choice":
-        interval = api_pb2.Interval(min_value=parameter.low, max_value=parameter.high)
-        return api_pb2.HParamInfo(
-            name=parameter.name,
-            type=api_pb2.DATA_TYPE_FLOAT64,
-            domain_interval=interval,
-            display_name=parameter.name,
-        )
-    kind = _kind(parameter)
-    types = {
-        bool: api_pb2.DATA_TYPE_BOOL,
-        float: api_pb2.DATA_TYPE_FLOAT64,
-        str: api_pb2.DATA_TYPE_STRING,
-    }
-    domain = struct_pb2.ListValue()
-    domain.extend([_typed(value, kind) for value in parameter.values])
-    return api_pb2.HParamInfo(
-        name=parameter.name, type=types[kind], domain_discrete=domain, display_name=parameter.name
+def _hparam_info(searched: Range) -> Any:
+    value_type = _value_type(searched)
+    info = api_pb2.HParamInfo(
+        name=searched.name, type=_TYPES[value_type], display_name=searched.name
     )
+    if searched.kind == "choice":
+        domain = struct_pb2.ListValue()
+        domain.extend([_convert(value, value_type) for value in searched.values])
+        info.domain_discrete.CopyFrom(domain)
+    else:
+        interval = api_pb2.Interval(min_value=searched.low, max_value=searched.high)
+        info.domain_interval.CopyFrom(interval)
+    return info
 
 
-def _kind(parameter: Hyperparameter) -> type:
-    """What all values of a hyperparameter can be written as."""
-    if parameter.kind != "choice":
-        return float
-    if all(isinstance(value, bool) for value in parameter.values):
+def _value_type(searched: Range) -> type:
+    """Return the type that all values of a range can be written as: bool, float or str."""
+    types = {type(value) for value in searched.values}
+    if types == {bool}:
         return bool
-    numbers = all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values
-    )
-    return float if numbers else str
+    return float if types <= {int, float} else str
 
 
-def _typed(value: Any, kind: type) -> Any:
-    return plain(value) if kind is str else kind(value)
+def _convert(value: Any, value_type: type) -> Any:
+    return plain(value) if value_type is str else value_type(value)
 
 
-def _start(sweep: Sweep, trial: Trial, began: float) -> Any:
-    info = plugin_data_pb2.SessionStartInfo(group_name=trial.trial, start_time_secs=began)
-    fields = {bool: "bool_value", float: "number_value", str: "string_value"}
-    for parameter in sweep.space:
-        if parameter.name in trial.values:
-            kind = _kind(parameter)
-            setattr(
-                info.hparams[parameter.name],
-                fields[kind],
-                _typed(trial.values[parameter.name], kind),
-            )
-    return _value(
-        metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info)
-    )
+def _session_start(standings: Standings, trial: Trial, began: float) -> Any:
+    info = plugin_data_pb2.SessionStartInfo(group_name=trial.name, start_time_secs=began)
+    values = trial.active_values
+    for searched in standings.space:
+        if searched.name in values:
+            value_type = _value_type(searched)
+            value = _convert(values[searched.name], value_type)
+            setattr(info.hparams[searched.name], _FIELDS[value_type], value)
+    content = plugin_data_pb2.HParamsPluginData(session_start_info=info)
+    return _value(metadata.SESSION_START_INFO_TAG, content)
 
 
-def _end(trial: Trial, ended: float) -> Any:
-    statuses = {
-        "failed": api_pb2.STATUS_FAILURE,
-        "running": api_pb2.STATUS_RUNNING,
-        "lost": api_pb2.STATUS_UNKNOWN,
-    }
-    status = statuses.get(trial.status, api_pb2.STATUS_SUCCESS)
+def _session_end(trial: Trial, ended: float) -> Any:
+    status = _STATUSES.get(trial.status, api_pb2.STATUS_SUCCESS)
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
-    return _value(
-        metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info)
-    )
+    content = plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    return _value(metadata.SESSION_END_INFO_TAG, content)
 
 
 def _value(tag: str, content: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How much each hyperparameter mattered: a random forest that predicts scores, and what shuffling a column costs it."""
+"""Importance of hyperparameters: a random forest that predicts scores, and what shuffling a column costs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, SOFT, printable, svg
 from epochal.app.evaluation.sections.section import Section
-from epochal.app.tuning.report.sweep_data import Hyperparameter, Sweep, Trial
+from epochal.app.store.plan import Range
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.report.standings import Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ TITLE = "Which hyperparameter mattered"
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """What the forest says."""
+    """The importances by a forest, and how far to trust it."""
 
     shares: dict[str, float]
     """By hyperparameter, the most important first: the share of the scores' variance that it accounts for, alone or
@@ -35,137 +37,132 @@ class Importance:
     """Coefficient of determination on trials that a tree has not seen; 1 is perfect, 0 no better than the mean."""
 
 
-def importance(sweep: Sweep) -> Importance | None:
-    """Importances by trials that ended with a score; None where they are fewer than `LEAST` or all scored the same.
+def measure_importance(standings: Standings) -> Importance | None:
+    """Return importances by trials that ended with a score; None where they are too few or all scored the same.
 
     Each tree is asked about the trials that its own bootstrap sample left out, so that what it learned by heart does
     not count (Breiman 2001, "Random Forests", section 10). Shuffling a hyperparameter raises the squared error by twice
     the variance that it accounts for (Gregorutti, Michel and Saint-Pierre 2017, "Correlation and variable importance in
     random forests", section 2).
     """
-    trials = sweep.scored
-    scores = np.array([trial.score for trial in trials], np.float64)
-    if len(trials) < LEAST or not sweep.space or np.ptp(scores) == 0:
+    trials = standings.scored
+    if len(trials) < LEAST or not standings.space:
         return None
-    encoded = encode(sweep.space, trials)
-    forest = _fitted(encoded, scores)
-    increases = _increases(forest, encoded, scores) / (2 * scores.var())
-    order = np.argsort(-increases, kind="stable")
-    shares = {sweep.space[place].name: float(increases[place]) for place in order}
+    scores = np.array([trial.score for trial in trials], np.float64)
+    if np.ptp(scores) == 0:
+        return None
+    from sklearn.ensemble import RandomForestRegressor
+
+    encoded = encode_trials(standings.space, trials)
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(encoded, scores)
+    increases = _error_increases(forest, encoded, scores) / (2 * scores.var())
+    shares = {}
+    for column in np.argsort(-increases, kind="stable"):
+        shares[standings.space[column].name] = float(increases[column])
     return Importance(shares=shares, r2=float(forest.oob_score_))
 
 
-def encode(space: Sequence[Hyperparameter], trials: Sequence[Trial]) -> np.ndarray:
-    """float64 [trials, hyperparameters]: places of choices, logarithms of log ranges, inactive ones below all."""
-    return np.array(
-        [[_code(parameter, trial) for parameter in space] for trial in trials], np.float64
-    )
+def encode_trials(space: Sequence[Range], trials: Sequence[Trial]) -> np.ndarray:
+    """Return float64 [trials, hyperparameters]: indices of choices, logarithms of log ranges, inactive ones below all."""
+    encoded = np.empty((len(trials), len(space)), np.float64)
+    for row, trial in enumerate(trials):
+        for column, searched in enumerate(space):
+            encoded[row, column] = _encode_value(searched, trial.active_values.get(searched.name))
+    return encoded
 
 
-def _code(parameter: Hyperparameter, trial: Trial) -> float:
-    value = trial.values.get(parameter.name)
-    if parameter.kind == "choice":
-        place = parameter.place(value)
-        return -1.0 if place is None else float(place)
-    low = parameter.low or 0.0
-    high = parameter.high or 0.0
-    if not isinstance(value, int | float) or (parameter.kind == "log" and value <= 0):
-        value = None
-    if parameter.kind == "log" and low > 0:
-        value = None if value is None else math.log(value)
-        low = math.log(low)
-        high = math.log(high)
-    return 2 * low - high - 1 if value is None else float(value)
+def _encode_value(searched: Range, value: Any) -> float:
+    if searched.kind == "choice":
+        index = searched.index_of(value)
+        return -1.0 if index is None else float(index)
+    low = searched.low or 0.0
+    high = searched.high or 0.0
+    is_active = isinstance(value, int | float)
+    if searched.kind == "log":
+        is_active = is_active and value > 0
+        if low > 0:
+            low = math.log(low)
+            high = math.log(high)
+            value = math.log(value) if is_active else None
+    return float(value) if is_active else 2 * low - high - 1
 
 
-def _fitted(encoded: np.ndarray, scores: np.ndarray) -> Any:
-    from sklearn.ensemble import RandomForestRegressor
-
-    return RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(encoded, scores)
-
-
-def _increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Of each column: the mean rise of the squared error on left-out trials when it is shuffled among them."""
+def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return for each column the mean rise of the squared error on left-out trials when it is shuffled among them."""
     generator = np.random.default_rng(0)
     everyone = np.arange(len(scores))
-    rises = []
+    increases = []
     for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
-        out = np.setdiff1d(everyone, drawn)
-        if len(out) > 1:
-            rises.append(_rises(tree, encoded[out], scores[out], generator))
-    return np.mean(rises, axis=0)
+        left_out = np.setdiff1d(everyone, drawn)
+        if len(left_out) > 1:
+            rows = encoded[left_out]
+            increases.append(_tree_error_increases(tree, rows, scores[left_out], generator))
+    return np.mean(increases, axis=0)
 
 
-def _rises(
+def _tree_error_increases(
     tree: Any, encoded: np.ndarray, scores: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
     count, columns = encoded.shape
     shuffled = np.tile(encoded, (columns, SHUFFLES, 1, 1))
     for column in range(columns):
-        for again in range(SHUFFLES):
-            shuffled[column, again, :, column] = generator.permutation(encoded[:, column])
-    errors = (tree.predict(shuffled.reshape(-1, columns)).reshape(columns, -1, count) - scores) ** 2
-    return errors.mean(axis=(1, 2)) - np.mean((tree.predict(encoded) - scores) ** 2)
+        for repetition in range(SHUFFLES):
+            permuted = generator.permutation(encoded[:, column])
+            shuffled[column, repetition, :, column] = permuted
+    # One call for all: [columns, shuffles * trials].
+    predicted = tree.predict(shuffled.reshape(-1, columns)).reshape(columns, -1, count)
+    errors = (predicted - scores) ** 2
+    error_before = np.mean((tree.predict(encoded) - scores) ** 2)
+    return errors.mean(axis=(1, 2)) - error_before
 
 
-def importance_section(sweep: Sweep) -> Section | None:
-    """Bars, and in words how far to trust them."""
-    if not sweep.space:
+def importance_section(standings: Standings) -> Section | None:
+    """Return bars, and in words how far to trust them; None where nothing is searched."""
+    if not standings.space:
         return None
-    found = importance(sweep)
-    if found is None:
-        return Section(title=TITLE, text=_too_little(sweep))
-    names = ", ".join(f"{name} {share:z.2f}" for name, share in found.shares.items())
-    height = 1.1 + 0.3 * len(found.shares)
-    figure = svg(
-        (9.6, height), partial(_draw, found=found), f"Importance of each hyperparameter: {names}"
-    )
-    return Section(title=TITLE, text=_text(sweep, found), figures=(figure,))
-
-
-def _too_little(sweep: Sweep) -> str:
-    if len(sweep.scored) >= LEAST:
-        return "All trials scored the same, so that no hyperparameter can be said to have mattered."
-    return (
-        f"Too few trials to tell: {number_of(len(sweep.scored), 'trial')} ended with a score, "
-        f"and at least {LEAST} are needed."
-    )
-
-
-def _text(sweep: Sweep, found: Importance) -> str:
-    return (
-        f"A random forest learned to predict the score from the hyperparameters of {len(sweep.scored)} trials. A bar "
+    importance = measure_importance(standings)
+    count = len(standings.scored)
+    if importance is None:
+        text = "All trials scored the same, so that no hyperparameter can be said to have mattered."
+        if count < LEAST:
+            text = f"Too few trials to tell: {number_of(count, 'trial')} ended with a score, "
+            text += f"and at least {LEAST} are needed."
+        return Section(title=TITLE, text=text)
+    shown = [f"{name} {share:z.2f}" for name, share in importance.shares.items()]
+    alternative = f"Importance of each hyperparameter: {', '.join(shown)}"
+    height = 1.1 + 0.3 * len(importance.shares)
+    figure = svg((9.6, height), partial(_draw_shares, shares=importance.shares), alternative)
+    text = (
+        f"A random forest learned to predict the score from the hyperparameters of {count} trials. A bar "
         "is the share of the scores' variance that a hyperparameter accounts for, alone or together with others: how "
         "much worse the forest predicts trials that it has not seen once this one is shuffled. "
-        f"{_trust(found.r2)} All this holds for the ranges that were searched; failed trials are left out."
+        f"{_describe_trust(importance.r2)} All this holds for the ranges that were searched; failed trials are left out."
     )
+    return Section(title=TITLE, text=text, figures=(figure,))
 
 
-def _trust(r2: float) -> str:
-    said = f"The forest explains {100 * max(0.0, r2):.0f} % of how the scores of unseen trials vary (R² {r2:.2f})"
+def _describe_trust(r2: float) -> str:
+    percent = 100 * max(0.0, r2)
+    text = (
+        f"The forest explains {percent:.0f} % of how the scores of unseen trials vary (R² {r2:.2f})"
+    )
     if r2 >= 0.6:
-        return f"{said}: the order of the bars can be trusted where they differ clearly."
+        return f"{text}: the order of the bars can be trusted where they differ clearly."
     if r2 >= 0.2:
-        return f"{said}: take the longest bars as a hint, the rest as noise."
-    return f"{said}: that is hardly better than guessing the mean, so read nothing into the bars."
+        return f"{text}: take the longest bars as a hint, the rest as noise."
+    return f"{text}: that is hardly better than guessing the mean, so read nothing into the bars."
 
 
-def _draw(axes: Axes, found: Importance) -> None:
-    shares = list(found.shares.values())
-    places = range(len(shares))
-    axes.barh(places, shares, height=0.65, color=BLUE)
-    longest = max(map(abs, shares)) or 1.0
-    for place, share in zip(places, shares, strict=True):
-        axes.text(
-            max(share, 0.0) + 0.01 * longest,
-            place,
-            f"{share:z.2f}",
-            va="center",
-            fontsize=8.5,
-            color=SOFT,
-        )
-    axes.set_yticks(places, list(map(printable, found.shares)))
-    axes.set_ylim(len(shares) - 0.4, -0.6)
-    axes.set_xlim(min(0.0, *shares), 1.1 * longest)
+def _draw_shares(axes: Axes, shares: dict[str, float]) -> None:
+    values = list(shares.values())
+    places = range(len(values))
+    axes.barh(places, values, height=0.65, color=BLUE)
+    longest = max(map(abs, values)) or 1.0
+    for place, share in enumerate(values):
+        across = max(share, 0.0) + 0.01 * longest
+        axes.text(across, place, f"{share:z.2f}", va="center", fontsize=8.5, color=SOFT)
+    axes.set_yticks(places, [printable(name) for name in shares])
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlim(min(0.0, *values), 1.1 * longest)
     axes.tick_params(length=0)
     axes.set_xlabel("share of the scores' variance")

@@ -1,4 +1,4 @@
-"""Which learning rates were too low, good, too high, or made training diverge, by the training losses of the trials."""
+"""Learning rates of a sweep, called too low, good, too high or diverged by the training losses of the trials."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 from epochal.app.config.files import read_config_file
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
-from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
+from epochal.app.evaluation.rate_labels import (
+    DIVERGED,
+    GOOD,
+    HIGH,
+    LOW,
+    final_loss,
+    guessing_loss,
+    label_rates,
+)
 from epochal.app.evaluation.sections.section import Section
-from epochal.app.tuning.report.finalists import mean_curve
+from epochal.app.store.trials import COMPLETED, DROPPED, FAILED, Trial
 from epochal.app.tuning.report.formatting import plain, score, short, short_names
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, classes_in, curves_of, read_result
+from epochal.app.tuning.report.standings import Standings, class_count, read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,169 +37,179 @@ _STYLES: dict[str, dict[str, Any]] = {
     HIGH: {"color": INK, "linestyle": (0, (5, 1.5)), "linewidth": 1.4},
     DIVERGED: {"color": VERMILLION, "linestyle": (0, (6, 1.5, 1.5, 1.5)), "linewidth": 1.4},
 }
-_ASTRAY = "is not finite"  # what a trial's message says of a loss, gradient or weight
+_NOT_FINITE = "is not finite"  # what a trial's message says of a loss, gradient or weight
+_TEXT = (
+    "By the training loss over the last quarter of the epochs, mean of the splits: a rate is good where it fell by "
+    "at least 80 % of what it fell by at the best rate, from where a network starts that guesses; too low or too "
+    "high on either side of that; diverged where it is not finite or hardly below guessing. Good rates that are "
+    "the lowest or the highest of the table ask for a wider range."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """A trial's learning rate and what its training loss says of it."""
+class LabelledRate:
+    """A trial's learning rate, and what its training loss says of it."""
 
     trial: Trial
     rate: float
     group: Any
     """The value of the other hyperparameter, None where there is none."""
     final: float
-    """The mean of its splits' training losses over their last quarter; infinite where one went astray."""
+    """The mean of its splits' training losses over their last quarter; infinite where one was not finite."""
     before: float
     """The loss of a network that guesses."""
     label: str
 
 
-def labelled(sweep: Sweep) -> list[Labelled]:
-    """By group and rising rate; empty where rates are not comparable.
+def labelled_rates(standings: Standings) -> list[LabelledRate]:
+    """Return the learning rates by group, rising; empty where rates are not comparable.
 
     They are where learning_rate and at most one other hyperparameter are searched, and all trials are given the same
     epochs, as by Hyperband they are not: trials are compared with those of the same value of the other. A group has at
     least three different rates, and one at which the loss fell.
     """
-    others = [parameter.name for parameter in sweep.space if parameter.name != RATE]
-    if len(others) == len(sweep.space) or len(others) > 1 or sweep.algorithm == "hyperband":
+    others = [searched.name for searched in standings.space if searched.name != RATE]
+    searches_rate = len(others) < len(standings.space)
+    if not searches_rate or len(others) > 1 or standings.plan.algorithm == "hyperband":
         return []
+    other = others[0] if others else None
     groups: dict[str, list[tuple[Trial, float]]] = {}
-    for trial in sorted(
-        sweep.having("completed", "dropped", "failed"), key=lambda trial: trial.trial
-    ):
-        ended = _final(trial)
-        if ended is not None and isinstance(trial.values.get(RATE), int | float):
-            group = plain(trial.values.get(others[0])) if others else ""
-            groups.setdefault(group, []).append((trial, ended))
-    return [one for found in groups.values() for one in _group(found, others)]
+    trials = standings.having(COMPLETED, DROPPED, FAILED)
+    for trial in sorted(trials, key=lambda trial: trial.name):
+        final = _final_loss(standings, trial)
+        if final is not None and isinstance(trial.values.get(RATE), int | float):
+            group = plain(trial.active_values.get(other)) if other else ""
+            groups.setdefault(group, []).append((trial, final))
+    labelled = []
+    for members in groups.values():
+        labelled += _label_group(standings, members, other)
+    return labelled
 
 
-def _group(found: Sequence[tuple[Trial, float]], others: Sequence[str]) -> list[Labelled]:
-    found = sorted(found, key=lambda pair: float(pair[0].values[RATE]))
-    rates = [float(trial.values[RATE]) for trial, _ in found]
-    finals = [ended for _, ended in found]
-    before = next((start for trial, _ in found if (start := _before(trial)) is not None), None)
+def _label_group(
+    standings: Standings, members: Sequence[tuple[Trial, float]], other: str | None
+) -> list[LabelledRate]:
+    members = sorted(members, key=lambda member: float(member[0].values[RATE]))
+    rates = [float(trial.values[RATE]) for trial, _ in members]
+    finals = [final for _, final in members]
+    before = None
+    for trial, _ in members:
+        before = _guessing_loss(standings, trial)
+        if before is not None:
+            break
     if before is None or len(set(rates)) < _FEWEST or not min(finals) < before:
         return []
-    return [
-        Labelled(
-            trial=trial,
-            rate=rate,
-            group=trial.values.get(others[0]) if others else None,
-            final=ended,
-            before=before,
-            label=label,
+    labels = label_rates(rates, finals, before)
+    labelled = []
+    for (trial, final), rate, label in zip(members, rates, labels, strict=True):
+        group = trial.active_values.get(other) if other else None
+        labelled.append(
+            LabelledRate(
+                trial=trial, rate=rate, group=group, final=final, before=before, label=label
+            )
         )
-        for (trial, ended), rate, label in zip(
-            found, rates, labels_of(rates, finals, before), strict=True
-        )
-    ]
+    return labelled
 
 
-def _final(trial: Trial) -> float | None:
-    """None where a trial failed for another reason than its loss, or its curves are lost."""
-    splits = trial.folder.glob("split-*")
-    if _ASTRAY in (trial.message or "") or any(
-        read_result(split).get("rollbacks") for split in splits
-    ):
+def _final_loss(standings: Standings, trial: Trial) -> float | None:
+    """Return the mean final loss of the splits; None where a trial failed otherwise, or its curves are lost.
+
+    A rate that was lowered on the way was not borne: the loss counts as infinite.
+    """
+    if _NOT_FINITE in (trial.message or ""):
         return math.inf
-    curves = [list(curve.values()) for curve in curves_of(trial, "loss") if curve]
-    return fmean(map(final, curves)) if curves and trial.status != "failed" else None
+    for folder in standings.split_folders(trial):
+        if read_result(folder).get("rollbacks"):
+            return math.inf
+    finals = []
+    for curve in standings.curves(trial, "loss"):
+        if curve:
+            finals.append(final_loss(list(curve.values())))
+    if not finals or trial.status == FAILED:
+        return None
+    return fmean(finals)
 
 
-def _before(trial: Trial) -> float | None:
-    """The loss of a network that has learned nothing; None where the trial's files do not tell."""
-    split = trial.folder / "split-1"
-    classes = classes_in(split)
+def _guessing_loss(standings: Standings, trial: Trial) -> float | None:
+    """Return the loss of a network that has learned nothing; None where the trial's files do not tell."""
+    folder = standings.sweep.split_run(trial.name, 1).folder
+    classes = class_count(folder)
     try:
-        config = read_config_file(split / "config.yaml")
+        config = read_config_file(folder / "config.yaml")
     except (UsageError, OSError):
         return None
-    return guess(config.objective.loss, classes) if classes else None
+    return guessing_loss(config.objective.loss, classes) if classes else None
 
 
-def rates_section(sweep: Sweep) -> Section | None:
-    """A row for each trial, and its training loss over the epochs; None where rates are not comparable."""
-    found = labelled(sweep)
-    if not found:
+def rates_section(standings: Standings) -> Section | None:
+    """Return a row for each trial, and its training loss over the epochs; None where rates are not comparable."""
+    labelled = labelled_rates(standings)
+    if not labelled:
         return None
-    names = [
-        name
-        for key, name in short_names(parameter.name for parameter in sweep.space).items()
-        if key != RATE
-    ]
-    groups: dict[str, list[Labelled]] = {}
-    for one in found:
-        groups.setdefault(_title(one, names), []).append(one)
-    text = (
-        "By the training loss over the last quarter of the epochs, mean of the splits: a rate is good where it fell by "
-        "at least 80 % of what it fell by at the best rate, from where a network starts that guesses; too low or too "
-        "high on either side of that; diverged where it is not finite or hardly below guessing. Good rates that are "
-        "the lowest or the highest of the table ask for a wider range."
-    )
-    figures = tuple(
-        svg(
-            (9.6 if len(groups) == 1 else 4.8, 3.2),
-            partial(_draw, group=group, title=title),
-            _alternative(group, title),
-        )
-        for title, group in groups.items()
-    )
-    heads = ("learning rate", *names, "training loss at the end", "label", "trial", sweep.monitor)
-    return Section(
-        title="Learning rates",
-        text=text,
-        figures=figures,
-        table=(heads, *(_row(one, sweep, names) for one in found)),
-    )
+    names = short_names(searched.name for searched in standings.space)
+    del names[RATE]
+    other = next(iter(names.values()), None)
+    rows = [_heads(other, standings)]
+    groups: dict[str, list[LabelledRate]] = {}
+    for rate in labelled:
+        rows.append(_row(rate, standings, other))
+        title = f"{other} {_group_text(rate)}" if other else "training loss"
+        groups.setdefault(title, []).append(rate)
+    size = (9.6 if len(groups) == 1 else 4.8, 3.2)
+    figures = []
+    for title, group in groups.items():
+        draw = partial(_draw_losses, standings=standings, group=group, title=title)
+        ranges = "; ".join(_rates_by_label(group).values())
+        figures.append(svg(size, draw, f"Training loss over the epochs, {title}; {ranges}"))
+    return Section(title="Learning rates", text=_TEXT, figures=tuple(figures), table=tuple(rows))
 
 
-def _title(one: Labelled, names: Sequence[str]) -> str:
-    return f"{names[0]} {_named(one.group)}" if names else "training loss"
+def _heads(other: str | None, standings: Standings) -> tuple[str, ...]:
+    heads = ["learning rate", "training loss at the end", "label", "trial"]
+    if other:
+        heads.insert(1, other)
+    return (*heads, standings.plan.monitor)
 
 
-def _named(group: Any) -> str:
-    return "–" if group is None else plain(group)
+def _row(rate: LabelledRate, standings: Standings, other: str | None) -> tuple[str, ...]:
+    final = f"{rate.final:.4g}" if math.isfinite(rate.final) else "not finite"
+    cells = [short(rate.rate), final, rate.label, rate.trial.name, score(rate.trial, standings)]
+    if other:
+        cells.insert(1, _group_text(rate))
+    return tuple(cells)
 
 
-def _row(one: Labelled, sweep: Sweep, names: Sequence[str]) -> tuple[str, ...]:
-    group = [_named(one.group)] if names else []
-    ended = f"{one.final:.4g}" if math.isfinite(one.final) else "not finite"
-    return (short(one.rate), *group, ended, one.label, one.trial.trial, score(one.trial, sweep))
+def _group_text(rate: LabelledRate) -> str:
+    return "–" if rate.group is None else plain(rate.group)
 
 
-def _by_label(group: Sequence[Labelled]) -> dict[str, str]:
-    """`too low: 0.001 to 0.003` of each label that there is, for rates that rise."""
-    found = {label: [short(one.rate) for one in group if one.label == label] for label in _STYLES}
-    ranges = {
-        label: " to ".join(dict.fromkeys((rates[0], rates[-1])))
-        for label, rates in found.items()
-        if rates
-    }
-    return {label: f"{label}: {rates}" for label, rates in ranges.items()}
+def _rates_by_label(group: Sequence[LabelledRate]) -> dict[str, str]:
+    """Return `too low: 0.001 to 0.003` for each label that there is, of rates that rise."""
+    texts = {}
+    for label in _STYLES:
+        rates = [short(rate.rate) for rate in group if rate.label == label]
+        if rates:
+            ends = rates[0] if rates[0] == rates[-1] else f"{rates[0]} to {rates[-1]}"
+            texts[label] = f"{label}: {ends}"
+    return texts
 
 
-def _alternative(group: Sequence[Labelled], title: str) -> str:
-    return f"Training loss over the epochs, {title}; {'; '.join(_by_label(group).values())}"
-
-
-def _draw(axes: Axes, group: Sequence[Labelled], title: str) -> None:
+def _draw_losses(
+    axes: Axes, standings: Standings, group: Sequence[LabelledRate], title: str
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
     top = 1.5 * group[0].before
-    said = _by_label(group)
-    for one in group:
-        curve = mean_curve(one.trial, "loss")
+    legend = _rates_by_label(group)
+    for rate in group:
+        curve = standings.mean_curve(rate.trial, "loss")
         losses = [min(loss, 2 * top) for loss in curve.values()]
-        name = said.pop(one.label, None)
         axes.plot(
             list(curve),
             losses,
-            label=name,
+            label=legend.pop(rate.label, None),
             marker="." if len(curve) == 1 else "",
-            **_STYLES[one.label],
+            **_STYLES[rate.label],
         )
     axes.axhline(group[0].before, color=GRID, linewidth=1, zorder=0)
     axes.set_ylim(0, top)

@@ -1,154 +1,142 @@
-"""One HTML file that shows how a sweep went, in the look of a run's report: the verdict first, then why."""
+"""The report of a sweep: one HTML file in the look of a run's report, the verdict first, then the reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 from epochal.app.evaluation.page import duration, name_value_lines, percent, render
 from epochal.app.evaluation.sections.section import Section
-from epochal.app.store import files as storage
+from epochal.app.store import files
+from epochal.app.store.sweep import SweepResult
+from epochal.app.store.trials import FAILED, LOST, Trial
 from epochal.app.tuning.report.choices import choices_section
 from epochal.app.tuning.report.cost import cost_section
 from epochal.app.tuning.report.finalists import curves_section, splits_section
 from epochal.app.tuning.report.formatting import metric, score, short, short_names
 from epochal.app.tuning.report.importance import importance_section
+from epochal.app.tuning.report.parallel import parallel_section
 from epochal.app.tuning.report.rates import rates_section
-from epochal.app.tuning.report.scores import parallel_section, scores_section
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, read_result
-from epochal.app.tuning.report.verdict import sentences
+from epochal.app.tuning.report.scores import scores_section
+from epochal.app.tuning.report.standings import Standings, read_result
+from epochal.app.tuning.report.verdict import describe_result
 
 
-def write_sweep_report(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> None:
-    """Writes `report.html` into the sweep's folder; `result` is what result.json will hold."""
-    storage.write_bytes(sweep.folder / "report.html", sweep_html(sweep, winner, result).encode())
+def write_sweep_report(standings: Standings, winner: Trial | None, result: SweepResult) -> None:
+    """Write the page into the sweep's folder."""
+    html = sweep_html(standings, winner, result)
+    files.write_bytes(standings.sweep.report, html.encode())
 
 
-def sweep_html(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> str:
-    """The report as text; everything that came from outside is escaped."""
-    trained = read_result(sweep.folder / "winner")
+def sweep_html(standings: Standings, winner: Trial | None, result: SweepResult) -> str:
+    """Return the page as text; everything that came from outside is escaped."""
+    trained = read_result(standings.sweep.winner.folder)
     facts = [
         trained.get("dataset"),
         trained.get("model"),
-        f"{sweep.algorithm} search",
-        sweep.splits,
+        f"{standings.plan.algorithm} search",
+        standings.plan.splits,
     ]
-    found = [
-        choices_section(sweep),
-        rates_section(sweep),
-        scores_section(sweep, winner),
-        parallel_section(sweep),
-        importance_section(sweep),
-        curves_section(sweep, winner),
-        splits_section(sweep, winner),
-        cost_section(sweep),
-        failures_section(sweep),
-        table_section(sweep, winner),
+    sections = [
+        choices_section(standings),
+        rates_section(standings),
+        scores_section(standings, winner),
+        parallel_section(standings),
+        importance_section(standings),
+        curves_section(standings, winner),
+        splits_section(standings, winner),
+        cost_section(standings),
+        failures_section(standings),
+        table_section(standings, winner),
     ]
     return render(
         "tuning/report/report.html",
-        title=f"Sweep {sweep.folder.name}",
+        title=f"Sweep {standings.sweep.name}",
         facts=[fact for fact in facts if fact is not None],
-        verdict=sentences(sweep, winner, result),
-        tiles=_tiles(sweep, result),
-        sections=[section for section in found if section is not None],
+        verdict=describe_result(standings, winner, result),
+        tiles=_headline_figures(standings, result),
+        sections=[section for section in sections if section is not None],
         details=[
-            ("Result", name_value_lines(result)),
-            ("Configuration that the space changes", _configuration(sweep.folder)),
+            ("Result", name_value_lines(result.__dict__)),
+            ("Configuration that the space changes", standings.sweep.base_text),
         ],
     )
 
 
-def _tiles(sweep: Sweep, result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The headline figures; what `result` lacks has no tile."""
-    shown = []
-    winner = sweep.find(result["winner"])
-    if result["test_accuracy"] is not None:
-        low = result["test_accuracy_low"]
-        high = result["test_accuracy_high"]
-        interval = (
-            "of the retrained winner"
-            if None in (low, high)
-            else f"95 % interval {percent(low)} to {percent(high)}"
-        )
-        shown.append(("Test accuracy", percent(result["test_accuracy"], 2), interval))
+def _headline_figures(standings: Standings, result: SweepResult) -> list[tuple[str, str, str]]:
+    """Return name, value and unit of the headline figures that the result has."""
+    figures = []
+    if result.test_accuracy is not None:
+        basis = "of the retrained winner"
+        low = result.test_accuracy_low
+        high = result.test_accuracy_high
+        if low is not None and high is not None:
+            basis = f"95 % interval {percent(low)} to {percent(high)}"
+        figures.append(("Test accuracy", percent(result.test_accuracy, 2), basis))
+    winner = standings.find(result.winner)
     if winner is not None:
-        figure = score(winner, sweep).partition(" ± ")
-        around = f"± {figure[2]}, {len(winner.scores)} splits" if figure[2] else "one split"
-        unit = " %" if figure[2].endswith("%") else ""
-        shown.append((metric(sweep).capitalize(), figure[0] + unit, around))
-    if result["optimism"] is not None:
-        shown.append(
-            ("Optimism", f"{100 * result['optimism']:+.2f}", "points, validation minus test")
-        )
-    rest = ", ".join(
-        f"{result[name]} {name}" for name in ("dropped", "failed", "lost") if result[name]
-    )
-    shown.append(
-        ("Trials completed", f"{result['completed']:,}", rest or "none dropped, none failed")
-    )
-    return shown
+        value, _, spread = score(winner, standings).partition(" ± ")
+        basis = "one split"
+        if spread:
+            basis = f"± {spread}, {len(winner.scores)} splits"
+        if spread.endswith("%"):
+            value += " %"
+        figures.append((metric(standings).capitalize(), value, basis))
+    if result.optimism is not None:
+        points = f"{100 * result.optimism:+.2f}"
+        figures.append(("Optimism", points, "points, validation minus test"))
+    others = []
+    counts = {"dropped": result.dropped, "failed": result.failed, "lost": result.lost}
+    for status, count in counts.items():
+        if count:
+            others.append(f"{count} {status}")
+    basis = ", ".join(others) or "none dropped, none failed"
+    figures.append(("Trials completed", f"{result.completed:,}", basis))
+    return figures
 
 
-def failures_section(sweep: Sweep) -> Section | None:
-    """What went wrong, trial by trial; None where nothing did."""
-    failed = sorted(sweep.having("failed", "lost"), key=lambda trial: trial.trial)
+def failures_section(standings: Standings) -> Section | None:
+    """Return what went wrong, trial by trial; None where nothing did."""
+    failed = standings.having(FAILED, LOST)
     if not failed:
         return None
-    rows = [(trial.trial, trial.status, trial.message or "–") for trial in failed]
+    rows = [("trial", "status", "message")]
+    for trial in sorted(failed, key=lambda trial: trial.name):
+        rows.append((trial.name, trial.status, trial.message or "–"))
     text = "Trials that brought no score, each with the first line of what went wrong."
-    return Section(title="What failed", text=text, table=(("trial", "status", "message"), *rows))
+    return Section(title="What failed", text=text, table=tuple(rows))
 
 
-def table_section(sweep: Sweep, winner: Trial | None) -> Section | None:
-    """Every trial by rank; None where there is none."""
-    if not sweep.trials:
+def table_section(standings: Standings, winner: Trial | None) -> Section | None:
+    """Return every trial by rank; None where there is none."""
+    if not standings.trials:
         return None
-    names = short_names(parameter.name for parameter in sweep.space)
-    heads = (
-        "rank",
-        "trial",
-        "status",
-        "score",
-        "splits",
-        "best epoch",
-        "time",
-        "weights",
-        *names.values(),
-    )
-    rows = [
-        _row(rank, trial, sweep, winner, list(names))
-        for rank, trial in enumerate(sweep.trials, start=1)
-    ]
+    names = short_names(searched.name for searched in standings.space)
+    heads = ["rank", "trial", "status", "score", "splits", "best epoch", "time", "weights"]
+    rows = [(*heads, *names.values())]
+    for rank, trial in enumerate(standings.trials, start=1):
+        has_won = winner is not None and trial.name == winner.name
+        cells = [str(rank), trial.name, "winner" if has_won else trial.status]
+        cells += _trial_cells(trial, standings)
+        for name in names:
+            values = trial.active_values
+            cells.append(short(values[name]) if name in values else "")
+        rows.append(tuple(cells))
     text = (
         "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
         "splits. leaderboard.csv holds the same with all digits."
     )
-    return Section(title="All trials", text=text, table=(heads, *rows))
+    return Section(title="All trials", text=text, table=tuple(rows))
 
 
-def _row(
-    rank: int, trial: Trial, sweep: Sweep, winner: Trial | None, names: list[str]
-) -> tuple[str, ...]:
-    scale, digits = (100, 2) if sweep.sign > 0 else (1, 4)
-    won = winner is not None and trial.trial == winner.trial
-    return (
-        str(rank),
-        trial.trial,
-        "winner" if won else trial.status,
-        score(trial, sweep),
-        " ".join(f"{scale * figure:.{digits}f}" for figure in trial.scores),
+def _trial_cells(trial: Trial, standings: Standings) -> list[str]:
+    if standings.sign > 0:
+        splits = [f"{100 * figure:.2f}" for figure in trial.scores]
+    else:
+        splits = [f"{figure:.4f}" for figure in trial.scores]
+    return [
+        score(trial, standings),
+        " ".join(splits),
         f"{median(trial.epochs):g}" if trial.epochs else "",
         duration(trial.seconds) if trial.seconds else "",
         "" if trial.weights is None else f"{trial.weights:,}",
-        *(short(trial.values[name]) if name in trial.values else "" for name in names),
-    )
-
-
-def _configuration(folder: Path) -> str:
-    try:
-        return (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    ]

@@ -1,41 +1,43 @@
-"""What stands at the end of a sweep: the leaderboard, TensorBoard's files, the report and, last, result.json."""
+"""The end of a sweep: the leaderboard, TensorBoard's files, the report and, last, the result."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from epochal.app.errors import UsageError
-from epochal.app.store import files as storage
+from epochal.app.store.sweep import Sweep, SweepResult
+from epochal.app.store.trials import COMPLETED
 from epochal.app.tuning.report.hparams import write_hparams
 from epochal.app.tuning.report.leaderboard import write_leaderboard
 from epochal.app.tuning.report.report import write_sweep_report
-from epochal.app.tuning.report.sweep_data import read_sweep
-from epochal.app.tuning.report.verdict import result_of
+from epochal.app.tuning.report.standings import read_standings
+from epochal.app.tuning.report.verdict import make_result
+
+_LISTED = 5  # trials that an error names
 
 
-def conclude_sweep(folder: Path, *, winner: str | None, seconds: float) -> dict[str, Any]:
-    """Writes `leaderboard.csv`, `tensorboard/`, `report.html` and last `result.json`, which it returns.
+def conclude_sweep(sweep: Sweep, *, winner: str | None, seconds: float) -> SweepResult:
+    """Write all that shows how a sweep went, and last its result, which is returned.
 
     Args:
-        folder: of the sweep.
+        sweep: all of whose trials have ended.
         winner: the trial that won, None where none completed.
         seconds: of training, all trials' and the winner's last one.
 
     Raises:
         UsageError: `winner` is no completed trial with a score.
-        StorageError: sweep.json cannot be read, or something not be written.
+        StorageError: the plan cannot be read, or something not be written.
     """
-    sweep = read_sweep(folder)
-    won = sweep.find(winner)
-    if winner is not None and (won is None or won.status != "completed" or won.score is None):
-        known = ", ".join(trial.trial for trial in sweep.having("completed")[:5]) or "none"
+    standings = read_standings(sweep)
+    won = standings.find(winner)
+    can_win = won is not None and won.status == COMPLETED and won.score is not None
+    if winner is not None and not can_win:
+        completed = [trial.name for trial in standings.having(COMPLETED)]
+        names = ", ".join(completed[:_LISTED]) or "none"
         raise UsageError(
-            f"winner {winner!r} is no completed trial of {folder}; the best completed ones are: {known}"
+            f"winner {winner!r} is no completed trial of {sweep.folder}; the best completed ones are: {names}"
         )
-    result = result_of(sweep, won, seconds)
-    write_leaderboard(sweep)
-    write_hparams(folder)
-    write_sweep_report(sweep, won, result)
-    storage.write_json(sweep.folder / "result.json", result)
+    result = make_result(standings, won, seconds)
+    write_leaderboard(standings)
+    write_hparams(standings)
+    write_sweep_report(standings, won, result)
+    sweep.write_result(result)
     return result

@@ -1,141 +1,146 @@
-"""What came of a sweep: the figures of result.json, and the same in words."""
+"""The verdict on a sweep: the figures of its result, and the same in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
 from epochal.app.evaluation.page import duration, percent
+from epochal.app.store.sweep import SweepResult
+from epochal.app.store.trials import COMPLETED, DROPPED, FAILED, LOST, RUNNING, Trial
 from epochal.app.tuning.report.formatting import metric, score, settings
-from epochal.app.tuning.report.sweep_data import Sweep, Trial, read_result
+from epochal.app.tuning.report.standings import Standings, read_result
 from epochal.app.units import number_of
 
-_TEST = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_count")
+_VERBS = {
+    COMPLETED: "completed",
+    DROPPED: "dropped after some of the splits",
+    FAILED: "failed",
+    LOST: "lost",
+    RUNNING: "still running",
+}
 
 
-def result_of(sweep: Sweep, winner: Trial | None, seconds: float) -> dict[str, Any]:
-    """What `result.json` of a sweep holds; None where there is no winner or it was not retrained.
-
-    `optimism` is the accuracy in validation minus that in the test.
-    """
-    tested = read_result(sweep.folder / "winner") if winner else {}
-    validation = validation_accuracy(winner, sweep) if winner else None
-    test = tested.get("test_accuracy")
-    return {
-        "winner": winner.trial if winner else None,
-        "values": dict(winner.values) if winner else None,
-        "monitor": sweep.monitor,
-        "validation_score": winner.score if winner else None,
-        "spread": winner.spread if winner else None,
-        "validation_accuracy": validation,
-        **{key: tested.get(key) for key in _TEST},
-        "optimism": validation - test if validation is not None and test is not None else None,
-        "trials": len(sweep.trials),
-        **{
-            status: len(sweep.having(status))
-            for status in ("completed", "dropped", "failed", "lost")
-        },
-        "seconds": round(seconds, 2),
-    }
-
-
-def validation_accuracy(trial: Trial, sweep: Sweep) -> float | None:
-    """Mean over the splits, also where trials were ranked by their loss."""
-    if sweep.sign > 0:
-        return trial.score
-    splits = [
-        read_result(split).get("validation_accuracy")
-        for split in sorted(trial.folder.glob("split-*"))
-    ]
-    known = [accuracy for accuracy in splits if isinstance(accuracy, float)]
-    return fmean(known) if known and len(known) == len(splits) else None
-
-
-def sentences(sweep: Sweep, winner: Trial | None, result: Mapping[str, Any]) -> list[str]:
-    """The verdict, one paragraph each."""
-    if winner is None:
-        return [_nothing(sweep), _trials(sweep, result)]
-    return [_won(sweep, winner), _tested(sweep, result), _trials(sweep, result)]
-
-
-def _nothing(sweep: Sweep) -> str:
-    if sweep.having("completed"):
-        return "No trial was declared the winner."
-    return "No trial completed, so that none could win; the failures are listed below."
-
-
-def _won(sweep: Sweep, winner: Trial) -> str:
-    splits = number_of(len(winner.scores), "split")
-    what = (
-        f"mean and sample standard deviation of {splits}"
-        if winner.spread is not None
-        else f"{splits}, no spread"
+def make_result(standings: Standings, winner: Trial | None, seconds: float) -> SweepResult:
+    """Return the figures of a sweep; `seconds` of training are all trials' and the winner's last one."""
+    test = read_result(standings.sweep.winner.folder) if winner else {}
+    test_accuracy = test.get("test_accuracy")
+    validation = validation_accuracy(winner, standings) if winner else None
+    optimism = None
+    if validation is not None and test_accuracy is not None:
+        optimism = validation - test_accuracy
+    return SweepResult(
+        winner=winner.name if winner else None,
+        values=winner.active_values if winner else None,
+        monitor=standings.plan.monitor,
+        validation_score=winner.score if winner else None,
+        spread=winner.spread if winner else None,
+        validation_accuracy=validation,
+        test_accuracy=test_accuracy,
+        test_accuracy_low=test.get("test_accuracy_low"),
+        test_accuracy_high=test.get("test_accuracy_high"),
+        test_count=test.get("test_count"),
+        optimism=optimism,
+        trials=len(standings.trials),
+        completed=len(standings.having(COMPLETED)),
+        dropped=len(standings.having(DROPPED)),
+        failed=len(standings.having(FAILED)),
+        lost=len(standings.having(LOST)),
+        seconds=round(seconds, 2),
     )
-    said = f"Trial {winner.trial} won: {settings(winner, sweep) or 'nothing varied'}. "
-    said += f"Its {metric(sweep)} is {score(winner, sweep)} ({what})."
-    best = sweep.scored[0] if sweep.scored else winner
-    if sweep.select == "one-se" and best.trial != winner.trial:
-        said += (
-            f" Trial {best.trial} has the best mean, {score(best, sweep)}; the one-standard-error rule prefers the "
+
+
+def validation_accuracy(trial: Trial, standings: Standings) -> float | None:
+    """Return the mean accuracy over the splits, also where trials were ranked by their loss."""
+    if standings.sign > 0:
+        return trial.score
+    folders = standings.split_folders(trial)
+    accuracies = []
+    for folder in folders:
+        accuracy = read_result(folder).get("validation_accuracy")
+        if isinstance(accuracy, float):
+            accuracies.append(accuracy)
+    if not accuracies or len(accuracies) < len(folders):
+        return None
+    return fmean(accuracies)
+
+
+def describe_result(standings: Standings, winner: Trial | None, result: SweepResult) -> list[str]:
+    """Return the verdict in words, one paragraph each."""
+    trials = _describe_trials(standings, result)
+    if winner is not None:
+        return [_describe_winner(standings, winner), _describe_test(standings, result), trials]
+    if result.completed:
+        return ["No trial was declared the winner.", trials]
+    return ["No trial completed, so that none could win; the failures are listed below.", trials]
+
+
+def _describe_winner(standings: Standings, winner: Trial) -> str:
+    splits = number_of(len(winner.scores), "split")
+    basis = f"{splits}, no spread"
+    if winner.spread is not None:
+        basis = f"mean and sample standard deviation of {splits}"
+    text = f"Trial {winner.name} won: {settings(winner, standings) or 'nothing varied'}. "
+    text += f"Its {metric(standings)} is {score(winner, standings)} ({basis})."
+    best = standings.scored[0] if standings.scored else winner
+    if standings.plan.select == "one-se" and best.name != winner.name:
+        text += (
+            f" Trial {best.name} has the best mean, {score(best, standings)}; the one-standard-error rule prefers the "
             "winner, which is simpler."
         )
-    return said
+    return text
 
 
-def _tested(sweep: Sweep, result: Mapping[str, Any]) -> str:
-    test, low, high, images = (result[key] for key in _TEST)
-    if test is None:
+def _describe_test(standings: Standings, result: SweepResult) -> str:
+    if result.test_accuracy is None:
         return "The winner has not been retrained and tested."
-    said = f"Retrained on the training and validation images, it is right on {percent(test, 2)}"
-    said += f" of {images:,} test images" if images is not None else " of the test images"
-    known = low is not None and high is not None
-    said += f" (95 % interval {percent(low)} to {percent(high)})." if known else "."
-    optimism = result["optimism"]
-    if optimism is None:
-        return said
-    said += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
-    if not known:
-        return f"{said}."
-    validation = result["validation_accuracy"]
+    low = result.test_accuracy_low
+    high = result.test_accuracy_high
+    images = " of the test images"
+    if result.test_count is not None:
+        images = f" of {result.test_count:,} test images"
+    text = "Retrained on the training and validation images, it is right on "
+    text += f"{percent(result.test_accuracy, 2)}{images}"
+    if low is not None and high is not None:
+        text += f" (95 % interval {percent(low)} to {percent(high)})"
+    text += "."
+    optimism = result.optimism
+    validation = result.validation_accuracy
+    if optimism is None or validation is None:
+        return text
+    text += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
+    if low is None or high is None:
+        return f"{text}."
     if low <= validation <= high:
         return (
-            f"{said}: the validation accuracy lies inside the interval, so that chance explains it."
+            f"{text}: the validation accuracy lies inside the interval, so that chance explains it."
         )
     if optimism < 0:
-        return f"{said}: the winner does better than in validation, where it had fewer images to train on."
-    again = read_result(sweep.folder / "winner").get("validation_accuracy")
-    return f"{said}: {_beyond_chance(validation, optimism, again)}."
+        return f"{text}: the winner does better than in validation, where it had fewer images to train on."
+    retrained = read_result(standings.sweep.winner.folder).get("validation_accuracy")
+    return f"{text}: {_explain_optimism(validation, optimism, retrained)}."
 
 
-def _beyond_chance(validation: float, optimism: float, again: float | None) -> str:
-    """Why the retrained winner is worse in the test; `again` is its own accuracy on the validation images.
+def _explain_optimism(validation: float, optimism: float, retrained: float | None) -> str:
+    """Say why the retrained winner is worse in the test; `retrained` is its own accuracy on the validation images.
 
     A score that was only chosen for its luck is no reason to be worse on those, too, by half of the optimism or more.
     """
-    if again is None or validation - again < optimism / 2:
+    if retrained is None or validation - retrained < optimism / 2:
         return "more than chance explains, as a score by which one is chosen flatters it"
     return (
         "more than chance explains, but retraining went wrong, not the choice: the retrained network is right on "
-        f"{percent(again)} of the validation images, the trial was on {percent(validation)}; try best.yaml with "
+        f"{percent(retrained)} of the validation images, the trial was on {percent(validation)}; try best.yaml with "
         "other seeds"
     )
 
 
-def _trials(sweep: Sweep, result: Mapping[str, Any]) -> str:
-    """`Of 20 planned trials, 15 completed, 4 dropped ...`, and how long it took."""
-    said = [
-        f"{len(found)} {verb}" for status, verb in _VERBS.items() if (found := sweep.having(status))
-    ]
-    planned = number_of(sweep.planned, "planned trial")
-    became = ", ".join(said) or "none has begun"
-    return f"Of {planned}, {became}; training took {duration(result['seconds'])} in all."
-
-
-_VERBS = {
-    "completed": "completed",
-    "dropped": "dropped after some of the splits",
-    "failed": "failed",
-    "lost": "lost",
-    "running": "still running",
-}
+def _describe_trials(standings: Standings, result: SweepResult) -> str:
+    """Return `Of 20 planned trials, 15 completed, 4 dropped ...`, and how long training took."""
+    parts = []
+    for status, verb in _VERBS.items():
+        count = len(standings.having(status))
+        if count:
+            parts.append(f"{count} {verb}")
+    planned = number_of(standings.plan.trials, "planned trial")
+    fates = ", ".join(parts) or "none has begun"
+    return f"Of {planned}, {fates}; training took {duration(result.seconds)} in all."

@@ -3,6 +3,7 @@ resumes to the bit.
 """
 
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from epochal.app.training.run.callback_list import emphasis
 from epochal.app.training.run.setup import Setup, set_up
 from epochal.app.training.step.classifier import Callbacks
 from tests.support.messages import heard
-from tests.support.program import epochal, outcome, saved, signal, start, stop_when
+from tests.support.program import epochal, outcome, saved, start, stop_when
 
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
@@ -199,7 +200,7 @@ def test_losses_are_recorded_at_their_images(micro_batches: int) -> None:
     split = setup.dataset.train
     logits = setup.model(split.read())
     assert averages(setup) == pytest.approx(
-        setup.model.criterion(split.labels, logits).numpy(), rel=1e-4
+        setup.model.objective.loss(split.labels, logits).numpy(), rel=1e-4
     )
 
 

@@ -39,7 +39,8 @@ def texts(section: Section | None) -> list[str]:
     words: list[str] = []
     for figure in section.figures:
         assert not re.search(rf"(?:fill|stroke): ({'|'.join(VARIABLES)})\b", figure)
-        root = ElementTree.fromstring(figure.replace("<svg", '<svg xmlns:xlink="x"', 1))
+        # str: a Markup would escape what is put into it
+        root = ElementTree.fromstring(str(figure).replace("<svg", '<svg xmlns:xlink="x"', 1))
         words += [element.text or "" for element in root.iter("text")]
     return words
 

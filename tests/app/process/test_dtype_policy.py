@@ -32,7 +32,7 @@ def test_the_policy_before_is_put_back_after_an_error() -> None:
 def test_training_and_loading_a_float16_run_leave_the_policy_as_it_was(tmp_path: Path) -> None:
     before = keras.config.dtype_policy()
     config = Config(
-        model="softmax",
+        model="mlp",
         epochs=1,
         batch_size=512,
         augment=Augment(pad_crop=0),
@@ -42,7 +42,7 @@ def test_training_and_loading_a_float16_run_leave_the_policy_as_it_was(tmp_path:
     train_at(run, config, test=False)
     assert keras.config.dtype_policy() == before
     model = load_trained(run).model
-    assert model.get_layer("logits").compute_dtype == "float16"
+    assert model.get_layer("hidden1").compute_dtype == "float16"
     assert keras.config.dtype_policy() == before
-    assert load_trained(run, "float32").model.get_layer("logits").compute_dtype == "float32"
+    assert load_trained(run, "float32").model.get_layer("hidden1").compute_dtype == "float32"
     assert keras.config.dtype_policy() == before

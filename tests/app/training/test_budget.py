@@ -1,6 +1,7 @@
 """Training that ends in time: by a clock that the test moves, and by the real one."""
 
 import json
+import signal
 import time
 
 import keras
@@ -11,7 +12,7 @@ from epochal import callbacks
 from epochal.callbacks import Budget
 from epochal.callbacks.parts.optimizer import learning_rate as read
 from tests.support.clock import Clock
-from tests.support.program import epochal, saved, signal, start, stop_when
+from tests.support.program import epochal, saved, start, stop_when
 
 EPOCHS = 1000
 STEPS = 4

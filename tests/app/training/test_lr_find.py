@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from epochal.app.commands.main import main
 from epochal.app.config import Config, Optim
 from epochal.app.errors import TrainingFailed
-from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW, final, guess, labels_of
+from epochal.app.evaluation.rate_labels import (
+    DIVERGED,
+    GOOD,
+    HIGH,
+    LOW,
+    final_loss,
+    guessing_loss,
+    label_rates,
+)
 from epochal.app.training.probes.rate_sweep import Course, labelled, suggested, train_courses
 from epochal.app.training.step.objective import LOSSES
 
@@ -60,8 +68,8 @@ def test_when_nothing_falls_there_is_no_suggestion() -> None:
     ],
 )
 def test_where_one_label_ends(finals: list[float], expected: list[str]) -> None:
-    assert labels_of([0.01, 0.1, 1.0], finals, 2.3) == expected
-    assert labels_of([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
+    assert label_rates([0.01, 0.1, 1.0], finals, 2.3) == expected
+    assert label_rates([1.0, 0.1, 0.01], finals[::-1], 2.3) == expected[::-1]
 
 
 @given(
@@ -79,9 +87,9 @@ def test_rising_rates_are_labelled_in_order(
     for rate in rates:
         powers = 2 * np.arange(steps + 1)
         losses = [start * np.mean((1 - rate * bowl) ** power) for power in powers]
-        finals.append(final([min(loss, 1e30) for loss in losses]))
+        finals.append(final_loss([min(loss, 1e30) for loss in losses]))
     assume(min(finals) < 0.99 * start)
-    by_rate = sorted(zip(rates, labels_of(rates, finals, start), strict=True))
+    by_rate = sorted(zip(rates, label_rates(rates, finals, start), strict=True))
     labels = [label for _, label in by_rate]
     assert labels == sorted(labels, key=[LOW, GOOD, HIGH, DIVERGED].index)
 
@@ -89,7 +97,9 @@ def test_rising_rates_are_labelled_in_order(
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_what_guessing_costs(loss: str) -> None:
     scores = tf.zeros((5, 7))
-    assert guess(loss, 7) == pytest.approx(float(tf.reduce_mean(LOSSES[loss](tf.range(5), scores))))
+    assert guessing_loss(loss, 7) == pytest.approx(
+        float(tf.reduce_mean(LOSSES[loss](tf.range(5), scores)))
+    )
 
 
 def test_the_command_sweeps_labels_suggests_and_draws(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.program import epochal, outcome, signal, start, stop_when
+from tests.support.program import epochal, outcome, start, stop_when
 
 SEARCH = {"learning_rate": {"log": [0.003, 1]}, "optim": {"weight_decay": {"log": [1e-6, 1e-2]}}}
 GRID = {"learning_rate": {"choice": [0.01, 0.03, 0.1, 0.3]}, "batch_size": {"choice": [64, 128]}}

@@ -3,22 +3,23 @@
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import pytest
-from keras_tuner.engine.trial import Trial
 
 from epochal.app.config import Config
 from epochal.app.errors import StorageError
-from epochal.app.store.trials import Records
-from epochal.app.tuning import oracles
-from epochal.app.tuning.plan import ALGORITHMS, Plan
-from epochal.app.tuning.space import points, read_space
+from epochal.app.store.plan import ALGORITHMS, Plan, Space
+from epochal.app.store.sweep import Sweep
+from epochal.app.store.trials import Outcome, Proposal, Trial, failed
+from epochal.app.tuning.oracle import Oracle, count_trials
+from epochal.app.tuning.space import count_points, read_space
 
+EPOCHS = 9
 SEARCH = {
     "learning_rate": {"log": [1e-4, 1]},
     "epochs": {"int": [3, 9]},
@@ -27,240 +28,258 @@ SEARCH = {
     "optim": {"options": {"momentum": {"linear": [0.5, 0.9], "when": {"optimizer": "sgd"}}}},
 }
 GRID = {"learning_rate": {"choice": [0.1, 0.01, 0.001]}, "optimizer": {"choice": ["sgd", "adam"]}}
-
-
 FLAT = {"batch_size": {"choice": [16, 32]}, "epochs": {"int": [3, 6]}}
+# Adam alone, sgd with four momenta, two of which come in two kinds.
 NESTED = {
     "optimizer": {"choice": ["sgd", "adam"]},
     "optim.options.momentum": {"choice": [0.0, 0.1, 0.2, 0.3], "when": {"optimizer": "sgd"}},
     "schedule.every": {"choice": [None, 2], "when": {"optim.options.momentum": [0.1, 0.2]}},
-}  # adam alone, sgd with four momenta, two of which come in two kinds
+}
+Score = Callable[[Trial], float | None]
+
+
+def space_of(search: dict[str, Any]) -> Space:
+    return read_space(search, "here", Config())
 
 
 def plan_of(algorithm: str, trials: int = 12) -> Plan:
-    space = read_space(GRID if algorithm == "grid" else SEARCH, "here", Config())
-    return Plan(space=space, algorithm=algorithm, trials=trials, seed=0)
+    search = GRID if algorithm == "grid" else SEARCH
+    return Plan(space=space_of(search), algorithm=algorithm, trials=trials)
 
 
-def distance(values: dict[str, Any]) -> float:
+def new_sweep(plan: Plan, root: Path) -> Sweep:
+    return Sweep.begin(plan, Config(), "s", root)
+
+
+def distance(trial: Trial) -> float | None:
+    """Score a trial by its learning rate and the length of its values; the third one fails."""
+    if trial.name == "02":
+        return None
+    return distance_of_all(trial)
+
+
+def distance_of_all(trial: Trial) -> float:
+    values = trial.values
     return -abs(math.log10(values["learning_rate"]) + 2) - len(json.dumps(values)) / 1000
 
 
-def failing_once(plan: Plan, name: str) -> Callable[[dict[str, Any]], float | None]:
-    """What scores a trial: the third fails, but with Hyperband, which would wait for it."""
-    return (lambda _: None) if name == "02" and plan.algorithm != "hyperband" else distance
+def shortness(trial: Trial) -> float:
+    return len(json.dumps(trial.values)) / 7 % 1
 
 
-def searched(
-    plan: Plan,
-    records: Records,
-    workers: int,
-    stop: int | None = None,
-    score: Callable[[dict[str, Any]], float | None] | None = None,
-) -> list[dict[str, Any]]:
-    """Goes on with a search in `records` until it ends, or after `stop` events; trials end in any order."""
-    oracle = oracles.make_oracle(plan, 9)
-    order = random.Random(3)
-    events = records.events(print)
-    values = oracles.replay(oracle, plan, events)
+def score_for(plan: Plan) -> Score:
+    """Return the score of a search; Hyperband would wait for a trial that failed."""
+    return distance_of_all if plan.algorithm == "hyperband" else distance
+
+
+def search(sweep: Sweep, *, score: Score, workers: int = 1, stop: int | None = None) -> list[Trial]:
+    """Resume a search until it ends, or after `stop` events in all; trials end in any order."""
+    oracle = Oracle(sweep.plan, EPOCHS)
+    events = sweep.events()
+    values = oracle.replay(events)
     for event in events:
-        if event.values is None and event.score is None and not event.failed:
-            records.lost([one for one in events if one.trial == event.trial], values[event.trial])
-    done = len(events)
-    order.seed(done)
-    names = [f"w{i}" for i in range(workers)]
-    while stop is None or done < stop:
-        idle = [name for name in names if name not in oracle.ongoing_trials]
-        trial = oracle.create_trial(idle[0]) if idle else None
-        if trial is not None and trial.status == "RUNNING":
-            if trial.trial_id not in records.all():
-                records.created(oracles.asked(trial, plan))
-                done += 1
-            continue
-        if not oracle.ongoing_trials:
+        if not event.is_end and event.values is None:
+            sweep.record_loss(event.trial, values[event.trial], events)
+    count = len(events)
+    order = random.Random(count)
+    running: dict[str, Proposal] = {}
+    while stop is None or count < stop:
+        idle = [f"w{number}" for number in range(workers) if f"w{number}" not in running]
+        proposal = oracle.propose(idle[0]) if idle else None
+        if proposal is not None:
+            running[idle[0]] = proposal
+            if proposal.trial not in sweep.trials():
+                sweep.record_creation(proposal)
+                count += 1
+        elif running:
+            worker = order.choice(sorted(running, key=lambda name: running[name].trial))
+            name = running.pop(worker).trial
+            figure = score(sweep.trials()[name])
+            outcome = failed("no score")
+            if figure is not None:
+                outcome = Outcome(status="completed", score=figure)
+            sweep.record_end(name, outcome)
+            oracle.tell(name, figure)
+            count += 1
+        else:
+            assert oracle.is_done
             break
-        name = order.choice(sorted(trial.trial_id for trial in oracle.ongoing_trials.values()))
-        found = records.all()[name]
-        assert found is not None
-        told = (score or failing_once(plan, name))(found["values"])
-        records.ended(name, {"status": "failed" if told is None else "completed", "score": told})
-        oracles.end(oracle, name, told)
-        done += 1
-    return table(records)
+    return list(sweep.trials().values())
 
 
-def table(records: Records) -> list[dict[str, Any]]:
-    return [
-        {k: v for k, v in (record or {}).items() if k != "written"}
-        for record in records.all().values()
-    ]
+def propose_values(oracle: Oracle, count: int) -> list[Mapping[str, Any]]:
+    """Return the values of as many proposals, each for a worker of its own."""
+    values = []
+    for number in range(count):
+        proposal = oracle.propose(str(number))
+        assert proposal is not None
+        values.append(proposal.values)
+    return values
+
+
+def assert_all_once(trials: list[Trial], count: int) -> None:
+    """Assert that so many trials completed, no two of them of the same values."""
+    assert [trial.status for trial in trials] == ["completed"] * count
+    assert len({json.dumps(trial.values, sort_keys=True) for trial in trials}) == count
 
 
 @pytest.fixture(params=ALGORITHMS)
-def plan(request: pytest.FixtureRequest) -> Iterator[Plan]:
+def plan(request: pytest.FixtureRequest) -> Plan:
     return plan_of(request.param)
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    """Of a random search that ended, with nothing wrong."""
-    found = Records(tmp_path)
-    searched(plan_of("random"), found, 1)
-    return found
+def ended(tmp_path: Path) -> Sweep:
+    """A random search that ended, with nothing wrong."""
+    sweep = new_sweep(plan_of("random"), tmp_path)
+    search(sweep, score=distance)
+    return sweep
 
 
-def test_stopped_anywhere_the_table_is_that_of_an_unstopped_search(
+def test_stopped_anywhere_the_trials_are_those_of_an_unstopped_search(
     plan: Plan, tmp_path: Path
 ) -> None:
-    whole = searched(plan, Records(tmp_path / "whole"), 1)
-    assert len(whole) == (6 if plan.algorithm == "grid" else 12)
+    unstopped = search(new_sweep(plan, tmp_path), score=score_for(plan))
+    assert len(unstopped) == (6 if plan.algorithm == "grid" else 12)
     for stop in (1, 4, 9):
-        records = Records(tmp_path / str(stop))
-        searched(plan, records, 1, stop)
-        assert searched(plan, records, 1) == whole
+        sweep = new_sweep(plan, tmp_path)
+        search(sweep, score=score_for(plan), stop=stop)
+        assert search(sweep, score=score_for(plan)) == unstopped
 
 
 def test_several_workers_complete_every_trial_once(plan: Plan, tmp_path: Path) -> None:
-    records = Records(tmp_path)
-    searched(plan, records, 3, 8)
-    found = searched(plan, records, 3)
-    numbers = sorted(number for record in found for number in (record["created"], record["ended"]))
-    assert numbers == list(range(1, 2 * len(found) + 1))
-    assert len(found) == (6 if plan.algorithm == "grid" else 12)
+    sweep = new_sweep(plan, tmp_path)
+    search(sweep, score=score_for(plan), workers=3, stop=8)
+    trials = search(sweep, score=score_for(plan), workers=3)
+    numbers = []
+    for trial in trials:
+        numbers += [trial.created, trial.ended]
+    assert sorted(number for number in numbers if number) == list(range(1, 2 * len(trials) + 1))
+    assert len(trials) == (6 if plan.algorithm == "grid" else 12)
 
 
-@pytest.mark.parametrize(("search", "count"), [(FLAT, 8), (NESTED, 7)], ids=["flat", "nested"])
+@pytest.mark.parametrize(("ranges", "count"), [(FLAT, 8), (NESTED, 7)], ids=["flat", "nested"])
 def test_a_finite_space_is_searched_to_its_end(
-    search: dict[str, Any], count: int, tmp_path: Path
+    ranges: dict[str, Any], count: int, tmp_path: Path
 ) -> None:
-    plan = Plan(space=read_space(search, "here", Config()), trials=count + 3)
-    assert points(plan.space) == count
+    plan = Plan(space=space_of(ranges), trials=count + 3)
+    assert count_points(plan.space) == count
     for seed in range(20):
-        assert_all_once(
-            searched(replace(plan, seed=seed), Records(tmp_path / str(seed)), 1, score=shortness),
-            count,
-        )
+        sweep = new_sweep(replace(plan, seed=seed), tmp_path)
+        assert_all_once(search(sweep, score=shortness), count)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_gaussian_process_searches_a_finite_space_to_its_end(tmp_path: Path) -> None:
-    plan = Plan(space=read_space(FLAT, "here", Config()), algorithm="bayesian", trials=8)
+    plan = Plan(space=space_of(FLAT), algorithm="bayesian", trials=8)
     for seed in range(20):
-        assert_all_once(
-            searched(replace(plan, seed=seed), Records(tmp_path / str(seed)), 1, score=shortness), 8
-        )
+        sweep = new_sweep(replace(plan, seed=seed), tmp_path)
+        assert_all_once(search(sweep, score=shortness), 8)
 
 
 def test_a_grid_has_as_many_trials_as_points(tmp_path: Path) -> None:
-    plan = Plan(space=read_space(NESTED, "here", Config()), algorithm="grid", trials=10)
-    assert_all_once(searched(plan, Records(tmp_path), 1, score=shortness), 7)
+    plan = Plan(space=space_of(NESTED), algorithm="grid", trials=10)
+    assert_all_once(search(new_sweep(plan, tmp_path), score=shortness), 7)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
-def test_a_finite_space_that_was_stopped_goes_on_alike(algorithm: str, tmp_path: Path) -> None:
-    search = {"batch_size": {"choice": [16, 32, 64, 128, 256]}}
-    plan = Plan(space=read_space(search, "here", Config()), algorithm=algorithm, trials=9)
-    whole = searched(plan, Records(tmp_path / "whole"), 1, score=shortness)
-    assert_all_once(whole, 5)
+def test_a_finite_space_that_was_stopped_is_resumed_alike(algorithm: str, tmp_path: Path) -> None:
+    ranges = {"batch_size": {"choice": [16, 32, 64, 128, 256]}}
+    plan = Plan(space=space_of(ranges), algorithm=algorithm, trials=9)
+    unstopped = search(new_sweep(plan, tmp_path), score=shortness)
+    assert_all_once(unstopped, 5)
     for stop in (5, 8, 9):
-        records = Records(tmp_path / str(stop))
-        searched(plan, records, 1, stop, score=shortness)
-        assert searched(plan, records, 1, score=shortness) == whole
+        sweep = new_sweep(plan, tmp_path)
+        search(sweep, score=shortness, stop=stop)
+        assert search(sweep, score=shortness) == unstopped
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
 def test_several_workers_search_a_finite_space_to_its_end(algorithm: str, tmp_path: Path) -> None:
-    space = read_space({"batch_size": {"choice": [16, 32, 64, 128, 256, 512]}}, "here", Config())
-    assert_all_once(
-        searched(Plan(space=space, algorithm=algorithm), Records(tmp_path), 3, score=shortness), 6
-    )
+    space = space_of({"batch_size": {"choice": [16, 32, 64, 128, 256, 512]}})
+    sweep = new_sweep(Plan(space=space, algorithm=algorithm), tmp_path)
+    assert_all_once(search(sweep, score=shortness, workers=3), 6)
+
+
+def test_a_lost_trial_is_proposed_again_before_any_other() -> None:
+    oracle = Oracle(plan_of("random"), EPOCHS)
+    first = oracle.propose("a")
+    second = oracle.propose("b")
+    assert first is not None
+    assert second is not None
+    oracle.lose(first.trial)
+    assert oracle.propose("c") == first
+    assert oracle.propose("b") == second
+
+
+def test_an_oracle_that_was_asked_whether_it_is_done_proposes_the_same(plan: Plan) -> None:
+    asked = Oracle(plan, EPOCHS)
+    for _ in range(3):
+        assert not asked.is_done
+    assert asked.propose("w") == Oracle(plan, EPOCHS).propose("w")
 
 
 def test_a_proposal_that_was_made_before_is_replaced_among_real_numbers_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    search = {"learning_rate": {"log": [0.01, 1]}, "batch_size": {"choice": [16, 32]}}
-    plan = Plan(space=read_space(search, "here", Config()), trials=6)
-    again = {"status": "RUNNING", "values": {"learning_rate": 0.5, "batch_size": 16}}
-    monkeypatch.setattr(keras_tuner.oracles.RandomSearchOracle, "populate_space", lambda *_: again)
-    oracle = oracles.make_oracle(plan, 9)
-    rates = [
-        oracles.values_of(oracle.create_trial(str(i)), plan.space)["learning_rate"]
-        for i in range(6)
-    ]
+    ranges = {"learning_rate": {"log": [0.01, 1]}, "batch_size": {"choice": [16, 32]}}
+    same = {"status": "RUNNING", "values": {"learning_rate": 0.5, "batch_size": 16}}
+    monkeypatch.setattr(keras_tuner.oracles.RandomSearchOracle, "populate_space", lambda *_: same)
+    oracle = Oracle(Plan(space=space_of(ranges), trials=6), EPOCHS)
+    rates = [point["learning_rate"] for point in propose_values(oracle, 6)]
     assert rates[0] == 0.5
     assert len(set(rates)) == 6
     assert all(0.01 <= rate <= 1 for rate in rates)
 
 
-def test_a_stepped_range_has_both_ends() -> None:
-    plan = Plan(
-        space=read_space({"learning_rate": {"linear": [0.1, 1], "step": 0.1}}, "here", Config()),
-        trials=20,
-    )
-    oracle = oracles.make_oracle(plan, 9)
-    found = [
-        oracles.values_of(oracle.create_trial(str(i)), plan.space)["learning_rate"]
-        for i in range(10)
-    ]
-    assert sorted(found) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+def test_a_range_with_a_step_has_its_last_value() -> None:
+    space = space_of({"learning_rate": {"linear": [0.1, 1], "step": 0.1}})
+    values = propose_values(Oracle(Plan(space=space), EPOCHS), 10)
+    rates = sorted(point["learning_rate"] for point in values)
+    assert rates == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
 def test_numbers_whole_and_not_are_choices() -> None:
-    space = read_space({"optim.weight_decay": {"choice": [0, 1e-4]}}, "here", Config())
-    oracle = oracles.make_oracle(Plan(space=space), 9)
-    assert {
-        oracles.values_of(oracle.create_trial(name), space)["optim.weight_decay"] for name in "ab"
-    } == {0, 1e-4}
+    space = space_of({"optim.weight_decay": {"choice": [0, 1e-4]}})
+    values = propose_values(Oracle(Plan(space=space), EPOCHS), 2)
+    assert {point["optim.weight_decay"] for point in values} == {0, 1e-4}
 
 
-def test_a_condition_that_is_sent_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    oracle = oracles.make_oracle(plan_of("random"), 9)
-    sent = oracle.create_trial("w").to_proto()
-    assert len(sent.hyperparameters.space.float_space[1].conditions) == 1
-    assert capsys.readouterr().out == ""
-
-
-def test_a_trial_that_was_sent_has_the_same_values() -> None:
-    plan = Plan(space=read_space(NESTED, "here", Config()), trials=7)
-    oracle = oracles.make_oracle(plan, 9)
-    made = [oracle.create_trial(str(i)) for i in range(7)]
-    sent = [oracles.values_of(Trial.from_proto(trial.to_proto()), plan.space) for trial in made]
-    assert sent == [oracles.values_of(trial, plan.space) for trial in made]
-    assert {"optimizer": "adam"} in sent
-
-
-def assert_all_once(trials: list[dict[str, Any]], count: int) -> None:
-    """Whether so many trials ended, no two of them of the same values."""
-    assert [one["status"] for one in trials] == ["completed"] * count
-    assert len({json.dumps(one["values"], sort_keys=True) for one in trials}) == count
-
-
-def shortness(values: dict[str, Any]) -> float:
-    return len(json.dumps(values)) / 7 % 1
+def test_a_proposal_that_is_sent_in_json_arrives_as_it_was() -> None:
+    oracle = Oracle(Plan(space=space_of(NESTED), trials=7), EPOCHS)
+    inactive = []
+    for worker in range(7):
+        proposal = oracle.propose(str(worker))
+        assert proposal is not None
+        sent = json.loads(json.dumps(proposal.to_dict()))
+        assert Proposal.from_dict(sent) == proposal
+        inactive.append(proposal.values == {"optimizer": "adam"})
+    assert any(inactive)
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"trial": "03", "val', b"[]", b"1", b"\xff\xfe"])
 @pytest.mark.parametrize("algorithm", ["random", "hyperband"])
 def test_a_damaged_file_loses_its_trial_alone(
-    damage: bytes, algorithm: str, tmp_path: Path
+    damage: bytes, algorithm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = plan_of(algorithm)
-    records = Records(tmp_path)
-    told = []
-    searched(plan, records, 1, 11)
-    name = sorted(records.all())[3]
-    before = {one["trial"]: one for one in table(records)}
-    (records.place(name) / "trial.json").write_bytes(damage)
-    records.events(told.append)
-    assert [f"trial {name} is lost" in line for line in told] == [True]
-    after = {one["trial"]: one for one in searched(plan, records, 1)}
-    assert (after[name]["status"], after[name]["values"]) == ("lost", before[name]["values"])
-    kept = [key for key, one in before.items() if key != name and "ended" in one]
-    assert [after[key] for key in kept] == [before[key] for key in kept]
+    sweep = new_sweep(plan, tmp_path)
+    search(sweep, score=score_for(plan), stop=11)
+    before = sweep.trials()
+    name = sorted(before)[3]
+    (sweep.trial_folder(name) / "trial.json").write_bytes(damage)
+    sweep.events()
+    assert len(caplog.messages) == 1
+    assert f"trial {name} is lost" in caplog.messages[0]
+    search(sweep, score=score_for(plan))
+    after = sweep.trials()
+    assert (after[name].status, after[name].values) == ("lost", before[name].values)
+    for trial in before.values():
+        if trial.name != name and trial.ended is not None:
+            assert after[trial.name] == trial
 
 
 WRONG: dict[str, list[Any]] = {
@@ -271,89 +290,94 @@ WRONG: dict[str, list[Any]] = {
     "values": [None, [], "x"],
     "trial": ["4", 3, None],
 }
+WRONG_PAIRS = [(key, value) for key, values in WRONG.items() for value in values]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
-)
-def test_a_file_of_another_shape_is_damaged(key: str, value: Any, records: Records) -> None:
-    place = records.place("03") / "trial.json"
-    place.write_text(json.dumps({**json.loads(place.read_text()), key: value}))
-    told: list[str] = []
-    events = [
-        (event.trial, event.failed) for event in records.events(told.append) if event.trial == "03"
-    ]
-    assert events == [("03", False), ("03", True)]
-    assert (
-        [line for line in told if "03/trial.json is damaged: trial 03 is lost" in line]
-        == told
-        != []
-    )
+def rewrite(sweep: Sweep, trial: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what stands in a trial's file."""
+    path = sweep.trial_folder(trial) / "trial.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG_PAIRS)
+def test_a_file_of_another_shape_is_damaged(
+    key: str, value: Any, ended: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite(ended, "03", lambda record: record.update({key: value}))
+    events = [event for event in ended.events() if event.trial == "03"]
+    assert [event.is_end for event in events] == [False, True]
+    assert [event.values for event in events] == [None, None]
+    assert events[1].score is None
+    assert len(caplog.messages) == 1
+    assert "trial 03 is lost" in caplog.messages[0]
 
 
 @pytest.mark.parametrize("key", ["created", "score", "status", "values", "trial"])
-def test_a_file_that_lacks_a_key_is_damaged(key: str, records: Records) -> None:
-    place = records.place("03") / "trial.json"
-    place.write_text(
-        json.dumps(
-            {name: one for name, one in json.loads(place.read_text()).items() if name != key}
-        )
-    )
-    assert records.all()["03"] is None
+def test_a_file_that_lacks_a_key_is_damaged(key: str, ended: Sweep) -> None:
+    rewrite(ended, "03", lambda record: record.pop(key))
+    assert ended.trials()["03"].is_damaged
 
 
-def test_folders_that_are_no_trials_are_left_alone(records: Records) -> None:
-    told: list[str] = []
-    before = records.events(print)
+def test_a_file_of_an_earlier_version_is_read(ended: Sweep) -> None:
+    trial = ended.trials()["03"]
+
+    def to_earlier(record: dict[str, Any]) -> None:
+        for key in ("schema", "scores", "spread", "epochs", "weights", "seconds", "message"):
+            del record[key]
+
+    rewrite(ended, "03", to_earlier)
+    assert ended.trials()["03"] == trial
+
+
+def test_folders_that_are_no_trials_are_left_alone(
+    ended: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = ended.events()
+    folder = ended.folder / "trials"
     for name in ("junk", "3a", "²", ".old", "77"):
-        (records.folder / name).mkdir()
-        (records.folder / name / "note.txt").write_text("mine")
-    (records.folder / "99").write_text("a file")
-    assert (records.events(told.append), told) == (before, [])
+        (folder / name).mkdir()
+        (folder / name / "note.txt").write_text("mine")
+    (folder / "99").write_text("a file")
+    assert ended.events() == before
+    assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("trials", "made"), [(1, 23), (45, 23), (46, 46)])
-def test_hyperband_makes_whole_passes(trials: int, made: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trials", "expected"), [(1, 23), (45, 23), (46, 46)])
+def test_hyperband_makes_whole_passes(trials: int, expected: int, tmp_path: Path) -> None:
     # nine epochs: 9 of one epoch, of which 3 go on to three and 1 to nine; 5 of three, of which 2 go on; 3 of nine
     plan = plan_of("hyperband", trials)
-    assert oracles.trials_of(plan, 9) == made
-    found = searched(replace(plan, trials=made), Records(tmp_path), 1)
-    assert sorted(one["until"] for one in found) == sorted(
-        ([1] * 9 + [3] * 8 + [9] * 6) * (made // 23)
-    )
+    assert count_trials(plan, EPOCHS) == expected
+    sweep = new_sweep(replace(plan, trials=expected), tmp_path)
+    rungs = sorted(trial.until or 0 for trial in search(sweep, score=distance_of_all))
+    assert rungs == sorted(([1] * 9 + [3] * 8 + [9] * 6) * (expected // 23))
 
 
-def test_seed_0_is_a_seed(tmp_path: Path) -> None:
-    first, second = (searched(plan_of("random"), Records(tmp_path / name), 1) for name in "ab")
-    assert first == second
+def test_seed_0_is_a_seed() -> None:
+    first = Oracle(plan_of("random"), EPOCHS)
+    second = Oracle(plan_of("random"), EPOCHS)
+    assert propose_values(first, 12) == propose_values(second, 12)
 
 
 def test_neighbouring_seeds_propose_other_trials() -> None:
-    found = []
-    space = plan_of("random").space
+    rates = set()
     for seed in range(3):
-        oracle = oracles.make_oracle(Plan(space=space, trials=20, seed=seed), 9)
-        found += [oracles.values_of(oracle.create_trial(str(i)), space) for i in range(20)]
-    assert len({one["learning_rate"] for one in found}) == 60
+        plan = replace(plan_of("random", 20), seed=seed)
+        rates |= {point["learning_rate"] for point in propose_values(Oracle(plan, EPOCHS), 20)}
+    assert len(rates) == 60
 
 
 def test_another_space_is_named(tmp_path: Path) -> None:
-    records = Records(tmp_path)
-    searched(plan_of("random"), records, 1, 6)
-    other = Plan(
-        space=read_space({**SEARCH, "epochs": {"int": [3, 90]}}, "here", Config()), trials=12
-    )
-    with pytest.raises(
-        StorageError,
-        match=r"trial 00 was made by another search space, .*: epochs would now differ",
-    ):
-        searched(other, records, 1)
+    sweep = new_sweep(plan_of("random"), tmp_path)
+    search(sweep, score=distance, stop=6)
+    other = Plan(space=space_of({**SEARCH, "epochs": {"int": [3, 90]}}), trials=12)
+    with pytest.raises(StorageError, match=r"trial 00 .* epochs would now differ"):
+        Oracle(other, EPOCHS).replay(sweep.events())
 
 
-def test_what_keras_tuner_cannot_hold_comes_back_as_it_was(tmp_path: Path) -> None:
-    found = searched(plan_of("random"), Records(tmp_path), 1)
-    assert {record["values"]["schedule.warm_up"] for record in found} == {None, 2}
-    assert all(
-        ("optim.options.momentum" in record["values"]) == (record["values"]["optimizer"] == "sgd")
-        for record in found
-    )
+def test_values_that_keras_tuner_cannot_hold_come_back_as_they_were() -> None:
+    values = propose_values(Oracle(plan_of("random"), EPOCHS), 12)
+    assert {point["schedule.warm_up"] for point in values} == {None, 2}
+    for point in values:
+        assert ("optim.options.momentum" in point) == (point["optimizer"] == "sgd")

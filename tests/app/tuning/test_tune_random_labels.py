@@ -12,15 +12,14 @@ from epochal.app.config.splits import Splits
 from epochal.app.data.dataset import RawDataset
 from epochal.app.data.load import SOURCES
 from epochal.app.data.sources import digits
-from epochal.app.store.run import Run
-from epochal.app.store.trials import Records
+from epochal.app.store.plan import Plan
+from epochal.app.store.sweep import Sweep
 from epochal.app.training.train import train_at
-from epochal.app.tuning import oracles
-from epochal.app.tuning.plan import Plan
-from epochal.app.tuning.selection import winner
+from epochal.app.tuning.oracle import Oracle
+from epochal.app.tuning.selection import select_winner
 from epochal.app.tuning.space import changed, read_space
-from epochal.app.tuning.sweep import retrained
-from epochal.app.tuning.trial import read_report, run_trial
+from epochal.app.tuning.sweep import winner_config
+from epochal.app.tuning.trial import run_trial
 
 SEARCHES = 20
 TRIALS = 4
@@ -40,27 +39,28 @@ def random_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "digits", drawn)
 
 
-def searched(folder: Path, seed: int) -> tuple[float, float, float]:
-    """A search without a chief: the winner's mean and best score over the folds, and its test accuracy."""
+def search(root: Path, seed: int) -> tuple[float, float, float]:
+    """Search without a chief: return the winner's mean and best score over the folds, and its test accuracy."""
     base = replace(BASE, seed=seed)
     space = read_space({"learning_rate": {"log": [0.001, 1]}}, "here", base)
     plan = Plan(space=space, trials=TRIALS, splits=str(Splits.of("kfold:3")), seed=seed)
-    records = Records(folder)
-    oracle = oracles.make_oracle(plan, base.epochs)
+    sweep = Sweep.begin(plan, base, "s", root)
+    oracle = Oracle(plan, base.epochs)
     for _ in range(TRIALS):
-        asked = oracles.asked(oracle.create_trial("here"), plan)
-        records.created(asked)
-        run_trial(folder, plan, base, asked)
-        report = read_report(records.place(asked["trial"]))
-        assert report is not None
-        records.ended(asked["trial"], report)
-        oracles.end(oracle, asked["trial"], report["score"])
-    best = winner([record for record in records.all().values() if record], plan)
+        proposal = oracle.propose("here")
+        assert proposal is not None
+        sweep.record_creation(proposal)
+        run_trial(sweep, proposal)
+        outcome = sweep.read_outcome(proposal.trial)
+        assert outcome is not None
+        sweep.record_end(proposal.trial, outcome)
+        oracle.tell(proposal.trial, outcome.score)
+    best = select_winner(sweep.trials().values(), plan)
     assert best is not None
-    result = train_at(
-        Run(folder / "winner"), retrained(changed(base, best["values"]), best["epochs"]), test=True
-    )
-    return best["score"], max(best["scores"]), result["test_accuracy"]
+    assert best.score is not None
+    config = winner_config(changed(base, best.values), best.epochs)
+    result = train_at(sweep.winner, config, test=True)
+    return best.score, max(best.scores), result.test.accuracy
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def searched(folder: Path, seed: int) -> tuple[float, float, float]:
 def test_a_search_over_random_labels_flatters_itself_and_its_test_accuracy_does_not(
     tmp_path: Path,
 ) -> None:
-    found = [searched(tmp_path / str(seed), seed) for seed in range(SEARCHES)]
+    found = [search(tmp_path / str(seed), seed) for seed in range(SEARCHES)]
     means, folds, tests = (statistics.mean(column) for column in zip(*found, strict=True))
     print(f"random labels: mean score {means:.4f}, best fold {folds:.4f}, test {tests:.4f}")
     spread = (0.1 * 0.9 / 359) ** 0.5 / SEARCHES**0.5

@@ -2,16 +2,16 @@
 
 import math
 import statistics
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
 from epochal.app.config import Config
-from epochal.app.tuning import oracles
-from epochal.app.tuning.plan import Plan
-from epochal.app.tuning.selection import clearly_worse, winner
+from epochal.app.store.plan import Plan
+from epochal.app.store.trials import Trial
+from epochal.app.tuning.oracle import Oracle
+from epochal.app.tuning.selection import is_clearly_worse, select_winner
 from epochal.app.tuning.space import read_space
 
 SEARCH = {"learning_rate": {"log": [1e-5, 1]}, "optim": {"weight_decay": {"log": [1e-7, 1e-1]}}}
@@ -25,14 +25,14 @@ def test_the_test_is_the_one_sided_paired_one(seed: int) -> None:
     best = generator.normal(0.9, 0.01, FOLDS)
     own = generator.normal(0.89, 0.01, seed % 3 + 2)
     expected = ttest_rel(best[: len(own)], own, alternative="greater").pvalue < 0.05
-    assert clearly_worse(list(own), list(best), "val_accuracy") == expected
-    assert clearly_worse(list(-own), list(-best), "val_loss") == expected
+    assert is_clearly_worse(list(own), list(best), 1) == expected
+    assert is_clearly_worse(list(-own), list(-best), -1) == expected
 
 
 def test_one_split_drops_nothing_and_an_equal_difference_at_once() -> None:
-    assert not clearly_worse([0.1], [0.9] * FOLDS, "val_accuracy")
-    assert clearly_worse([0.5, 0.25], [0.75, 0.5, 1.0], "val_accuracy")
-    assert not clearly_worse([0.5, 0.25], [0.5, 0.25, 1.0], "val_accuracy")
+    assert not is_clearly_worse([0.1], [0.9] * FOLDS, 1)
+    assert is_clearly_worse([0.5, 0.25], [0.75, 0.5, 1.0], 1)
+    assert not is_clearly_worse([0.5, 0.25], [0.5, 0.25, 1.0], 1)
 
 
 def dropped_early(seed: int, trials: int = 20) -> tuple[float, bool]:
@@ -49,7 +49,7 @@ def dropped_early(seed: int, trials: int = 20) -> tuple[float, bool]:
     for trial, own in enumerate(scores):
         done = 1
         while done < FOLDS and not (
-            trial and clearly_worse(list(own[:done]), list(scores[best]), "val_accuracy")
+            trial and is_clearly_worse(list(own[:done]), list(scores[best]), 1)
         ):
             done += 1
         fits += done
@@ -64,20 +64,19 @@ def test_dropping_saves_a_third_and_keeps_the_winner() -> None:
     assert sum(kept for _, kept in found) >= 18
 
 
-def found_after(algorithm: str, seed: int, most: int = 40) -> int:
-    """Trials until one lies within a tenth of the ranges around the planted optimum."""
-    oracle = oracles.make_oracle(
-        Plan(space=PLAN.space, algorithm=algorithm, trials=most, seed=seed), 1
-    )
+def trials_needed(algorithm: str, seed: int, most: int = 40) -> int:
+    """Return the number of trials until one lies within a tenth of the ranges around the planted optimum."""
+    plan = Plan(space=PLAN.space, algorithm=algorithm, trials=most, seed=seed)
+    oracle = Oracle(plan, 1)
     for number in range(1, most + 1):
-        trial = oracle.create_trial("worker")
-        values = oracles.values_of(trial, PLAN.space)
-        lacks = math.hypot(
-            math.log10(values["learning_rate"]) + 2, math.log10(values["optim.weight_decay"]) + 4
-        )
-        if lacks < 0.4:
+        proposal = oracle.propose("worker")
+        assert proposal is not None
+        rate_distance = math.log10(proposal.values["learning_rate"]) + 2
+        decay_distance = math.log10(proposal.values["optim.weight_decay"]) + 4
+        distance = math.hypot(rate_distance, decay_distance)
+        if distance < 0.4:
             return number
-        oracles.end(oracle, trial.trial_id, 0.95 - 0.02 * lacks**2)
+        oracle.tell(proposal.trial, 0.95 - 0.02 * distance**2)
     return most
 
 
@@ -85,40 +84,39 @@ def found_after(algorithm: str, seed: int, most: int = 40) -> int:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_bayesian_search_needs_fewer_trials_than_random() -> None:
     needed = {
-        name: statistics.median(found_after(name, seed) for seed in range(20))
+        name: statistics.median(trials_needed(name, seed) for seed in range(20))
         for name in ("random", "bayesian")
     }
     print(needed)
     assert needed["bayesian"] < needed["random"]
 
 
-def trial(
-    number: str, scores: list[float], weights: int, status: str = "completed"
-) -> dict[str, Any]:
-    return {
-        "trial": number,
-        "status": status,
-        "scores": scores,
-        "score": statistics.mean(scores),
-        "weights": weights,
-    }
+def trial(name: str, scores: tuple[float, ...], weights: int, status: str = "completed") -> Trial:
+    score = statistics.mean(scores)
+    return Trial(name=name, status=status, scores=scores, score=score, weights=weights)
 
 
-def test_winners() -> None:
-    trials = [
-        trial("0", [0.90, 0.94], 900),  # the best: 0.92, standard error 0.02
-        trial("1", [0.90, 0.91], 100),
-        trial("2", [0.89, 0.90], 10),
-        trial("3", [0.99, 0.99], 1, "dropped"),
-    ]
-    by = {
-        select: winner(trials, Plan(space=PLAN.space, select=select))
-        for select in ("best", "one-se")
-    }
-    assert {select: one["trial"] for select, one in by.items() if one} == {
-        "best": "0",
-        "one-se": "1",
-    }
-    assert winner(trials[3:], PLAN) is None
-    losses = Plan(space=PLAN.space, monitor="val_loss")
-    assert winner(trials, losses) == trials[2]
+TRIALS = [
+    trial("0", (0.90, 0.94), 900),  # the best: 0.92, standard error 0.02
+    trial("1", (0.90, 0.91), 100),
+    trial("2", (0.89, 0.90), 10),
+    trial("3", (0.99, 0.99), 1, "dropped"),
+]
+
+
+@pytest.mark.parametrize(("select", "name"), [("best", "0"), ("one-se", "1")])
+def test_the_winner_is_the_best_or_the_smallest_within_a_standard_error(
+    select: str, name: str
+) -> None:
+    winner = select_winner(TRIALS, Plan(space=PLAN.space, select=select))
+    assert winner is not None
+    assert winner.name == name
+
+
+def test_a_dropped_trial_does_not_win() -> None:
+    assert select_winner(TRIALS[3:], PLAN) is None
+
+
+def test_the_smallest_loss_wins() -> None:
+    plan = Plan(space=PLAN.space, monitor="val_loss")
+    assert select_winner(TRIALS, plan) == TRIALS[2]

@@ -13,8 +13,8 @@ import pytest
 from epochal.app.commands.tune import DESCRIPTION, make_parser, make_plan
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
-from epochal.app.tuning.plan import Plan
-from epochal.app.tuning.space import Range, changed, corners, points, read_search, read_space
+from epochal.app.store.plan import Plan, Range
+from epochal.app.tuning.space import changed, corners, count_points, read_search, read_space
 
 MISTAKES: dict[str, tuple[dict[Any, Any], str]] = {
     "unknown key": (
@@ -301,8 +301,10 @@ def test_points() -> None:
         "here",
         Config(),
     )
-    assert points(space) == 10
-    assert math.isinf(points(read_space({"learning_rate": {"log": [1, 2]}}, "here", Config())))
+    assert count_points(space) == 10
+    assert math.isinf(
+        count_points(read_space({"learning_rate": {"log": [1, 2]}}, "here", Config()))
+    )
 
 
 def test_points_under_a_condition_count_where_it_holds() -> None:
@@ -326,7 +328,7 @@ def test_points_under_a_condition_count_where_it_holds() -> None:
         )
         for values in product(*(one.values for one in space))
     }
-    assert points(space) == len(every) == 2 * (1 + 1 + 2 + 2)
+    assert count_points(space) == len(every) == 2 * (1 + 1 + 2 + 2)
 
 
 def counts(one: Range, space: tuple[Range, ...], values: tuple[Any, ...]) -> bool:

@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 
 from epochal.app.evaluation.rate_labels import DIVERGED, GOOD, HIGH, LOW
-from epochal.app.tuning.report import Sweep, conclude_sweep, read_sweep
+from epochal.app.store.sweep import Sweep
 from epochal.app.tuning.report.choices import choices_section
-from epochal.app.tuning.report.rates import labelled, rates_section
+from epochal.app.tuning.report.rates import labelled_rates, rates_section
+from epochal.app.tuning.report.standings import Standings
+from epochal.app.tuning.report.sweep_results import conclude_sweep
 from tests.support.page import Page
-from tests.support.sweeps import BEARABLE, DECAY, OPTIMIZER, RATE, descent, make_rates, make_sweep
+from tests.support.sweeps import (
+    BEARABLE,
+    DECAY,
+    OPTIMIZER,
+    RATE,
+    descent,
+    make_rates,
+    make_sweep,
+    standings_of,
+)
 
 RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 ORDER = [LOW, GOOD, HIGH, DIVERGED].index
@@ -32,9 +43,9 @@ def change_space(folder: Path, *space: dict[str, Any]) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"space": space}))
 
 
-def rows_of(sweep: Sweep) -> dict[str, tuple[str, ...]]:
+def rows_of(standings: Standings) -> dict[str, tuple[str, ...]]:
     """The table of choices by choice."""
-    section = choices_section(sweep)
+    section = choices_section(standings)
     assert section is not None
     return {f"{row[1]} {row[0]}": row[2:] for row in section.table[1:]}
 
@@ -51,7 +62,7 @@ def test_the_best_of_one_optimizer_meets_the_best_of_the_other(tmp_path: Path) -
     change(folder, 15, status="failed", score=None, scores=[])
     differences = np.array([0.86, 0.84, 0.85]) - np.array([0.89, 0.9, 0.91])
     error = differences.std(ddof=1) / np.sqrt(3)
-    rows = rows_of(read_sweep(folder))
+    rows = rows_of(standings_of(folder))
     assert rows["optimizer sgd"] == (
         "8",
         "0006",
@@ -72,7 +83,7 @@ def test_the_best_of_one_optimizer_meets_the_best_of_the_other(tmp_path: Path) -
     assert list(rows)[:2] == ["optimizer sgd", "optimizer adam"]
     assert rows["learning_rate 0.3"][-1] == "optimizer sgd"
     assert len(rows) == 10
-    section = choices_section(read_sweep(folder))
+    section = choices_section(standings_of(folder))
     assert section is not None
     assert (
         "Trials spent: 8 on each optimizer, 2 on each learning_rate, an equal budget."
@@ -82,7 +93,7 @@ def test_the_best_of_one_optimizer_meets_the_best_of_the_other(tmp_path: Path) -
 
 
 def test_of_one_split_nothing_is_told_from_chance(tmp_path: Path) -> None:
-    section = choices_section(read_sweep(make_rates(tmp_path / "s", RATES)))
+    section = choices_section(standings_of(make_rates(tmp_path / "s", RATES)))
     assert section is not None
     assert "With a single split the difference cannot be told from chance" in section.text
     assert all("±" not in cell for row in section.table for cell in row)
@@ -90,17 +101,17 @@ def test_of_one_split_nothing_is_told_from_chance(tmp_path: Path) -> None:
 
 def test_less_loss_is_the_better_choice(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "s", monitor="val_loss", trials=12)
-    sweep = read_sweep(folder)
-    rows = {name: row for name, row in rows_of(sweep).items() if name.startswith("optimizer ")}
+    standings = standings_of(folder)
+    rows = {name: row for name, row in rows_of(standings).items() if name.startswith("optimizer ")}
     for name, row in rows.items():
         own = [
             one
-            for one in sweep.having("completed")
+            for one in standings.having("completed")
             if f"optimizer {one.values['optimizer']}" == name
         ]
-        assert row[1] == min(own, key=lambda one: one.score or math.inf).trial
+        assert row[1] == min(own, key=lambda one: one.score or math.inf).name
     (best,) = [row for row in rows.values() if row[3] == "the best"]
-    assert best[1] == sweep.scored[0].trial
+    assert best[1] == standings.scored[0].name
     assert all(row[3] == "the best" or row[3].startswith("+") for row in rows.values())
 
 
@@ -109,13 +120,13 @@ def test_unequal_budgets_and_choices_without_a_score_are_told(tmp_path: Path) ->
     change(folder, 0, status="running", score=None, scores=[])
     for number in (3, 4, 5):
         change(folder, number, status="failed", score=None, scores=[])
-    section = choices_section(read_sweep(folder))
+    section = choices_section(standings_of(folder))
     assert section is not None
     assert (
         "Trials spent: 2 to 3 on each optimizer, 1 to 2 on each learning_rate; where budgets differ"
         in section.text
     )
-    assert rows_of(read_sweep(folder))["optimizer adam"][-1] == "none ended with a score"
+    assert rows_of(standings_of(folder))["optimizer adam"][-1] == "none ended with a score"
 
 
 @pytest.mark.parametrize(
@@ -123,12 +134,12 @@ def test_unequal_budgets_and_choices_without_a_score_are_told(tmp_path: Path) ->
     [[RATE], [OPTIMIZER], [RATE, {"name": "optimizer", "kind": "choice", "values": ["sgd"]}]],
 )
 def test_without_two_choices_there_is_no_table(tmp_path: Path, space: list[dict[str, Any]]) -> None:
-    assert choices_section(read_sweep(make_sweep(tmp_path / "s", space=space, trials=3))) is None
+    assert choices_section(standings_of(make_sweep(tmp_path / "s", space=space, trials=3))) is None
 
 
 def test_choices_that_are_lists_are_told_apart(tmp_path: Path) -> None:
     space = [RATE, {"name": "schedule.milestones", "kind": "choice", "values": [[2, 4], [3]]}]
-    rows = rows_of(read_sweep(make_sweep(tmp_path / "s", space=space, trials=6)))
+    rows = rows_of(standings_of(make_sweep(tmp_path / "s", space=space, trials=6)))
     assert set(rows) == {"milestones [2, 4]", "milestones [3]"}
     assert sum(int(row[0]) for row in rows.values()) == 6
 
@@ -138,7 +149,7 @@ def test_choices_that_are_lists_are_told_apart(tmp_path: Path) -> None:
 
 def test_rates_are_labelled_by_the_formula_they_were_made_by(tmp_path: Path) -> None:
     folder = make_rates(tmp_path / "s", [*RATES, 1.99, 3.0], splits=2)
-    found = labelled(read_sweep(folder))
+    found = labelled_rates(standings_of(folder))
     assert len(found) == 20
     for optimizer, bearable in BEARABLE.items():
         group = [one for one in found if one.group == optimizer]
@@ -157,8 +168,8 @@ def test_rates_are_labelled_by_the_formula_they_were_made_by(tmp_path: Path) -> 
 
 def test_the_table_is_in_the_report(tmp_path: Path) -> None:
     folder = make_rates(tmp_path / "s", [*RATES, 3.0])
-    sweep = read_sweep(folder)
-    section = rates_section(sweep)
+    standings = standings_of(folder)
+    section = rates_section(standings)
     assert section is not None
     assert section.table[0][:4] == (
         "learning rate",
@@ -174,7 +185,7 @@ def test_the_table_is_in_the_report(tmp_path: Path) -> None:
         "Training loss over the epochs, optimizer adam; too low: 0.0003; good: 0.001 to "
     )
     assert section.table[9] == ("3", "sgd", "not finite", DIVERGED, "0008", "–")
-    conclude_sweep(folder, winner=sweep.scored[0].trial, seconds=1.0)
+    conclude_sweep(Sweep(folder), winner=standings.scored[0].name, seconds=1.0)
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     assert (
         text.index("Best of each choice")
@@ -188,19 +199,22 @@ def test_rates_are_compared_only_where_little_else_varies(tmp_path: Path) -> Non
     folder = make_rates(tmp_path / "s", RATES)
     optimizer, rate = json.loads((folder / "sweep.json").read_text())["space"]
     change_space(folder, optimizer, rate, DECAY)
-    assert labelled(read_sweep(folder)) == []
+    assert labelled_rates(standings_of(folder)) == []
     change_space(folder, optimizer)
-    assert labelled(read_sweep(folder)) == []
-    assert rates_section(read_sweep(folder)) is None
+    assert labelled_rates(standings_of(folder)) == []
+    assert rates_section(standings_of(folder)) is None
     change_space(folder, rate, optimizer)
-    assert len(labelled(read_sweep(folder))) == 16
-    assert labelled(read_sweep(make_rates(tmp_path / "two", RATES[:2]))) == []
+    assert len(labelled_rates(standings_of(folder))) == 16
+    assert labelled_rates(standings_of(make_rates(tmp_path / "two", RATES[:2]))) == []
 
 
 def test_rungs_of_hyperband_are_not_compared(tmp_path: Path) -> None:
-    sweep = read_sweep(make_rates(tmp_path / "s", RATES))
-    assert len(labelled(sweep)) == 16
-    assert labelled(replace(sweep, algorithm="hyperband")) == []
+    standings = standings_of(make_rates(tmp_path / "s", RATES))
+    assert len(labelled_rates(standings)) == 16
+    assert (
+        labelled_rates(replace(standings, plan=replace(standings.plan, algorithm="hyperband")))
+        == []
+    )
 
 
 @pytest.mark.parametrize("name", ["data.json", "config.yaml"])
@@ -208,7 +222,7 @@ def test_runs_without_their_files_are_left_out(tmp_path: Path, name: str) -> Non
     folder = make_rates(tmp_path / "s", RATES)
     for file in folder.glob(f"trials/*/split-1/{name}"):
         file.write_text("{")
-    assert labelled(read_sweep(folder)) == []
+    assert labelled_rates(standings_of(folder)) == []
 
 
 def test_a_trial_that_failed_for_another_reason_says_nothing_of_its_rate(tmp_path: Path) -> None:
@@ -221,17 +235,19 @@ def test_a_trial_that_failed_for_another_reason_says_nothing_of_its_rate(tmp_pat
         scores=[],
         message="out of memory with --batch-size 32",
     )
-    assert len(labelled(read_sweep(folder))) == 15
+    assert len(labelled_rates(standings_of(folder))) == 15
     change(
         folder,
         3,
         message="weight conv/kernel is not finite at step 3 of epoch 1 (learning rate 0.01)",
     )
-    assert {one.trial.trial: one.label for one in labelled(read_sweep(folder))}["0003"] == DIVERGED
+    assert {one.trial.name: one.label for one in labelled_rates(standings_of(folder))}[
+        "0003"
+    ] == DIVERGED
 
 
 def test_a_rate_that_was_lowered_on_the_way_was_not_borne(tmp_path: Path) -> None:
     folder = make_rates(tmp_path / "s", RATES)
     (folder / "trials/0007/split-1/result.json").write_text(json.dumps({"rollbacks": 1}))
-    labels = {one.trial.trial: one.label for one in labelled(read_sweep(folder))}
+    labels = {one.trial.name: one.label for one in labelled_rates(standings_of(folder))}
     assert (labels["0006"], labels["0007"]) == (GOOD, DIVERGED)

@@ -1,0 +1,295 @@
+"""KerasTuner behind one adapter: an oracle proposes trials, is told their scores, and is brought back after a stop.
+
+Nothing else of the program touches KerasTuner. Its own files are not used: they are written in place, one damaged file
+makes the whole project unloadable, and they lack grid search's place and the Gaussian process's random state. Oracles
+are pure functions of their seed and of what happened: here the same events happen to them again.
+"""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine import hyperparameters as kinds
+from keras_tuner.engine.trial import Trial as TunerTrial
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.src.engine import conditions
+
+from epochal.app.errors import StorageError
+from epochal.app.store.plan import Plan, Range, Space
+from epochal.app.store.trials import Event, Proposal
+
+_OBJECTIVE = "score"
+_FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
+_NO_LIMIT = (
+    1_000_000  # failures in a row: the chief counts them; KerasTuner raises with its lock held
+)
+_ALGORITHMS = {
+    "random": keras_tuner.oracles.RandomSearchOracle,
+    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+    "grid": keras_tuner.oracles.GridSearchOracle,
+    "hyperband": keras_tuner.oracles.HyperbandOracle,
+}
+
+
+class Oracle:
+    """Proposes trials; the same plan and the same events give the same proposals, bit for bit.
+
+    Not safe for threads: its caller holds a lock.
+
+    Args:
+        plan: of the sweep.
+        epochs: that Hyperband gives to the best trials.
+    """
+
+    def __init__(self, plan: Plan, epochs: int) -> None:
+        self._plan = plan
+        self._tuner = _make_tuner(plan, epochs)
+        self._is_exhausted = False
+
+    def propose(self, worker: str) -> Proposal | None:
+        """Return the next trial for a worker, again the one that it has; lost ones come first.
+
+        None says that there is nothing to do now: later, if `is_done` is False.
+        """
+        trial = self._tuner.create_trial(worker)
+        if trial.status == TrialStatus.STOPPED and not self._tuner.ongoing_trials:
+            self._is_exhausted = True
+        if trial.status != TrialStatus.RUNNING:
+            return None
+        values = trial.hyperparameters.values
+        return Proposal(
+            trial=trial.trial_id,
+            values=_configuration_values(values, self._plan.space),
+            until=values.get("tuner/epochs"),
+            promoted_from=values.get("tuner/trial_id"),
+        )
+
+    def tell(self, trial: str, score: float | None) -> None:
+        """Note a trial's score; None, or a number that is not finite, for one that failed."""
+        status = TrialStatus.FAILED
+        if score is not None and math.isfinite(score):
+            status = TrialStatus.COMPLETED
+            self._tuner.update_trial(trial, {_OBJECTIVE: score})
+        hyperparameters = self._tuner.trials[trial].hyperparameters
+        self._tuner.end_trial(
+            TunerTrial(hyperparameters=hyperparameters, trial_id=trial, status=status)
+        )
+
+    def lose(self, trial: str) -> None:
+        """Take back a trial whose worker is gone, for the next one that asks."""
+        for worker, running in list(self._tuner.ongoing_trials.items()):
+            if running.trial_id == trial:
+                del self._tuner.ongoing_trials[worker]
+                self._tuner.tuner_ids.discard(worker)
+                # KerasTuner's public way to retry a trial counts it as a failure.
+                self._tuner._retry_queue.append(trial)
+
+    def replay(self, events: Sequence[Event]) -> dict[str, Mapping[str, Any]]:
+        """Let the events of a stopped sweep happen again; trials that had not ended are proposed again, in order.
+
+        Returns:
+            The values of every trial, by its name.
+
+        Raises:
+            StorageError: naming the first values that would now differ.
+        """
+        values: dict[str, Mapping[str, Any]] = {}
+        open_trials: list[str] = []
+        for event in events:
+            if event.is_end:
+                open_trials.remove(event.trial)
+                self.tell(event.trial, event.score)
+                continue
+            proposal = self.propose(event.trial)
+            values[event.trial] = {} if proposal is None else proposal.values
+            _check_equal(values[event.trial], event)
+            open_trials.append(event.trial)
+        for trial in reversed(open_trials):  # the last in KerasTuner's queue comes first
+            self.lose(trial)
+        return values
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every trial has ended and none will follow.
+
+        While no trial runs, the oracle is asked for one, which the next worker gets: there may be no worker whose
+        asking would tell.
+        """
+        if self._tuner.ongoing_trials or self._tuner._retry_queue:
+            return False
+        if not self._is_exhausted:
+            proposal = self.propose("nobody")
+            if proposal is not None:
+                self.lose(proposal.trial)
+        return self._is_exhausted
+
+
+def count_trials(plan: Plan, epochs: int) -> int:
+    """Return the largest number of trials: Hyperband makes whole passes, at least one, or no trial would be promoted."""
+    if plan.algorithm != "hyperband":
+        return plan.trials
+    tuner = _make_tuner(plan, epochs)
+    trials_a_pass = 0
+    for bracket in range(tuner._get_num_brackets()):
+        for rung in range(bracket + 1):
+            trials_a_pass += tuner._get_size(bracket, rung)
+    return int(trials_a_pass * max(1, plan.trials // trials_a_pass))
+
+
+def _make_tuner(plan: Plan, epochs: int) -> Any:
+    """Return KerasTuner's oracle of a new sweep, which stores nothing."""
+    algorithm = _ALGORITHMS[plan.algorithm]
+    bases: tuple[type, ...] = (_Unstored, algorithm)
+    limits: dict[str, Any] = {"max_trials": plan.trials}
+    if plan.algorithm in ("random", "bayesian"):
+        bases = (_Unstored, _Distinct, algorithm)
+    if plan.algorithm == "hyperband":
+        # As many passes as there may be trials: `max_trials`, set below, ends them.
+        limits = {
+            "max_epochs": epochs,
+            "factor": _FACTOR,
+            "hyperband_iterations": plan.trials,
+        }
+    tuner = type(algorithm.__name__, bases, {})(
+        objective=keras_tuner.Objective(_OBJECTIVE, "max" if plan.sign > 0 else "min"),
+        hyperparameters=_hyperparameters(plan.space),
+        allow_new_entries=False,
+        tune_new_entries=False,
+        seed=_spread_seed(plan.seed),
+        max_consecutive_failed_trials=_NO_LIMIT,
+        **limits,
+    )
+    tuner.verbose = 0
+    tuner.max_trials = plan.trials
+    return tuner
+
+
+class _Unstored:
+    """Keeps one of KerasTuner's oracles from writing files."""
+
+    def save(self) -> None:
+        """Write nothing."""
+
+    def _save_trial(self, trial: Any) -> None:
+        """Write nothing."""
+
+
+class _Distinct:
+    """Makes one of KerasTuner's oracles propose no point twice, and end when, and only when, none is left.
+
+    Its Gaussian process proposes the same point again and again where there are few, and its random search gives up
+    after some collisions. The point that takes the place depends on the seed and on the number of trials alone.
+    """
+
+    hyperparameters: Any
+    seed: int
+    trials: dict[str, Any]
+    _duplicate: Any
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return what a new trial is to try, as KerasTuner has it."""
+        proposed: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
+        if proposed["values"] is not None and not self._duplicate(proposed["values"]):
+            return proposed
+        order = random.Random(f"{self.seed} {len(self.trials)}")
+        for point in _points(self.hyperparameters.space, order, {}):
+            if not self._duplicate(point):
+                return {"status": TrialStatus.RUNNING, "values": point}
+        return {"status": TrialStatus.STOPPED, "values": None}
+
+
+def _points(
+    space: Sequence[Any], order: random.Random, before: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield every point of a space in a random order; of real numbers, one each stands for all.
+
+    Args:
+        space: KerasTuner's hyperparameters, parents first.
+        order: draws.
+        before: values of the hyperparameters before them.
+    """
+    if not space:
+        yield dict(before)
+        return
+    first, *rest = space
+    if not all(condition.is_active(before) for condition in first.conditions):
+        yield from _points(rest, order, before)
+        return
+    is_real = getattr(first, "step", 1) is None
+    values = [first.prob_to_value(order.random())] if is_real else list(first.values)
+    order.shuffle(values)
+    for value in values:
+        yield from _points(rest, order, {**before, first.name: value})
+
+
+def _spread_seed(seed: int) -> int:
+    """Return a seed far from that of the neighbours, never 0, which means any seed to KerasTuner.
+
+    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials, one place apart.
+    """
+    return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2) + 1
+
+
+def _hyperparameters(space: Space) -> Any:
+    """Return a space in KerasTuner's own terms."""
+    ranges = {searched.name: searched for searched in space}
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.merge([_hyperparameter(searched, ranges) for searched in space])
+    return hyperparameters
+
+
+def _hyperparameter(searched: Range, ranges: Mapping[str, Range]) -> Any:
+    parents = []
+    for name, allowed in (searched.when or {}).items():
+        encoded = [_encode(ranges[name], value) for value in allowed]
+        parents.append(conditions.Parent(name, encoded))
+    if searched.kind == "int":
+        low = int(searched.low or 0)
+        high = int(searched.high or 0)
+        step = int(searched.step or 1)
+        return kinds.Int(searched.name, low, high, step=step, conditions=parents)
+    # With a step, too: KerasTuner would miss the last of its values, as 1.0 // 0.1 is 9.
+    if searched.listed is not None:
+        choices = [_encode(searched, value) for value in searched.listed]
+        return kinds.Choice(searched.name, choices, conditions=parents)
+    return kinds.Float(
+        searched.name, searched.low, searched.high, sampling=searched.kind, conditions=parents
+    )
+
+
+def _encode(searched: Range, value: Any) -> Any:
+    """Return a value as KerasTuner can hold it: null, lists and choices of several types stand as JSON."""
+    return value if _is_plain(searched) else json.dumps(value)
+
+
+def _is_plain(searched: Range) -> bool:
+    """Whether KerasTuner can hold the choices: all of a single type, and that numbers or words."""
+    types = {type(value) for value in searched.values}
+    return not types or types in ({int}, {float}, {str})
+
+
+def _configuration_values(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Return KerasTuner's values by configuration field, as the search file would say them."""
+    decoded: dict[str, Any] = {}
+    for searched in space:
+        name = searched.name
+        if name in values and searched.is_active(decoded):
+            is_json = searched.kind == "choice" and not _is_plain(searched)
+            decoded[name] = json.loads(values[name]) if is_json else values[name]
+    return decoded
+
+
+def _check_equal(values: Mapping[str, Any], event: Event) -> None:
+    stored = event.values
+    if stored is None or values == stored:
+        return
+    names = sorted(values.keys() | stored.keys())
+    differing = [name for name in names if values.get(name) != stored.get(name)]
+    raise StorageError(
+        f"trial {event.trial} was made by another search space, or another version of KerasTuner: "
+        f"{', '.join(differing)} would now differ; start a new sweep"
+    )

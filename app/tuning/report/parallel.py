@@ -1,0 +1,138 @@
+"""Parallel coordinates: every trial of a sweep as a line through all its hyperparameters to its score."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epochal.app.evaluation.figures import BLUE, GRID, INK, VERMILLION, printable, svg
+from epochal.app.evaluation.plots import EM
+from epochal.app.evaluation.sections.section import Section
+from epochal.app.tuning.report.axes import axis_marks, heights_of, place_of, share_of
+from epochal.app.tuning.report.formatting import plain, score, short_names
+from epochal.app.tuning.report.standings import Standings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INACTIVE = -0.2  # the height at which a line passes a hyperparameter that its trial did not have
+_MANY = 60  # lines, from which they are drawn fainter
+Line = list[tuple[float, float]]
+
+
+def parallel_section(standings: Standings) -> Section | None:
+    """Return all trials with a score as lines; None where there are fewer than two."""
+    trials = standings.scored
+    if len(trials) < 2 or not standings.space:
+        return None
+    best_count = max(1, len(trials) // 10)
+    best = trials[0]
+    values = ", ".join(f"{name} {plain(value)}" for name, value in best.active_values.items())
+    alternative = f"Parallel coordinates of {len(trials)} trials; "
+    alternative += f"the best, {score(best, standings)}, has {values}"
+    highlighted = "orange is the best one"
+    if best_count > 1:
+        highlighted = (
+            "orange ones are the best tenth, and where they meet on an axis, its value mattered"
+        )
+    text = f"A line is a trial, the bluer the better; {highlighted}."
+    lines = _trial_lines(standings)
+    if any(height == INACTIVE for line in lines for _, height in line):
+        text += " Below an axis, a line passes where the hyperparameter was inactive."
+    draw = partial(_draw_lines, standings=standings, lines=lines, best_count=best_count)
+    figure = svg((9.6, 4.2), draw, alternative)
+    return Section(title="All hyperparameters at once", text=text, figures=(figure,))
+
+
+def _trial_lines(standings: Standings) -> list[Line]:
+    """Return a line a trial, by rank: its height at each axis, the score last."""
+    heights = _score_heights(standings)
+    low = heights.min()
+    high = heights.max()
+    lines = []
+    for trial, height in zip(standings.scored, heights, strict=True):
+        line: Line = []
+        for across, searched in enumerate(standings.space):
+            place = place_of(searched, trial)
+            share = INACTIVE if place is None else share_of(searched, place)
+            line.append((float(across), share))
+        score_share = float((height - low) / (high - low)) if high > low else 0.5
+        line.append((float(len(standings.space)), score_share))
+        lines.append(line)
+    return lines
+
+
+def _score_heights(standings: Standings) -> np.ndarray:
+    scores = [trial.score or 0.0 for trial in standings.scored]
+    return heights_of(standings).of(scores)
+
+
+def _draw_lines(axes: Axes, standings: Standings, lines: list[Line], best_count: int) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    count = len(lines)
+    strength = 0.5 if count < _MANY else 0.3
+    colours = []
+    widths = []
+    for rank in range(count):
+        is_best = rank < best_count
+        blue = to_rgba(BLUE, 0.08 + strength * (1 - rank / count))
+        colours.append(to_rgba(VERMILLION, 0.9) if is_best else blue)
+        widths.append(2.0 if is_best else 1.1)
+    # The best is drawn last.
+    axes.add_collection(LineCollection(lines[::-1], colors=colours[::-1], linewidths=widths[::-1]))
+    names = short_names(searched.name for searched in standings.space)
+    axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
+    for across, searched in enumerate(standings.space):
+        for height, text in axis_marks(searched):
+            _draw_mark(axes, across, height, printable(text))
+    for height, text in _score_marks(standings):
+        _draw_mark(axes, len(names), height, text)
+    _name_axes(axes, [*names.values(), standings.plan.monitor])
+    axes.set_xlim(-0.3, len(names) + 0.3)
+    axes.set_ylim(INACTIVE - 0.04, 1.08)
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _score_marks(standings: Standings) -> list[tuple[float, str]]:
+    heights = _score_heights(standings)
+    low = f"{heights.min():.4g}"
+    high = f"{heights.max():.4g}"
+    if heights.max() == heights.min():
+        return [(0.5, low)]
+    return [(0.0, low), (1.0, high)]
+
+
+def _name_axes(axes: Axes, names: list[str]) -> None:
+    """Write the names below the axes, aslant where they would touch."""
+    is_crowded = EM * len(names) * (1 + max(map(len, names))) > 9
+    texts = [printable(name) for name in names]
+    axes.set_xticks(range(len(names)), texts, rotation=30 if is_crowded else 0)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right" if is_crowded else "center")
+
+
+def _draw_mark(axes: Axes, across: int, height: float, text: str) -> None:
+    """Write the ends of an axis above and below it, where few lines pass; what lies between, beside it."""
+    offset = (4.0, 0.0)
+    horizontal = "left"
+    vertical = "center"
+    if height in (0.0, 1.0):
+        offset = (0.0, 4.0 if height else -4.0)
+        horizontal = "center"
+        vertical = "bottom" if height else "top"
+    axes.annotate(
+        text,
+        (across, height),
+        offset,
+        textcoords="offset points",
+        fontsize=8,
+        color=INK,
+        ha=horizontal,
+        va=vertical,
+    )
