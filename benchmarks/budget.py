@@ -37,7 +37,12 @@ def measure(budget: str, options: list[str]) -> None:
     command = [sys.executable, "-P", "-m", "epochal", "train", "--budget", budget, *options]
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            command,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
         seconds = time.monotonic() - start
     ratio = seconds / budget_seconds
     print(f"{budget_seconds:5.0f} s {seconds:6.1f} s {ratio:6.3f}  {' '.join(options)}", flush=True)

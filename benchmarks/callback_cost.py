@@ -96,9 +96,21 @@ def make_callbacks(setup: Setup, run: Run) -> list[Any]:
 def train(setup: Setup, model: Any, watching: list[Any], turns: Turns) -> None:
     """Train until the turns are over."""
     steps = turns.blocks * BLOCK
-    everyone = Callbacks([*watching, turns], add_history=True, model=model, epochs=1, steps=10**9)
+    everyone = Callbacks(
+        [*watching, turns],
+        add_history=True,
+        model=model,
+        epochs=1,
+        steps=10**9,
+    )
     data = setup.batches.dataset().repeat()
-    model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)
+    model.fit(
+        data,
+        steps_per_epoch=steps,
+        callbacks=everyone,
+        shuffle=False,
+        verbose=0,
+    )
 
 
 def measure_steps(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +152,13 @@ def measure_epoch_ends(watching: list[Any], times: int = 5) -> list[tuple[float,
 
 def main(pairs: int) -> None:
     """Print the ratio and the shares."""
-    setup = set_up(Config(dataset="cifar10", model="resnet20", batch_size=128))
+    setup = set_up(
+        Config(
+            dataset="cifar10",
+            model="resnet20",
+            batch_size=128,
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         watching = make_callbacks(setup, Run(Path(folder)))
         full, bare = measure_steps(setup, watching, pairs)

@@ -40,7 +40,11 @@ ARMS = {
         "uniform": Emphasis(),
         "sampler": Emphasis(by="sampler"),
         "sampler, start 1": Emphasis(by="sampler", start=1),
-        "sampler, start 1, unbiased": Emphasis(by="sampler", start=1, unbiased=True),
+        "sampler, start 1, unbiased": Emphasis(
+            by="sampler",
+            start=1,
+            unbiased=True,
+        ),
         "weights, start 1": Emphasis(by="weights", start=1),
     },
     "wrong": {
@@ -49,7 +53,11 @@ ARMS = {
         "weights": Emphasis(by="weights"),
         "sampler, trim 0.2": Emphasis(by="sampler", trim=FLIPPED),
         "weights, trim 0.2": Emphasis(by="weights", trim=FLIPPED),
-        "weights, trim 0.2, power 0": Emphasis(by="weights", power=0.0, trim=FLIPPED),
+        "weights, trim 0.2, power 0": Emphasis(
+            by="weights",
+            power=0.0,
+            trim=FLIPPED,
+        ),
     },
 }
 
@@ -129,12 +137,22 @@ def main() -> None:
     print(f"| {arguments.study} labels | epochs to {ENOUGH:.0%} | best epoch | last epoch |")
     print("|---|---|---|---|")
     for name, emphasis in ARMS[arguments.study].items():
-        config = replace(BASE, model=model, epochs=arguments.epochs, emphasis=emphasis)
+        config = replace(
+            BASE,
+            model=model,
+            epochs=arguments.epochs,
+            emphasis=emphasis,
+        )
         reached = []
         best = []
         last = []
         for seed in range(arguments.seeds):
-            subset = draw_subset(dataset, arguments.images, seed, flipped)
+            subset = draw_subset(
+                dataset,
+                arguments.images,
+                seed,
+                flipped,
+            )
             accuracies = train(replace(config, seed=seed), subset)
             reached.append(epochs_to(ENOUGH, accuracies))
             best.append(max(accuracies))

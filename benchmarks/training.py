@@ -76,14 +76,32 @@ def make_bare_step(setup: Setup) -> Callable[[], Any]:
 
 def main(pairs: int) -> None:
     """Print the ratios."""
-    setup = set_up(Config(dataset="cifar10", model="resnet20", batch_size=128))
+    setup = set_up(
+        Config(
+            dataset="cifar10",
+            model="resnet20",
+            batch_size=128,
+        )
+    )
     data = setup.batches.dataset().repeat()
     alternation = Alternation(make_bare_step(setup), pairs)
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [*run_callbacks(setup, Run(Path(folder)), None), alternation]
-        everyone = Callbacks(callbacks, add_history=True, model=setup.model, epochs=1, steps=10**9)
+        everyone = Callbacks(
+            callbacks,
+            add_history=True,
+            model=setup.model,
+            epochs=1,
+            steps=10**9,
+        )
         steps = alternation.blocks * (WARM_UP + COUNTED)
-        setup.model.fit(data, steps_per_epoch=steps, callbacks=everyone, shuffle=False, verbose=0)
+        setup.model.fit(
+            data,
+            steps_per_epoch=steps,
+            callbacks=everyone,
+            shuffle=False,
+            verbose=0,
+        )
     bare_seconds = alternation.bare_seconds[1:]
     fit_seconds = alternation.fit_seconds[1:]
     bare = statistics.median(bare_seconds)

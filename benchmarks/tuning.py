@@ -31,7 +31,12 @@ def measure_sweep(folder: Path, name: str, trials: int, jobs: int) -> float:
     """Return the seconds from the start of the workers' first trial to the end of the last one."""
     command = [sys.executable, "-P", "-m", "epochal", "tune", *MODEL, "--name", name]
     command += ["--trials", str(trials), "--jobs", str(jobs), "--search", "any"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        command,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     place = folder / "sweeps" / name / "trials"
     start = min(path.stat().st_mtime for path in place.glob("*/split-1/environment.json"))
     end = max(path.stat().st_mtime for path in place.glob("*/trial.json"))
@@ -42,7 +47,12 @@ def train_in_child(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     """Return the figures of `train_again`, run in a process that this program starts."""
     folder.mkdir()
     command = [sys.executable, __file__, str(folder), "--again", str(sweep), "--many", str(many)]
-    finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    finished = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return dict(json.loads(finished.stdout.splitlines()[-1]))
 
 
@@ -107,9 +117,19 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
 def measure_pairs(folder: Path, trials: int, pairs: int) -> dict[str, list[float]]:
     """Return the seconds of the same trials with one job, in one process, and with two jobs."""
     sides: dict[str, Callable[[str], float]] = {
-        "jobs-1": lambda name: measure_sweep(folder, name, trials, jobs=1),
+        "jobs-1": lambda name: measure_sweep(
+            folder,
+            name,
+            trials,
+            jobs=1,
+        ),
         "alone": lambda name: train_in_child(folder / name, folder / FIRST, trials)["seconds"],
-        "jobs-2": lambda name: measure_sweep(folder, name, trials, jobs=2),
+        "jobs-2": lambda name: measure_sweep(
+            folder,
+            name,
+            trials,
+            jobs=2,
+        ),
     }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for pair in range(pairs):

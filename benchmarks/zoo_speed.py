@@ -126,11 +126,21 @@ def contend(who: str, precision: str, name: str, cores: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     keras.config.set_dtype_policy(precision)
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8)
+    images = random.integers(
+        0,
+        256,
+        (BATCH, 32, 32, 3),
+        dtype=np.uint8,
+    )
     labels = random.integers(0, 10, BATCH)
     data = tf.data.Dataset.from_tensors((images, labels)).cache().repeat()
     model = make_ours(name) if who == "ours" else make_stock(name)
-    model.fit(data, steps_per_epoch=10**9, callbacks=[make_waiting_callback()], verbose=0)
+    model.fit(
+        data,
+        steps_per_epoch=10**9,
+        callbacks=[make_waiting_callback()],
+        verbose=0,
+    )
 
 
 def make_ours(name: str) -> Any:
@@ -171,7 +181,13 @@ def build_network(name: str) -> Any:
     """Return a model of the zoo for CIFAR-10."""
     from epochal import models
 
-    return models.build(name, (32, 32, 3), 10, mean=[120.0] * 3, deviation=[60.0] * 3)
+    return models.build(
+        name,
+        (32, 32, 3),
+        10,
+        mean=[120.0] * 3,
+        deviation=[60.0] * 3,
+    )
 
 
 def compile_model(model: Any, sgd: Any) -> Any:
@@ -213,7 +229,12 @@ def make_waiting_callback() -> Any:
 def main() -> None:
     """Print a row for each network."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=NAMES,
+        metavar="NAME",
+    )
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--blocks", type=int, default=7)
@@ -229,7 +250,12 @@ def main() -> None:
         contend(who, precision, name, int(cores))
         return
     for name in arguments.names:
-        compare(name, arguments.cores, arguments.blocks, arguments.torch)
+        compare(
+            name,
+            arguments.cores,
+            arguments.blocks,
+            arguments.torch,
+        )
 
 
 if __name__ == "__main__":

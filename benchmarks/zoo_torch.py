@@ -28,7 +28,15 @@ def conv(
     ins: int, outs: int, kernel: int = 3, stride: int = 1, groups: int = 1, bias: bool = False
 ) -> nn.Module:
     """A convolution with symmetric padding."""
-    return nn.Conv2d(ins, outs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    return nn.Conv2d(
+        ins,
+        outs,
+        kernel,
+        stride,
+        kernel // 2,
+        groups=groups,
+        bias=bias,
+    )
 
 
 class Basic(nn.Module):
@@ -47,7 +55,15 @@ class Basic(nn.Module):
         self.missing = outs - ins
         self.project = None
         if projected and (stride > 1 or ins != outs):
-            self.project = nn.Sequential(conv(ins, outs, 1, stride), nn.BatchNorm2d(outs))
+            self.project = nn.Sequential(
+                conv(
+                    ins,
+                    outs,
+                    1,
+                    stride,
+                ),
+                nn.BatchNorm2d(outs),
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block."""
@@ -89,7 +105,17 @@ class Inverted(nn.Module):
         parts = []
         if expansion > 1:
             parts += [conv(ins, wide, 1), nn.BatchNorm2d(wide), nn.ReLU6()]
-        parts += [conv(wide, wide, 3, stride, wide), nn.BatchNorm2d(wide), nn.ReLU6()]
+        parts += [
+            conv(
+                wide,
+                wide,
+                3,
+                stride,
+                wide,
+            ),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+        ]
         parts += [conv(wide, outs, 1), nn.BatchNorm2d(outs)]
         self.branch = nn.Sequential(*parts)
         self.joined = stride == 1 and ins == outs
@@ -115,7 +141,14 @@ def resnet(widths: tuple[int, ...], blocks: int, projected: bool) -> nn.Module:
     for stage, width in enumerate(widths):
         stride = 1 if stage == 0 else 2
         for _ in range(blocks):
-            parts.append(Basic(before, width, stride, projected))
+            parts.append(
+                Basic(
+                    before,
+                    width,
+                    stride,
+                    projected,
+                )
+            )
             before = width
             stride = 1
     return nn.Sequential(*parts, Head(before))
@@ -144,7 +177,12 @@ def densenet_bc(growth: int = 12, layers_per_block: int = 6) -> nn.Module:
         for _ in range(layers_per_block):
             parts.append(Dense(width, growth))
             width += growth
-    return nn.Sequential(*parts, nn.BatchNorm2d(width), nn.ReLU(), Head(width))
+    return nn.Sequential(
+        *parts,
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        Head(width),
+    )
 
 
 def mobilenet_v2() -> nn.Module:
@@ -162,7 +200,14 @@ def mobilenet_v2() -> nn.Module:
     )
     for expansion, width, count, stride in plan:
         for _ in range(count):
-            parts.append(Inverted(before, width, expansion, stride))
+            parts.append(
+                Inverted(
+                    before,
+                    width,
+                    expansion,
+                    stride,
+                )
+            )
             before = width
             stride = 1
     return nn.Sequential(

@@ -77,7 +77,12 @@ class BestWeights(keras.callbacks.Callback):
         entry = _entry(epoch + 1, value)
         ranked = sorted([*self.kept, entry], key=self._rank)
         self.kept = ranked[: self.top]
-        self._snapshots.write(self.model, weights, entry["file"], self.kept)
+        self._snapshots.write(
+            self.model,
+            weights,
+            entry["file"],
+            self.kept,
+        )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Refuse a training that never had what it was to watch."""

@@ -77,7 +77,12 @@ class EarlyStopping(keras.callbacks.Callback):
         value = self._monitored.value(logs)
         if value is None:
             return
-        if improves(value, self.best, sign=self._sign, min_delta=self.min_delta):
+        if improves(
+            value,
+            self.best,
+            sign=self._sign,
+            min_delta=self.min_delta,
+        ):
             weights = finite_weights(self, logs)
             if weights is not None:
                 self.best = value

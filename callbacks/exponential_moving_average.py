@@ -61,7 +61,12 @@ class ExponentialMovingAverage(keras.callbacks.Callback):
         refuse_second(self, self.model, "evaluate")
         self._averages = WeightAverages(self.model, self.decay)
         evaluate = partial(self._evaluate, self.model.evaluate)
-        self._replacement = Replacement(self, self.model, "evaluate", evaluate)
+        self._replacement = Replacement(
+            self,
+            self.model,
+            "evaluate",
+            evaluate,
+        )
         provide_evaluated_weights(self, self._averages.read_complete)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -49,7 +49,13 @@ class GradientClipping(ClippingLog):
         refuse_second(self, optimizer, "apply")
         self.clipper.build(self.model.distribute_strategy)
         apply = partial(self._apply, optimizer, optimizer.apply)
-        self._replacement = Replacement(self, optimizer, "apply", apply, retrace=True)
+        self._replacement = Replacement(
+            self,
+            optimizer,
+            "apply",
+            apply,
+            retrace=True,
+        )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Take the clipping away."""

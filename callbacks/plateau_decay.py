@@ -92,7 +92,12 @@ class PlateauDecay(keras.callbacks.Callback):
         logs["learning_rate"] = rate
         if value is None:
             return
-        is_better = improves(value, self.best, sign=self._sign, min_delta=self.min_delta)
+        is_better = improves(
+            value,
+            self.best,
+            sign=self._sign,
+            min_delta=self.min_delta,
+        )
         if is_better:
             self.best = value
         step = schedule_step(self.model, self.position)

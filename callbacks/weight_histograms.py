@@ -75,7 +75,12 @@ class WeightHistograms(keras.callbacks.Callback):
                 "WeightHistograms with a batch",
                 "leave the batch out: weights are written all the same",
             )
-            self._gradients = BatchGradients(self.model, self.batch, training=False, penalties=True)
+            self._gradients = BatchGradients(
+                self.model,
+                self.batch,
+                training=False,
+                penalties=True,
+            )
         call_on_failure(self, self._events.close)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

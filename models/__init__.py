@@ -45,7 +45,12 @@ def build(
             sense.
     """
     architecture = _find_architecture(name)
-    _check_sizes(name, architecture, input_shape, num_classes)
+    _check_sizes(
+        name,
+        architecture,
+        input_shape,
+        num_classes,
+    )
     style = _choose_style(name, architecture, options or {})
     images = keras.Input(tuple(input_shape), dtype="uint8", name="image")
     x = Standardize(mean, deviation, name="standardize")(images)

@@ -19,7 +19,14 @@ def alexnet(
     """
     # with this margin 224 pixels give the paper's 55
     x = layers.ZeroPadding2D(((1, 2), (1, 2)), name="margin")(x)
-    x = style.unit(x, 96, 11, stride=4, padding="valid", name="conv1")
+    x = style.unit(
+        x,
+        96,
+        11,
+        stride=4,
+        padding="valid",
+        name="conv1",
+    )
     x = _inhibit_and_pool(x, style, 1)
     x = style.unit(x, 256, 5, groups=columns, name="conv2")
     x = _inhibit_and_pool(x, style, 2)
@@ -27,7 +34,12 @@ def alexnet(
     x = style.unit(x, 384, groups=columns, name="conv4")
     x = style.unit(x, 256, groups=columns, name="conv5")
     x = layers.MaxPooling2D(3, 2, name="pool5")(x)
-    x = hidden_layers(x, (4096, 4096), style=style, first=6)
+    x = hidden_layers(
+        x,
+        (4096, 4096),
+        style=style,
+        first=6,
+    )
     return classifier(x, num_classes, initializer=initializers.small())
 
 
@@ -38,7 +50,14 @@ def alexnet_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> keras
     github.com/bearpaw/pytorch-classification, whose published error on CIFAR-10 is 22.78 %.
     """
     x = layers.ZeroPadding2D(5, name="margin")(x)
-    x = style.unit(x, 64, 11, stride=4, padding="valid", name="conv1")
+    x = style.unit(
+        x,
+        64,
+        11,
+        stride=4,
+        padding="valid",
+        name="conv1",
+    )
     x = layers.MaxPooling2D(2, name="pool1")(x)
     x = style.unit(x, 192, 5, name="conv2")
     x = layers.MaxPooling2D(2, name="pool2")(x)

@@ -43,7 +43,12 @@ def application(
         options: of the network, such as `alpha`.
     """
     shape = tuple(x.shape[1:])
-    body = network(include_top=False, weights=None, input_shape=shape, **options)
+    body = network(
+        include_top=False,
+        weights=None,
+        input_shape=shape,
+        **options,
+    )
     x = _rebuild(body, x)
     if not hidden:
         return pooled_classifier(x, num_classes)

@@ -89,7 +89,12 @@ class Style:
                 f"got {groups}."
             )
         if "padding" not in options:
-            x, options["padding"] = _pad(x, kernel, stride, name)
+            x, options["padding"] = _pad(
+                x,
+                kernel,
+                stride,
+                name,
+            )
         options.setdefault("kernel_initializer", self.initializer())
         layer_class: Any = WeightNormConv2D if self._normalises_weights else Convolution
         layer = layer_class(
@@ -129,7 +134,11 @@ class Style:
         if self.norm == "batch":
             return batch_norm(x, name=f"{name}_bn")
         if self.norm == "layer":
-            return layers.GroupNormalization(groups=1, epsilon=1e-5, name=f"{name}_ln")(x)
+            return layers.GroupNormalization(
+                groups=1,
+                epsilon=1e-5,
+                name=f"{name}_ln",
+            )(x)
         if self.norm == "weight_mean":
             return MeanOnlyBatchNormalization(synchronized=synchronized(), name=f"{name}_mean")(x)
         return x
@@ -152,7 +161,13 @@ class Style:
         self, x: keras.KerasTensor, filters: int, kernel: Any = 3, *, name: str, **options: Any
     ) -> Any:
         """Add `{name}_conv`, its normalisation and the non-linearity; `options` as for `conv`."""
-        x = self.conv(x, filters * self._pieces, kernel, name=f"{name}_conv", **options)
+        x = self.conv(
+            x,
+            filters * self._pieces,
+            kernel,
+            name=f"{name}_conv",
+            **options,
+        )
         return self._normalise_and_activate(x, name)
 
     def dense_unit(self, x: keras.KerasTensor, units: int, *, name: str) -> keras.KerasTensor:
@@ -311,7 +326,12 @@ def classifier(
     of 1/16; in float64 only under a float64 policy.
     """
     dtype = "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
-    return layers.Dense(num_classes, kernel_initializer=initializer, dtype=dtype, name="logits")(x)
+    return layers.Dense(
+        num_classes,
+        kernel_initializer=initializer,
+        dtype=dtype,
+        name="logits",
+    )(x)
 
 
 def pooled_classifier(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:

@@ -56,7 +56,16 @@ def menu(kernel: int, inputs: int, outputs: int) -> list[Block]:
         raise ValueError(
             f"kernel, inputs and outputs must be at least 1, got {kernel}, {inputs} and {outputs}."
         )
-    stacks = {f"full {kernel}x{kernel}": [Kernel(kernel, kernel, inputs, outputs)]}
+    stacks = {
+        f"full {kernel}x{kernel}": [
+            Kernel(
+                kernel,
+                kernel,
+                inputs,
+                outputs,
+            )
+        ]
+    }
     if kernel > 3 and kernel % 2 == 1:
         # Simonyan and Zisserman 2014, arXiv 1409.1556, section 2.3
         count = (kernel - 1) // 2
@@ -77,11 +86,23 @@ def menu(kernel: int, inputs: int, outputs: int) -> list[Block]:
         stacks[f"1x1 to a quarter, {kernel}x{kernel}, 1x1"] = [reduce, middle, expand]
     if inputs % GROUPS == 0 and outputs % GROUPS == 0:
         # Xie et al. 2017, arXiv 1611.05431
-        grouped = Kernel(kernel, kernel, inputs, outputs, GROUPS)
+        grouped = Kernel(
+            kernel,
+            kernel,
+            inputs,
+            outputs,
+            GROUPS,
+        )
         stacks[f"{kernel}x{kernel} in {GROUPS} groups"] = [grouped]
     if kernel > 1:
         # Howard et al. 2017, arXiv 1704.04861
-        depthwise = Kernel(kernel, kernel, inputs, inputs, groups=inputs)
+        depthwise = Kernel(
+            kernel,
+            kernel,
+            inputs,
+            inputs,
+            groups=inputs,
+        )
         pointwise = Kernel(1, 1, inputs, outputs)
         stacks[f"{kernel}x{kernel} of each channel, 1x1"] = [depthwise, pointwise]
     return [Block(name=name, convolutions=tuple(stack)) for name, stack in stacks.items()]

@@ -90,7 +90,14 @@ def _split_block(block: list[Any], chunks: int) -> list[keras.Model]:
     for start, end in pairwise(ends.tolist()):
         name = f"{block[-1].name}_{len(terms)}"
         is_first = start == 0
-        terms.append(_copy_for_channels(block, slice(start, end), is_first, name))
+        terms.append(
+            _copy_for_channels(
+                block,
+                slice(start, end),
+                is_first,
+                name,
+            )
+        )
     return terms
 
 

@@ -142,9 +142,21 @@ def model_cost(model: keras.Model, batch_size: int = 1) -> ModelCost:
                 kept_bytes += tensor.bytes
         is_first_call = id(call.layer) not in seen
         seen.add(id(call.layer))
-        costs.append(_layer_cost(call, is_first_call, kept_bytes, live_bytes))
+        costs.append(
+            _layer_cost(
+                call,
+                is_first_call,
+                kept_bytes,
+                live_bytes,
+            )
+        )
     shape = tuple(model.input_shape[1:])
-    return ModelCost(name=model.name, input_shape=shape, batch_size=batch_size, layers=tuple(costs))
+    return ModelCost(
+        name=model.name,
+        input_shape=shape,
+        batch_size=batch_size,
+        layers=tuple(costs),
+    )
 
 
 def _layer_cost(call: Call, is_first_call: bool, kept_bytes: int, live_bytes: int) -> LayerCost:
@@ -239,7 +251,13 @@ def skeleton(
         input_shape = row.input_shape
     if num_classes is None:
         num_classes = row.num_classes
-    make = partial(build, name, input_shape, num_classes, options=options)
+    make = partial(
+        build,
+        name,
+        input_shape,
+        num_classes,
+        options=options,
+    )
     return without_values(make, precision)
 
 

@@ -50,10 +50,21 @@ def densenet_cifar(
     x = style.conv(x, stem, name="stem_conv")
     for block in range(1, BLOCKS + 1):
         if block > 1:
-            x = _transition(x, compression, style=style, name=f"transition{block - 1}")
+            x = _transition(
+                x,
+                compression,
+                style=style,
+                name=f"transition{block - 1}",
+            )
         for layer in range(1, num_layers + 1):
             name = f"block{block}_layer{layer}"
-            x = dense_layer(x, growth, bottleneck=bc, style=style, name=name)
+            x = dense_layer(
+                x,
+                growth,
+                bottleneck=bc,
+                style=style,
+                name=name,
+            )
     x = preactivation(x, style=style, name="last")
     return pooled_classifier(x, num_classes)
 
@@ -64,7 +75,12 @@ def dense_layer(
     """Add `growth` channels, computed from all that there are."""
     new = preactivation(x, style=style, name=f"{name}_a")
     if bottleneck:
-        new = style.conv(new, BOTTLENECK * growth, 1, name=f"{name}_a_conv")
+        new = style.conv(
+            new,
+            BOTTLENECK * growth,
+            1,
+            name=f"{name}_a_conv",
+        )
         new = preactivation(new, style=style, name=f"{name}_b")
     new = style.conv(new, growth, name=f"{name}_b_conv")
     return layers.Concatenate(name=f"{name}_concat")([x, new])
@@ -75,5 +91,10 @@ def _transition(
 ) -> keras.KerasTensor:
     """Halves height and width; a 1x1 convolution keeps a share of the channels."""
     x = preactivation(x, style=style, name=name)
-    x = style.conv(x, int(x.shape[-1] * compression), 1, name=f"{name}_conv")
+    x = style.conv(
+        x,
+        int(x.shape[-1] * compression),
+        1,
+        name=f"{name}_conv",
+    )
     return layers.AveragePooling2D(2, name=f"{name}_pool")(x)

@@ -53,7 +53,11 @@ def _make_reuse(weights: dict[str, dict[str, float]]) -> Reuse:
     means = []
     for by_source in weights.values():
         means.append([by_source.get(source) for source in sources])
-    return Reuse(sources=sources, targets=targets, means=means)
+    return Reuse(
+        sources=sources,
+        targets=targets,
+        means=means,
+    )
 
 
 def _find_sources(tensor: Any) -> list[tuple[str, int]]:

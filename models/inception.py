@@ -58,14 +58,24 @@ def googlenet(
             x = _halve(x, name="pool3")
         if name == "5a":
             x = _halve(x, name="pool4")
-        x = inception_block(x, branches, style=style, name=f"inception{name}")
+        x = inception_block(
+            x,
+            branches,
+            style=style,
+            name=f"inception{name}",
+        )
     if not small_images:
         x = PerSampleDropout(0.4, name="dropout")(x)
     return pooled_classifier(x, num_classes)
 
 
 def _halve(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    return layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
+    return layers.MaxPooling2D(
+        3,
+        2,
+        padding="same",
+        name=name,
+    )(x)
 
 
 def inception_block(
@@ -76,13 +86,43 @@ def inception_block(
     They are 1x1, 1x1 and 3x3, 1x1 and 5x5, pool and 1x1.
     """
     # weights lie in checkpoints in the order in which layers are made here
-    three = style.unit(x, branches.three_reduced, 1, name=f"{name}_3a")
-    five = style.unit(x, branches.five_reduced, 1, name=f"{name}_5a")
-    pooled = layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
+    three = style.unit(
+        x,
+        branches.three_reduced,
+        1,
+        name=f"{name}_3a",
+    )
+    five = style.unit(
+        x,
+        branches.five_reduced,
+        1,
+        name=f"{name}_5a",
+    )
+    pooled = layers.MaxPooling2D(
+        3,
+        1,
+        padding="same",
+        name=f"{name}_pool",
+    )(x)
     one = style.unit(x, branches.one, 1, name=f"{name}_1")
-    three = style.unit(three, branches.three, 3, name=f"{name}_3b")
-    five = style.unit(five, branches.five, 5, name=f"{name}_5b")
-    pooled = style.unit(pooled, branches.pooled, 1, name=f"{name}_p")
+    three = style.unit(
+        three,
+        branches.three,
+        3,
+        name=f"{name}_3b",
+    )
+    five = style.unit(
+        five,
+        branches.five,
+        5,
+        name=f"{name}_5b",
+    )
+    pooled = style.unit(
+        pooled,
+        branches.pooled,
+        1,
+        name=f"{name}_p",
+    )
     return layers.Concatenate(name=f"{name}_concat")([one, three, five, pooled])
 
 
@@ -99,10 +139,20 @@ def inception_resnet_block(
     """
     three = style.unit(x, width, 1, name=f"{name}_2a")
     five = style.unit(x, width, 1, name=f"{name}_3a")
-    five = style.unit(five, width * 3 // 2, 3, name=f"{name}_3b")
+    five = style.unit(
+        five,
+        width * 3 // 2,
+        3,
+        name=f"{name}_3b",
+    )
     one = style.unit(x, width, 1, name=f"{name}_1")
     three = style.unit(three, width, 3, name=f"{name}_2b")
-    five = style.unit(five, width * 2, 3, name=f"{name}_3c")
+    five = style.unit(
+        five,
+        width * 2,
+        3,
+        name=f"{name}_3c",
+    )
     residual = layers.Concatenate(name=f"{name}_concat")([one, three, five])
     project = layers.Conv2D(
         x.shape[-1], 1, kernel_initializer=style.initializer(), name=f"{name}_out_conv"
@@ -121,7 +171,17 @@ def inception_resnet_cifar(
     The network is for 32-pixel images.
     """
     for stage, width, stride in ((1, 16, 1), (2, 32, 2), (3, 64, 2)):
-        x = style.unit(x, width * 4, stride=stride, name=f"stage{stage}_reduce")
+        x = style.unit(
+            x,
+            width * 4,
+            stride=stride,
+            name=f"stage{stage}_reduce",
+        )
         for block in (1, 2, 3):
-            x = inception_resnet_block(x, width, style=style, name=f"stage{stage}_block{block}")
+            x = inception_resnet_block(
+                x,
+                width,
+                style=style,
+                name=f"stage{stage}_block{block}",
+            )
     return pooled_classifier(x, num_classes)

@@ -38,7 +38,14 @@ def lenet5_caffe(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.
         # no rectifier follows: MSRA's variance would double with each, and the first loss with them
         initializer = initializers.xavier()
         name = f"conv{number}"
-        x = style.conv(x, filters, 5, padding="valid", kernel_initializer=initializer, name=name)
+        x = style.conv(
+            x,
+            filters,
+            5,
+            padding="valid",
+            kernel_initializer=initializer,
+            name=name,
+        )
         x = style.norm_layer(x, name=name)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
     x = layers.Flatten(name="flatten")(x)

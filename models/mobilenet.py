@@ -45,8 +45,18 @@ def mobilenet_cifar(
     x = style.unit(x, int(32 * width), name="stem")
     for number, (filters, stride) in enumerate(V1, start=1):
         name = f"block{number}"
-        x = depthwise_unit(x, stride=stride, style=style, name=f"{name}_depthwise")
-        x = style.unit(x, int(filters * width), 1, name=name)
+        x = depthwise_unit(
+            x,
+            stride=stride,
+            style=style,
+            name=f"{name}_depthwise",
+        )
+        x = style.unit(
+            x,
+            int(filters * width),
+            1,
+            name=name,
+        )
     return pooled_classifier(x, num_classes)
 
 
@@ -67,7 +77,12 @@ def mobilenet_v2_cifar(
             x = inverted_residual(
                 x, channels, expansion=expansion, stride=stride, style=style, name=name
             )
-    x = style.unit(x, divisible(1280 * max(1.0, width)), 1, name="head")
+    x = style.unit(
+        x,
+        divisible(1280 * max(1.0, width)),
+        1,
+        name="head",
+    )
     return pooled_classifier(x, num_classes)
 
 
@@ -80,9 +95,24 @@ def inverted_residual(
     """
     residual = x
     if expansion > 1:
-        residual = style.unit(residual, x.shape[-1] * expansion, 1, name=f"{name}_expand")
-    residual = depthwise_unit(residual, stride=stride, style=style, name=f"{name}_depthwise")
-    residual = style.conv(residual, filters, 1, name=f"{name}_project_conv")
+        residual = style.unit(
+            residual,
+            x.shape[-1] * expansion,
+            1,
+            name=f"{name}_expand",
+        )
+    residual = depthwise_unit(
+        residual,
+        stride=stride,
+        style=style,
+        name=f"{name}_depthwise",
+    )
+    residual = style.conv(
+        residual,
+        filters,
+        1,
+        name=f"{name}_project_conv",
+    )
     residual = style.norm_layer(residual, name=f"{name}_project")
     if stride == 1 and residual.shape == x.shape:
         return style.add(x, residual, name=name)

@@ -100,7 +100,13 @@ class Residual:
             raise ValueError(
                 f'shortcut must be "A" (zero padding) or "B" (projection), got {self.shortcut!r}.'
             )
-        x = self.style.conv(x, filters, 1, stride=stride, name=f"{name}_conv")
+        x = self.style.conv(
+            x,
+            filters,
+            1,
+            stride=stride,
+            name=f"{name}_conv",
+        )
         if self.preactivated:
             return x
         return self.style.norm_layer(x, name=name)
@@ -122,7 +128,13 @@ def stages(
     for stage, (num_blocks, inner, filters) in enumerate(plan, start=1):
         stride = first_stride if stage == 1 else 2
         for number in range(1, num_blocks + 1):
-            x = block(x, inner, filters, stride=stride, name=f"stage{stage}_block{number}")
+            x = block(
+                x,
+                inner,
+                filters,
+                stride=stride,
+                name=f"stage{stage}_block{number}",
+            )
             stride = 1
     if block.preactivated:
         x = preactivation(x, style=block.style, name="last")

@@ -48,7 +48,12 @@ def resnet_cifar(
         num_blocks = _blocks_per_stage(depth, 6)
         widening = 1
     plan = [(num_blocks, width, width * widening) for width in CIFAR_WIDTHS]
-    x = cifar_stem(x, CIFAR_WIDTHS[0], style=style, preactivated=residual.preactivated)
+    x = cifar_stem(
+        x,
+        CIFAR_WIDTHS[0],
+        style=style,
+        preactivated=residual.preactivated,
+    )
     x = stages(x, residual, plan)
     return pooled_classifier(x, num_classes)
 
@@ -78,7 +83,12 @@ def resnet(
         plan.append((num_blocks, width, width * widening))
     residual = Residual(style=style, bottleneck=bottleneck, **block)
     stem = cifar_stem if small_images else imagenet_stem
-    x = stem(x, WIDTHS[0], style=style, preactivated=residual.preactivated)
+    x = stem(
+        x,
+        WIDTHS[0],
+        style=style,
+        preactivated=residual.preactivated,
+    )
     x = stages(x, residual, plan)
     return pooled_classifier(x, num_classes)
 
@@ -100,7 +110,13 @@ def imagenet_stem(
     A sixteenth of the pixels is left.
     """
     if preactivated:
-        x = style.conv(x, width, 7, stride=2, name="stem_conv")
+        x = style.conv(
+            x,
+            width,
+            7,
+            stride=2,
+            name="stem_conv",
+        )
     else:
         x = style.unit(x, width, 7, stride=2, name="stem")
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)

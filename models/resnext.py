@@ -24,8 +24,19 @@ def resnext(
         cardinality: groups (C in the paper).
         width: channels of a group in the first stage (d in the paper).
     """
-    x = imagenet_stem(x, WIDTHS[0], style=style, preactivated=False)
-    x = _add_stages(x, style, BLOCKS[depth], cardinality, width)
+    x = imagenet_stem(
+        x,
+        WIDTHS[0],
+        style=style,
+        preactivated=False,
+    )
+    x = _add_stages(
+        x,
+        style,
+        BLOCKS[depth],
+        cardinality,
+        width,
+    )
     return pooled_classifier(x, num_classes)
 
 
@@ -36,8 +47,19 @@ def resnext29(
 
     Section 5.2 of the paper; the arguments are those of `resnext`.
     """
-    x = cifar_stem(x, WIDTHS[0], style=style, preactivated=False)
-    x = _add_stages(x, style, (3, 3, 3), cardinality, width)
+    x = cifar_stem(
+        x,
+        WIDTHS[0],
+        style=style,
+        preactivated=False,
+    )
+    x = _add_stages(
+        x,
+        style,
+        (3, 3, 3),
+        cardinality,
+        width,
+    )
     return pooled_classifier(x, num_classes)
 
 
@@ -51,5 +73,9 @@ def _add_stages(
         plan.append((num_blocks, inner, filters))
         inner *= 2
         filters *= 2
-    block = Residual(style=style, bottleneck=True, groups=cardinality)
+    block = Residual(
+        style=style,
+        bottleneck=True,
+        groups=cardinality,
+    )
     return stages(x, block, plan)

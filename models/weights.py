@@ -137,7 +137,12 @@ def _match_layers(
         )
     for layer in targets:
         if layer.name in stored_top:
-            _check_fit(layer, layer.name, stored_top[layer.name], complaint)
+            _check_fit(
+                layer,
+                layer.name,
+                stored_top[layer.name],
+                complaint,
+            )
             pairs.append((layer, stored_top[layer.name]))
     return pairs
 

@@ -25,6 +25,11 @@ def wide_resnet(
     num_blocks = depth // 6
     plan = [(num_blocks, width * factor, width * factor) for width in CIFAR_WIDTHS]
     block = Residual(style=style, preactivated=True)
-    x = cifar_stem(x, CIFAR_WIDTHS[0], style=style, preactivated=True)
+    x = cifar_stem(
+        x,
+        CIFAR_WIDTHS[0],
+        style=style,
+        preactivated=True,
+    )
     x = stages(x, block, plan)
     return pooled_classifier(x, num_classes)

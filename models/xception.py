@@ -17,10 +17,20 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
     x = style.unit(x, 32, name="stem_a")
     x = style.unit(x, WIDTHS[0], name="stem_b")
     for number, width in enumerate(WIDTHS[1:], start=1):
-        x = _add_entry_block(x, width, style=style, name=f"entry{number}")
+        x = _add_entry_block(
+            x,
+            width,
+            style=style,
+            name=f"entry{number}",
+        )
     for number in range(1, MIDDLE_BLOCKS + 1):
         x = _add_middle_block(x, style=style, name=f"middle{number}")
-    x = _add_separable(x, 2 * WIDTHS[-1], style=style, name="exit")
+    x = _add_separable(
+        x,
+        2 * WIDTHS[-1],
+        style=style,
+        name="exit",
+    )
     x = style.norm_layer(x, name="exit")
     x = style.activate(x, name="exit")
     return pooled_classifier(x, num_classes)
@@ -30,10 +40,31 @@ def _add_entry_block(
     x: keras.KerasTensor, filters: int, *, style: Style, name: str
 ) -> keras.KerasTensor:
     """Two separable convolutions and a maximum that halves the image; the shortcut is projected."""
-    residual = _add_unit(x, filters, style=style, name=f"{name}_a")
-    residual = _add_unit(residual, filters, style=style, name=f"{name}_b")
-    residual = layers.MaxPooling2D(3, 2, padding="same", name=f"{name}_pool")(residual)
-    x = style.conv(x, filters, 1, stride=2, name=f"{name}_shortcut_conv")
+    residual = _add_unit(
+        x,
+        filters,
+        style=style,
+        name=f"{name}_a",
+    )
+    residual = _add_unit(
+        residual,
+        filters,
+        style=style,
+        name=f"{name}_b",
+    )
+    residual = layers.MaxPooling2D(
+        3,
+        2,
+        padding="same",
+        name=f"{name}_pool",
+    )(residual)
+    x = style.conv(
+        x,
+        filters,
+        1,
+        stride=2,
+        name=f"{name}_shortcut_conv",
+    )
     x = style.norm_layer(x, name=f"{name}_shortcut")
     return style.add(x, residual, name=name)
 
@@ -42,7 +73,12 @@ def _add_middle_block(x: keras.KerasTensor, *, style: Style, name: str) -> keras
     """Three separable convolutions around which the input passes unchanged."""
     residual = x
     for letter in "abc":
-        residual = _add_unit(residual, x.shape[-1], style=style, name=f"{name}_{letter}")
+        residual = _add_unit(
+            residual,
+            x.shape[-1],
+            style=style,
+            name=f"{name}_{letter}",
+        )
     return style.add(x, residual, name=name)
 
 

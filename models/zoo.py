@@ -74,7 +74,12 @@ BIASED = Style(bias=True)  # published figures count the biases that batch norm 
 
 
 def _mnist(builder: Callable[..., Any], style: Style = PLAIN, **row: Any) -> Architecture:
-    return Architecture(builder=builder, input_shape=MNIST, style=style, **row)
+    return Architecture(
+        builder=builder,
+        input_shape=MNIST,
+        style=style,
+        **row,
+    )
 
 
 def _cifar(
@@ -120,12 +125,20 @@ def _keras(
 
 # `preprocess_input` of each module of keras.applications
 CENTRED = Colours(mean=(127.5,) * 3, deviation=(127.5,) * 3)
-CAFFE = Colours(mean=(123.68, 116.779, 103.939), deviation=(1.0,) * 3, blue_first=True)
+CAFFE = Colours(
+    mean=(123.68, 116.779, 103.939),
+    deviation=(1.0,) * 3,
+    blue_first=True,
+)
 TORCH = Colours(mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375))
 VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
 ZOO: dict[str, Architecture] = {
-    "softmax": Architecture(builder=softmax_regression, input_shape=MNIST, options=()),
+    "softmax": Architecture(
+        builder=softmax_regression,
+        input_shape=MNIST,
+        options=(),
+    ),
     "mlp": _mnist(partial(mlp, hidden=(256, 128), dropout=0.2)),
     "lenet300": _mnist(partial(mlp, hidden=(300, 100))),
     "lenet5": _mnist(lenet5, TANH),
@@ -133,19 +146,59 @@ ZOO: dict[str, Architecture] = {
     "rnn": _mnist(partial(recurrent, cell=layers.SimpleRNN), TANH, options=()),
     "lstm": _mnist(partial(recurrent, cell=layers.LSTM), TANH, options=()),
     "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2),
-    "alexnet_single": _imagenet(alexnet, 64, PLAIN, columns=1),
+    "alexnet_single": _imagenet(
+        alexnet,
+        64,
+        PLAIN,
+        columns=1,
+    ),
     "alexnet_cifar": _cifar(alexnet_cifar, 29, PLAIN),
-    "vgg11": _imagenet(vgg, 32, PLAIN, depth=11, hidden=VGG_HEAD),
-    "vgg13": _imagenet(vgg, 32, PLAIN, depth=13, hidden=VGG_HEAD),
+    "vgg11": _imagenet(
+        vgg,
+        32,
+        PLAIN,
+        depth=11,
+        hidden=VGG_HEAD,
+    ),
+    "vgg13": _imagenet(
+        vgg,
+        32,
+        PLAIN,
+        depth=13,
+        hidden=VGG_HEAD,
+    ),
     "vgg16": _keras(applications.VGG16, CAFFE, hidden=VGG_HEAD),
     "vgg19": _keras(applications.VGG19, CAFFE, hidden=VGG_HEAD),
-    **{f"vgg{depth}_cifar": _cifar(vgg, 32, BIASED, depth=depth) for depth in (11, 13, 16, 19)},
+    **{
+        f"vgg{depth}_cifar": _cifar(
+            vgg,
+            32,
+            BIASED,
+            depth=depth,
+        )
+        for depth in (11, 13, 16, 19)
+    },
     "googlenet": _imagenet(googlenet, style=PLAIN),
     "googlenet_cifar": _cifar(googlenet, small_images=True),
-    "inception_v3": _keras(applications.InceptionV3, CENTRED, LARGER, 75),
-    "inception_resnet_v2": _keras(applications.InceptionResNetV2, CENTRED, LARGER, 75),
+    "inception_v3": _keras(
+        applications.InceptionV3,
+        CENTRED,
+        LARGER,
+        75,
+    ),
+    "inception_resnet_v2": _keras(
+        applications.InceptionResNetV2,
+        CENTRED,
+        LARGER,
+        75,
+    ),
     "inception_resnet_cifar": _cifar(inception_resnet_cifar),
-    "xception": _keras(applications.Xception, CENTRED, LARGER, 71),
+    "xception": _keras(
+        applications.Xception,
+        CENTRED,
+        LARGER,
+        71,
+    ),
     "xception_cifar": _cifar(xception_cifar),
     **{
         f"resnet{depth}": _cifar(resnet_cifar, depth=depth, shortcut="A")
@@ -158,7 +211,12 @@ ZOO: dict[str, Architecture] = {
         for depth in (20, 56, 110)
     },
     **{
-        f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True, bottleneck=True)
+        f"resnet{depth}_v2": _cifar(
+            resnet_cifar,
+            depth=depth,
+            preactivated=True,
+            bottleneck=True,
+        )
         for depth in (164, 1001)
     },
     **{
@@ -180,8 +238,18 @@ ZOO: dict[str, Architecture] = {
     "resnext29_32x4d": _cifar(resnext29, cardinality=32, width=4),
     "resnext29_8x64d": _cifar(resnext29, cardinality=8, width=64),
     "resnext29_16x64d": _cifar(resnext29, cardinality=16, width=64),
-    "resnext50_32x4d": _imagenet(resnext, depth=50, cardinality=32, width=4),
-    "resnext101_32x4d": _imagenet(resnext, depth=101, cardinality=32, width=4),
+    "resnext50_32x4d": _imagenet(
+        resnext,
+        depth=50,
+        cardinality=32,
+        width=4,
+    ),
+    "resnext101_32x4d": _imagenet(
+        resnext,
+        depth=101,
+        cardinality=32,
+        width=4,
+    ),
     "mobilenet": _keras(applications.MobileNet, CENTRED),
     **{
         f"mobilenet_{int(100 * alpha):03d}": _keras(applications.MobileNet, CENTRED, alpha=alpha)
@@ -196,8 +264,18 @@ ZOO: dict[str, Architecture] = {
         for alpha in (0.35, 0.5, 0.75, 1.4)
     },
     "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6),
-    "densenet_40_12": _cifar(densenet_cifar, depth=40, growth=12, bc=False),
-    "densenet_100_12": _cifar(densenet_cifar, depth=100, growth=12, bc=False),
+    "densenet_40_12": _cifar(
+        densenet_cifar,
+        depth=40,
+        growth=12,
+        bc=False,
+    ),
+    "densenet_100_12": _cifar(
+        densenet_cifar,
+        depth=100,
+        growth=12,
+        bc=False,
+    ),
     **{
         f"densenet_bc_{depth}_{growth}": _cifar(densenet_cifar, depth=depth, growth=growth)
         for depth, growth in ((40, 12), (100, 12), (250, 24), (190, 40))

@@ -1,5 +1,6 @@
-"""Fixtures that several files use."""
+"""Fixtures and options that several files use."""
 
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,29 @@ from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--share",
+        metavar="COUNT/SHARES",
+        help="run one of so many shares of the chosen tests: the one whose number is COUNT modulo "
+        "SHARES; each test belongs to one share by its name",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    share = config.getoption("--share")
+    if share is None:
+        return
+    count, shares = map(int, share.split("/"))
+    chosen = []
+    others = []
+    for item in items:
+        is_chosen = zlib.crc32(item.nodeid.encode()) % shares == count % shares
+        (chosen if is_chosen else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
 
 
 @pytest.fixture(scope="module")

@@ -106,12 +106,36 @@ def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
                 label=None if label in labelled else label,
             )
             labelled.add(label)
-        axes.axvline(rate, color=BLUE, linestyle=":", linewidth=1.2)
-        axes.axhline(before, color=SOFT, linestyle="--", linewidth=0.8)
+        axes.axvline(
+            rate,
+            color=BLUE,
+            linestyle=":",
+            linewidth=1.2,
+        )
+        axes.axhline(
+            before,
+            color=SOFT,
+            linestyle="--",
+            linewidth=0.8,
+        )
         points = {"textcoords": "offset points"}
-        axes.annotate(f"suggested {rate:.2g}", (rate, highest), xytext=(5, -8), **points)
-        axes.annotate("before training", (rates[0], before), xytext=(0, 4), **points)
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss at the end")
+        axes.annotate(
+            f"suggested {rate:.2g}",
+            (rate, highest),
+            xytext=(5, -8),
+            **points,
+        )
+        axes.annotate(
+            "before training",
+            (rates[0], before),
+            xytext=(0, 4),
+            **points,
+        )
+        axes.set(
+            xscale="log",
+            xlabel="learning rate",
+            ylabel="loss at the end",
+        )
         axes.set_title("Short trainings at each rate")
         axes.set_ylim(0, 1.55 * before)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -122,8 +146,18 @@ def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument("--steps", type=_steps, default=100, help="of each training (100)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    parser.add_argument(
+        "--steps",
+        type=_steps,
+        default=100,
+        help="of each training (100)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw it, too",
+    )
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
     check_new_png(arguments.plot)

@@ -43,7 +43,13 @@ def _answer(config: Config, plot: Path | None) -> str:
     for remark in _remarks(config):
         say(remark)
     if plot:
-        _draw(plot, rate, config.epochs * steps, steps, title)
+        _draw(
+            plot,
+            rate,
+            config.epochs * steps,
+            steps,
+            title,
+        )
         say(f"drawn in {plot}")
     return "\n".join([title, *_table(rate, config.epochs, steps)])
 
@@ -100,7 +106,12 @@ def _draw(path: Path, rate: Callable[[int], float], total: int, steps: int, titl
         figure = new_figure(7.2, 3.0)
         axes: Any = figure.add_subplot()
         axes.plot([step / steps for step in places], rates, color=BLUE)
-        axes.set(xlabel="epochs", ylabel="learning rate", title=title, xlim=(0, total / steps))
+        axes.set(
+            xlabel="epochs",
+            ylabel="learning rate",
+            title=title,
+            xlim=(0, total / steps),
+        )
         axes.set_ylim(0, max(rates) * 1.05)
         axes.grid(axis="y")
         files.write_bytes(path, png(figure))
@@ -109,7 +120,12 @@ def _draw(path: Path, rate: Callable[[int], float], total: int, steps: int, titl
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     parser = Parser("epochal lr-plan", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw it, too",
+    )
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
     check_new_png(arguments.plot)

@@ -1,6 +1,6 @@
 """The flag reference: every setting by group, as Markdown for the documentation.
 
-python -m epochal.app.commands.reference > reference.md
+python -m epochal.app.commands.reference > docs/flags.md
 """
 
 from epochal.app.commands.arguments import flag_of
@@ -8,10 +8,21 @@ from epochal.app.config import SETTINGS, Setting
 from epochal.app.config.keys import GROUPS
 from epochal.app.config.load import type_in_words
 
+_HEAD = """\
+# Flags
+
+Every flag of `epochal train`, which is also a key of a configuration file: `--optim.clip-norm 1` is
+
+    optim:
+      clip_norm: 1
+
+This page is printed by `python -m epochal.app.commands.reference`.
+"""
+
 
 def reference() -> str:
-    """Return a section for each group: flag, type, default and documentation of its settings."""
-    sections = [_section("", "General")]
+    """Return the page of all settings: a section for each group: flag, type, default and documentation of its settings."""
+    sections = [_HEAD, _section("", "General")]
     for name, group in GROUPS.items():
         sections.append(_section(name, name, group.__doc__.partition("\n")[0]))
     return "\n".join(sections)

@@ -24,7 +24,12 @@ def run(words: list[str], verbosity: int) -> int:
     """Parse, call; return the exit code."""
     parser = Parser("epochal serve", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, help="of a model: holds a folder for each version")
-    parser.add_argument("--port", type=int, default=8501, help="(8501)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8501,
+        help="(8501)",
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine alone)"
     )

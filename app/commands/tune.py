@@ -67,11 +67,21 @@ def make_parser() -> Parser:
     parser.usage = "epochal tune [options]"
     option = parser.add_argument
     option("--search", metavar="FILE", help="ranges, or the name of a shipped search")
-    option("--trials", type=_number, metavar="N", help="at most so many configurations (20)")
+    option(
+        "--trials",
+        type=_number,
+        metavar="N",
+        help="at most so many configurations (20)",
+    )
     option("--algorithm", choices=ALGORITHMS, help="what proposes configurations (random)")
     option("--splits", help="what validates: holdout, kfold:5, repeated:3x5, bootstrap:5 (holdout)")
     option("--select", choices=SELECTS, help="the winner (best)")
-    option("--jobs", type=_number, metavar="N", help="so many trials at once (1)")
+    option(
+        "--jobs",
+        type=_number,
+        metavar="N",
+        help="so many trials at once (1)",
+    )
     option(
         "--resume",
         nargs="?",
@@ -79,8 +89,18 @@ def make_parser() -> Parser:
         metavar="SWEEP",
         help="continue a sweep that was stopped: the newest, or this folder",
     )
-    option("--chief", type=_address, metavar="HOST:PORT", help="wait there for workers")
-    option("--worker", type=_address, metavar="HOST:PORT", help="work for that chief")
+    option(
+        "--chief",
+        type=_address,
+        metavar="HOST:PORT",
+        help="wait there for workers",
+    )
+    option(
+        "--worker",
+        type=_address,
+        metavar="HOST:PORT",
+        help="work for that chief",
+    )
     option("--sweep", metavar="FOLDER", help="of a worker's chief (the newest)")
     add_settings(parser, in_help=False)
     return parser

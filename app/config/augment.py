@@ -31,4 +31,10 @@ class Augment:
     )
 
     def __post_init__(self) -> None:
-        check_between("augment.pad_crop", self.pad_crop, 0, 1024, " pixels")
+        check_between(
+            "augment.pad_crop",
+            self.pad_crop,
+            0,
+            1024,
+            " pixels",
+        )

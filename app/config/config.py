@@ -140,23 +140,59 @@ class Config:
     emphasis: Emphasis = field(default_factory=Emphasis)
 
     def __post_init__(self) -> None:
-        check(bool(self.dataset.strip()), "dataset", "a name or a folder", self.dataset)
+        check(
+            bool(self.dataset.strip()),
+            "dataset",
+            "a name or a folder",
+            self.dataset,
+        )
         cold = self.init_from is None
-        check(cold or self.weights is None, "init_from", "null with weights", self.init_from)
+        check(
+            cold or self.weights is None,
+            "init_from",
+            "null with weights",
+            self.init_from,
+        )
         expected = "null with init_from, of which a smaller network takes no weights"
-        check(cold or self.pilot_above is None, "pilot_above", expected, self.pilot_above)
+        check(
+            cold or self.pilot_above is None,
+            "pilot_above",
+            expected,
+            self.pilot_above,
+        )
         check_between("epochs", self.epochs, 1, 100_000)
         for key, time in (("budget", self.budget), ("pilot_above", self.pilot_above)):
             usable = time is None or bool(duration(time))
-            check(usable, key, "a duration such as 90s, 10m or 1h30m", time)
-        check_between("batch_size", self.batch_size, 1, 1_000_000)
+            check(
+                usable,
+                key,
+                "a duration such as 90s, 10m or 1h30m",
+                time,
+            )
+        check_between(
+            "batch_size",
+            self.batch_size,
+            1,
+            1_000_000,
+        )
         check_optimizer(self.optimizer)
         check_positive("learning_rate", self.learning_rate)
         check_between("seed", self.seed, 0, 2**31 - 1)
-        check_between("image_size", self.image_size, 8, 4096, " pixels")
+        check_between(
+            "image_size",
+            self.image_size,
+            8,
+            4096,
+            " pixels",
+        )
         check_between("devices", self.devices, 1, 64)
         usable = self.name is None or is_name(self.name)
-        check(usable, "name", "letters, digits, '.', '_' or '-' (at most 64)", self.name)
+        check(
+            usable,
+            "name",
+            "letters, digits, '.', '_' or '-' (at most 64)",
+            self.name,
+        )
         check_at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
         self._check_batch()
         self._check_end()
@@ -166,30 +202,65 @@ class Config:
     def _check_batch(self) -> None:
         batch = self.batch_size
         expected = f"a multiple of the {self.devices} devices"
-        check(batch % self.devices == 0, "batch_size", expected, batch)
+        check(
+            batch % self.devices == 0,
+            "batch_size",
+            expected,
+            batch,
+        )
         share = batch // self.devices
         parts = self.optim.micro_batches
         expected = f"at most the {share} images that a device gets of a batch"
-        check(parts <= share, "optim.micro_batches", expected, parts)
+        check(
+            parts <= share,
+            "optim.micro_batches",
+            expected,
+            parts,
+        )
 
     def _check_end(self) -> None:
         after = self.stopping.after
         if after is not None:
             epochs = number_of(self.epochs, "epoch")
-            check(after <= self.epochs, "stopping.after", f"at most the {epochs}", after)
-            check(self.budget is None, "stopping.after", "null with a budget", after)
+            check(
+                after <= self.epochs,
+                "stopping.after",
+                f"at most the {epochs}",
+                after,
+            )
+            check(
+                self.budget is None,
+                "stopping.after",
+                "null with a budget",
+                after,
+            )
         patience = self.stopping.patience
         fits = patience is None or self.data.split != "all"
-        check(fits, "stopping.patience", "null with data.split all", patience)
+        check(
+            fits,
+            "stopping.patience",
+            "null with data.split all",
+            patience,
+        )
 
     def _check_emphasis(self) -> None:
         emphasis = self.emphasis
         early = emphasis.by is None or emphasis.start < self.epochs
         epochs = number_of(self.epochs, "epoch")
-        check(early, "emphasis.start", f"below the {epochs}", emphasis.start)
+        check(
+            early,
+            "emphasis.start",
+            f"below the {epochs}",
+            emphasis.start,
+        )
         order = self.data.order
         fits = emphasis.by != "sampler" or order == "shuffled"
-        check(fits, "data.order", "shuffled with emphasis.by sampler", order)
+        check(
+            fits,
+            "data.order",
+            "shuffled with emphasis.by sampler",
+            order,
+        )
 
     def _check_course(self) -> None:
         """Check what is to happen within the epochs, and to the rate."""
@@ -197,14 +268,29 @@ class Config:
         below = f"below the {number_of(self.epochs, 'epoch')}"
         if schedule.unit != "steps":
             last = max(schedule.milestones or [0])
-            check(last < self.epochs, "schedule.milestones", below, last)
+            check(
+                last < self.epochs,
+                "schedule.milestones",
+                below,
+                last,
+            )
             for name in ("every", "warm_up"):
                 value = getattr(schedule, name)
-                check(value is None or value < self.epochs, f"schedule.{name}", below, value)
+                check(
+                    value is None or value < self.epochs,
+                    f"schedule.{name}",
+                    below,
+                    value,
+                )
         least = schedule.least
         peak = self.peak_rate
         fits = least is None or least < peak
-        check(fits, "schedule.least", f"below the learning rate {peak:g}", least)
+        check(
+            fits,
+            "schedule.least",
+            f"below the learning rate {peak:g}",
+            least,
+        )
         thaws = self.optim.unfreeze_every
         fits = thaws is None or thaws < self.epochs or self.budget is not None
         check(fits, "optim.unfreeze_every", below, thaws)

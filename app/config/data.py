@@ -54,9 +54,19 @@ class Data:
         check_at_least("data.cache_gib", self.cache_gib, 0)
         share = self.validation
         fits = share is None or 0 < share <= 0.5
-        check(fits, "data.validation", "above 0 and at most 0.5", share)
+        check(
+            fits,
+            "data.validation",
+            "above 0 and at most 0.5",
+            share,
+        )
         if self.fold is not None:
-            check(share is None, "data.validation", f"null with data.split {self.split}", share)
+            check(
+                share is None,
+                "data.validation",
+                f"null with data.split {self.split}",
+                share,
+            )
         check_inside("data.part", self.part, 0, 1)
 
     @property

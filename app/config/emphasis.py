@@ -47,12 +47,37 @@ class Emphasis:
             if getattr(self, field.name) != field.default
         ]
         if self.by is None and changed:
-            check(False, "emphasis.by", f"sampler or weights with {', '.join(changed)}", None)
-        check_at_least("emphasis.start", self.start, 1, " epoch")
+            check(
+                False,
+                "emphasis.by",
+                f"sampler or weights with {', '.join(changed)}",
+                None,
+            )
+        check_at_least(
+            "emphasis.start",
+            self.start,
+            1,
+            " epoch",
+        )
         check_at_least("emphasis.power", self.power, 0)
-        check(0 <= self.trim <= 0.5, "emphasis.trim", "from 0 to 0.5", self.trim)
+        check(
+            0 <= self.trim <= 0.5,
+            "emphasis.trim",
+            "from 0 to 0.5",
+            self.trim,
+        )
         least = 1 / (1 - self.trim)
         enough = is_number(self.cap, least)
-        check(enough, "emphasis.cap", f"{least:.4g} or more, what the images left need", self.cap)
+        check(
+            enough,
+            "emphasis.cap",
+            f"{least:.4g} or more, what the images left need",
+            self.cap,
+        )
         fits = self.by == "sampler" or not self.unbiased
-        check(fits, "emphasis.by", "sampler with emphasis.unbiased", self.by)
+        check(
+            fits,
+            "emphasis.by",
+            "sampler with emphasis.unbiased",
+            self.by,
+        )

@@ -111,7 +111,12 @@ def read_value(text: str) -> Any:
 
 def to_yaml(values: Any) -> str:
     """Return plain values as YAML that `read_yaml` reads back."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(
+        values,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+    )
 
 
 def read_config_file(path: Path) -> Config:

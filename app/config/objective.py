@@ -28,7 +28,12 @@ class Objective:
     def __post_init__(self) -> None:
         check_share("objective.label_smoothing", self.label_smoothing)
         fits = not self.label_smoothing or self.loss == "cross_entropy"
-        check(fits, "objective.loss", "cross_entropy for smoothing", self.loss)
+        check(
+            fits,
+            "objective.loss",
+            "cross_entropy for smoothing",
+            self.loss,
+        )
         if isinstance(self.class_weights, dict):
             for weight in self.class_weights.values():
                 check_at_least("objective.class_weights", weight, 0)

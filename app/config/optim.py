@@ -98,15 +98,35 @@ class Optim:
         check_at_least("optim.weight_decay", self.weight_decay, 0)
         check_at_least("optim.l1", self.l1, 0)
         fits = self.l1 > 0 or not self.l1_proximal
-        check(fits, "optim.l1", "above 0 with l1_proximal", self.l1)
-        check_between("optim.micro_batches", self.micro_batches, 1, 64)
+        check(
+            fits,
+            "optim.l1",
+            "above 0 with l1_proximal",
+            self.l1,
+        )
+        check_between(
+            "optim.micro_batches",
+            self.micro_batches,
+            1,
+            64,
+        )
         check_inside("optim.ema", self.ema, 0, 1)
         check_positive("optim.rate_growth", self.rate_growth)
         self._check_patterns()
         every = self.unfreeze_every
-        check_at_least("optim.unfreeze_every", every, 1, " epoch")
+        check_at_least(
+            "optim.unfreeze_every",
+            every,
+            1,
+            " epoch",
+        )
         fits = every is None or self.frozen is not None
-        check(fits, "optim.unfreeze_every", "null without optim.frozen", every)
+        check(
+            fits,
+            "optim.unfreeze_every",
+            "null without optim.frozen",
+            every,
+        )
         self._check_clipping()
 
     def _check_patterns(self) -> None:
@@ -116,7 +136,12 @@ class Optim:
         patterns += [("rates", pattern) for pattern in rates]
         for name, pattern in patterns:
             fault = pattern_fault(pattern)
-            check(fault is None, f"optim.{name}", f"a regular expression ({fault})", pattern)
+            check(
+                fault is None,
+                f"optim.{name}",
+                f"a regular expression ({fault})",
+                pattern,
+            )
         for factor in rates.values():
             check_at_least("optim.rates", factor, 0)
 
@@ -125,7 +150,12 @@ class Optim:
             key = f"optim.options.{name}"
             usable = isinstance(value, int | float) and is_number(value, 0)
             if name in _AVERAGES:
-                check(usable and value < 1, key, "from 0 to below 1", value)
+                check(
+                    usable and value < 1,
+                    key,
+                    "from 0 to below 1",
+                    value,
+                )
             elif name in _AMOUNTS:
                 check(usable, key, "0 or more", value)
 
@@ -133,10 +163,20 @@ class Optim:
         for name, limit in self.clipping.items():
             check_positive(f"optim.{name}", limit)
         single = len(self.clipping) <= 1
-        check(single, "optim.clip_*", "one kind of clipping at most", self.clipping)
+        check(
+            single,
+            "optim.clip_*",
+            "one kind of clipping at most",
+            self.clipping,
+        )
         percentile = self.clip_percentile
         fits = percentile is None or percentile <= 100
-        check(fits, "optim.clip_percentile", "at most 100", percentile)
+        check(
+            fits,
+            "optim.clip_percentile",
+            "at most 100",
+            percentile,
+        )
 
     @property
     def clipping(self) -> dict[str, float]:

@@ -102,7 +102,12 @@ class Schedule:
             check_positive(f"schedule.{name}", getattr(self, name))
         check_share("schedule.end", self.end)
         fits = self.end != 0 or self.shape != "exponential"
-        check(fits, "schedule.end", "above 0 for exponential", self.end)
+        check(
+            fits,
+            "schedule.end",
+            "above 0 for exponential",
+            self.end,
+        )
         check_share("schedule.gain", self.gain)
 
     def _check_shape(self) -> None:
@@ -112,26 +117,61 @@ class Schedule:
                 continue
             fitting = [shape for shape, names in _SHAPES.items() if name in names]
             key = f"schedule.shape with schedule.{name}"
-            check(self.shape in fitting, key, " or ".join(fitting), self.shape)
+            check(
+                self.shape in fitting,
+                key,
+                " or ".join(fitting),
+                self.shape,
+            )
 
     def _check_drops(self) -> None:
         milestones = self.milestones or []
         every = self.every
         if milestones and every is not None:
             both = ["milestones", "every"]
-            check(False, "schedule", "milestones or every, not both", both)
+            check(
+                False,
+                "schedule",
+                "milestones or every, not both",
+                both,
+            )
         rising = milestones == sorted(set(milestones))
-        check(rising, "schedule.milestones", "in rising order", milestones)
+        check(
+            rising,
+            "schedule.milestones",
+            "in rising order",
+            milestones,
+        )
         for milestone in milestones:
-            check(milestone >= 1, "schedule.milestones", "1 or more", milestones)
+            check(
+                milestone >= 1,
+                "schedule.milestones",
+                "1 or more",
+                milestones,
+            )
         check_at_least("schedule.every", every, 1)
         factor = self.factor
-        check(factor is None or 0 < factor < 1, "schedule.factor", "above 0 and below 1", factor)
+        check(
+            factor is None or 0 < factor < 1,
+            "schedule.factor",
+            "above 0 and below 1",
+            factor,
+        )
         warm_up = self.warm_up or 0
         behind = f"behind schedule.warm_up {warm_up:g}"
         fits = not milestones or milestones[0] > warm_up
-        check(fits, "schedule.milestones", behind, milestones)
-        check(every is None or every > warm_up, "schedule.every", behind, every)
+        check(
+            fits,
+            "schedule.milestones",
+            behind,
+            milestones,
+        )
+        check(
+            every is None or every > warm_up,
+            "schedule.every",
+            behind,
+            every,
+        )
 
     def counted_in(self, name: str) -> Literal["epochs", "steps", "windows"]:
         """Return what a setting of the schedule counts, which its shape and unit decide."""

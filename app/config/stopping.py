@@ -36,4 +36,9 @@ class Stopping:
 
     def __post_init__(self) -> None:
         for name in ("after", "patience", "keep"):
-            check_at_least(f"stopping.{name}", getattr(self, name), 1, " epoch")
+            check_at_least(
+                f"stopping.{name}",
+                getattr(self, name),
+                1,
+                " epoch",
+            )

@@ -211,7 +211,12 @@ def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     image = tf.io.decode_bmp(exact)
     return tf.cond(
         bits == 8,
-        lambda: _from_palette(encoded, image, 14 + header, start),
+        lambda: _from_palette(
+            encoded,
+            image,
+            14 + header,
+            start,
+        ),
         lambda: image[..., :3],
     )
 

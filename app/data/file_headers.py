@@ -38,8 +38,7 @@ def number(
 def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     """Return the orientation, int64 1 to 8, in a JPEG's Exif segment (APP1), else 1."""
     beginning = tf.strings.substr(encoded, 0, _EXIF_WINDOW)
-    # Splitting is the one operation that finds a substring without touching every byte several
-    # times
+    # Splitting is the one operation that finds a substring without touching every byte several times
     parts = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1).values
     mark = tf.cast(tf.strings.length(parts[0]), tf.int64)
 
@@ -57,7 +56,15 @@ def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     byte_order = number(window, start, 4)
     big = byte_order == _BIG_ENDIAN
     directory = start + number(window, start + 4, 4, big)
-    count = tf.minimum(number(window, directory, 2, big), _EXIF_WINDOW // 12)
+    count = tf.minimum(
+        number(
+            window,
+            directory,
+            2,
+            big,
+        ),
+        _EXIF_WINDOW // 12,
+    )
     entries = directory + 2 + 12 * tf.range(count)
     tags = number(window, entries, 2, big)
     types = number(window, entries + 2, 2, big)

@@ -53,10 +53,20 @@ class HardExamples:
         count = len(self.losses)
         settings = self._settings
         if epoch < settings.start or np.isnan(self.losses).all():
-            return ordered(self._order, self._labels, self._seed, epoch), np.ones(count)
+            return ordered(
+                self._order,
+                self._labels,
+                self._seed,
+                epoch,
+            ), np.ones(count)
         chances = probabilities(self.losses, settings)
         if settings.by == "weights":
-            images = ordered(self._order, self._labels, self._seed, epoch)
+            images = ordered(
+                self._order,
+                self._labels,
+                self._seed,
+                epoch,
+            )
             return images, count * chances[images]
         drawn = draw_images(chances, order_generator(self._seed, epoch).random())
         images = drawn[permutation(self._seed, epoch, count)]

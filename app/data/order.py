@@ -42,7 +42,12 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
 
 def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return what `augment.shuffled` gives for all positions of an epoch, int64 `[count]`."""
-    images = shuffled(seed, tf.constant(epoch, tf.int64), tf.range(count), count)
+    images = shuffled(
+        seed,
+        tf.constant(epoch, tf.int64),
+        tf.range(count),
+        count,
+    )
     return images.numpy().astype(np.int64)
 
 

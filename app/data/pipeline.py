@@ -88,7 +88,13 @@ class TrainingBatches:
             # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last
             # step is asked for.
             step = tf.minimum(step + self.position.start, last)
-            first, end = share(step, self.batch_size, count, replica=replica, replicas=replicas)
+            first, end = share(
+                step,
+                self.batch_size,
+                count,
+                replica=replica,
+                replicas=replicas,
+            )
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
             chosen = self._images_at(epoch, positions)
@@ -126,7 +132,12 @@ class TrainingBatches:
         """Return the images at these positions of the epoch, as positions in the split."""
         table = self.position.table
         if table is None:
-            return shuffled(self.seed, epoch, positions, len(self.split))
+            return shuffled(
+                self.seed,
+                epoch,
+                positions,
+                len(self.split),
+            )
         return table.images.sparse_read(positions)
 
 
@@ -149,7 +160,13 @@ def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) ->
     def make_batch(
         step: tf.Tensor, replica: tf.Tensor, replicas: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        first, end = share(step, batch_size, len(split), replica=replica, replicas=replicas)
+        first, end = share(
+            step,
+            batch_size,
+            len(split),
+            replica=replica,
+            replicas=replicas,
+        )
         stored = split.images.read(indices[first:end])
         return shape.crop(stored), labels[first:end]
 

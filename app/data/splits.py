@@ -46,7 +46,12 @@ def resplit(pool: Split, fold: Fold | None, seed: int) -> dict[str, Split]:
     """Return the splits that a fold makes of the pool; without a fold, all of it is trained on."""
     if fold is None:
         return {"train": pool}
-    train, validation = fold_positions(pool.labels, fold.splits, fold.number - 1, seed)
+    train, validation = fold_positions(
+        pool.labels,
+        fold.splits,
+        fold.number - 1,
+        seed,
+    )
     return {"train": pool.subset(train), "validation": pool.subset(validation)}
 
 

@@ -49,7 +49,13 @@ def costs_png(path: Path, cost: ModelCost) -> None:
     }
     with style():
         figure = new_figure(9.6, 1.2 + 0.25 * len(parts))
-        figure.suptitle(heading(cost), x=0.01, ha="left", color=SOFT, fontsize=9.5)
+        figure.suptitle(
+            heading(cost),
+            x=0.01,
+            ha="left",
+            color=SOFT,
+            fontsize=9.5,
+        )
         for axes, (title, values) in zip(
             figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
         ):
@@ -104,7 +110,12 @@ def _summed(layers: Sequence[LayerCost], names: Iterable[str]) -> list[Part]:
         sums[last] = [sum(pair) for pair in zip(sums.get(last, (0, 0, 0)), figures, strict=True)]
     least = VISIBLE * sum(layer.kept_bytes for layer in layers)
     return [
-        Part(name=name, multiply_adds=multiply_adds, params=params, kept_bytes=kept_bytes)
+        Part(
+            name=name,
+            multiply_adds=multiply_adds,
+            params=params,
+            kept_bytes=kept_bytes,
+        )
         for name, (multiply_adds, params, kept_bytes) in sums.items()
         if multiply_adds or params or kept_bytes > least
     ]
@@ -120,7 +131,14 @@ def _draw_bars(axes: Axes, parts: Sequence[Part], values: Sequence[int]) -> None
         share = (
             f"{100 * value / total:.0f} %" if value >= VISIBLE * total else "< 1 %" if value else ""
         )
-        axes.text(value + 0.015 * longest, place, share, va="center", fontsize=8, color=SOFT)
+        axes.text(
+            value + 0.015 * longest,
+            place,
+            share,
+            va="center",
+            fontsize=8,
+            color=SOFT,
+        )
     axes.set_yticks(places, [printable(part.name) for part in parts])
     axes.set_ylim(len(parts) - 0.4, -0.6)
     axes.set_xlim(0, 1.18 * longest)

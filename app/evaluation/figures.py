@@ -94,7 +94,12 @@ def new_figure(width: float, height: float) -> Figure:
 def png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file, the same ones each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=144,
+        metadata={"Software": None},
+    )
     return buffer.getvalue()
 
 
@@ -115,7 +120,13 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = text[text.index("<svg") :]
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
     text = text.replace("<svg", f'<svg role="img" aria-label="{escape(printable(title))}"', 1)
-    text = re.sub(r" *<style.*?</style>\n?", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(
+        r" *<style.*?</style>\n?",
+        "",
+        text,
+        count=1,
+        flags=re.DOTALL,
+    )
     text = re.sub(
         r"((?:fill|stroke): )(#[0-9a-f]{6})\b",
         lambda found: (

@@ -52,9 +52,26 @@ class _Panel:
 
 PANELS = (
     _Panel("Loss", "loss (nats)", ("loss", "val_loss")),
-    _Panel("Accuracy", "accuracy (%)", ("accuracy", "val_accuracy"), scale=100, may_be_log=False),
-    _Panel("Learning rate", "learning rate", ("learning_rate",), from_zero=True, in_steps=True),
-    _Panel("Gradient norm", "global norm", ("gradient_norm",), from_zero=True),
+    _Panel(
+        "Accuracy",
+        "accuracy (%)",
+        ("accuracy", "val_accuracy"),
+        scale=100,
+        may_be_log=False,
+    ),
+    _Panel(
+        "Learning rate",
+        "learning rate",
+        ("learning_rate",),
+        from_zero=True,
+        in_steps=True,
+    ),
+    _Panel(
+        "Gradient norm",
+        "global norm",
+        ("gradient_norm",),
+        from_zero=True,
+    ),
     _Panel("Energy: training loss and penalties", "energy (nats)", ("energy",)),
 )
 
@@ -142,7 +159,12 @@ def _draw_panel(axes: Axes, panel: _Panel, history: Sequence[Row], best_epoch: i
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.grid(axis="y")
-    _scale_axes(axes, panel, epochs, np.concatenate(list(columns.values())))
+    _scale_axes(
+        axes,
+        panel,
+        epochs,
+        np.concatenate(list(columns.values())),
+    )
     if len(columns) > 1:
         axes.legend(labelcolor=SOFT)
 
@@ -173,7 +195,13 @@ def _scale_axes(axes: Axes, panel: _Panel, epochs: np.ndarray, values: np.ndarra
     margin = max(0.5 if first == last else 0.0, 0.02 * (last - first))
     axes.set_xlim(first - margin, last + margin)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=8,
+            min_n_ticks=1,
+        )
+    )
     if panel.may_be_log and _spans_far(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -214,7 +242,12 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) 
     from matplotlib.ticker import PercentFormatter
 
     shares = evaluation.confusion / np.maximum(evaluation.class_counts, 1)[:, None]
-    image = axes.imshow(shares, cmap=clear_blue(), norm=PowerNorm(0.35, 0, 1), interpolation="none")
+    image = axes.imshow(
+        shares,
+        cmap=clear_blue(),
+        norm=PowerNorm(0.35, 0, 1),
+        interpolation="none",
+    )
     bar = axes.figure.colorbar(
         image, ax=axes, shrink=0.6, aspect=28, pad=0.02, ticks=[0, 0.01, 0.05, 0.25, 0.5, 1]
     )
@@ -236,7 +269,12 @@ def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
     ticks = range(0, len(names), -(-len(names) // NAMED))
     shown = [names[tick] for tick in ticks]
     size = 9.5 if len(names) <= 40 else 7.8
-    axes.set_xticks(ticks, shown, rotation=90 if _upright(classes) else 0, fontsize=size)
+    axes.set_xticks(
+        ticks,
+        shown,
+        rotation=90 if _upright(classes) else 0,
+        fontsize=size,
+    )
     axes.set_yticks(ticks, shown, fontsize=size)
     edges = np.arange(len(names) + 1) - 0.5
     axes.set_xticks(edges, minor=True)

@@ -55,7 +55,13 @@ def report_results(
         blocks = feature_reuse(model)
         if blocks:
             run.write_feature_reuse([asdict(block) for block in blocks])
-        _write_pages(run, dataset, training, evaluations["test"], result)
+        _write_pages(
+            run,
+            dataset,
+            training,
+            evaluations["test"],
+            result,
+        )
     run.write_result(result)
     return result
 

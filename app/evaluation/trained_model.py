@@ -64,7 +64,11 @@ def load_trained(run: Run, precision: str | None = None) -> Trained:
     preprocessing = Preprocessing.from_card(run.data_card())
     model = build_model(config, preprocessing, precision=precision)
     assign(_weights_by_name(model), dict(arrays), run.best)
-    return Trained(config=config, preprocessing=preprocessing, model=model)
+    return Trained(
+        config=config,
+        preprocessing=preprocessing,
+        model=model,
+    )
 
 
 def _weights_by_name(model: Any) -> dict[str, Any]:

@@ -56,7 +56,13 @@ def export(
     if not is_name(name):
         raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
     _LOG.info("computing the run's own answers ...")
-    return export_variant(read_run(run), name, variant, root, check=check)
+    return export_variant(
+        read_run(run),
+        name,
+        variant,
+        root,
+        check=check,
+    )
 
 
 def export_variant(
@@ -71,7 +77,12 @@ def export_variant(
 
     def fill(folder: Path) -> None:
         written = Export(folder, variant.format)
-        expected = _write(exportable, written, variant, name)
+        expected = _write(
+            exportable,
+            written,
+            variant,
+            name,
+        )
         _LOG.info(
             "asking it in a fresh process, %s test images each way in ...",
             f"{len(expected.reference.images):,}",
@@ -126,7 +137,12 @@ def _log_answers(exportable: ExportableRun, parity: Parity, *, exact: bool) -> N
         accuracy = exportable.reference.accuracy
         verdict = f"test accuracy {parity.accuracy:.4f}, the run's own {accuracy:.4f}"
     ways = ", ".join(parity.ways)
-    _LOG.info("asked: %s test images through %s; %s", f"{parity.images:,}", ways, verdict)
+    _LOG.info(
+        "asked: %s test images through %s; %s",
+        f"{parity.images:,}",
+        ways,
+        verdict,
+    )
     calibration = exportable.model.card.calibration
     if calibration.fitted_on:
         _LOG.info(

@@ -89,13 +89,21 @@ class ExportableRun:
             if not exact:
                 reference = with_answers_of(reference, model)
             write_requests(export, name, reference)
-            return Expected(reference=reference, tolerance=_SAME_KERNELS, exact=exact)
+            return Expected(
+                reference=reference,
+                tolerance=_SAME_KERNELS,
+                exact=exact,
+            )
         if variant.format == "litert":
             litert.write(model, export, self._range_images)
         else:
             onnx.write(model, export)
         tolerance = _OTHER_KERNELS if exact else math.inf
-        return Expected(reference=self.reference, tolerance=tolerance, exact=exact)
+        return Expected(
+            reference=self.reference,
+            tolerance=tolerance,
+            exact=exact,
+        )
 
     def _prepare(self, precision: str) -> InferenceModel:
         """Return the model without batch norm, in the run's precision or, for another, float32."""
@@ -135,5 +143,16 @@ def read_run(run: Run) -> ExportableRun:
         temperature=calibration.temperature,
         card=make_card(run, trained, dataset, calibration),
     )
-    reference = compute_reference(run, dataset, logits["test"], model)
-    return ExportableRun(run, trained, dataset, model, reference)
+    reference = compute_reference(
+        run,
+        dataset,
+        logits["test"],
+        model,
+    )
+    return ExportableRun(
+        run,
+        trained,
+        dataset,
+        model,
+        reference,
+    )

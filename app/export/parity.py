@@ -41,7 +41,12 @@ def check_parity(
         sizes = ",".join(str(size) for size in timed)
         command = [sys.executable, "-EP", program]
         command += [str(export.model), temporary, str(tolerance), sizes]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own program
+        done = subprocess.run(  # noqa: S603 our own program
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise StorageError(

@@ -137,7 +137,12 @@ def map_images(split: Split) -> np.ndarray:
             block = read(indices).numpy()
             file.write(block.tobytes())
         file.flush()
-        return np.memmap(file, np.uint8, "r", shape=(len(split), *block.shape[1:]))
+        return np.memmap(
+            file,
+            np.uint8,
+            "r",
+            shape=(len(split), *block.shape[1:]),
+        )
 
 
 @contextmanager

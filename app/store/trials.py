@@ -96,7 +96,11 @@ class Outcome:
 
 def failed(message: str, seconds: float = 0.0) -> Outcome:
     """Return the outcome of a trial that brought no score."""
-    return Outcome(status=FAILED, message=message, seconds=seconds)
+    return Outcome(
+        status=FAILED,
+        message=message,
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +174,11 @@ class Trial(Outcome):
     @classmethod
     def lost(cls, name: str) -> "Trial":
         """Return the trial of a record that cannot be read."""
-        return cls(name=name, status=LOST, message=UNREADABLE)
+        return cls(
+            name=name,
+            status=LOST,
+            message=UNREADABLE,
+        )
 
 
 def _outcome_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,10 +246,19 @@ def events_of(trials: Iterable[Trial]) -> list[Event]:
             damaged.append(trial.name)
             continue
         number = trial.created
-        known[number] = Event(number=number, trial=trial.name, values=trial.values)
+        known[number] = Event(
+            number=number,
+            trial=trial.name,
+            values=trial.values,
+        )
         if trial.ended is not None:
             number = trial.ended
-            known[number] = Event(number=number, trial=trial.name, is_end=True, score=trial.score)
+            known[number] = Event(
+                number=number,
+                trial=trial.name,
+                is_end=True,
+                score=trial.score,
+            )
     latest = max(known, default=0)
     events: list[Event] = []
     open_trials: list[str] = []
@@ -255,7 +272,11 @@ def events_of(trials: Iterable[Trial]) -> list[Event]:
             open_trials.append(name)
             event = Event(number=number, trial=name)
         elif event is None and open_trials:
-            event = Event(number=number, trial=open_trials.pop(0), is_end=True)
+            event = Event(
+                number=number,
+                trial=open_trials.pop(0),
+                is_end=True,
+            )
         if event is not None:
             created += not event.is_end
             events.append(event)

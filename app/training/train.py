@@ -80,7 +80,14 @@ def train(config: Config, session: Session | None = None) -> Run:
     with run.locked():
         _describe(run, setup, origin, test=True)
         beginning = Checkpoint(identity=setup.identity())
-        _complete(run, setup, beginning, budget, stop=session.stop, test=True)
+        _complete(
+            run,
+            setup,
+            beginning,
+            budget,
+            stop=session.stop,
+            test=True,
+        )
     return run
 
 
@@ -108,7 +115,14 @@ def train_at(run: Run, config: Config, *, test: bool, session: Session | None = 
             setup, origin, budget = prepare(config, session)
             _describe(run, setup, origin, test=test)
             beginning = Checkpoint(identity=setup.identity())
-            _complete(run, setup, beginning, budget, stop=session.stop, test=test)
+            _complete(
+                run,
+                setup,
+                beginning,
+                budget,
+                stop=session.stop,
+                test=test,
+            )
         return run.result()
 
 
@@ -133,8 +147,20 @@ def resume(
     else:
         run.write_data_card(setup.dataset.card(test=test))
         run.write_config(config)
-    budget = budget_for(setup, session.began, fresh=False, export=session.export)
-    _complete(run, setup, begin, budget, stop=session.stop, test=test)
+    budget = budget_for(
+        setup,
+        session.began,
+        fresh=False,
+        export=session.export,
+    )
+    _complete(
+        run,
+        setup,
+        begin,
+        budget,
+        stop=session.stop,
+        test=test,
+    )
 
 
 def prepare(config: Config, session: Session) -> tuple[Setup, Origin | None, Any]:
@@ -142,7 +168,12 @@ def prepare(config: Config, session: Session) -> tuple[Setup, Origin | None, Any
     refuse_hopeless(config, session.began)
     setup = set_up(config, load=session.load)
     origin = start(setup)
-    budget = budget_for(setup, session.began, fresh=True, export=session.export)
+    budget = budget_for(
+        setup,
+        session.began,
+        fresh=True,
+        export=session.export,
+    )
     return setup, origin, budget
 
 
@@ -169,7 +200,13 @@ def _complete(
     """Fit from a place in training to the end, keep the best weights, evaluate, report."""
     try:
         with stop.deferred() as stopping:
-            training, reason = fit_with_rollbacks(run, setup, begin, budget, stopping)
+            training, reason = fit_with_rollbacks(
+                run,
+                setup,
+                begin,
+                budget,
+                stopping,
+            )
     except EpochalError as error:
         RUN_LOG.debug(f"failed: {error}")
         raise
@@ -180,7 +217,13 @@ def _complete(
     if reason:
         RUN_LOG.info(f"ended in epoch {len(training.rows)}: {reason}")
     run.publish_weights(weight_arrays(setup.model), setup.model.name)
-    result = report_results(run, setup.model, setup.dataset, training, test=test)
+    result = report_results(
+        run,
+        setup.model,
+        setup.dataset,
+        training,
+        test=test,
+    )
     log_end(result)
 
 
@@ -216,7 +259,12 @@ def fit_with_rollbacks(
             images_per_step=config.batch_size,
             events=ScalarEvents(run.tensorboard),
         )
-        others = watch(setup, run, budget, rate_scale=rollback.rate_scale(rollbacks))
+        others = watch(
+            setup,
+            run,
+            budget,
+            rate_scale=rollback.rate_scale(rollbacks),
+        )
         watching = [*others, early_stopping, history]
         checkpoints = Checkpoints(
             run.checkpoints,

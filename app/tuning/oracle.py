@@ -76,7 +76,11 @@ class Oracle:
             self._tuner.update_trial(trial, {_OBJECTIVE: score})
         hyperparameters = self._tuner.trials[trial].hyperparameters
         self._tuner.end_trial(
-            TunerTrial(hyperparameters=hyperparameters, trial_id=trial, status=status)
+            TunerTrial(
+                hyperparameters=hyperparameters,
+                trial_id=trial,
+                status=status,
+            )
         )
 
     def lose(self, trial: str) -> None:
@@ -251,7 +255,13 @@ def _hyperparameter(searched: Range, ranges: Mapping[str, Range]) -> Any:
         low = int(searched.low or 0)
         high = int(searched.high or 0)
         step = int(searched.step or 1)
-        return kinds.Int(searched.name, low, high, step=step, conditions=parents)
+        return kinds.Int(
+            searched.name,
+            low,
+            high,
+            step=step,
+            conditions=parents,
+        )
     # With a step, too: KerasTuner would miss the last of its values, as 1.0 // 0.1 is 9.
     if searched.listed is not None:
         choices = [_encode(searched, value) for value in searched.listed]

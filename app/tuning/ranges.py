@@ -42,13 +42,30 @@ def read_range(name: str, node: Any, where: str) -> Range:
         if "step" in node:
             raise UsageError(f"{prefix}: a choice has no step; drop it, or give linear or int")
         choices = _read_choices(span, _number_types(name), prefix)
-        return Range(name=name, kind="choice", values=choices, when=when)
+        return Range(
+            name=name,
+            kind="choice",
+            values=choices,
+            when=when,
+        )
     _check_kind(name, kind, prefix)
     low, high = _read_bounds(kind, span, prefix)
     step = None
     if "step" in node:
-        step = _read_step(kind, node["step"], high - low, prefix)
-    return Range(name=name, kind=kind, low=low, high=high, step=step, when=when)
+        step = _read_step(
+            kind,
+            node["step"],
+            high - low,
+            prefix,
+        )
+    return Range(
+        name=name,
+        kind=kind,
+        low=low,
+        high=high,
+        step=step,
+        when=when,
+    )
 
 
 def is_range(node: Mapping[str, Any]) -> bool:

@@ -51,7 +51,12 @@ def check_sweep(plan: Plan, base: Config, where: str) -> None:
     # Before data is loaded: afterwards, this process could not train the winner on several devices.
     prepare(base)
     data = load(replace(base, data=replace(base.data, split=fold)))
-    check_candidates(plan.space, base, data.preprocessing, where)
+    check_candidates(
+        plan.space,
+        base,
+        data.preprocessing,
+        where,
+    )
 
 
 def run_sweep(

@@ -57,7 +57,15 @@ def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
             seconds_before += origin.result().wall_seconds
             if not run.folder.exists():
                 origin.copy_unfinished(run.folder)
-        result = _train_run(run, _split_config(config, splits, split, proposal.until))
+        result = _train_run(
+            run,
+            _split_config(
+                config,
+                splits,
+                split,
+                proposal.until,
+            ),
+        )
         results.append(result)
         scores.append(_score(result, plan.monitor))
         if may_drop and split < splits.count and _is_hopeless(sweep, scores):

@@ -77,7 +77,12 @@ class BatchGradients:
         with tf.GradientTape() as tape:
             y_pred = model(x, training=training)
             if self._loss is None:
-                loss = model.compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+                loss = model.compute_loss(
+                    x=x,
+                    y=y,
+                    y_pred=y_pred,
+                    training=training,
+                )
             else:
                 loss = self._loss(y, y_pred)
             loss = loss * scale

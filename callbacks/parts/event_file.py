@@ -25,15 +25,30 @@ class EventFile:
             for path, array in pairs:
                 values = array.astype(np.float64).ravel()
                 norm = np.float32(np.linalg.norm(values))
-                _add(summary, "histograms", f"{name}s/{path}", histogram(values))
-                _add(summary, "scalars", f"{name}_norm/{path}", norm)
+                _add(
+                    summary,
+                    "histograms",
+                    f"{name}s/{path}",
+                    histogram(values),
+                )
+                _add(
+                    summary,
+                    "scalars",
+                    f"{name}_norm/{path}",
+                    norm,
+                )
         self._put(step, summary)
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write numbers by their names."""
         summary = tf.compat.v1.Summary()
         for name, value in scalars.items():
-            _add(summary, "scalars", name, np.float32(value))
+            _add(
+                summary,
+                "scalars",
+                name,
+                np.float32(value),
+            )
         self._put(step, summary)
 
     def close(self) -> None:

@@ -24,11 +24,21 @@ def draw_losses(axes: Any, curves: dict[str, Any]) -> None:
     for place, iteration in enumerate(curves["drops"]):
         # One entry of the legend for all.
         label = "learning rate drops" if place == 0 else None
-        axes.axvline(iteration, color="0.4", linestyle=":", label=label)
+        axes.axvline(
+            iteration,
+            color="0.4",
+            linestyle=":",
+            label=label,
+        )
     rises = curves["rises"]
     if rises:
         label = f"validation rises after epoch {rises['epoch']}"
-        axes.axvline(rises["iteration"], color=_VALIDATION, linestyle="--", label=label)
+        axes.axvline(
+            rises["iteration"],
+            color=_VALIDATION,
+            linestyle="--",
+            label=label,
+        )
     losses = np.array([*curves["smoothed"], *validation["losses"]], np.float64)
     losses = losses[np.isfinite(losses)]
     if losses.size and losses.min() > 0 and losses.max() > 50 * losses.min():

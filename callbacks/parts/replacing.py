@@ -71,7 +71,12 @@ def replaced(values: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
         for owner, name, value in values:
             is_property = isinstance(getattr(type(owner), name, None), property)
             if is_property or name in vars(owner):
-                stack.callback(setattr, owner, name, getattr(owner, name))
+                stack.callback(
+                    setattr,
+                    owner,
+                    name,
+                    getattr(owner, name),
+                )
             else:
                 stack.callback(delattr, owner, name)
             setattr(owner, name, value)

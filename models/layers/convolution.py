@@ -33,9 +33,19 @@ class Convolution(keras.layers.Conv2D):
             return super().call(inputs)
         padding = self.padding.upper()
         if self.groups > 1 and self.dilation_rate == (1, 1):
-            outputs = _convolve_groups(inputs, self.kernel, self.strides, padding)
+            outputs = _convolve_groups(
+                inputs,
+                self.kernel,
+                self.strides,
+                padding,
+            )
         elif training and self._products_are_faster(inputs):
-            outputs = _convolve_with_products(inputs, self.kernel, self.strides[0], padding)
+            outputs = _convolve_with_products(
+                inputs,
+                self.kernel,
+                self.strides[0],
+                padding,
+            )
         else:
             return super().call(inputs)
         if self.use_bias:
@@ -73,7 +83,14 @@ def _convolve_groups(x: Any, kernel: Any, strides: tuple[int, int], padding: str
     kernels = tf.split(kernel, groups, axis=-1)
     outputs = []
     for group_input, group_kernel in zip(inputs, kernels, strict=True):
-        outputs.append(tf.nn.conv2d(group_input, group_kernel, strides, padding))
+        outputs.append(
+            tf.nn.conv2d(
+                group_input,
+                group_kernel,
+                strides,
+                padding,
+            )
+        )
     return tf.concat(outputs, axis=-1)
 
 
@@ -116,9 +133,19 @@ def _convolve_with_products(x: Any, kernel: Any, stride: int, padding: str) -> A
                 padding=padding,
             )
             margin = 1 if padding == "SAME" else 0
-            return input_gradient, _filter_gradient(x, upstream, stride, margin)
+            return input_gradient, _filter_gradient(
+                x,
+                upstream,
+                stride,
+                margin,
+            )
 
-        return tf.nn.conv2d(x, kernel, stride, padding), gradients
+        return tf.nn.conv2d(
+            x,
+            kernel,
+            stride,
+            padding,
+        ), gradients
 
     return convolve(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
 

@@ -66,7 +66,12 @@ class PerSampleDropout(keras.layers.Layer):
             first_row = first_global_row(part.replica_rows) + part.first_row
         seed = seed_and_call[0]
         call = seed_and_call[1]
-        uniform = rows_of_uniform(shape, seed=seed, call=call, first_row=first_row)
+        uniform = rows_of_uniform(
+            shape,
+            seed=seed,
+            call=call,
+            first_row=first_row,
+        )
         return tf.where(uniform >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -30,7 +30,11 @@ class MeanOnlyBatchNormalization(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Make the shift and the moving mean."""
         channels = (input_shape[-1],)
-        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        self.beta = self.add_weight(
+            name="beta",
+            shape=channels,
+            initializer="zeros",
+        )
         self.moving_mean = self.add_weight(
             name="moving_mean", shape=channels, initializer="zeros", trainable=False, autocast=False
         )

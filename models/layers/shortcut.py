@@ -61,4 +61,9 @@ def subsampled(x: Any, stride: int) -> Any:
     takes 0.3 ms (128 x 32 x 32 x 16, bfloat16, one core, forward and backward), which was 8 % of
     ResNet-20's training step.
     """
-    return keras.ops.average_pool(x, 1, stride, padding="valid")
+    return keras.ops.average_pool(
+        x,
+        1,
+        stride,
+        padding="valid",
+    )

@@ -16,7 +16,11 @@ def read(config: Config) -> RawDataset:
     """Return the digits as one split, in the sizes that the configuration asks for."""
     shape = choose_shape(config, _SIDE, channels=1)
     split, classes = load(shape.stored_size)
-    return RawDataset(splits={"all": split}, classes=classes, shape=shape)
+    return RawDataset(
+        splits={"all": split},
+        classes=classes,
+        shape=shape,
+    )
 
 
 def load(size: int) -> tuple[Split, tuple[str, ...]]:

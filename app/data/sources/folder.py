@@ -94,7 +94,12 @@ def scan(root: Path, *, skip_bad: bool = False) -> FolderScan:
     classes = _check_classes(root, layout)
     good, faulty = _inspect_all(layout)
     bad = (*strays, *faulty)
-    _refuse_bad(root, bad, num_good=len(good), skip_bad=skip_bad)
+    _refuse_bad(
+        root,
+        bad,
+        num_good=len(good),
+        skip_bad=skip_bad,
+    )
     _check_counts(root, layout, good, bad)
     splits = {}
     for split, by_class in layout.items():
@@ -132,9 +137,19 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
     shape = choose_shape(config, folder.native_size, folder.channels)
     splits = {}
     for name, files in folder.splits.items():
-        splits[name] = make_split(_loader(files), files.labels, shape, config.data.cache_gib)
+        splits[name] = make_split(
+            _loader(files),
+            files.labels,
+            shape,
+            config.data.cache_gib,
+        )
     skipped = tuple((str(file.path), file.reason) for file in folder.bad)
-    return RawDataset(splits=splits, classes=folder.classes, shape=shape, skipped=skipped)
+    return RawDataset(
+        splits=splits,
+        classes=folder.classes,
+        shape=shape,
+        skipped=skipped,
+    )
 
 
 def _loader(files: FileList) -> Callable[[tf.Tensor], tf.Tensor]:

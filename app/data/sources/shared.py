@@ -37,7 +37,11 @@ def choose_shape(config: Config, native_size: int | None, channels: int) -> Imag
     stored_size = size
     if scale_crop:
         stored_size = round(size * _SCALE_OVER_CROP)
-    return ImageShape(channels=channels, stored_size=stored_size, image_size=size)
+    return ImageShape(
+        channels=channels,
+        stored_size=stored_size,
+        image_size=size,
+    )
 
 
 def make_split(

@@ -95,9 +95,18 @@ def read(config: Config) -> "RawDataset":
     splits = {}
     for name in names:
         records = index_records(builder, name)
-        splits[name] = make_split(records.loader(), records.labels, shape, config.data.cache_gib)
+        splits[name] = make_split(
+            records.loader(),
+            records.labels,
+            shape,
+            config.data.cache_gib,
+        )
     classes = tuple(builder.info.features[label_key].names)
-    return RawDataset(splits=splits, classes=classes, shape=shape)
+    return RawDataset(
+        splits=splits,
+        classes=classes,
+        shape=shape,
+    )
 
 
 def open_builder(prepared: Prepared) -> Any:

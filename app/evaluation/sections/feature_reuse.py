@@ -37,7 +37,11 @@ def feature_reuse(run: Run) -> Section | None:
         "block) takes in what each earlier one made (upwards; 0 is the block's input): the more, the bluer, of each "
         f"layer's largest. {_finding(means)}"
     )
-    return Section(title="Reuse of features", text=text, figures=tuple(figures))
+    return Section(
+        title="Reuse of features",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _finding(blocks: Sequence[np.ndarray]) -> str:

@@ -23,7 +23,13 @@ def gradient_flow(run: Run) -> Section | None:
     if not lines or not lines[-1]["layers"]:
         return None
     figures = (
-        picture(lines, "rms", title="Gradient", label="root mean square", logarithmic=True),
+        picture(
+            lines,
+            "rms",
+            title="Gradient",
+            label="root mean square",
+            logarithmic=True,
+        ),
         picture(
             lines,
             "update",

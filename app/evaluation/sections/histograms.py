@@ -50,7 +50,11 @@ def histograms(run: Run) -> Section | None:
         "are the 5th, 50th and 95th percentile. Gradients are those of one fixed batch. A spread that grows without "
         "end, or gradients that vanish in the first layers, ask for another learning rate or initialisation."
     )
-    return Section(title="Histograms over time", text=text, figures=tuple(figures))
+    return Section(
+        title="Histograms over time",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _read(folder: Path) -> dict[tuple[str, str], History]:
@@ -123,10 +127,21 @@ def _draw(axes: Axes, history: History, title: str) -> None:
         interpolation="none",
     )
     for values, width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
-        axes.plot([epoch + 1 for epoch in epochs], values, color=SOFT, linewidth=width)
+        axes.plot(
+            [epoch + 1 for epoch in epochs],
+            values,
+            color=SOFT,
+            linewidth=width,
+        )
     axes.set_xlim(sides[:2])
     axes.set_ylim(sides[2:])
     axes.set_title(title, fontsize=9.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=8,
+            min_n_ticks=1,
+        )
+    )
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))

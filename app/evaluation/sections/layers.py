@@ -91,7 +91,12 @@ def _draw(
         origin="lower",
         interpolation="none",
     )
-    bar = axes.figure.colorbar(image, ax=axes, aspect=28, pad=0.02)
+    bar = axes.figure.colorbar(
+        image,
+        ax=axes,
+        aspect=28,
+        pad=0.02,
+    )
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(words[1])
@@ -101,7 +106,13 @@ def _draw(
     axes.set_yticks(
         range(0, len(names), step), [_short(name) for name in names[::step]], fontsize=size
     )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=8,
+            min_n_ticks=1,
+        )
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _epoch(epochs, place)))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

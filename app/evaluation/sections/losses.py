@@ -26,7 +26,11 @@ def losses(run: Run) -> Section | None:
     if not found["iterations"]:
         return None
     figure = svg((9.6, 4.2), partial(draw_losses, found=found), "Losses over the iterations")
-    return Section(title="Losses over the iterations", text=_text(found), figures=(figure,))
+    return Section(
+        title="Losses over the iterations",
+        text=_text(found),
+        figures=(figure,),
+    )
 
 
 def _text(found: dict[str, Any]) -> str:
@@ -66,7 +70,13 @@ def draw_losses(axes: Axes, found: dict[str, Any]) -> None:
     dots: Any = (0, (1, 2))
     for place, iteration in enumerate(found["drops"]):
         label = "_" if place else "learning rate drops"
-        axes.axvline(iteration, color=SOFT, linewidth=1, linestyle=dots, label=label)
+        axes.axvline(
+            iteration,
+            color=SOFT,
+            linewidth=1,
+            linestyle=dots,
+            label=label,
+        )
     if found["rises"]:
         label = f"validation rises after epoch {found['rises']['epoch']}"
         axes.axvline(

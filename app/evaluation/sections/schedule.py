@@ -24,7 +24,11 @@ def schedule(run: Run) -> Section | None:
         return None
     rates = [line["learning_rate"] for line in lines]
     figure = svg((9.6, 2.8), partial(_draw, lines=lines), "Learning rate over the iterations")
-    return Section(title="Schedule", text=_text(rates), figures=(figure,))
+    return Section(
+        title="Schedule",
+        text=_text(rates),
+        figures=(figure,),
+    )
 
 
 def _text(rates: list[float]) -> str:
@@ -38,7 +42,12 @@ def _text(rates: list[float]) -> str:
 
 def _draw(axes: Axes, lines: list[dict[str, Any]]) -> None:
     rates = [line["learning_rate"] for line in lines]
-    axes.plot([line["iteration"] for line in lines], rates, color=BLUE, drawstyle="steps-pre")
+    axes.plot(
+        [line["iteration"] for line in lines],
+        rates,
+        color=BLUE,
+        drawstyle="steps-pre",
+    )
     axes.set_xlabel("iteration")
     axes.set_ylabel("learning rate")
     axes.grid(axis="y")

@@ -38,7 +38,11 @@ def timing(run: Run) -> Section | None:
         if part in parts:
             rows.append(_row(name, parts[part], total))
     heads = ("Part", "times", "median", "95th percentile", "total", "share")
-    return Section(title="Timing", text=_text(recorded["bound"], parts), table=(heads, *rows))
+    return Section(
+        title="Timing",
+        text=_text(recorded["bound"], parts),
+        table=(heads, *rows),
+    )
 
 
 def _text(bound: str | None, parts: Mapping[str, Any]) -> str:

@@ -141,7 +141,12 @@ class Examination:
             yield from self._look("weight", variable.path, [variable.value])
         images = tf.convert_to_tensor(self._step.images)
         count = len(self._step.images)
-        yield from self._look("input", self._model.inputs[0].name, [images], np.arange(count))
+        yield from self._look(
+            "input",
+            self._model.inputs[0].name,
+            [images],
+            np.arange(count),
+        )
         micro_batches = self._config.optim.micro_batches if self._is_training else 1
         parts = parts_of_batch(count, self._config.devices, micro_batches)
         for number, chosen in enumerate(parts):
@@ -161,14 +166,29 @@ class Examination:
             penalties = [*self._model.losses, *of_weights]
             total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties)
         for call in forward.calls:
-            yield from self._look("layer", call.name, call.outputs, chosen)
+            yield from self._look(
+                "layer",
+                call.name,
+                call.outputs,
+                chosen,
+            )
             self._note_activations(call)
-        yield from self._look("loss", self._config.objective.loss, [losses], chosen)
+        yield from self._look(
+            "loss",
+            self._config.objective.loss,
+            [losses],
+            chosen,
+        )
         yield from self._look("loss", "weight penalty", penalties)
         yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
         if self._is_training:
-            yield from self._findings_on_the_way_back(forward.calls, tape, total, chosen)
+            yield from self._findings_on_the_way_back(
+                forward.calls,
+                tape,
+                total,
+                chosen,
+            )
 
     def _part(self, number: int, rows: int) -> Part:
         """Return what layers must know of a part with so many rows."""
@@ -212,12 +232,29 @@ class Examination:
 
         for call, weights in zip(reversed(calls), reversed(weights_of_calls), strict=True):
             by_outputs = gradients_by(call.outputs)
-            yield from self._look("gradient", call.name, by_outputs, chosen, of="output")
+            yield from self._look(
+                "gradient",
+                call.name,
+                by_outputs,
+                chosen,
+                of="output",
+            )
             by_inputs = gradients_by(call.inputs)
-            yield from self._look("gradient", call.name, by_inputs, chosen, of="input")
+            yield from self._look(
+                "gradient",
+                call.name,
+                by_inputs,
+                chosen,
+                of="input",
+            )
             for weight, value in zip(call.weights, weights, strict=True):
                 for gradient in gradients_by([value]):
-                    yield from self._look("gradient", call.name, [gradient], of=weight.name)
+                    yield from self._look(
+                        "gradient",
+                        call.name,
+                        [gradient],
+                        of=weight.name,
+                    )
                     largest = float(tf.reduce_max(tf.abs(gradient)))
                     self._largest_gradient = max(self._largest_gradient, (largest, weight.path))
 

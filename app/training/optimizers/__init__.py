@@ -59,7 +59,12 @@ def make_optimizer(config: Config, network: Any = None) -> Any:
     try:
         if network is None:
             return optimizer_class(**options)
-        return build_optimizer(optimizer_class, options, network, config.optim)
+        return build_optimizer(
+            optimizer_class,
+            options,
+            network,
+            config.optim,
+        )
     except (TypeError, ValueError) as error:
         raise _refusal(config, str(error)) from error
 
@@ -70,7 +75,11 @@ def weight_penalty(config: Config) -> WeightPenalty:
     optim = config.optim
     decay = 0.0 if is_decoupled(optimizer_class, optim) else optim.weight_decay
     l1 = 0.0 if optim.l1_proximal else optim.l1
-    return WeightPenalty(decay=decay, l1=l1, pattern=optim.decays)
+    return WeightPenalty(
+        decay=decay,
+        l1=l1,
+        pattern=optim.decays,
+    )
 
 
 def check_decay(config: Config) -> None:

@@ -47,7 +47,12 @@ class GlobalGain(SGD):
         self._before = self.add_optimizer_variables(variables, "gradient_before")
         # Every replica comes to the same gain.
         options = {"dtype": variables[0].dtype, "aggregation": "only_first_replica"}
-        self._gain = self.add_variable((), initializer="ones", name="gain", **options)
+        self._gain = self.add_variable(
+            (),
+            initializer="ones",
+            name="gain",
+            **options,
+        )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move a weight, and remembers its gradient, whose scale the cosine does not feel."""

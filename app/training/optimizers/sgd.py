@@ -52,7 +52,11 @@ class SGD(keras.optimizers.SGD):
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.convert_to_tensor(gradient, variable.dtype)
         if self.momentum == 0:
-            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=variable.handle,
+                alpha=rate,
+                delta=gradient,
+            )
             return
         apply = tf.raw_ops.ResourceApplyKerasMomentum
         if self.form == "velocity":

@@ -62,7 +62,13 @@ def _two_steps(setup: Setup, budget: Any) -> float:
             model.fit(
                 setup.batches.dataset(setup.strategy),
                 steps_per_epoch=min(2, steps),
-                callbacks=Callbacks(watching, add_history=True, model=model, epochs=1, steps=2),
+                callbacks=Callbacks(
+                    watching,
+                    add_history=True,
+                    model=model,
+                    epochs=1,
+                    steps=2,
+                ),
                 shuffle=False,
                 verbose=0,
             )

@@ -76,7 +76,13 @@ def train_courses(config: Config, steps: int) -> tuple[list[Course], Start]:
         for rate in RATES:
             put_back()
             losses = tuple(_losses_at(setup, rate, steps))
-            courses.append(Course(rate=rate, before=math.nan, losses=losses))
+            courses.append(
+                Course(
+                    rate=rate,
+                    before=math.nan,
+                    losses=losses,
+                )
+            )
     return courses, begin
 
 

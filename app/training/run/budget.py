@@ -86,7 +86,12 @@ def budget_for(
             f"evaluation{and_export}; "
             f"give at least {math.ceil(1.1 * needed)}s"
         )
-    return callbacks.Budget(seconds, after=seconds_after, validation=validation, spent=spent)
+    return callbacks.Budget(
+        seconds,
+        after=seconds_after,
+        validation=validation,
+        spent=spent,
+    )
 
 
 def _fixed_seconds_after(setup: Setup, *, export: bool) -> float:

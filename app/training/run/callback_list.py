@@ -42,7 +42,13 @@ class CallbackList(Callbacks):
 
     def __init__(self, watching: Iterable[Any], *, model: Any, epochs: int, steps: int) -> None:
         ordered = sort_callbacks(watching)
-        super().__init__(ordered, add_history=True, model=model, epochs=epochs, steps=steps)
+        super().__init__(
+            ordered,
+            add_history=True,
+            model=model,
+            epochs=epochs,
+            steps=steps,
+        )
 
 
 def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.0) -> list[Any]:
@@ -59,7 +65,12 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
     probe = probe_batch(setup)
     listed = [
         callbacks.Timing(run.timing_file, warn=RUN_LOG.info),
-        *rate_callbacks(config, setup.batches.steps, share, rate_scale=rate_scale),
+        *rate_callbacks(
+            config,
+            setup.batches.steps,
+            share,
+            rate_scale=rate_scale,
+        ),
         *weight_steering(setup),
         setup.clipping,
         callbacks.NanGuard(keep_state=True),

@@ -142,7 +142,12 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
         return None, None
 
     def arrange(epoch: int) -> tuple[np.ndarray, None]:
-        return ordered(order, labels, config.seed, epoch), None
+        return ordered(
+            order,
+            labels,
+            config.seed,
+            epoch,
+        ), None
 
     return Table(arrange=arrange), None
 

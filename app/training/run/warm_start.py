@@ -42,7 +42,11 @@ class Origin:
 
     def record(self) -> InitFrom:
         """Return what the environment of the new run keeps of it."""
-        return InitFrom(run=self.run, weights=self.weights, learning_rate=self.learning_rate)
+        return InitFrom(
+            run=self.run,
+            weights=self.weights,
+            learning_rate=self.learning_rate,
+        )
 
     def lines(self, config: Config, steps: int) -> list[str]:
         """Return what the user should know of the start of a run with this many steps an epoch."""

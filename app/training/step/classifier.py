@@ -77,7 +77,14 @@ class Classifier(keras.Model):
         for part in range(self.micro_batches):
             with _after(total):
                 pieces = [piece(values, part, self.micro_batches) for values in data]
-            with part_of_batch(_part_of(labels, pieces[1], part, self.micro_batches)):
+            with part_of_batch(
+                _part_of(
+                    labels,
+                    pieces[1],
+                    part,
+                    self.micro_batches,
+                )
+            ):
                 gradients = self.compute_gradients(pieces, samples=samples, shares=shares)
             total = _sums(total, gradients)
         loss_scale = self.optimizer.scale_loss(tf.ones(()))
@@ -216,7 +223,13 @@ def _part_of(batch: tf.Tensor, rows: tf.Tensor, part: int, parts: int) -> Part:
     if parts > 1 and context is not None and context.num_replicas_in_sync > 1:
         num_anywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(num_rows, tf.int32))
     is_any = (num_anywhere > 0) | (parts == 1)
-    return Part(part, first_row(num_batch, part, parts), num_batch, num_rows, is_any)
+    return Part(
+        part,
+        first_row(num_batch, part, parts),
+        num_batch,
+        num_rows,
+        is_any,
+    )
 
 
 def _global_batch(labels: tf.Tensor) -> tuple[tf.Tensor, int]:

@@ -86,7 +86,12 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
         case "cosine":
             return partial(schedules.cosine, steps=rest, **end)
         case "polynomial":
-            return partial(schedules.polynomial, steps=rest, power=schedule.power or 1.0, **end)
+            return partial(
+                schedules.polynomial,
+                steps=rest,
+                power=schedule.power or 1.0,
+                **end,
+            )
         case "exponential":
             return partial(schedules.exponential, steps=rest, **end)
         case "inverse":
@@ -148,7 +153,12 @@ def rate_callbacks(
     warm_up = _warm_up_steps(config, steps)
     listed: list[Any] = []
     if warm_up:
-        rising = callbacks.RateSchedule(peak_rate, shape, steps=warm_up, position=position)
+        rising = callbacks.RateSchedule(
+            peak_rate,
+            shape,
+            steps=warm_up,
+            position=position,
+        )
         listed.append(rising)
     falling = _stateful_decay(config, rate_scale)
     falling.begin = warm_up

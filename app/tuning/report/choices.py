@@ -56,7 +56,11 @@ def choices_section(standings: Standings) -> Section | None:
         "Each choice by its best trial, whatever the other hyperparameters are there. "
         f"{_describe_budget(compared)} {_describe_chance(standings)}"
     )
-    return Section(title="Best of each choice", text=text, table=tuple(rows))
+    return Section(
+        title="Best of each choice",
+        text=text,
+        table=tuple(rows),
+    )
 
 
 def _rows(standings: Standings, searched: Range, trials: TrialsByChoice) -> list[tuple[str, ...]]:
@@ -88,7 +92,12 @@ def _describe_difference(trial: Trial, best: Trial, standings: Standings) -> str
     difference = paired_difference(trial, best)
     if difference is None:
         return "–"
-    return with_spread(difference.mean, difference.error, standings, signed=True)
+    return with_spread(
+        difference.mean,
+        difference.error,
+        standings,
+        signed=True,
+    )
 
 
 def _describe_budget(compared: Sequence[tuple[Range, TrialsByChoice]]) -> str:

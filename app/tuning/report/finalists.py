@@ -62,7 +62,11 @@ def paired_difference(trial: Trial, other: Trial) -> Difference | None:
         return None
     count = len(differences)
     error = stdev(differences) / count**0.5 if count > 1 else None
-    return Difference(mean=fmean(differences), error=error, splits=count)
+    return Difference(
+        mean=fmean(differences),
+        error=error,
+        splits=count,
+    )
 
 
 def curves_section(standings: Standings, winner: Trial | None) -> Section | None:
@@ -110,7 +114,14 @@ def _draw_curves(
         values += curve.values()
         marker = "." if len(curve) == 1 else ""
         scaled = heights.scale * np.array(list(curve.values()))
-        axes.plot(list(curve), scaled, color=BLUE, alpha=alpha, linewidth=0.9, marker=marker)
+        axes.plot(
+            list(curve),
+            scaled,
+            color=BLUE,
+            alpha=alpha,
+            linewidth=0.9,
+            marker=marker,
+        )
     for trial, dashes in zip(finalists, _DASHES, strict=False):
         curve = curves[trial.name]
         has_won = winner is not None and trial.name == winner.name
@@ -124,7 +135,13 @@ def _draw_curves(
             label=f"trial {trial.name}, the winner" if has_won else f"trial {trial.name}",
         )
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=10,
+            min_n_ticks=1,
+        )
+    )
     heights.scale_axes(axes)
     if heights.sign < 0 and axes.get_yscale() == "linear":
         # Losses of a diverged tenth would squeeze everything else.
@@ -139,7 +156,12 @@ def splits_section(standings: Standings, winner: Trial | None) -> Section | None
     finalists = [trial for trial in finalists_of(standings, winner) if trial.scores]
     if not finalists:
         return None
-    draw = partial(_draw_splits, heights=heights_of(standings), finalists=finalists, winner=winner)
+    draw = partial(
+        _draw_splits,
+        heights=heights_of(standings),
+        finalists=finalists,
+        winner=winner,
+    )
     shown = [f"{trial.name} {score(trial, standings)}" for trial in finalists]
     alternative = f"Scores of the finalists by split: {'; '.join(shown)}"
     rows = [_SPLIT_HEADS]
@@ -184,7 +206,12 @@ def _split_row(
     better = 0
     for mine, winners in zip(trial.scores, winner.scores, strict=False):
         better += standings.sign * mine > standings.sign * winners
-    text = with_spread(difference.mean, difference.error, standings, signed=True)
+    text = with_spread(
+        difference.mean,
+        difference.error,
+        standings,
+        signed=True,
+    )
     return (trial.name, figure, splits, text, f"{better} of {difference.splits}")
 
 
@@ -196,10 +223,27 @@ def _draw_splits(
         colour = VERMILLION if has_won else BLUE
         values = heights.scale * np.array(trial.scores)
         places = np.full(len(values), place)
-        axes.axhline(place, color=GRID, linewidth=0.7, zorder=0)
-        axes.scatter(values, places, s=26, color=colour, alpha=0.65, linewidth=0)
+        axes.axhline(
+            place,
+            color=GRID,
+            linewidth=0.7,
+            zorder=0,
+        )
+        axes.scatter(
+            values,
+            places,
+            s=26,
+            color=colour,
+            alpha=0.65,
+            linewidth=0,
+        )
         mean = values.mean()
-        axes.plot([mean, mean], [place - 0.28, place + 0.28], color=colour, linewidth=2.4)
+        axes.plot(
+            [mean, mean],
+            [place - 0.28, place + 0.28],
+            color=colour,
+            linewidth=2.4,
+        )
     axes.set_yticks(range(len(finalists)), [f"trial {trial.name}" for trial in finalists])
     axes.set_ylim(len(finalists) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

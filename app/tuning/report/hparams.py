@@ -55,7 +55,11 @@ def _write_events(folder: Path, steps: Iterable[Step]) -> None:
     writer.write(event_pb2.Event(file_version="brain.Event:2").SerializeToString())
     for step, seconds, values in steps:
         summary = summary_pb2.Summary(value=values)
-        event = event_pb2.Event(step=step, wall_time=seconds, summary=summary)
+        event = event_pb2.Event(
+            step=step,
+            wall_time=seconds,
+            summary=summary,
+        )
         writer.write(event.SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
     files.write_bytes(folder / FILE, buffer.getvalue())
@@ -148,4 +152,8 @@ def _value(tag: str, content: Any) -> Any:
 def _scalar(tag: str, value: float) -> Any:
     content = scalar_metadata.create_summary_metadata(display_name="", description="")
     tensor = tensor_util.make_tensor_proto(value, dtype="float32")
-    return summary_pb2.Summary.Value(tag=tag, metadata=content, tensor=tensor)
+    return summary_pb2.Summary.Value(
+        tag=tag,
+        metadata=content,
+        tensor=tensor,
+    )

@@ -96,7 +96,14 @@ def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np
         left_out = np.setdiff1d(everyone, drawn)
         if len(left_out) > 1:
             rows = encoded[left_out]
-            increases.append(_tree_error_increases(tree, rows, scores[left_out], generator))
+            increases.append(
+                _tree_error_increases(
+                    tree,
+                    rows,
+                    scores[left_out],
+                    generator,
+                )
+            )
     return np.mean(increases, axis=0)
 
 
@@ -138,7 +145,11 @@ def importance_section(standings: Standings) -> Section | None:
         "much worse the forest predicts trials that it has not seen once this one is shuffled. "
         f"{_describe_trust(importance.r2)} All this holds for the ranges that were searched; failed trials are left out."
     )
-    return Section(title=TITLE, text=text, figures=(figure,))
+    return Section(
+        title=TITLE,
+        text=text,
+        figures=(figure,),
+    )
 
 
 def _describe_trust(r2: float) -> str:
@@ -160,7 +171,14 @@ def _draw_shares(axes: Axes, shares: dict[str, float]) -> None:
     longest = max(map(abs, values)) or 1.0
     for place, share in enumerate(values):
         across = max(share, 0.0) + 0.01 * longest
-        axes.text(across, place, f"{share:z.2f}", va="center", fontsize=8.5, color=SOFT)
+        axes.text(
+            across,
+            place,
+            f"{share:z.2f}",
+            va="center",
+            fontsize=8.5,
+            color=SOFT,
+        )
     axes.set_yticks(places, [printable(name) for name in shares])
     axes.set_ylim(len(values) - 0.4, -0.6)
     axes.set_xlim(min(0.0, *values), 1.1 * longest)

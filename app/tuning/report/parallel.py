@@ -41,9 +41,18 @@ def parallel_section(standings: Standings) -> Section | None:
     lines = _trial_lines(standings)
     if any(height == INACTIVE for line in lines for _, height in line):
         text += " Below an axis, a line passes where the hyperparameter was inactive."
-    draw = partial(_draw_lines, standings=standings, lines=lines, best_count=best_count)
+    draw = partial(
+        _draw_lines,
+        standings=standings,
+        lines=lines,
+        best_count=best_count,
+    )
     figure = svg((9.6, 4.2), draw, alternative)
-    return Section(title="All hyperparameters at once", text=text, figures=(figure,))
+    return Section(
+        title="All hyperparameters at once",
+        text=text,
+        figures=(figure,),
+    )
 
 
 def _trial_lines(standings: Standings) -> list[Line]:
@@ -85,10 +94,22 @@ def _draw_lines(axes: Axes, standings: Standings, lines: list[Line], best_count:
     # The best is drawn last.
     axes.add_collection(LineCollection(lines[::-1], colors=colours[::-1], linewidths=widths[::-1]))
     names = short_names(searched.name for searched in standings.space)
-    axes.vlines(range(len(names) + 1), 0, 1, color=GRID, linewidth=1, zorder=0)
+    axes.vlines(
+        range(len(names) + 1),
+        0,
+        1,
+        color=GRID,
+        linewidth=1,
+        zorder=0,
+    )
     for across, searched in enumerate(standings.space):
         for height, text in axis_marks(searched):
-            _draw_mark(axes, across, height, printable(text))
+            _draw_mark(
+                axes,
+                across,
+                height,
+                printable(text),
+            )
     for height, text in _score_marks(standings):
         _draw_mark(axes, len(names), height, text)
     _name_axes(axes, [*names.values(), standings.plan.monitor])

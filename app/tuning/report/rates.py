@@ -101,7 +101,12 @@ def _label_group(
         return []
     labels = label_rates(rates, finals, before)
     labelled = []
-    for (trial, final), rate, label in zip(members, rates, labels, strict=True):
+    for (trial, final), rate, label in zip(
+        members,
+        rates,
+        labels,
+        strict=True,
+    ):
         group = trial.active_values.get(other) if other else None
         labelled.append(
             LabelledRate(
@@ -158,10 +163,20 @@ def rates_section(standings: Standings) -> Section | None:
     size = (9.6 if len(groups) == 1 else 4.8, 3.2)
     figures = []
     for title, group in groups.items():
-        draw = partial(_draw_losses, standings=standings, group=group, title=title)
+        draw = partial(
+            _draw_losses,
+            standings=standings,
+            group=group,
+            title=title,
+        )
         ranges = "; ".join(_rates_by_label(group).values())
         figures.append(svg(size, draw, f"Training loss over the epochs, {title}; {ranges}"))
-    return Section(title="Learning rates", text=_TEXT, figures=tuple(figures), table=tuple(rows))
+    return Section(
+        title="Learning rates",
+        text=_TEXT,
+        figures=tuple(figures),
+        table=tuple(rows),
+    )
 
 
 def _heads(other: str | None, standings: Standings) -> tuple[str, ...]:
@@ -211,10 +226,21 @@ def _draw_losses(
             marker="." if len(curve) == 1 else "",
             **_STYLES[rate.label],
         )
-    axes.axhline(group[0].before, color=GRID, linewidth=1, zorder=0)
+    axes.axhline(
+        group[0].before,
+        color=GRID,
+        linewidth=1,
+        zorder=0,
+    )
     axes.set_ylim(0, top)
     axes.set_title(printable(title))
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=10,
+            min_n_ticks=1,
+        )
+    )
     axes.legend(fontsize=8)

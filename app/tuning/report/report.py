@@ -103,7 +103,11 @@ def failures_section(standings: Standings) -> Section | None:
     for trial in sorted(failed, key=lambda trial: trial.name):
         rows.append((trial.name, trial.status, trial.message or "–"))
     text = "Trials that brought no score, each with the first line of what went wrong."
-    return Section(title="What failed", text=text, table=tuple(rows))
+    return Section(
+        title="What failed",
+        text=text,
+        table=tuple(rows),
+    )
 
 
 def table_section(standings: Standings, winner: Trial | None) -> Section | None:
@@ -125,7 +129,11 @@ def table_section(standings: Standings, winner: Trial | None) -> Section | None:
         "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
         "splits. leaderboard.csv holds the same with all digits."
     )
-    return Section(title="All trials", text=text, table=tuple(rows))
+    return Section(
+        title="All trials",
+        text=text,
+        table=tuple(rows),
+    )
 
 
 def _trial_cells(trial: Trial, standings: Standings) -> list[str]:

@@ -45,7 +45,11 @@ def scores_section(standings: Standings, winner: Trial | None) -> Section | None
         f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
         "Good trials that crowd at the end of a range ask for a wider one."
     )
-    return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
+    return Section(
+        title="Score against each hyperparameter",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _alternative(standings: Standings, searched: Range, winner: Trial | None) -> str:
@@ -66,16 +70,52 @@ def _draw_scores(
     generator = np.random.default_rng(0)
     for status, looks in _LOOKS.items():
         trials = [trial for trial in standings.having(status) if trial is not winner]
-        places, upwards = _points(searched, trials, heights, generator)
-        axes.scatter(places, upwards, s=22, linewidth=1.1, **looks)
+        places, upwards = _points(
+            searched,
+            trials,
+            heights,
+            generator,
+        )
+        axes.scatter(
+            places,
+            upwards,
+            s=22,
+            linewidth=1.1,
+            **looks,
+        )
     stars = [winner] if winner is not None and winner in standings.scored else []
-    places, upwards = _points(searched, stars, heights, None)
-    axes.scatter(places, upwards, s=120, marker="*", color=VERMILLION, zorder=3)
+    places, upwards = _points(
+        searched,
+        stars,
+        heights,
+        None,
+    )
+    axes.scatter(
+        places,
+        upwards,
+        s=120,
+        marker="*",
+        color=VERMILLION,
+        zorder=3,
+    )
     heights.scale_axes(axes)
-    places, _ = _points(searched, standings.having(FAILED), heights, generator, scored=False)
+    places, _ = _points(
+        searched,
+        standings.having(FAILED),
+        heights,
+        generator,
+        scored=False,
+    )
     edge = np.full(len(places), 0.02 if heights.sign > 0 else 0.98)
     transform = axes.get_xaxis_transform()
-    axes.plot(places, edge, "x", color=SOFT, transform=transform, clip_on=False)
+    axes.plot(
+        places,
+        edge,
+        "x",
+        color=SOFT,
+        transform=transform,
+        clip_on=False,
+    )
     axes.set_title(printable(searched.name))
     _scale_across(axes, searched)
 
@@ -128,4 +168,10 @@ def _scale_across(axes: Axes, searched: Range) -> None:
         margin = 0.04 * (high - low) or 0.5
         axes.set_xlim(low - margin, high + margin)
         whole = searched.kind == "int"
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=whole, min_n_ticks=1))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(
+                nbins=7,
+                integer=whole,
+                min_n_ticks=1,
+            )
+        )

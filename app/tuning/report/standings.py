@@ -73,7 +73,11 @@ def read_standings(sweep: Sweep) -> Standings:
         StorageError: its plan is missing or damaged.
     """
     plan = sweep.plan
-    return Standings(sweep=sweep, plan=plan, trials=sweep.ranked_trials())
+    return Standings(
+        sweep=sweep,
+        plan=plan,
+        trials=sweep.ranked_trials(),
+    )
 
 
 def read_result(folder: Path) -> dict[str, Any]:
