@@ -1,7 +1,6 @@
-"""Which image comes when: every image once, classes interleaved, draws fair, and the batches
-follow.
-"""
+"""Orders of images: each comes once, classes interleaved, draws fair, and batches follow."""
 
+import cProfile
 from itertools import pairwise
 
 import keras
@@ -104,6 +103,19 @@ def test_a_million_images_of_a_thousand_classes_are_interleaved() -> None:
     order = interleaved(labels, np.random.default_rng(0))
     assert np.array_equal(np.sort(order), np.arange(len(labels)))
     assert equal_neighbours(labels[order]) == 0
+
+
+def count_calls_to_interleave(count: int) -> int:
+    """Return how many functions are called to order so many images of 1,000 classes."""
+    labels = np.random.default_rng(0).integers(1000, size=count)
+    profile = cProfile.Profile()
+    profile.runcall(interleaved, labels, np.random.default_rng(0))
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_a_million_images_are_ordered_as_arrays() -> None:
+    few = count_calls_to_interleave(10_000)
+    assert 0 < count_calls_to_interleave(1_281_167) <= 2 * few
 
 
 @pytest.mark.parametrize("order", ["once", "replacement", "interleaved"])

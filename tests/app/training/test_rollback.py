@@ -1,6 +1,8 @@
 """A run whose rate is too high goes back and recovers, gives up after three times, and may be killed in between."""
 
+import errno
 import json
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -207,14 +209,14 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
 
 def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     run = claim("r")
-    seal = storage._seal
+    rename = os.rename
 
-    def full(folder: Path) -> None:
-        if folder.parent == run.folder:  # not that of the checkpoints
-            raise OSError(28, "No space left on device")
-        seal(folder)
+    def rename_on_full_disk(source: Path, target: Path) -> None:
+        if target == run.failed_step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rename(source, target)
 
-    monkeypatch.setattr(storage, "_seal", full)
+    monkeypatch.setattr(os, "rename", rename_on_full_disk)
     with heard() as said, pytest.raises(TrainingFailed, match=r"clip-norm 1$"):
         fitted(run, replace(CONFIG, nan_policy="stop"))
     assert "the step cannot be kept: cannot write runs/r/nan: No space left" in said[0]
