@@ -206,7 +206,7 @@ def test_the_parts_of_a_batch_share_the_penalties() -> None:
     losses = {}
     for micro_batches in (1, 3):
         optim = Optim(micro_batches=micro_batches, weight_decay=10.0)
-        config = replace(CONFIG, model="softmax", optim=optim)
+        config = replace(CONFIG, model="mlp", optim=optim)
         setup = set_up(config)
         variables = archive.arrays_of(state.model_variables(setup.model))
         step = FailedStep(
