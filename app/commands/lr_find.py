@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
-from epochal.app.data.availability import check_data
 from epochal.app.store.files import check_new_png
 
 if TYPE_CHECKING:
@@ -161,6 +160,9 @@ def run(words: list[str], verbosity: int) -> int:
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
     check_new_png(arguments.plot)
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
     config = check_data(resolve_config(arguments))
     say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)

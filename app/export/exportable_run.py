@@ -96,8 +96,10 @@ class ExportableRun:
             )
         if variant.format == "litert":
             litert.write(model, export, self._range_images)
-        else:
+        elif variant.format == "onnx":
             onnx.write(model, export)
+        else:
+            raise ValueError(f"no writer for the format {variant.format}")
         tolerance = _OTHER_KERNELS if exact else math.inf
         return Expected(
             reference=self.reference,

@@ -1,9 +1,8 @@
 """Learning rates: the one place that says at which rate a step is taken.
 
-    rate of a step = learning_rate * batch_size / schedule.batch     (`Config.peak_rate`)
-                     * rate_scale                                    (1, and less after each
-                     rollback) * shape(step)                                   (`shape_of`: warm-up,
-                     then the schedule's shape)
+    rate of a step = learning_rate * batch_size / schedule.batch    `Config.peak_rate`
+                     * rate_scale                                   a tenth for each rollback
+                     * shape(step)                                  `shape_of`, warm-up included
 
 Plateau and stuck have no shape but the warm-up's: callbacks with a state lower the rate when
 training says so.

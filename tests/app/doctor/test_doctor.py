@@ -20,9 +20,10 @@ from epochal.app.config import Objective as Settings
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import TrainingBatches
 from epochal.app.doctor import CHECKS, cost, examine, learning
-from epochal.app.doctor.model_copy import twin
-from epochal.app.doctor.rate import judged
-from epochal.app.doctor.sample_images import some_images, spread
+from epochal.app.doctor.finding import Finding
+from epochal.app.doctor.model_copy import copy_model
+from epochal.app.doctor.rate import judge_losses
+from epochal.app.doctor.sample_images import draw_balanced, draw_images
 from epochal.app.training.optimizers import make_optimizer
 from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.step.classifier import Classifier
@@ -335,9 +336,9 @@ def test_the_doctors_loss_has_the_weights_of_classes(sound: Setup) -> None:
     """Its gradient and its steps are those of training: a class that weighs nothing moves nothing."""
     class_weights = np.eye(10, dtype=np.float32)[3] * 10
     setup = with_net(sound, dense, objective=Objective(class_weights=class_weights))
-    copy = twin(setup)
+    copy = copy_model(setup)
     np.testing.assert_array_equal(copy.objective.class_weights, class_weights)
-    images, labels = some_images(setup, 20)
+    images, labels = draw_images(setup, 20)
     logits = copy(images)
     losses = cross_entropy(labels, logits).numpy() * class_weights[labels]
     assert float(copy.objective.mean_loss(labels, logits)) == pytest.approx(losses.mean(), rel=1e-5)
@@ -458,33 +459,29 @@ def test_a_rate_is_tried_as_training_would_come_to_it(sound: Setup) -> None:
     ],
 )
 def test_a_rate_is_judged_by_where_the_loss_comes_to(losses: list[float], expected: str) -> None:
-    assert judged(losses, 0.1).level == expected
+    assert judge_losses(losses, 0.1).level == expected
 
 
-@pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what cannot be learned in more, either."""
-    monkeypatch.setattr(learning, "_STEPS", 60)
+def check_memorisation(setup: Setup) -> Finding:
+    """Check in few steps, for what cannot be learned in more, either."""
+    return learning.check_memorisation(setup, max_steps=60)
 
 
-@pytest.mark.usefixtures("few_steps")
 def test_a_model_that_does_not_look(sound: Setup) -> None:
-    finding = CHECKS["by heart"](with_net(sound, lambda x: dense(x, Blind())))
+    finding = check_memorisation(with_net(sound, lambda x: dense(x, Blind())))
     assert finding.level == "error"
     assert finding.text.startswith("could not memorise 32 images in 60 steps")
 
 
-@pytest.mark.usefixtures("few_steps")
 def test_labels_that_change(sound: Setup) -> None:
     changing = replace(sound, batches=Relabelled(**vars(sound.batches)))
-    assert level("by heart", changing) == "error"
+    assert check_memorisation(changing).level == "error"
 
 
-@pytest.mark.usefixtures("few_steps")
 def test_a_wrong_loss(sound: Setup) -> None:
     objective = Objective(loss=lambda labels, logits: cross_entropy((labels + 1) % 10, logits))
     setup = with_net(sound, dense, objective=objective)
-    assert level("by heart", setup) == "error"
+    assert check_memorisation(setup).level == "error"
 
 
 def test_labels_that_need_no_images(sound: Setup) -> None:
@@ -499,17 +496,16 @@ def test_labels_that_need_no_images(sound: Setup) -> None:
 
 
 def test_memory_that_is_not_there() -> None:
-    much = cost.judged_memory(2**31, "much", 2**30, most=64)
+    much = cost.judge_memory(2**31, "much", 2**30, max_batch=64)
     assert (much.level, "lower --batch-size to 64" in much.text) == ("warning", True)
-    little = cost.judged_memory(2**29, "little", 2**30, most=256)
+    little = cost.judge_memory(2**29, "little", 2**30, max_batch=256)
     assert (little.level, "enough for some 256 at a time" in little.text) == ("ok", True)
-    assert cost.judged_memory(2**40, "unknown", None).level == "ok"
+    assert cost.judge_memory(2**40, "unknown", None).level == "ok"
 
 
-def test_memory_is_asked_of_the_system(sound: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_asked_of_the_system(sound: Setup) -> None:
     assert level("memory", sound) == "ok"
-    monkeypatch.setattr(cost, "available_memory", lambda: 2**10)
-    assert level("memory", sound) == "warning"
+    assert cost.check_memory(sound, read_available=lambda: 2**10).level == "warning"
 
 
 @pytest.mark.parametrize(
@@ -521,7 +517,7 @@ def test_the_largest_batch_is_a_power_of_two_that_fits(each: float, most: int | 
 
 def test_memory_grows_with_the_batch(sound: Setup) -> None:
     texts = [
-        cost.memory(replace(sound, config=replace(sound.config, batch_size=size))).text
+        cost.check_memory(replace(sound, config=replace(sound.config, batch_size=size))).text
         for size in (32, 3200)
     ]
     # of one image: the input of three dense layers, two ReLUs and the flattened image, in float32
@@ -532,20 +528,18 @@ def test_memory_grows_with_the_batch(sound: Setup) -> None:
 def test_a_full_disk(sound: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert level("disk", sound) == "ok"
-    usage = cost.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: usage._replace(free=2**20))
-    assert level("disk", sound) == "error"
+    assert cost.check_disk(sound, free=2**20).level == "error"
 
 
 def test_a_budget_below_an_epoch(sound: Setup) -> None:
-    finding = cost.duration(replace(sound, config=replace(sound.config, budget="0h0m1s")))
+    finding = cost.check_duration(replace(sound, config=replace(sound.config, budget="0h0m1s")))
     assert (finding.level, "epochs in a budget of" in finding.text) == ("ok", True)
     many = replace(sound.batches.split, indices=np.tile(sound.batches.split.indices, 10_000))
     many = replace(many, labels=np.tile(many.labels, 10_000))
     longer = replace(
         sound, batches=replace(sound.batches, split=many), config=replace(sound.config, budget="1s")
     )
-    finding = cost.duration(longer)
+    finding = cost.check_duration(longer)
     assert finding.level == "error"
     assert finding.text.startswith("not one epoch fits into a budget of 1s")
 
@@ -555,9 +549,9 @@ def test_a_budget_below_an_epoch(sound: Setup) -> None:
 
 def test_samples_are_of_as_many_classes_as_can_be() -> None:
     labels = np.repeat([0, 1, 2], [100, 10, 1])
-    assert sorted(labels[spread(labels, 3, seed=0)]) == [0, 1, 2]
-    assert sorted(labels[spread(labels, 9, seed=0)]) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
-    assert sorted(spread(labels, 1000, seed=0)) == list(range(111))
+    assert sorted(labels[draw_balanced(labels, 3, seed=0)]) == [0, 1, 2]
+    assert sorted(labels[draw_balanced(labels, 9, seed=0)]) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert sorted(draw_balanced(labels, 1000, seed=0)) == list(range(111))
 
 
 @pytest.mark.slow
@@ -572,15 +566,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_steps")
 def test_the_command_fails_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """Pictures whose class cannot be seen: those of both are alike."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "epochal.app.doctor.CHECKS", {check: CHECKS[check] for check in ("classes", "by heart")}
-    )
+    for check in set(CHECKS) - {"classes", "by heart"}:
+        monkeypatch.delitem(CHECKS, check)
+    monkeypatch.setitem(CHECKS, "by heart", check_memorisation)
     image_folder(tmp_path / "photos", {"a": 20, "b": 20}, kind="PNG", size=8)
     for picture in (tmp_path / "photos/a").iterdir():
         (tmp_path / "photos/b" / picture.name).write_bytes(picture.read_bytes())
