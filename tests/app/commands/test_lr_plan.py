@@ -1,6 +1,5 @@
 """The configured course of the rate: each shape's corners, warm-up, scaling by the batch, and what is refused."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -151,26 +150,16 @@ def test_the_command_prints_and_draws(tmp_path: Any, capsys: Any) -> None:
     assert "exists already and is not overwritten" in capsys.readouterr().err
 
 
-def test_a_plan_of_a_hundred_thousand_epochs_is_quick(tmp_path: Path, capsys: Any) -> None:
-    began = time.monotonic()
-    assert (
-        main(
-            [
-                "lr-plan",
-                "--epochs",
-                "100000",
-                "--budget",
-                "10m",
-                "--plot",
-                str(tmp_path / "plan.png"),
-            ]
-        )
-        == 0
-    )
-    assert time.monotonic() - began < 10
-    told = capsys.readouterr()
-    assert told.out.split()[-3:] == ["100000", "0.001", "0.001"]
-    assert "with a budget of 10m this course follows the clock" in told.err
+def test_a_plan_of_a_hundred_thousand_epochs_shows_some_of_them(
+    tmp_path: Path, capsys: Any
+) -> None:
+    plan = ["lr-plan", "--epochs", "100000", "--budget", "10m"]
+    plot = ["--plot", str(tmp_path / "plan.png")]
+    assert main([*plan, *plot]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) < 50
+    assert out.split()[-3:] == ["100000", "0.001", "0.001"]
+    assert "with a budget of 10m this course follows the clock" in err
 
 
 def test_one_epoch_is_one(capsys: Any) -> None:
