@@ -41,7 +41,6 @@ READS_ARGV = {
 DRAWS = {
     "app/streams.py": "makes the streams",
     "app/training/run/setup.py": "weight norm's first images: other numbers are other runs",
-    "app/training/run/callback_list.py": "curvature's images: other numbers are other runs",
     "app/training/probes/curvature.py": "the first direction: stored figures depend on it",
     "app/tuning/report/scores.py": "jitter of a plot, which has no run and no seed",
     "app/tuning/report/importance.py": "shuffles for a report, which has no run and no seed",
