@@ -96,8 +96,14 @@ def test_stateful_shapes_come_after_their_warm_up() -> None:
 @pytest.mark.parametrize("shape", ["plateau", "stuck"])
 def test_under_a_budget_their_warm_up_follows_the_clock(shape: Any) -> None:
     config = Config(budget="60s", epochs=30, schedule=Schedule(shape=shape, warm_up=5))
-    rising, falling = rate_callbacks(config, 100, share=lambda: 0.9)
-    assert rising.position() == falling.position() == 2700 > falling.begin
+    done = 0.1
+    rising, falling = rate_callbacks(config, 100, share=lambda: done)
+    assert falling.after is rising
+    assert rising.position() == 300
+    assert not rising.is_over()
+    done = 0.9
+    assert rising.position() == 2700
+    assert rising.is_over()
 
 
 @pytest.mark.parametrize(
