@@ -204,6 +204,32 @@ def test_a_replay_moves_the_state_as_the_step_did(
         np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_the_parts_of_a_batch_share_the_penalties() -> None:
+    losses = {}
+    for micro_batches in (1, 3):
+        optim = Optim(micro_batches=micro_batches, weight_decay=10.0)
+        config = replace(CONFIG, model="mlp", optim=optim)
+        setup = set_up(config)
+        variables = archive.arrays_of(state.model_variables(setup.model))
+        step = FailedStep(
+            epoch=0,
+            step=1,
+            split="train",
+            learning_rate=0.01,
+            quantity="loss",
+            found=[0, 1],
+            spoilt=[],
+            variables=variables,
+            **{"weights": None, "class_weights": None, **setup.batches.batch(0, 1)},
+        )
+        finding = Examination(setup.model, config, step).find()
+        assert finding.place == "nothing"
+        losses[micro_batches] = float(finding.value)
+        without_penalty = 2 * np.log(10)  # at most, for weights that were not trained
+        assert losses[micro_batches] > 2 * without_penalty
+    assert losses[3] == pytest.approx(losses[1], rel=0.01)
+
+
 def damaged(folder: Path) -> None:
     path = folder / archive.ARRAYS
     data = bytearray(path.read_bytes())
