@@ -81,7 +81,7 @@ class GradientClipping(ClippingLog):
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         loss_scale = optimizer.scale_loss(tf.ones(()))
         clipped = iter(self.clipper(gradients, loss_scale))
-        results = []
+        results: list[Any] = []
         for gradient in grads:
             if gradient is None:
                 results.append(None)

@@ -148,8 +148,7 @@ def _clip_values(
         results.append(tf.clip_by_value(gradient, -bound, bound))
         largest_of_gradient = tf.reduce_max(tf.abs(gradient))
         largest.append(tf.cast(largest_of_gradient, limit.dtype))
-    is_above = tf.stack(largest) > limit
-    return results, tf.reduce_any(is_above)
+    return results, tf.reduce_any(tf.stack(largest) > limit)
 
 
 def _clip_norms(

@@ -206,7 +206,7 @@ def _sums(total: list[Any], gradients: list[Any]) -> list[Any]:
     """Return the sums of gradients, None where a weight has none; nothing yet is an empty list."""
     if not total:
         return gradients
-    sums = []
+    sums: list[Any] = []
     for summed, gradient in zip(total, gradients, strict=True):
         if gradient is None:
             sums.append(None)
