@@ -49,7 +49,7 @@ def texts(svg):
 def lines(rows, best_epoch=None, panel=0):
     """Label to values of the curves in one panel."""
     axes = Figure().add_subplot()
-    plots._draw_panel(axes, plots.PANELS[panel], rows, best_epoch)
+    plots.draw_panel(axes, plots.PANELS[panel], rows, best_epoch)
     return axes, {line.get_label(): line.get_xydata() for line in axes.lines}
 
 
