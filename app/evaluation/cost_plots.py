@@ -47,7 +47,13 @@ def costs_png(path: Path, cost: ModelCost) -> None:
     parts = group_layers(cost.layers)
     with style():
         figure = new_figure(9.6, 1.2 + 0.25 * len(parts))
-        figure.suptitle(heading(cost), x=0.01, ha="left", color=SOFT, fontsize=9.5)
+        figure.suptitle(
+            heading(cost),
+            x=0.01,
+            ha="left",
+            color=SOFT,
+            fontsize=9.5,
+        )
         left, middle, right = figure.subplots(1, 3, sharey=True)
         _draw_bars(left, parts, "multiply_adds")
         left.set_title(f"Multiply-adds: {count(cost.multiply_adds)}")
@@ -130,7 +136,12 @@ def _draw_bars(axes: Axes, parts: Sequence[Part], field: str) -> None:
     values = [getattr(part, field) for part in parts]
     total = sum(values) or 1
     longest = max(values, default=0) or 1
-    axes.barh(places, values, height=0.72, color=BLUE)
+    axes.barh(
+        places,
+        values,
+        height=0.72,
+        color=BLUE,
+    )
     for place, value in zip(places, values, strict=True):
         share = ""
         if value >= VISIBLE_SHARE * total:
@@ -138,7 +149,14 @@ def _draw_bars(axes: Axes, parts: Sequence[Part], field: str) -> None:
         elif value:
             share = "< 1 %"
         right_of_bar = value + 0.015 * longest
-        axes.text(right_of_bar, place, share, va="center", fontsize=8, color=SOFT)
+        axes.text(
+            right_of_bar,
+            place,
+            share,
+            va="center",
+            fontsize=8,
+            color=SOFT,
+        )
     axes.set_yticks(places, [printable(part.name) for part in parts])
     axes.set_ylim(len(parts) - 0.4, -0.6)
     axes.set_xlim(0, 1.18 * longest)
@@ -233,7 +251,13 @@ def _draw_front(axes: Axes, runs: Sequence[ComparedRun], right: float) -> None:
         accuracies.append(100 * run.test_accuracy)
     costs.append(right)
     accuracies.append(accuracies[-1])
-    axes.step(costs, accuracies, where="post", color=BLUE, linewidth=1)
+    axes.step(
+        costs,
+        accuracies,
+        where="post",
+        color=BLUE,
+        linewidth=1,
+    )
 
 
 def _write_name(axes: Axes, run: ComparedRun, *, on_the_right: bool) -> None:
@@ -265,5 +289,12 @@ def _add_legend(axes: Axes, runs: Sequence[ComparedRun]) -> None:
     for reason in reasons:
         marker = MARKERS[reason]
         label = f"cheaper by {reason}"
-        axes.plot([], [], marker, color=SOFT, markerfacecolor="none", label=label)
+        axes.plot(
+            [],
+            [],
+            marker,
+            color=SOFT,
+            markerfacecolor="none",
+            label=label,
+        )
     axes.legend(loc="lower right")

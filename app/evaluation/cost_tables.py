@@ -152,7 +152,12 @@ def _columns(rows: Sequence[Sequence[str]], sides: str) -> str:
     lines = []
     for row in rows:
         cells = []
-        for cell, side, width in zip(row, sides, widths, strict=True):
+        for cell, side, width in zip(
+            row,
+            sides,
+            widths,
+            strict=True,
+        ):
             cells.append(f"{cell:{side}{width}}")
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

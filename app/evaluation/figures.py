@@ -105,7 +105,12 @@ def new_figure(width: float, height: float) -> Figure:
 def png(figure: Figure) -> bytes:
     """Return the figure as the bytes of a PNG file, the same ones each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=144,
+        metadata={"Software": None},
+    )
     return buffer.getvalue()
 
 
@@ -129,7 +134,13 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
     label = escape(printable(title))
     text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    text = re.sub(r" *<style.*?</style>\n?", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(
+        r" *<style.*?</style>\n?",
+        "",
+        text,
+        count=1,
+        flags=re.DOTALL,
+    )
     text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})\b", _use_variable, text)
     return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it
 

@@ -95,10 +95,22 @@ def curves_png(path: Path, history: Sequence[Row], best_epoch: int | None = None
         figure = new_figure(4.8 * columns, 3.4 * rows)
         for place, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(rows, columns, place)
-            draw_panel(axes, panel, history, best_epoch)
+            draw_panel(
+                axes,
+                panel,
+                history,
+                best_epoch,
+            )
         if not panels:
             text = "No epoch has been recorded yet"
-            figure.text(0.5, 0.5, text, ha="center", va="center", color=SOFT)
+            figure.text(
+                0.5,
+                0.5,
+                text,
+                ha="center",
+                va="center",
+                color=SOFT,
+            )
         files.write_bytes(Path(path), png(figure))
 
 
@@ -106,7 +118,12 @@ def curves_svg(history: Sequence[Row], best_epoch: int | None = None) -> list[st
     """Return the same curves as one SVG element a panel, which a page can arrange by its width."""
     elements: list[str] = []
     for panel in _panels_with_values(history):
-        draw = partial(draw_panel, panel=panel, history=history, best_epoch=best_epoch)
+        draw = partial(
+            draw_panel,
+            panel=panel,
+            history=history,
+            best_epoch=best_epoch,
+        )
         elements.append(svg((4.8, 3.0), draw, panel.title))
     return elements
 
@@ -166,15 +183,32 @@ def draw_panel(axes: Axes, panel: Panel, history: Sequence[Row], best_epoch: int
         values = _column(history, key) * panel.scale
         columns.append(values)
         is_solid = key.startswith("val_") or len(panel.keys) == 1
-        _draw_line(axes, epochs, values, is_solid=is_solid, in_steps=panel.in_steps)
+        _draw_line(
+            axes,
+            epochs,
+            values,
+            is_solid=is_solid,
+            in_steps=panel.in_steps,
+        )
     if best_epoch is not None:
         dots: Any = (0, (1, 2))
         label = f"best epoch {best_epoch}"
-        axes.axvline(best_epoch, color=SOFT, linewidth=1, linestyle=dots, label=label)
+        axes.axvline(
+            best_epoch,
+            color=SOFT,
+            linewidth=1,
+            linestyle=dots,
+            label=label,
+        )
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     axes.grid(axis="y")
-    _scale_axes(axes, panel, epochs, np.concatenate(columns))
+    _scale_axes(
+        axes,
+        panel,
+        epochs,
+        np.concatenate(columns),
+    )
     if len(columns) > 1:
         axes.legend(labelcolor=SOFT)
 
@@ -284,7 +318,14 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) 
         interpolation="none",
     )
     ticks = [0, 0.01, 0.05, 0.25, 0.5, 1]
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, aspect=28, pad=0.02, ticks=ticks)
+    bar = axes.figure.colorbar(
+        image,
+        ax=axes,
+        shrink=0.6,
+        aspect=28,
+        pad=0.02,
+        ticks=ticks,
+    )
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
@@ -312,7 +353,12 @@ def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
         line_width = 0.7
     elif len(names) > NAMED:
         line_width = 0.0
-    axes.set_xticks(ticks, shown, rotation=rotation, fontsize=size)
+    axes.set_xticks(
+        ticks,
+        shown,
+        rotation=rotation,
+        fontsize=size,
+    )
     axes.set_yticks(ticks, shown, fontsize=size)
     edges = np.arange(len(names) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
@@ -332,4 +378,12 @@ def _number_cells(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None
         colour = INK
         if shares[row, column] > 0.5:
             colour = "white"
-        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=colour,
+        )

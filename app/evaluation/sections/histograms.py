@@ -150,7 +150,12 @@ def _draw(axes: Axes, history: History, title: str) -> None:
         interpolation="none",
     )
     for values, line_width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
-        axes.plot(numbers, values, color=SOFT, linewidth=line_width)
+        axes.plot(
+            numbers,
+            values,
+            color=SOFT,
+            linewidth=line_width,
+        )
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_title(title, fontsize=9.5)

@@ -69,7 +69,12 @@ def picture(
 
     def draw(axes: Axes) -> None:
         axes.set_title(title)
-        _draw_values(axes, values, label, logarithmic=logarithmic)
+        _draw_values(
+            axes,
+            values,
+            label,
+            logarithmic=logarithmic,
+        )
         _name_layers(axes, names)
         _name_epochs(axes, [line["epoch"] for line in lines])
 
@@ -103,7 +108,12 @@ def _draw_values(axes: Axes, values: np.ndarray, label: str, *, logarithmic: boo
         origin="lower",
         interpolation="none",
     )
-    bar = axes.figure.colorbar(image, ax=axes, aspect=28, pad=0.02)
+    bar = axes.figure.colorbar(
+        image,
+        ax=axes,
+        aspect=28,
+        pad=0.02,
+    )
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(label)

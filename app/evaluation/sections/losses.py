@@ -87,13 +87,25 @@ def draw_losses(axes: Axes, curves: dict[str, Any]) -> None:
     dots: Any = (0, (1, 2))
     label = "learning rate drops"
     for iteration in curves["drops"]:
-        axes.axvline(iteration, color=SOFT, linewidth=1, linestyle=dots, label=label)
+        axes.axvline(
+            iteration,
+            color=SOFT,
+            linewidth=1,
+            linestyle=dots,
+            label=label,
+        )
         # Matplotlib leaves labels that begin with _ out of the legend, which names the drops once.
         label = "_"
     rises = curves["rises"]
     if rises:
         label = f"validation rises after epoch {rises['epoch']}"
-        axes.axvline(rises["iteration"], color=BLUE, linewidth=1.2, linestyle="--", label=label)
+        axes.axvline(
+            rises["iteration"],
+            color=BLUE,
+            linewidth=1.2,
+            linestyle="--",
+            label=label,
+        )
     _scale(axes, np.array([*curves["smoothed"], *validation["losses"]], np.float64))
     axes.legend(labelcolor=SOFT)
 

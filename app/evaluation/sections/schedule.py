@@ -41,7 +41,12 @@ def _draw(axes: Axes, lines: list[dict[str, Any]]) -> None:
     """Draw the rate of each iteration, on a logarithmic axis where it spans far."""
     iterations = [line["iteration"] for line in lines]
     rates = [line["learning_rate"] for line in lines]
-    axes.plot(iterations, rates, color=BLUE, drawstyle="steps-pre")
+    axes.plot(
+        iterations,
+        rates,
+        color=BLUE,
+        drawstyle="steps-pre",
+    )
     axes.set_xlabel("iteration")
     axes.set_ylabel("learning rate")
     axes.grid(axis="y")
