@@ -1,4 +1,4 @@
-"""Cost plots: what each part of a model costs, and finished runs by accuracy and cost, as PNG files.
+"""Cost plots: PNG files of the costs of a model's parts, and of runs by accuracy and cost.
 
 Their look is in `figures`; Matplotlib is imported when something is drawn.
 """

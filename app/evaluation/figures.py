@@ -1,6 +1,7 @@
-"""Figures: the look of all plots, and the way from a plot to a PNG file or an element of an HTML page.
+"""Figures: the look of all plots, as PNG files or elements of an HTML page.
 
-Matplotlib is imported when something is drawn, and through figures only: no window, no pyplot state.
+Matplotlib is imported when something is drawn, and through figures only: no window, no state of
+pyplot.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-# Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008), and
-# the line style says it again. In an SVG each becomes a CSS variable of the page, so that dark mode
-# can differ.
+# Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008),
+# and the line style says it again. In an SVG each becomes a CSS variable of the page, so that dark
+# mode can differ.
 INK = "#1f2328"
 SOFT = "#59636e"
 GRID = "#d7dce1"

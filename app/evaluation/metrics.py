@@ -20,7 +20,7 @@ class Evaluation:
     """Figures of a classifier over N images of C classes; every image counts exactly once.
 
     Arrays over images follow the order of the images that were evaluated. A per-class figure whose
-    denominator is zero (a class never predicted, or without images) is NaN, not a flattering 0 or 1.
+    denominator is zero (a class never predicted, or without images) is NaN, no flattering 0 or 1.
     """
 
     count: int
@@ -32,7 +32,7 @@ class Evaluation:
     interval: tuple[float, float]
     """95 % Wilson interval of the accuracy."""
     top5_accuracy: float | None
-    """Share of images with the true class among the five largest logits; None up to five classes."""
+    """Share of images with the true class among the five largest logits; None up to 5 classes."""
     confusion: np.ndarray
     """int64 [C, C]: rows are true classes, columns predicted ones."""
     precision: np.ndarray
@@ -206,8 +206,8 @@ def _check_input(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
     broken = np.flatnonzero(~is_finite)
     if len(broken):
         raise ValueError(
-            f"logits must be finite, got NaN or infinity for {len(broken)} of {len(logits)} images, "
-            f"first image {broken[0]}: the model diverged; evaluate an earlier checkpoint."
+            f"logits must be finite, got NaN or infinity for {len(broken)} of {len(logits)} "
+            f"images, first image {broken[0]}: the model diverged; evaluate an earlier checkpoint."
         )
     last_class = logits.shape[1] - 1
     is_strange = (labels < 0) | (labels > last_class)

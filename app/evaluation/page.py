@@ -1,4 +1,4 @@
-"""Pages: HTML files with one look, made of templates that escape all text; no outside link, no script."""
+"""Pages: HTML files of one look, from templates that escape all text; no link out, no script."""
 
 from __future__ import annotations
 

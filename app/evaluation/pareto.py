@@ -21,7 +21,7 @@ class ComparedRun:
     model: str
     image_size: int
     cheaper_by: str
-    """"architecture", or "operations" where it computes in less than 32 bits: they cost less each."""
+    """Either "architecture", or "operations" where each costs less: in fewer than 32 bits."""
     multiply_adds: int
     """For one image."""
     params: int
@@ -109,7 +109,7 @@ def _find_finished(name: str) -> Run:
 
 
 def _read_run(run: Run, costs: _Costs) -> ComparedRun:
-    """Read the figures of a run, and count the multiply-adds of its model unless `costs` has them."""
+    """Read a run's figures, and count the multiply-adds of its model unless `costs` has them."""
     try:
         config = run.config()
         result = run.result()

@@ -82,7 +82,7 @@ PANELS = (
 
 
 def curves_png(path: Path, history: Sequence[Row], best_epoch: int | None = None) -> None:
-    """Write all curves of `history` (one row an epoch) as one PNG; a dashed line marks `best_epoch`.
+    """Write all curves of `history` (a row an epoch) as one PNG; a dashed line marks `best_epoch`.
 
     Rows hold epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, gradient_norm, energy.
     What is missing, None, empty or not finite leaves a gap; a curve without any value leaves no
@@ -174,7 +174,7 @@ def _panels_with_values(history: Sequence[Row]) -> list[Panel]:
 
 
 def draw_panel(axes: Axes, panel: Panel, history: Sequence[Row], best_epoch: int | None) -> None:
-    """Draw training dashed in vermillion, validation solid in blue, the best epoch as an upright."""
+    """Draw training dashed in vermillion, validation solid in blue, the best epoch upright."""
     epochs = _column(history, "epoch")
     counted = np.arange(1, len(epochs) + 1)
     epochs = np.where(np.isnan(epochs), counted, epochs)
@@ -244,7 +244,7 @@ def _draw_line(
 
 
 def _scale_axes(axes: Axes, panel: Panel, epochs: np.ndarray, values: np.ndarray) -> None:
-    """Scale epochs to whole numbers; values to a logarithmic axis, or from zero, where that suits."""
+    """Scale epochs to whole numbers; values by logarithm, or from zero, where that suits."""
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
     first = np.nanmin(epochs)

@@ -58,7 +58,7 @@ def label_rates(rates: Sequence[float], finals: Sequence[float], before: float) 
 
 
 def guessing_loss(loss: str, classes: int) -> float:
-    """Return the loss of equal logits for all classes, from which a network that has learned nothing starts.
+    """Return the loss of equal logits for all classes, with which an untrained network starts.
 
     `loss` is the name of an objective; the equal logits are 0 where their value matters.
     """

@@ -1,4 +1,4 @@
-"""Results of a run: the reported figures, computed once over every image, and the pages about them."""
+"""Results of a run: the figures, computed once over every image, and the pages about them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -14,8 +14,8 @@ from epochal.app.store.run import Run
 
 _ADVICE = {
     "vanishing": (
-        "They hardly learn: normalisation, residual connections, ReLUs or the initial weights of He "
-        "help."
+        "They hardly learn: normalisation, residual connections, ReLUs or the initial weights of "
+        "He help."
     ),
     "exploding": "Lower the learning rate, clip the gradient or start from smaller weights.",
 }
@@ -113,9 +113,9 @@ def _clip_sentences(lines: Sequence[dict[str, Any]]) -> list[str]:
         return []
     norm = float(np.median(norms))
     return [
-        f"Should training become unstable, clip at --optim.clip-norm {norm:.2g}: one step in twenty "
-        "had a longer gradient (95th percentile of the 100 steps before an epoch's end, median of "
-        "the epochs)."
+        f"Should training become unstable, clip at --optim.clip-norm {norm:.2g}: one step in "
+        "twenty had a longer gradient (95th percentile of the 100 steps before an epoch's end, "
+        "median of the epochs)."
     ]
 
 

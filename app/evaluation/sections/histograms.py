@@ -1,4 +1,4 @@
-"""Weights and gradients of some layers over the epochs, from the event files of `WeightHistograms`."""
+"""Weights and gradients of some layers over the epochs, from files of `WeightHistograms`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def histograms(run: Run) -> Section | None:
     if not figures:
         return None
     text = (
-        "How the values of the first, middle and last kernel are spread after each epoch: the more, "
-        "the bluer; lines are the 5th, 50th and 95th percentile. Gradients are those of one fixed "
-        "batch. A spread that grows without end, or gradients that vanish in the first layers, ask "
+        "How the values of the first, middle and last kernel are spread after each epoch: the "
+        "more, the bluer; lines are the 5th, 50th and 95th percentile. Gradients are those of one "
+        "fixed batch. A spread that grows without end, or gradients that vanish in the first layers, ask "
         "for another learning rate or initialisation."
     )
     return Section(title="Histograms over time", text=text, figures=tuple(figures))

@@ -111,7 +111,7 @@ def draw_losses(axes: Axes, curves: dict[str, Any]) -> None:
 
 
 def _scale(axes: Axes, shown: np.ndarray) -> None:
-    """Scale to the smoothed losses, since the raw ones of the first steps would squeeze the rest."""
+    """Scale to the smoothed losses: the raw ones of the first steps would squeeze the rest."""
     from matplotlib.ticker import NullFormatter
 
     axes.set_xlabel("iteration")
