@@ -138,7 +138,7 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 
 def next_export(folder: Path, format: str) -> Export:
-    """Return the next version of the model in `folder`, and remove leftovers of a killed process."""
+    """Return the next version of the model in `folder`; remove leftovers of a killed process."""
     files.sweep(folder)
     taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
     version = max(taken, default=0) + 1

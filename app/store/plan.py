@@ -156,10 +156,12 @@ class Plan:
                     "long a trial is trained; drop it and give --epochs, or another --algorithm"
                 )
             if self.algorithm == "grid" and searched.listed is None:
-                step = "" if searched.kind == "log" else ", or a step"
+                step = ", or a step"
+                if searched.kind == "log":
+                    step = ""
                 raise UsageError(
-                    f"{where}: {searched.name}: grid needs a countable range, got {searched.kind} over "
-                    f"all real numbers; give choice{step}, or --algorithm random"
+                    f"{where}: {searched.name}: grid needs a countable range, got {searched.kind} "
+                    f"over all real numbers; give choice{step}, or --algorithm random"
                 )
 
     def check_same(self, space: Space, where: str) -> None:

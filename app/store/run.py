@@ -42,8 +42,8 @@ class BestWeights:
 class Run(RunFiles):
     """The folder of one training run; `claim` makes a new one, `find` an existing one.
 
-    Reading a file that is missing, damaged or of a later version of epochal raises StorageError, and
-    so does writing one that cannot be written.
+    Reading a file that is missing, damaged or of a later version of epochal raises StorageError,
+    and so does writing one that cannot be written.
     """
 
     def make(self) -> None:
