@@ -208,7 +208,7 @@ def _prepare_axes(axes: Axes, left: float, right: float) -> None:
     """Make the axis of multiply-adds logarithmic, and say what both axes show."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    def format_cost(value: float, _place: int) -> str:
+    def format_cost(value: float, _place: float) -> str:
         return re.sub(r"\.0+(?= )", "", count(value))
 
     axes.set_xscale("log")

@@ -43,8 +43,8 @@ def histograms(run: Run) -> Section | None:
     text = (
         "How the values of the first, middle and last kernel are spread after each epoch: the "
         "more, the bluer; lines are the 5th, 50th and 95th percentile. Gradients are those of one "
-        "fixed batch. A spread that grows without end, or gradients that vanish in the first layers, "
-        "ask for another learning rate or initialisation."
+        "fixed batch. A spread that grows without end, or gradients that vanish in the first "
+        "layers, ask for another learning rate or initialisation."
     )
     return Section(title="Histograms over time", text=text, figures=tuple(figures))
 

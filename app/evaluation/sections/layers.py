@@ -136,7 +136,7 @@ def _name_epochs(axes: Axes, epochs: list[int]) -> None:
     """Write the epochs across, at whole columns only."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    def format_epoch(column: float, _place: int) -> str:
+    def format_epoch(column: float, _place: float) -> str:
         if column == int(column) and 0 <= column < len(epochs):
             return str(epochs[int(column)])
         return ""

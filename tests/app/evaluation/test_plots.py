@@ -41,8 +41,9 @@ def evaluation_of(num_classes, num_images=300):
 
 
 def texts(svg):
-    """Every text of an SVG, after a strict parser has accepted it."""
-    root = ElementTree.fromstring(svg.replace("<svg", '<svg xmlns:xlink="x"', 1))
+    """Return every text of an SVG, after a strict parser has accepted it."""
+    # str, because a Markup would escape what is put into it.
+    root = ElementTree.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))
     return [element.text for element in root.iter("text")]
 
 
