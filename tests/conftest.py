@@ -1,5 +1,6 @@
 """Fixtures and options that several files use."""
 
+import logging
 import zlib
 from collections.abc import Iterator
 
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
+
+
+@pytest.fixture(autouse=True)
+def messages_propagate() -> None:
+    """Let `caplog` have the messages again after a command in this process showed them itself."""
+    logging.getLogger("epochal").propagate = True
 
 
 @pytest.fixture(scope="module")

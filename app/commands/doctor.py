@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
-from epochal.app.data.availability import check_data
 from epochal.app.errors import TrainingFailed
 
 if TYPE_CHECKING:
-    from epochal.app.doctor import Examined
+    from epochal.app.doctor import CheckResult
 
 _DESCRIPTION = """\
 Checks a training before it begins, a line for each check, and stores nothing.
@@ -33,6 +32,9 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
     config = check_data(resolve_config(arguments))
     say(f"epochal doctor: {config.model} on {config.dataset}; loading TensorFlow ...")
     load_tensorflow(verbosity)
@@ -52,7 +54,7 @@ def run(words: list[str], verbosity: int) -> int:
     return 0
 
 
-def _examine(config: Config) -> Iterator["Examined"]:
+def _examine(config: Config) -> Iterator["CheckResult"]:
     from epochal.app.doctor import examine
     from epochal.app.training.run.setup import set_up, start
 
@@ -61,7 +63,7 @@ def _examine(config: Config) -> Iterator["Examined"]:
     return examine(setup)
 
 
-def _line(check: "Examined", *, timed: bool) -> str:
+def _line(check: "CheckResult", *, timed: bool) -> str:
     """Return level, name and text of a check in columns."""
     seconds = f"{check.seconds:5.1f} s  " if timed else ""
     return f"{_WORDS[check.level]:4}  {check.check:13}  {seconds}{check.text}"

@@ -55,13 +55,8 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.serving.server import serve
 
     limits = Limits(token=token, local=arguments.host in _LOCAL)
-    serve(
-        arguments.folder,
-        (arguments.host, arguments.port),
-        limits=limits,
-        trust=arguments.trust,
-        say=say,
-    )
+    address = (arguments.host, arguments.port)
+    serve(arguments.folder, address, limits=limits, trust=arguments.trust)
     return 0
 
 

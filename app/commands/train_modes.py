@@ -1,6 +1,6 @@
 """Modes of `epochal train` that try a configuration out before a run, and print how it went."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from epochal.app.commands.console import say
@@ -23,16 +23,25 @@ def overfit(config: Config, batches: int) -> None:
 
 
 def ladder(config: Config) -> None:
-    """Climb the ladder of samples; print a table, a line as soon as it is known.
+    """Climb the ladder of samples and print it.
 
     Raises:
         TrainingFailed: when validation never beats chance.
     """
     from epochal.app.doctor import memorize
 
+    print_ladder(memorize.climb_ladder(config))
+
+
+def print_ladder(rungs: Iterable["Rung"]) -> None:
+    """Print a table, a line as soon as it is known.
+
+    Raises:
+        TrainingFailed: when validation never beats chance.
+    """
     print(f"{'images':>8}  {'steps':>6}  {'loss':>8}  {'train':>6}  {'validation':>10}")
     climbed = []
-    for rung in memorize.ladder(config):
+    for rung in rungs:
         climbed.append(rung)
         print(_row(rung), flush=True)
     print(_verdict(climbed))

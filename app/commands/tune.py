@@ -16,7 +16,6 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.config.files import search_path
 from epochal.app.config.splits import Splits
-from epochal.app.data.availability import check_data
 from epochal.app.errors import UsageError
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
@@ -122,6 +121,9 @@ def run(words: list[str], verbosity: int) -> int:
         f"epochal tune: {plan.trials} trials, {plan.algorithm}, {plan.splits}; "
         "loading TensorFlow ..."
     )
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)

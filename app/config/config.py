@@ -86,8 +86,8 @@ class Config:
     )
     optimizer: str = setting(
         "sgd",
-        "sgd, adam, adagrad, rmsprop, adaptivegain, globalgain, diagonalnewton or the name of "
-        "another in Keras",
+        "sgd, adam, adagrad, rmsprop, adaptivegain, globalgain, diagonalnewton, schedulefreeadamw "
+        "or the name of another in Keras",
     )
     seed: int = setting(
         0,

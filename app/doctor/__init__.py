@@ -1,4 +1,4 @@
-"""What can be known about a training before it starts: checks in order, each a function from a set-up to a finding."""
+"""Checks of a training before it starts: each is a function from a setup to a finding."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,31 +19,31 @@ from epochal.app.doctor.finding import Finding, Level
 from epochal.app.training.run.setup import Setup
 
 CHECKS: dict[str, Callable[[Setup], Finding]] = {
-    "classes": data.classes_agree,
-    "flips": data.flips,
-    "splits": leaks.splits_apart,
-    "betas": graph.betas,
-    "biases": graph.biases,
-    "logits": graph.logits_meet_loss,
-    "evaluation": evaluation.deterministic,
-    "batch-mates": evaluation.independent,
-    "first loss": gradients.first_loss,
-    "gradients": gradients.every_weight,
-    "symmetry": gradients.symmetry,
-    "differences": differences.central_differences,
-    "steps": gradients.own_batch,
-    "rate": rate.bearable,
-    "by heart": learning.memorized,
-    "random labels": leaks.random_labels,
-    "memory": cost.memory,
-    "disk": cost.disk,
-    "time": cost.duration,
+    "classes": data.check_classes,
+    "flips": data.check_flips,
+    "splits": leaks.check_splits,
+    "betas": graph.check_betas,
+    "biases": graph.check_biases,
+    "logits": graph.check_logits,
+    "evaluation": evaluation.check_determinism,
+    "batch-mates": evaluation.check_batch_independence,
+    "first loss": gradients.check_first_loss,
+    "gradients": gradients.check_every_weight,
+    "symmetry": gradients.check_symmetry,
+    "differences": differences.check_differences,
+    "steps": gradients.check_steps,
+    "rate": rate.check_rate,
+    "by heart": learning.check_memorisation,
+    "random labels": leaks.check_random_labels,
+    "memory": cost.check_memory,
+    "disk": cost.check_disk,
+    "time": cost.check_duration,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examined:
-    """What a check found, and how long it took."""
+class CheckResult:
+    """The finding of one check, and the seconds that it took."""
 
     check: str
     level: Level
@@ -51,11 +51,10 @@ class Examined:
     seconds: float
 
 
-def examine(setup: Setup) -> Iterator[Examined]:
-    """Runs all checks, one after the other, on copies of the weights; stores nothing."""
+def examine(setup: Setup) -> Iterator[CheckResult]:
+    """Run all checks in order, on copies of the weights; store nothing."""
     for name, check in CHECKS.items():
-        began = time.monotonic()
+        start = time.monotonic()
         finding = check(setup)
-        yield Examined(
-            check=name, level=finding.level, text=finding.text, seconds=time.monotonic() - began
-        )
+        seconds = time.monotonic() - start
+        yield CheckResult(check=name, level=finding.level, text=finding.text, seconds=seconds)

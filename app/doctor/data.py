@@ -1,4 +1,4 @@
-"""Checks of classes and augmentation: nothing is computed."""
+"""Checks of classes and augmentation, which compute nothing."""
 
 import numpy as np
 
@@ -6,41 +6,47 @@ from epochal.app.doctor.finding import Finding, error, ok, warning
 from epochal.app.training.run.setup import Setup
 
 
-def classes_agree(setup: Setup) -> Finding:
-    """The splits and the model know the same classes, and every split has images of each."""
-    dataset = setup.dataset
+def check_classes(setup: Setup) -> Finding:
+    """Check that splits and model have the same classes, and every split has images of each."""
     names = setup.dataset.preprocessing.classes
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        return error(f"two classes are called {twice!r}; give each a name of its own")
-    if setup.model.output_shape[-1] != len(names):
-        return error(
-            f"the model has {setup.model.output_shape[-1]} outputs for {len(names)} classes; make them equal"
-        )
+    for name in names:
+        if names.count(name) > 1:
+            return error(f"two classes are called {name!r}; give each a name of its own")
+    num_classes = len(names)
+    outputs = setup.model.output_shape[-1]
+    if outputs != num_classes:
+        return error(f"the model has {outputs} outputs for {num_classes} classes; make them equal")
     for split in ("train", "validation", "test"):
-        labels = getattr(dataset, split).labels
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(names):
-            return error(
-                f"{split} has labels outside 0 to {len(names) - 1}, or none; look at the labels"
-            )
-        absent = np.setdiff1d(np.arange(len(names)), labels)
-        if len(absent):
-            some = ", ".join(names[label] for label in absent[:5])
-            what = (
-                f"{split} has no image of {len(absent)} of {len(names)} classes ({some}); add some"
-            )
-            return error(what) if split == "train" else warning(what)
-    return ok(f"{len(names)} classes, each with images in train, validation and test")
+        labels = getattr(setup.dataset, split).labels
+        finding = _check_labels(split, labels, names)
+        if finding is not None:
+            return finding
+    return ok(f"{num_classes} classes, each with images in train, validation and test")
 
 
-def flips(setup: Setup) -> Finding:
-    """Digits and letters are not mirrored (row D11 of the lectures)."""
+def _check_labels(split: str, labels: np.ndarray, names: tuple[str, ...]) -> Finding | None:
+    """Return what is wrong with the labels of a split, if anything."""
+    num_classes = len(names)
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        return error(
+            f"{split} has labels outside 0 to {num_classes - 1}, or none; look at the labels"
+        )
+    absent = np.setdiff1d(np.arange(num_classes), labels)
+    if len(absent) == 0:
+        return None
+    first_names = [names[label] for label in absent[:5]]
+    examples = ", ".join(first_names)
+    text = f"{split} has no image of {len(absent)} of {num_classes} classes ({examples}); add some"
+    if split == "train":
+        return error(text)
+    return warning(text)
+
+
+def check_flips(setup: Setup) -> Finding:
+    """Check that digits and letters are not mirrored, which makes other characters of them."""
     if not setup.batches.augmentation.flip:
         return ok("images are not mirrored")
+    name = setup.dataset.name
     if setup.dataset.flippable:
-        return ok(
-            f"images are mirrored, and mirrored {setup.dataset.name} are still of their class"
-        )
-    return warning(
-        f"mirrored {setup.dataset.name} are other characters or none; give --augment.flip false"
-    )
+        return ok(f"images are mirrored, and mirrored {name} are still of their class")
+    return warning(f"mirrored {name} are other characters or none; give --augment.flip false")

@@ -1,4 +1,4 @@
-"""The tape's gradient against central differences, in float64 (row A15 of the lectures)."""
+"""Central differences: the tape's gradient against numeric derivatives, in float64."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,123 +8,169 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.doctor.finding import Finding, error, ok, skipped
-from epochal.app.doctor.model_copy import twin
-from epochal.app.doctor.sample_images import some_images
+from epochal.app.doctor.model_copy import copy_model
+from epochal.app.doctor.sample_images import draw_images
+from epochal.app.streams import generator
 from epochal.app.training.run.setup import Setup
 
 _IMAGES = 8
 _DIRECTIONS = 3
 _COORDINATES = 12
-_STEPS = (
-    1e-5,
-    1e-6,
-    1e-7,
-)  # of a weight; the smaller, the fewer kinks lie within and the more rounding shows
-_RELATIVE = 1e-6  # error of a gradient that is right
-_JITTER = 1e-2  # weights that start at 0 put whole layers on a kink
+_CANDIDATES = 32  # for each coordinate, of which the one with the largest gradient is taken
+# Changes of a weight. The smaller, the fewer kinks lie within, and the more rounding shows.
+_STEPS = (1e-5, 1e-6, 1e-7)
+_RELATIVE_ERROR = 1e-6  # of a gradient that is right
+_JITTER = 1e-2  # added to weights, for those that start at 0 put whole layers on a kink
 _ROUNDINGS = 100  # in the last place of the loss
 
-Moves = dict[int, np.ndarray]  # by the weight's number, how it changes
+Moves = dict[int, np.ndarray]  # from a weight's position in the list to its change
 
 
-def central_differences(setup: Setup) -> Finding:
-    """`(L(w + h v) - L(w - h v)) / 2h` equals `gradient . v`, along random directions and coordinates.
+def check_differences(setup: Setup) -> Finding:
+    """Check that `(L(w + h v) - L(w - h v)) / 2h` equals `gradient . v`.
 
-    Nothing is dropped, batch norm takes its statistics from the batch as in training. Where differences of several
-    steps disagree, which they do across a kink, nothing is said.
+    The vector `v` is a random direction or a coordinate.
+    Nothing is dropped, and batch norm takes its statistics from the batch as in training.
+    Differences of several step sizes `h` that disagree, as they do across a kink, do not count.
     """
-    random = np.random.default_rng(setup.config.seed)
-    images, labels = some_images(setup, _IMAGES)
-    model = twin(setup, "float64")
+    random = generator(setup.config.seed, "doctor differences")
+    images, labels = draw_images(setup, _IMAGES)
+    model = copy_model(setup, "float64")
     weights = model.trainable_weights
     for weight in weights:
         weight.assign_add(_JITTER * random.standard_normal(weight.shape))
-    loss = tf.function(lambda: model.objective.mean_loss(labels, model(images, training=True)))
-    gradients = _gradient(loss, weights)
-    along = Slope(lambda: float(loss()), weights)
-    verdicts = []
+
+    def mean_loss() -> tf.Tensor:
+        return model.objective.mean_loss(labels, model(images, training=True))
+
+    loss = tf.function(mean_loss)
+    gradients = _compute_gradients(loss, weights)
+    slope = Slope(lambda: float(loss()), weights)
+    num_probed = 0
+    num_judged = 0
     wrong = []
-    for name, moves in _moves(weights, gradients, random):
-        analytic = sum(float(np.sum(gradients[i] * move)) for i, move in moves.items())
-        verdict, numeric = along.agrees(moves, analytic)
-        verdicts.append(verdict)
+    for name, moves in _draw_moves(weights, gradients, random):
+        analytic = _project(gradients, moves)
+        verdict, numeric = slope.compare(moves, analytic)
+        num_probed += 1
+        if verdict is not None:
+            num_judged += 1
         if verdict is False:
             wrong.append(f"{name}: gradient {analytic:.8g}, differences {numeric:.8g}")
-    judged = len(verdicts) - verdicts.count(None)
     if wrong:
-        return error(f"{len(wrong)} of {judged} differ, first {wrong[0]}; look at custom gradients")
-    if not judged:
-        return skipped(f"all {len(verdicts)} directions and coordinates lie at kinks or are flat")
+        return error(
+            f"{len(wrong)} of {num_judged} differ, first {wrong[0]}; look at custom gradients"
+        )
+    if num_judged == 0:
+        return skipped(f"all {num_probed} directions and coordinates lie at kinks or are flat")
     return ok(
-        f"agree along {judged} of {len(verdicts)} directions and coordinates; the others lie at kinks or are flat"
+        f"agree along {num_judged} of {num_probed} directions and coordinates; "
+        "the others lie at kinks or are flat"
     )
 
 
 class Slope:
-    """Numeric derivatives of a loss along changes of its weights."""
+    """Numeric derivatives of a loss along changes of its weights.
+
+    Args:
+        loss: returns the loss of the weights as they are
+        weights: that are moved, and put back
+    """
 
     def __init__(self, loss: Callable[[], float], weights: list[Any]) -> None:
         self._loss = loss
         self._weights = weights
 
-    def agrees(self, moves: Moves, analytic: float) -> tuple[bool | None, float]:
-        """Whether differences say the same as `analytic`, None where they cannot tell; and what they say."""
-        rounding = _ROUNDINGS * np.finfo(np.float64).eps * abs(self._loss())
-        found: list[float] = []
+    def compare(self, moves: Moves, analytic: float) -> tuple[bool | None, float]:
+        """Return whether the numeric derivative equals `analytic`, and the numeric one.
+
+        The verdict is None where differences cannot tell.
+        """
+        epsilon = np.finfo(np.float64).eps
+        rounding = _ROUNDINGS * epsilon * abs(self._loss())
+        slopes: list[float] = []
         for step in _STEPS:
             numeric = self._difference(moves, step)
-            if (
-                abs(numeric - analytic) <= _RELATIVE * (abs(numeric) + abs(analytic))
-                and abs(numeric) > rounding / step
-            ):
+            tolerance = _RELATIVE_ERROR * (abs(numeric) + abs(analytic))
+            agrees = abs(numeric - analytic) <= tolerance
+            if agrees and abs(numeric) > rounding / step:
                 return True, numeric
-            found.append(numeric)
-        apart, numeric, step = min(
-            (abs(a - b), b, h) for a, b, h in zip(found, found[1:], _STEPS[1:], strict=False)
-        )
-        off = min(abs(numeric - analytic) for numeric in found)
-        return (False if off > 10 * (apart + rounding / step) else None), numeric
+            slopes.append(numeric)
+        # The two neighbouring step sizes that agree best tell how sure the numeric slope is.
+        smallest_gap = math.inf
+        uncertainty = math.inf
+        for position in range(1, len(_STEPS)):
+            gap = abs(slopes[position] - slopes[position - 1])
+            if gap <= smallest_gap:
+                smallest_gap = gap
+                numeric = slopes[position]
+                uncertainty = gap + rounding / _STEPS[position]
+        distance = min(abs(slope - analytic) for slope in slopes)
+        if distance > 10 * uncertainty:
+            return False, numeric
+        return None, numeric
 
     def _difference(self, moves: Moves, step: float) -> float:
-        start = {i: self._weights[i].numpy() for i in moves}
-        losses = []
-        for sign in (1, -1):
-            for i, move in moves.items():
-                self._weights[i].assign(start[i] + sign * step * move)
-            losses.append(self._loss())
-        for i, value in start.items():
-            self._weights[i].assign(value)
-        return (losses[0] - losses[1]) / (2 * step)
+        start = {position: self._weights[position].numpy() for position in moves}
+        self._shift(start, moves, step)
+        ahead = self._loss()
+        self._shift(start, moves, -step)
+        behind = self._loss()
+        for position, value in start.items():
+            self._weights[position].assign(value)
+        return (ahead - behind) / (2 * step)
+
+    def _shift(self, start: Moves, moves: Moves, step: float) -> None:
+        for position, move in moves.items():
+            weight = self._weights[position]
+            weight.assign(start[position] + step * move)
 
 
-def _gradient(loss: Any, weights: list[Any]) -> list[np.ndarray]:
+def _compute_gradients(loss: Any, weights: list[Any]) -> list[np.ndarray]:
+    variables = [weight.value for weight in weights]
     with tf.GradientTape() as tape:
         value = loss()
-    found = tape.gradient(value, [weight.value for weight in weights], unconnected_gradients="zero")
-    return [gradient.numpy() for gradient in found]
+    gradients = tape.gradient(value, variables, unconnected_gradients="zero")
+    return [gradient.numpy() for gradient in gradients]
 
 
-def _moves(
+def _project(gradients: list[np.ndarray], moves: Moves) -> float:
+    """Return the derivative of the loss along the moves."""
+    total = 0.0
+    for position, move in moves.items():
+        total += float(np.vdot(gradients[position], move))
+    return total
+
+
+def _draw_moves(
     weights: list[Any], gradients: list[np.ndarray], random: np.random.Generator
 ) -> Iterator[tuple[str, Moves]]:
-    """Directions in which every weight moves, half at random and half uphill; then single coordinates."""
-    for number in range(_DIRECTIONS):
-        yield (
-            f"direction {number + 1}",
-            {
-                i: _unit(gradient) + _unit(random.standard_normal(gradient.shape))
-                for i, gradient in enumerate(gradients)
-            },
-        )
+    """Yield names and moves: first directions, then single coordinates.
+
+    In a direction every weight moves, half at random and half uphill.
+    """
+    for number in range(1, _DIRECTIONS + 1):
+        direction = {}
+        for position, gradient in enumerate(gradients):
+            noise = random.standard_normal(gradient.shape)
+            uphill = _normalize(gradient)
+            direction[position] = uphill + _normalize(noise)
+        yield f"direction {number}", direction
     for _ in range(_COORDINATES):
-        i = int(random.integers(len(weights)))
-        place = max(
-            random.integers(gradients[i].size, size=32), key=lambda at: abs(gradients[i].flat[at])
-        )
-        move = np.zeros_like(gradients[i])
-        move.flat[place] = 1.0
-        yield f"{weights[i].path}[{place}]", {i: move}
+        position = int(random.integers(len(weights)))
+        gradient = gradients[position]
+        candidates = random.integers(gradient.size, size=_CANDIDATES)
+        steepness = np.abs(gradient.flat[candidates])
+        coordinate = candidates[np.argmax(steepness)]
+        move = np.zeros_like(gradient)
+        move.flat[coordinate] = 1.0
+        path = weights[position].path
+        yield f"{path}[{coordinate}]", {position: move}
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / (math.sqrt(float(np.sum(vector**2))) or 1.0)
+def _normalize(vector: np.ndarray) -> np.ndarray:
+    """Return the vector at length 1; zeros stay zeros."""
+    length = math.sqrt(float(np.sum(vector**2)))
+    if length == 0:
+        return vector
+    return vector / length

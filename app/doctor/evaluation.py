@@ -1,4 +1,4 @@
-"""Checks of inference mode: the same answer every time, whatever else is in the batch."""
+"""Checks of inference mode: the same answer every time, independent of the rest of the batch."""
 
 from typing import Any
 
@@ -6,54 +6,62 @@ import keras
 import numpy as np
 
 from epochal.app.doctor.finding import Finding, error, ok, warning
-from epochal.app.doctor.model_copy import drops
-from epochal.app.doctor.sample_images import some_images
+from epochal.app.doctor.model_copy import is_dropout
+from epochal.app.doctor.sample_images import draw_images
 from epochal.app.training.run.setup import Setup
 
 _IMAGES = 8
 _ROUNDING = {"float32": 1e-3, "float64": 1e-9}  # relative to the largest logit
-_NARROW_ROUNDING = 5e-2
+_NARROW_ROUNDING = 5e-2  # of narrower floats
 
 
-def deterministic(setup: Setup) -> Finding:
-    """Two evaluations of the same images give the same logits; training mode gives others (row J9 of the lectures)."""
-    images, _ = some_images(setup, _IMAGES)
-    first, second = (setup.model(images, training=False).numpy() for _ in range(2))
+def check_determinism(setup: Setup) -> Finding:
+    """Check that two evaluations of the same images agree, and that training mode differs."""
+    images, _ = draw_images(setup, _IMAGES)
+    first = setup.model(images, training=False).numpy()
+    second = setup.model(images, training=False).numpy()
     if not np.array_equal(first, second):
         return error(
-            "two evaluations of the same images differ; look for a layer that is random with training=False"
+            "two evaluations of the same images differ; "
+            "look for a layer that is random with training=False"
         )
-    told = [layer.name for layer in setup.model.layers if _differs_in_training(layer)]
-    if not told:
+    layers = [layer for layer in setup.model.layers if _differs_in_training(layer)]
+    if not layers:
         return ok("two evaluations of the same images are identical")
-    if _close(first, _in_training(setup, images), setup):
+    if _are_close(first, _evaluate_in_training_mode(setup, images), setup):
         return warning(
-            f"{told[0]} does in training what it does in evaluation; look at its call and at trainable"
+            f"{layers[0].name} does in training what it does in evaluation; "
+            "look at its call and at trainable"
         )
     return ok("two evaluations of the same images are identical, training mode differs")
 
 
-def independent(setup: Setup) -> Finding:
-    """An image's logits do not depend on the other images of its batch."""
-    images, _ = some_images(setup, _IMAGES)
+def check_batch_independence(setup: Setup) -> Finding:
+    """Check that an image's logits do not depend on the other images of its batch."""
+    images, _ = draw_images(setup, _IMAGES)
     together = setup.model(images, training=False).numpy()
-    alone = np.concatenate(
-        [setup.model(images[at : at + 1], training=False).numpy() for at in range(len(images))]
-    )
-    if not _close(together, alone, setup):
-        worst = np.abs(together - alone).max()
+    rows = []
+    for image in images:
+        logits = setup.model(image[np.newaxis], training=False)
+        rows.append(logits.numpy())
+    alone = np.concatenate(rows)
+    if not _are_close(together, alone, setup):
+        change = np.abs(together - alone).max()
         return error(
-            f"logits change by {worst:.2g} with the batch around an image; look for statistics of the batch"
+            f"logits change by {change:.2g} with the batch around an image; "
+            "look for statistics of the batch"
         )
     return ok(f"{len(images)} images have the same logits alone and together")
 
 
 def _differs_in_training(layer: Any) -> bool:
-    return (drops(layer) and layer.rate > 0) or isinstance(layer, keras.layers.BatchNormalization)
+    if is_dropout(layer):
+        return bool(layer.rate > 0)
+    return isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _in_training(setup: Setup, images: np.ndarray) -> np.ndarray:
-    """The logits in training mode; moving statistics and random states are put back."""
+def _evaluate_in_training_mode(setup: Setup, images: np.ndarray) -> np.ndarray:
+    """Return the logits in training mode; put back moving statistics and random states."""
     variables = setup.model.variables
     before = [variable.numpy() for variable in variables]
     logits: np.ndarray = setup.model(images, training=True).numpy()
@@ -62,6 +70,8 @@ def _in_training(setup: Setup, images: np.ndarray) -> np.ndarray:
     return logits
 
 
-def _close(one: np.ndarray, other: np.ndarray, setup: Setup) -> bool:
+def _are_close(logits: np.ndarray, others: np.ndarray, setup: Setup) -> bool:
     tolerance = _ROUNDING.get(setup.config.precision, _NARROW_ROUNDING)
-    return bool(np.abs(one - other).max() <= tolerance * np.abs(one).max())
+    distance = np.abs(logits - others).max()
+    largest = np.abs(logits).max()
+    return bool(distance <= tolerance * largest)

@@ -1,4 +1,4 @@
-"""What a check says: all is well, nothing to check, a warning or an error, in one line."""
+"""Findings: a check's answer in one line, with its level."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,27 +8,35 @@ Level = Literal["ok", "skipped", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and for a warning or an error what to do about it."""
+    """A check's answer; the text of a warning or an error says what to do about it."""
 
     level: Level
     text: str
 
 
 def ok(text: str) -> Finding:
-    """All is well."""
+    """Return the finding that all is well."""
     return Finding("ok", text)
 
 
 def skipped(text: str) -> Finding:
-    """The check has nothing to say about this set-up; `text` is why."""
+    """Return the finding of a check that does not apply to this setup; `text` is the reason."""
     return Finding("skipped", text)
 
 
 def warning(text: str) -> Finding:
-    """Training would work, but not as well as it could."""
+    """Return the finding that training would work, but not as well as it could."""
     return Finding("warning", text)
 
 
 def error(text: str) -> Finding:
-    """Training would fail, or its result would mean nothing."""
+    """Return the finding that training would fail, or that its result would mean nothing."""
     return Finding("error", text)
+
+
+def shorten_list(names: list[str]) -> str:
+    """Return the first three names and the number of the others."""
+    text = ", ".join(names[:3])
+    if len(names) > 3:
+        text += f" and {len(names) - 3} more"
+    return text

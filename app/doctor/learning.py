@@ -1,4 +1,4 @@
-"""Training on a few images until they are known by heart, and what that says about the set-up."""
+"""Memorisation: training on a few images until they are known by heart."""
 
 import math
 from collections.abc import Iterator
@@ -12,18 +12,23 @@ import tensorflow as tf
 from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.pipeline import TrainingBatches
 from epochal.app.doctor.finding import Finding, error, ok
-from epochal.app.doctor.model_copy import ready, twin
-from epochal.app.doctor.sample_images import plain_batches, spread
+from epochal.app.doctor.model_copy import compile_copy, copy_model
+from epochal.app.doctor.sample_images import draw_balanced, make_plain_batches
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.classifier import Classifier
 
-KNOWN = 1e-2  # loss at which images are known by heart
 SIGMAS = 3  # standard deviations above chance that are no accident
+_MEMORISED_LOSS = 1e-2
+_IMAGES = 32
+_MAX_STEPS = 300
+# Of Adam; deep networks without normalisation need the lower one.
+_RATES = (1e-3, 1e-4)
+_EVALUATED_TOGETHER = 256  # images
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What the last pass over the images came to, while training."""
+    """Loss and accuracy of the last pass over the images, as training logs them."""
 
     steps: int
     loss: float
@@ -31,85 +36,105 @@ class Learned:
 
     @property
     def by_heart(self) -> bool:
-        """Whether every image got its label."""
+        """Tell whether every image got its label."""
         return self.accuracy == 1.0
 
 
-def learn(model: Classifier, batches: TrainingBatches, most: int, strategy: Any = None) -> Learned:
-    """Trains until a pass over the images is without mistake at a loss below `KNOWN`, or `most` steps are done.
+def learn(
+    model: Classifier, batches: TrainingBatches, max_steps: int, strategy: Any = None
+) -> Learned:
+    """Train until a pass over the images is without mistake at a loss below 0.01.
 
-    The model has a train function; its optimizer keeps its rate. Every pass has the order of the first.
+    Every pass has the order of the first.
+
+    Args:
+        model: with a train function; its optimizer keeps its rate
+        batches: of the images
+        max_steps: after which training ends anyway, rounded up to whole passes
+        strategy: that distributes training, if any
     """
     learned = Learned(0, math.nan, 0.0)
-    passes = -(-most // batches.steps)
-    for number, iterator in enumerate(_iterators(batches, passes, strategy), start=1):
+    passes = math.ceil(max_steps / batches.steps)
+    for number, iterator in enumerate(_make_iterators(batches, passes, strategy), start=1):
         model.reset_metrics()
         for _ in range(batches.steps):
             logs = model.train_function(iterator)
-        learned = Learned(number * batches.steps, float(logs["loss"]), float(logs["accuracy"]))
-        if (learned.by_heart and learned.loss < KNOWN) or not math.isfinite(learned.loss):
+        loss = float(logs["loss"])
+        accuracy = float(logs["accuracy"])
+        learned = Learned(number * batches.steps, loss, accuracy)
+        if learned.by_heart and loss < _MEMORISED_LOSS:
+            break
+        if not math.isfinite(loss):
             break
     return learned
 
 
-def _iterators(batches: TrainingBatches, passes: int, strategy: Any) -> Iterator[Any]:
-    """What to take each pass from: one iterator for all, for a new one takes longer than a small step."""
+def _make_iterators(batches: TrainingBatches, passes: int, strategy: Any) -> Iterator[Any]:
+    """Yield the iterator of each pass."""
     dataset = batches.dataset(strategy)
     if strategy is None:
-        yield from [iter(dataset.repeat(passes))] * passes
-    else:  # a distributed data set cannot be repeated
-        yield from (iter(dataset) for _ in range(passes))
+        # One iterator serves all passes: to make one takes longer than a small step.
+        iterator = iter(dataset.repeat(passes))
+        for _ in range(passes):
+            yield iterator
+    else:
+        # A distributed data set cannot be repeated.
+        for _ in range(passes):
+            yield iter(dataset)
 
 
-_BATCH = 32  # images that are to be known by heart
-_STEPS = 300
-_RATES = (1e-3, 1e-4)  # of Adam; deep networks without normalisation need the lower one
+def check_memorisation(setup: Setup, max_steps: int = _MAX_STEPS) -> Finding:
+    """Check that one batch can be learned by heart, and cannot be without seeing its images.
 
-
-def memorized(setup: Setup) -> Finding:
-    """One batch can be learned by heart, and not without seeing it (row J1 of the lectures)."""
-    split = setup.dataset.train
-    split = split.subset(
-        spread(split.labels, min(_BATCH, setup.config.batch_size), setup.config.seed)
-    )
+    Args:
+        setup: to be trained
+        max_steps: at each of two rates
+    """
+    train = setup.dataset.train
+    count = min(_IMAGES, setup.config.batch_size)
+    positions = draw_balanced(train.labels, count, setup.config.seed)
+    split = train.subset(positions)
     for rate in _RATES:
-        seen = _by_adam(setup, split, rate, _STEPS)
-        if seen.by_heart:
+        learned = _learn_by_adam(setup, split, rate, max_steps)
+        if learned.by_heart:
             break
-    told = f"{len(split)} images in {seen.steps} steps: accuracy {seen.accuracy:.0%}, loss {seen.loss:.2g}"
-    if not seen.by_heart:
+    text = (
+        f"{len(split)} images in {learned.steps} steps: "
+        f"accuracy {learned.accuracy:.0%}, loss {learned.loss:.2g}"
+    )
+    if not learned.by_heart:
         return error(
-            f"could not memorise {told}; look for labels that change, layers that pass nothing, a wrong loss"
+            f"could not memorise {text}; "
+            "look for labels that change, layers that pass nothing, a wrong loss"
         )
-    unseen = _by_adam(setup, _blank(split), rate, seen.steps)
-    if unseen.by_heart:
+    black = tf.zeros_like(split.read())
+    blank = Split(CachedImages(black), np.arange(len(split)), split.labels)
+    learned_blank = _learn_by_adam(setup, blank, rate, learned.steps)
+    if learned_blank.by_heart:
         return error(
-            f"memorised {told}; blank images, too: the labels do not need the images; look at the labels"
+            f"memorised {text}; blank images, too: the labels do not need the images; "
+            "look at the labels"
         )
-    return ok(f"memorised {told}; blank images: accuracy {unseen.accuracy:.0%}")
+    return ok(f"memorised {text}; blank images: accuracy {learned_blank.accuracy:.0%}")
 
 
-def _by_adam(setup: Setup, split: Split, rate: float, most: int) -> Learned:
-    """What Adam makes of the images."""
-    model = ready(twin(setup), keras.optimizers.Adam(rate))
-    return learn(model, plain_batches(setup, split, len(split)), most)
+def _learn_by_adam(setup: Setup, split: Split, rate: float, max_steps: int) -> Learned:
+    model = compile_copy(copy_model(setup), keras.optimizers.Adam(rate))
+    return learn(model, make_plain_batches(setup, split, len(split)), max_steps)
 
 
-def _blank(split: Split) -> Split:
-    """Black images with the labels of a split."""
-    images = split.read()
-    return Split(CachedImages(tf.zeros_like(images)), np.arange(len(split)), split.labels)
+def chance_bound(chance: float, count: int) -> float:
+    """Return the accuracy on `count` images that guessing exceeds once in 700 times."""
+    deviation = math.sqrt(chance * (1 - chance) / count)
+    return chance + SIGMAS * deviation
 
 
-def above_chance(chance: float, count: int) -> float:
-    """The accuracy on `count` images that guessing passes once in 700 times."""
-    return chance + SIGMAS * math.sqrt(chance * (1 - chance) / count)
-
-
-def accuracy_of(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images that get their label, in inference mode."""
-    pieces = [
-        model(images[at : at + 256], training=False).numpy().argmax(-1)
-        for at in range(0, len(images), 256)
-    ]
-    return float(np.mean(np.concatenate(pieces) == labels))
+def measure_accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images that get their label, in inference mode."""
+    num_right = 0
+    for start in range(0, len(images), _EVALUATED_TOGETHER):
+        end = start + _EVALUATED_TOGETHER
+        logits = model(images[start:end], training=False).numpy()
+        right = logits.argmax(-1) == labels[start:end]
+        num_right += int(right.sum())
+    return num_right / len(images)

@@ -1,28 +1,32 @@
-"""Training on a few images as configured, but for all that keeps a model from learning them by heart."""
+"""Memorisation as configured: a few batches by heart, and a ladder of ever more images.
+
+All that keeps a model from learning images by heart is taken out of the configuration.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from epochal.app.config import Augment, Config, Emphasis
 from epochal.app.data.dataset import Split
-from epochal.app.doctor.learning import Learned, above_chance, accuracy_of, learn
-from epochal.app.doctor.model_copy import drops
-from epochal.app.doctor.sample_images import images_of, plain_batches
+from epochal.app.doctor.learning import Learned, chance_bound, learn, measure_accuracy
+from epochal.app.doctor.model_copy import is_dropout
+from epochal.app.doctor.sample_images import make_plain_batches, read_images
 from epochal.app.errors import TrainingFailed, UsageError
+from epochal.app.streams import generator
 from epochal.app.training.probes.probe_steps import undone
 from epochal.app.training.run.callback_list import as_in_first_epoch
 from epochal.app.training.run.setup import Setup, set_up, start
 
-PASSES = 300  # over the batches to overfit, at most
-STEPS = 2000  # on a rung of the ladder, at most
+MAX_PASSES = 300  # over the batches to overfit
+MAX_STEPS = 2000  # on a rung of the ladder
 FIRST_RUNGS = (1, 5)  # then powers of ten
 
 
-def unregularized(config: Config) -> Config:
-    """The configuration without augmentation, emphasis, weight decay and label smoothing, at a constant rate."""
+def remove_regularization(config: Config) -> Config:
+    """Return the configuration without augmentation, emphasis, weight decay and label smoothing."""
     return replace(
         config,
         emphasis=Emphasis(),
@@ -32,28 +36,33 @@ def unregularized(config: Config) -> Config:
     )
 
 
-def overfit(config: Config, batches: int) -> tuple[int, Learned]:
-    """Trains on so many batches until they are known by heart, for at most `PASSES` passes; stores nothing.
+def overfit(config: Config, batches: int, *, max_passes: int = MAX_PASSES) -> tuple[int, Learned]:
+    """Train on a few batches, at a constant rate, until they are known by heart; store nothing.
 
-    Returns the number of images, and what was learned.
+    Args:
+        config: of the run
+        batches: to train on
+        max_passes: over the batches
+
+    Returns:
+        The number of images, and what was learned.
 
     Raises:
         UsageError: as training does, or for more batches than there are.
         TrainingFailed: when the images were not memorised.
     """
-    setup = _prepared(config)
+    setup = _set_up_unregularized(config)
     if batches > setup.batches.steps:
         raise UsageError(
-            f"--overfit-batches: the training images make {setup.batches.steps} batches, got {batches}"
+            f"--overfit-batches: the training images make {setup.batches.steps} batches, "
+            f"got {batches}"
         )
-    split = _drawn(setup, batches * config.batch_size)
-    learned = _fitted(setup, split, PASSES * batches)
+    split = _draw_images(setup, batches * config.batch_size)
+    learned = _fit(setup, split, max_passes * batches)
     if not learned.by_heart:
-        reached = (
-            f"accuracy {learned.accuracy:.1%}, loss {learned.loss:.3g} after {learned.steps} steps"
-        )
         raise TrainingFailed(
-            f"{len(split)} images could not be memorised ({reached}); "
+            f"{len(split)} images could not be memorised (accuracy {learned.accuracy:.1%}, "
+            f"loss {learned.loss:.3g} after {learned.steps} steps); "
             "try another --learning-rate (epochal lr-find), or epochal doctor with these options"
         )
     return len(split), learned
@@ -61,77 +70,101 @@ def overfit(config: Config, batches: int) -> tuple[int, Learned]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """What came of training on so many images; accuracies are those of inference mode."""
+    """One number of images on the ladder, and the accuracies in inference mode after training.
+
+    Args:
+        images: number of training images
+        learned: loss and accuracy as training logs them
+        train_accuracy: on these images
+        validation_accuracy: on all validation images
+        bound: validation accuracy that guessing exceeds once in 700 times
+    """
 
     images: int
     learned: Learned
     train_accuracy: float
     validation_accuracy: float
-    bound: float  # what guessing passes once in 700 times
+    bound: float
 
     @property
     def generalises(self) -> bool:
-        """Whether validation beats chance."""
+        """Tell whether validation beats chance."""
         return self.validation_accuracy > self.bound
 
 
-def ladder(config: Config) -> Iterator[Rung]:
-    """Trains on 1, 5, 10, 100, ... images, from the same weights each time, until they fit; stores nothing.
+def climb_ladder(
+    config: Config, *, rungs: Sequence[int] | None = None, max_steps: int = MAX_STEPS
+) -> Iterator[Rung]:
+    """Train on 1, 5, 10, 100, ... images, from the same weights each time; store nothing.
 
-    The images of a rung are among those of the next. Chance is the share of the commonest class in validation
-    (row J2 of the lectures).
+    The images of a rung are among those of the next. Chance is the share of the commonest class
+    in validation.
+
+    Args:
+        config: of the run
+        rungs: numbers of images (None: up to all)
+        max_steps: on each
 
     Raises:
         UsageError: as training does.
     """
-    setup = _prepared(config)
-    images, labels = images_of(setup, setup.dataset.validation)
-    bound = above_chance(np.bincount(labels).max() / len(labels), len(labels))
+    setup = _set_up_unregularized(config)
+    images, labels = read_images(setup, setup.dataset.validation)
+    chance = np.bincount(labels).max() / len(labels)
+    bound = chance_bound(chance, len(labels))
+    if rungs is None:
+        rungs = list_rungs(len(setup.dataset.train))
     with undone(setup) as put_back:
-        for count in rungs(len(setup.dataset.train)):
+        for count in rungs:
             put_back()
-            split = _drawn(setup, count)
-            learned = _fitted(setup, split, STEPS)
+            split = _draw_images(setup, count)
+            learned = _fit(setup, split, max_steps)
+            train_images, train_labels = read_images(setup, split)
             yield Rung(
                 images=count,
                 learned=learned,
-                train_accuracy=accuracy_of(setup.model, *images_of(setup, split)),
-                validation_accuracy=accuracy_of(setup.model, images, labels),
+                train_accuracy=measure_accuracy(setup.model, train_images, train_labels),
+                validation_accuracy=measure_accuracy(setup.model, images, labels),
                 bound=bound,
             )
 
 
-def rungs(images: int) -> list[int]:
-    """1, 5, 10, 100, 1000, ... up to so many images."""
-    powers = [10**power for power in range(1, len(str(images)))]
-    return [rung for rung in (*FIRST_RUNGS, *powers) if rung <= images]
+def list_rungs(images: int) -> list[int]:
+    """Return 1, 5, 10, 100, 1000, ... up to a number of images."""
+    rungs = [count for count in FIRST_RUNGS if count <= images]
+    power = 10
+    while power <= images:
+        rungs.append(power)
+        power *= 10
+    return rungs
 
 
-def _prepared(config: Config) -> Setup:
-    """A set-up for learning by heart, its train function made."""
-    setup = set_up(unregularized(config))
+def _set_up_unregularized(config: Config) -> Setup:
+    """Return a setup for learning by heart, with a train function."""
+    setup = set_up(remove_regularization(config))
     start(setup)
     for layer in setup.model.layers:
-        if drops(layer):
+        if is_dropout(layer):
             layer.rate = 0.0
     as_in_first_epoch(setup)
     return setup
 
 
-def _drawn(setup: Setup, count: int) -> Split:
-    """Training images drawn by the seed, the first of an order that does not depend on their number."""
-    split = setup.dataset.train
-    return split.subset(np.random.default_rng(setup.config.seed).permutation(len(split))[:count])
+def _draw_images(setup: Setup, count: int) -> Split:
+    """Return training images drawn by the seed; more images include those of fewer."""
+    train = setup.dataset.train
+    order = generator(setup.config.seed, "doctor memorize").permutation(len(train))
+    return train.subset(order[:count])
 
 
-def _fitted(setup: Setup, split: Split, most: int) -> Learned:
-    """What the model makes of the images at the configured rate.
+def _fit(setup: Setup, split: Split, max_steps: int) -> Learned:
+    """Train on the images at the configured rate.
 
     Raises:
         TrainingFailed: when the loss is not finite.
     """
-    batches = plain_batches(setup, split, setup.config.batch_size)
-    learned = learn(setup.model, batches, most, setup.strategy)
+    batches = make_plain_batches(setup, split, setup.config.batch_size)
+    learned = learn(setup.model, batches, max_steps, setup.strategy)
     if not math.isfinite(learned.loss):
         raise TrainingFailed(
             f"the loss on {len(split)} images is not finite; lower --learning-rate"

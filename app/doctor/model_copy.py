@@ -1,4 +1,4 @@
-"""A second model with the first one's weights, to try things on."""
+"""Copies of a model with its weights, to try things on."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,43 +12,45 @@ from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.classifier import Classifier
 
 
-def twin(setup: Setup, dtype: str | None = None) -> Classifier:
-    """The set-up's model again, its weights copied; drops nothing in training and has no weight penalty.
+def copy_model(setup: Setup, dtype: str | None = None) -> Classifier:
+    """Return a copy of the setup's model that drops nothing in training and penalises no weight.
 
     Args:
-        dtype: what all of it computes in (None: as the model does).
+        setup: whose model is copied
+        dtype: that all of the copy computes in (None: as the model does)
     """
     model = setup.model
 
-    def again(layer: Any) -> Any:
+    def copy_layer(layer: Any) -> Any:
         config = layer.get_config()
-        config |= {"dtype": dtype} if dtype else {}
-        config |= {"rate": 0.0} if drops(layer) else {}
+        if dtype is not None:
+            config["dtype"] = dtype
+        if is_dropout(layer):
+            config["rate"] = 0.0
         return type(layer).from_config(config)
 
     with models.deep_recursion(), dtype_policy(setup.config.precision):
         network = keras.Model(model.input, model.output, name=model.name)
-        net = keras.models.clone_model(network, clone_function=again)
+        copied_network = keras.models.clone_model(network, clone_function=copy_layer)
         copy = type(model)(
-            net,
+            copied_network,
             objective=replace(model.objective, penalty=WeightPenalty()),
             micro_batches=model.micro_batches,
         )
-    for mine, its in zip(copy.weights, model.weights, strict=True):
-        mine.assign(its.numpy())
+    for target, source in zip(copy.weights, model.weights, strict=True):
+        target.assign(source.numpy())
     return copy
 
 
-def ready(copy: Classifier, optimizer: Any) -> Classifier:
-    """The copy, compiled, with a train function."""
-    copy.compile(
-        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+def compile_copy(copy: Classifier, optimizer: Any) -> Classifier:
+    """Compile a copy, make its train function, and return it."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    copy.compile(optimizer=optimizer, loss=loss)
     copy.optimizer.build(copy.trainable_variables)
     copy.make_train_function()
     return copy
 
 
-def drops(layer: Any) -> bool:
-    """Whether it is a dropout, Keras' or ours."""
+def is_dropout(layer: Any) -> bool:
+    """Tell whether a layer is a dropout, Keras' or one of `models/layers`."""
     return "Dropout" in type(layer).__name__

@@ -1,7 +1,10 @@
 """Figures of a finished run, computed again from its published weights and its data."""
 
+from collections.abc import Callable
 from typing import Any
 
+from epochal.app.config import Config
+from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.run_results import evaluate_split
@@ -9,7 +12,7 @@ from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
 
 
-def evaluate_run(run: Run) -> dict[str, Any]:
+def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[str, Any]:
     """Return validation and test figures, named as in result.json.
 
     Raises:

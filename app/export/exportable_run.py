@@ -1,4 +1,4 @@
-"""A run that was read for export, once for all variants: its model, its own answers, and how a variant is written."""
+"""Runs read for export, once for all variants: the model, its own answers, and the writing."""
 
 import math
 from dataclasses import dataclass, replace
@@ -96,8 +96,10 @@ class ExportableRun:
             )
         if variant.format == "litert":
             litert.write(model, export, self._range_images)
-        else:
+        elif variant.format == "onnx":
             onnx.write(model, export)
+        else:
+            raise ValueError(f"no writer for the format {variant.format}")
         tolerance = _OTHER_KERNELS if exact else math.inf
         return Expected(
             reference=self.reference,
@@ -106,7 +108,7 @@ class ExportableRun:
         )
 
     def _prepare(self, precision: str) -> InferenceModel:
-        """Return the model without batch norm, with weights in the run's precision, or float32 for any other."""
+        """Return the model without batch norm, in the run's precision or, for another, float32."""
         trained = self.trained
         if precision != self.model.card.precision:
             trained = self._trained_in_float32

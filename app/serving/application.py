@@ -1,107 +1,116 @@
-"""The server's paths: the wire formats for programs, a page for people, health for those who watch over it."""
+"""The server's application: wire formats for programs, a page for people, health, metrics."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fastapi
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from epochal.app.serving.batching import Batcher
 from epochal.app.serving.limits import Guard, Limits, Receive, Scope, Send
 from epochal.app.serving.rest import Rest
-from epochal.app.serving.server_metrics import Measures
+from epochal.app.serving.server_metrics import ServerMetrics
 from epochal.app.serving.versions import Versions
 
 _PAGE = Path(__file__).with_name("page.html")
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+_CONTENT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data: blob:; connect-src 'self'"
+)
 
 
-def make_app(versions: Versions, limits: Limits, seconds: float = 30.0) -> Guard:
-    """The ASGI application that answers for one model, behind its guard; it looks for new versions while it runs.
+def make_app(
+    versions: Versions, metrics: ServerMetrics, limits: Limits, seconds: float = 30.0
+) -> Guard:
+    """Return the ASGI application that answers for one model, behind its guard.
+
+    It looks for new versions while it runs.
 
     Args:
         versions: of the model.
+        metrics: count every reply.
         limits: of a request.
         seconds: that an answer may take.
     """
-    measures = Measures()
-    versions.batcher = partial(Batcher, seen=measures.called)
-    pages = _pages(versions, measures)
-    formats = _formats(Rest(versions, seconds), measures)
+    pages = _make_pages(versions, metrics)
+    wire_formats = _make_wire_formats(Rest(versions, seconds), metrics)
 
-    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         # FastAPI's layers take a millisecond of a request, which is half of what LeNet-5 takes.
-        wire = scope["type"] == "http" and scope["path"].lower().startswith(("/v1", "/v2"))
-        await (formats if wire else pages)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"].lower().startswith(("/v1", "/v2")):
+            await wire_formats(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
 
-    return Guard(chosen, limits, told=measures.answered)
+    return Guard(dispatch, limits, on_refusal=metrics.count_reply)
 
 
-def _formats(rest: Rest, measures: Measures) -> Any:
-    """Answers requests of programs."""
+def _make_wire_formats(rest: Rest, metrics: ServerMetrics) -> Any:
+    """Return the ASGI application that answers requests of programs."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         path = scope["raw_path"].decode("latin-1")
-        status, reply = await rest.answer(scope["method"], path, (await receive())["body"])
-        measures.answered(path, status, time.perf_counter() - began)
+        message = await receive()
+        status, reply = await rest.answer(scope["method"], path, message["body"])
+        metrics.count_reply(path, status, time.perf_counter() - began)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(reply)).encode()),
         ]
-        retry = [(b"retry-after", b"1")] if status == 503 else []
-        await send({"type": "http.response.start", "status": status, "headers": headers + retry})
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": reply})
 
     return answer
 
 
-def _pages(versions: Versions, measures: Measures) -> fastapi.FastAPI:
-    """All else; its life is the server's."""
+def _make_pages(versions: Versions, metrics: ServerMetrics) -> fastapi.FastAPI:
+    """Return the ASGI application that answers all else; its life is the server's."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        watching = asyncio.create_task(versions.watch())
+        watch = asyncio.create_task(versions.watch())
         yield
-        watching.cancel()
+        watch.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await watch
 
     app = fastapi.FastAPI(
         title="epochal", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.add_exception_handler(404, lambda request, error: Response(status_code=404))
-    app.get("/")(lambda: FileResponse(_PAGE, headers={"Content-Security-Policy": _POLICY}))
+    app.get("/")(lambda: FileResponse(_PAGE, headers={"Content-Security-Policy": _CONTENT_POLICY}))
     app.get("/healthz")(lambda: Response("ok\n", media_type="text/plain"))
 
     @app.get("/readyz")
-    async def ready() -> Response:
-        there = versions.current is not None
-        return Response(
-            "ok\n" if there else "not ready\n", 200 if there else 503, media_type="text/plain"
-        )
+    async def answer_ready() -> Response:
+        if versions.current is None:
+            return Response("not ready\n", 503, media_type="text/plain")
+        return Response("ok\n", 200, media_type="text/plain")
 
     @app.get("/metrics")
     @app.get("/monitoring/prometheus/metrics")
-    async def metrics() -> Response:
-        version = versions.current.loaded.version if versions.current else None
-        return Response(measures.text(version), media_type="text/plain; version=0.0.4")
+    async def answer_metrics() -> Response:
+        text = metrics.to_text(versions.current_number)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/card")
-    async def card() -> Response:
-        served = versions.current
-        if served is None:
+    async def answer_card() -> Response:
+        if versions.current is None:
             return JSONResponse({"error": "no version is ready"}, 503)
-        known = {
-            "name": versions.name,
-            "version": served.loaded.version,
-            "labels": served.loaded.labels,
-        }
-        return JSONResponse({**known, "card": served.loaded.card})
+        model = versions.current.model
+        return JSONResponse(
+            {
+                "name": versions.name,
+                "version": model.version,
+                "labels": model.labels,
+                "card": model.card,
+            }
+        )
 
     return app

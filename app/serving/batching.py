@@ -1,15 +1,14 @@
-"""Requests that arrive together become one batch; one that arrives alone waits for nobody."""
+"""Batching: requests that arrive together are one batch; one that is alone waits for nobody."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-Answer = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 class QueueFull(Exception):
@@ -17,130 +16,141 @@ class QueueFull(Exception):
 
 
 @dataclass(eq=False)
-class _Waiting:
-    """A request's arrays, and where its answer is awaited."""
+class _Request:
+    """A request's arrays, its number of images, and where its answer is awaited."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
     count: int
-    answer: "asyncio.Future[Answer]"
-    since: float = field(default_factory=time.perf_counter)
-
-    def fits(self, other: "_Waiting") -> bool:
-        """Whether both can be one batch: the same inputs, of the same shape but for their number."""
-        known = self.rows and other.rows and self.arrays.keys() == other.arrays.keys()
-        return known and all(
-            array.shape[1:] == other.arrays[name].shape[1:] for name, array in self.arrays.items()
-        )
+    answer: "asyncio.Future[Arrays]"
 
     @property
-    def rows(self) -> bool:
+    def has_rows(self) -> bool:
         """Whether every array has a row for each of `count` images: nothing else can be joined."""
-        return self.count > 0 and all(
-            array.shape[:1] == (self.count,) for array in self.arrays.values()
-        )
+        if self.count == 0:
+            return False
+        return all(array.shape[:1] == (self.count,) for array in self.arrays.values())
+
+    def fits(self, other: "_Request") -> bool:
+        """Return whether both can be one batch: the same inputs, with rows of the same shapes."""
+        if not self.has_rows or not other.has_rows:
+            return False
+        if self.arrays.keys() != other.arrays.keys():
+            return False
+        for name, array in self.arrays.items():
+            if array.shape[1:] != other.arrays[name].shape[1:]:
+                return False
+        return True
 
 
 class Batcher:
-    """Calls `answer` with one batch at a time, made of all that arrived during the call before.
+    """Calls a model with one batch at a time, made of all that arrived during the call before.
 
     So the delay is bounded by a call's own duration, and an idle server adds none.
 
     Args:
-        answer: arrays by name to arrays by name, `[n, ...]` each; runs in `executor`.
+        model: arrays by name to arrays by name, `[n, ...]` each; runs in `executor`.
+        executor: of one thread.
         largest: images of a batch; a larger request is a batch of its own.
         queue: images that may wait.
-        seen: is told, of every batch, its images and the seconds it took.
+        on_batch: called after every batch with its images and the seconds it took.
     """
 
     def __init__(
         self,
-        answer: Callable[[dict[str, np.ndarray]], Answer],
+        model: Callable[[Arrays], Arrays],
         executor: Executor,
         *,
         largest: int = 64,
         queue: int = 1024,
-        seen: Callable[[int, float], None] = lambda images, seconds: None,
+        on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
-        self._answer = answer
+        self._model = model
         self._executor = executor
-        self._seen = seen
+        self._on_batch = on_batch
         self._largest = largest
         self._queue = queue
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Request] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def ask(self, arrays: dict[str, np.ndarray]) -> Answer:
-        """The answer for a request's images.
+    async def submit(self, arrays: Arrays) -> Arrays:
+        """Return the model's answer for a request's images.
 
         Raises:
             QueueFull: when too many wait.
-            Exception: whatever `answer` raises for this request alone.
+            Exception: whatever the model raises for this request alone.
         """
-        count = max((len(array) for array in arrays.values() if array.ndim), default=1)
-        if sum(one.count for one in self._waiting) + count > self._queue and self._waiting:
-            raise QueueFull(f"{self._queue} images are waiting")
-        mine = _Waiting(arrays, count, asyncio.get_running_loop().create_future())
-        self._waiting.append(mine)
+        lengths = [len(array) for array in arrays.values() if array.ndim]
+        count = max(lengths, default=1)
+        if self._waiting:
+            num_waiting = sum(request.count for request in self._waiting)
+            if num_waiting + count > self._queue:
+                raise QueueFull(f"{self._queue} images are waiting")
+        loop = asyncio.get_running_loop()
+        request = _Request(arrays, count, loop.create_future())
+        self._waiting.append(request)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
-        return await mine.answer
+        return await request.answer
 
     async def _run(self) -> None:
         while self._waiting:
-            await self._served(self._next())
+            batch = self._take_batch()
+            if batch:
+                await self._answer_or_split(batch)
 
-    async def _served(self, chosen: Sequence[_Waiting]) -> None:
-        """Answers all of them; one bad image must not be the others' end, so half of them are asked with it."""
+    def _take_batch(self) -> list[_Request]:
+        """Take the oldest request and those that go with it; forget those whose client has gone."""
+        waiting = [request for request in self._waiting if not request.answer.cancelled()]
+        batch: list[_Request] = []
+        remaining = []
+        total = 0
+        for request in waiting:
+            is_first = not batch
+            if is_first or (request.fits(batch[0]) and total + request.count <= self._largest):
+                batch.append(request)
+                total += request.count
+            else:
+                remaining.append(request)
+        self._waiting = remaining
+        return batch
+
+    async def _answer_or_split(self, batch: Sequence[_Request]) -> None:
+        """Answer a batch; where it fails answer its halves, so that a bad image fails alone."""
         try:
-            await self._serve(chosen)
+            await self._answer(batch)
         except Exception as error:
-            if len(chosen) == 1:
-                _fail(chosen[0], error)
-                return
-            half = len(chosen) // 2
-            await self._served(chosen[:half])
-            await self._served(chosen[half:])
+            if len(batch) > 1:
+                half = len(batch) // 2
+                await self._answer_or_split(batch[:half])
+                await self._answer_or_split(batch[half:])
+            elif not batch[0].answer.done():
+                batch[0].answer.set_exception(error)
 
-    def _next(self) -> list[_Waiting]:
-        """The oldest request, and those that can go with it; who no longer waits for an answer is let go."""
-        self._waiting = [one for one in self._waiting if not one.answer.cancelled()]
-        if not self._waiting:
-            return []
-        chosen = [self._waiting[0]]
-        total = self._waiting[0].count
-        for one in self._waiting[1:]:
-            if one.fits(chosen[0]) and total + one.count <= self._largest:
-                chosen.append(one)
-                total += one.count
-        self._waiting = [one for one in self._waiting if one not in chosen]
-        return chosen
-
-    async def _serve(self, chosen: Sequence[_Waiting]) -> None:
-        if not chosen:
-            return
-        joined = chosen[0].arrays
-        if len(chosen) > 1:
-            joined = {name: np.concatenate([one.arrays[name] for one in chosen]) for name in joined}
+    async def _answer(self, batch: Sequence[_Request]) -> None:
+        arrays = batch[0].arrays
+        if len(batch) > 1:
+            arrays = {}
+            for name in batch[0].arrays:
+                parts = [request.arrays[name] for request in batch]
+                arrays[name] = np.concatenate(parts)
         began = time.perf_counter()
-        answer: Any = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._answer, joined
-        )
-        count = sum(one.count for one in chosen)
-        self._seen(count, time.perf_counter() - began)
-        if len(chosen) > 1 and any(rows.shape[:1] != (count,) for rows in answer.values()):
-            raise ValueError("an output that is no row an image cannot be shared out")
+        loop = asyncio.get_running_loop()
+        outputs = await loop.run_in_executor(self._executor, self._model, arrays)
+        count = sum(request.count for request in batch)
+        self._on_batch(count, time.perf_counter() - began)
+        if len(batch) == 1:
+            _set_answer(batch[0], outputs)
+            return
+        for output in outputs.values():
+            if output.shape[:1] != (count,):
+                raise ValueError("an output that is no row an image cannot be shared out")
         start = 0
-        for one in chosen:
-            part = (
-                answer
-                if len(chosen) == 1
-                else {n: rows[start : start + one.count] for n, rows in answer.items()}
-            )
-            start += one.count
-            if not one.answer.done():
-                one.answer.set_result(part)
+        for request in batch:
+            end = start + request.count
+            _set_answer(request, {name: rows[start:end] for name, rows in outputs.items()})
+            start = end
 
 
-def _fail(one: _Waiting, error: Exception) -> None:
-    if not one.answer.done():
-        one.answer.set_exception(error)
+def _set_answer(request: _Request, outputs: Arrays) -> None:
+    if not request.answer.done():
+        request.answer.set_result(outputs)

@@ -1,4 +1,4 @@
-"""What Prometheus may know of the server: requests by status, how long they took, how large batches were."""
+"""Metrics of the server for Prometheus: requests by status, their duration, the size of batches."""
 
 import re
 
@@ -9,7 +9,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _VERB = re.compile(r":(predict|classify|regress)$|/(infer|metadata)$")
 
 
-class Measures:
+class ServerMetrics:
     """Counts in a registry of its own: several servers in a process do not mix."""
 
     def __init__(self) -> None:
@@ -17,17 +17,17 @@ class Measures:
         self._requests = Counter(
             "epochal_requests", "Requests", ["verb", "status"], registry=self._registry
         )
-        self._seconds = Histogram(
+        self._request_seconds = Histogram(
             "epochal_request_seconds",
             "From a request to its reply",
             ["verb"],
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._batch = Histogram(
+        self._batch_images = Histogram(
             "epochal_batch_images", "Images of a batch", buckets=_IMAGES, registry=self._registry
         )
-        self._call = Histogram(
+        self._batch_seconds = Histogram(
             "epochal_batch_seconds",
             "That a batch took the model",
             buckets=_SECONDS,
@@ -37,19 +37,21 @@ class Measures:
             "epochal_model_version", "The version that answers", registry=self._registry
         )
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
-        """Notes a reply; of its path the verb alone, or anybody could make labels without end."""
-        found = _VERB.search(path)
-        verb = "other" if found is None else found[1] or found[2]
+    def count_reply(self, path: str, status: int, seconds: float) -> None:
+        """Count a reply; of its path the verb alone, or anybody could make labels without end."""
+        verb = "other"
+        match = _VERB.search(path)
+        if match is not None:
+            verb = match[1] or match[2]
         self._requests.labels(verb, str(status)).inc()
-        self._seconds.labels(verb).observe(seconds)
+        self._request_seconds.labels(verb).observe(seconds)
 
-    def called(self, images: int, seconds: float) -> None:
-        """Notes a batch."""
-        self._batch.observe(images)
-        self._call.observe(seconds)
+    def count_batch(self, images: int, seconds: float) -> None:
+        """Count a batch that the model has answered."""
+        self._batch_images.observe(images)
+        self._batch_seconds.observe(seconds)
 
-    def text(self, version: int | None) -> bytes:
-        """Prometheus' text."""
+    def to_text(self, version: int | None) -> bytes:
+        """Return all metrics as Prometheus reads them, with the version that answers, if any."""
         self._version.set(version or 0)
         return bytes(generate_latest(self._registry))

@@ -1,6 +1,7 @@
-"""The versions of one model: the newest answers, and a newer one takes over once it is loaded and warm."""
+"""Versions of one model: the newest answers; a newer one takes over once it is loaded and warm."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from pathlib import Path
 
 from epochal.app.errors import EpochalError, StorageError
 from epochal.app.serving.batching import Batcher
-from epochal.app.serving.loaded_model import Loaded, load
+from epochal.app.serving.loaded_model import LoadedModel, load_model
 from epochal.app.store.export import served_versions
 
-_LOOK = 1.0  # seconds between looks at the folder, as TensorFlow Serving
-_FORGOTTEN = 10  # versions that ended are still told of, at most so many
+_SECONDS_BETWEEN_LOOKS = 1.0  # as TensorFlow Serving
+_MOST_ENDED = 10  # versions that ended, whose state is still shown
+
+_LOG = logging.getLogger("epochal.serving")
 
 
 class NotFound(LookupError):
@@ -25,8 +28,8 @@ class NotReady(Exception):
 
 
 @dataclass
-class State:
-    """Where a version stands, in TensorFlow Serving's words."""
+class VersionState:
+    """State of a version, its error code and message, in TensorFlow Serving's words."""
 
     state: str
     code: str = "OK"
@@ -34,10 +37,10 @@ class State:
 
 
 @dataclass(eq=False)
-class Served:
+class ServedVersion:
     """A version that answers: a queue for each signature, and how many requests are using it."""
 
-    loaded: Loaded
+    model: LoadedModel
     batchers: dict[str, Batcher]
     users: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,8 +52,14 @@ class Versions:
     Args:
         folder: of the model; its numbered sub-folders are versions.
         trust: whether to run SavedModels that this program did not make.
-        say: told what is loaded, let go and what failed.
-        batcher: makes the queue of a signature.
+        make_batcher: makes the queue of a signature, of the signature and an executor.
+        load: loads a version's folder.
+
+    Attributes:
+        name: of the model.
+        states: of all versions that are known, by number.
+        current: the version that answers, None until the first one is ready.
+        failure: why the last version that was tried cannot be served.
     """
 
     def __init__(
@@ -58,38 +67,42 @@ class Versions:
         folder: Path,
         *,
         trust: bool,
-        say: Callable[[str], None],
-        batcher: Callable[..., Batcher] = Batcher,
+        make_batcher: Callable[..., Batcher] = Batcher,
+        load: Callable[..., LoadedModel] = load_model,
     ) -> None:
         self.folder = folder
         self.name = folder.resolve().name
-        self.states: dict[int, State] = {}
-        self.current: Served | None = None
-        self.failure: EpochalError | None = (
-            None  # why the last version that was tried cannot be served
-        )
+        self.states: dict[int, VersionState] = {}
+        self.current: ServedVersion | None = None
+        self.failure: EpochalError | None = None
         self._trust = trust
-        self._say = say
-        self.batcher = batcher
-        self._calls = ThreadPoolExecutor(
-            1, "call"
-        )  # one batch at a time: TensorFlow has threads of its own
-        self._loads = ThreadPoolExecutor(1, "load")
-        self._failed: dict[int, float] = {}
-        self._since = 0.0  # when the version that answers was changed last
+        self._make_batcher = make_batcher
+        self._load = load
+        # One batch at a time: TensorFlow has threads of its own.
+        self._call_executor = ThreadPoolExecutor(1, "call")
+        self._load_executor = ThreadPoolExecutor(1, "load")
+        self._failed_changes: dict[int, float] = {}
+        self._current_change = 0.0
+
+    @property
+    def current_number(self) -> int | None:
+        """Number of the version that answers, if any."""
+        if self.current is None:
+            return None
+        return self.current.model.version
 
     @contextmanager
-    def using(self, version: int | None = None) -> Iterator[Served]:
-        """The version that answers, which is not let go meanwhile.
+    def using(self, version: int | None = None) -> Iterator[ServedVersion]:
+        """Give the version that answers, which is kept until the context ends.
 
         Raises:
-            NotFound: not this version.
-            NotReady: none yet.
+            NotFound: it is not this version.
+            NotReady: there is none yet.
         """
         served = self.current
         if served is None:
             raise NotReady(f"{self.name} is being loaded; try again later")
-        if version not in (None, served.loaded.version):
+        if version not in (None, served.model.version):
             raise NotFound(f"Servable not found for request: Specific({self.name}, {version})")
         served.users += 1
         try:
@@ -100,82 +113,94 @@ class Versions:
                 served.idle.set()
 
     async def watch(self) -> None:
-        """Looks for a newer version again and again."""
+        """Look for a newer version again and again."""
         while True:
             await self.look()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
     async def look(self) -> None:
-        """Loads the newest version there is, unless it answers already; a broken one leaves that where it is.
+        """Load the newest version there is, unless it answers already.
 
-        Where the one that answers was deleted, the newest of the others takes over; where all were, it stays.
+        A broken one leaves that which answers where it is. Where the one that answers was deleted,
+        the newest of the others takes over; where all were, it stays.
         """
-        there = sorted(served_versions(self.folder), reverse=True)
-        now = self.current and self.current.loaded.version
-        for version in there:
-            if now in there and (
-                version < now
-                or (version == now and self._since == _changed(self.folder / str(now)))
-            ):
-                return
-            if await self._try(version):
+        numbers = sorted(served_versions(self.folder), reverse=True)
+        current = self.current_number
+        for number in numbers:
+            if current is not None and current in numbers:
+                if number < current:
+                    return
+                if number == current and self._current_change == self._last_change(number):
+                    return
+            if await self._try(number):
                 return
 
-    async def _try(self, version: int) -> bool:
-        folder = self.folder / str(version)
-        changed = _changed(folder)
-        if self._failed.get(version) == changed:
+    async def _try(self, number: int) -> bool:
+        """Load a version and let it answer; return whether it does."""
+        folder = self.folder / str(number)
+        change = self._last_change(number)
+        if self._failed_changes.get(number) == change:
             return False
-        self.states[version] = State("LOADING")
+        self.states[number] = VersionState("LOADING")
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(
-                self._loads, lambda: load(folder, trust=self._trust)
+            loop = asyncio.get_running_loop()
+            model = await loop.run_in_executor(
+                self._load_executor, lambda: self._load(folder, trust=self._trust)
             )
-            served = Served(
-                loaded,
-                {name: self.batcher(one, self._calls) for name, one in loaded.signatures.items()},
-            )
+            batchers = {}
+            for name, signature in model.signatures.items():
+                batchers[name] = self._make_batcher(signature, self._call_executor)
         except Exception as error:  # whatever it is, the watch goes on
-            self.failure = (
-                error if isinstance(error, EpochalError) else StorageError(f"{folder}: {error}")
-            )
-            self._failed[version] = changed
-            answers = (
-                self.current is not None and self.current.loaded.version == version
-            )  # as it was before
-            reason = str(error).replace(str(folder), f"version {version}")
-            self.states[version] = State(
-                "AVAILABLE" if answers else "END", "FAILED_PRECONDITION", reason
-            )
-            self._say(f"version {version} cannot be served: {error}")
+            self._failed_changes[number] = change
+            self._note_failure(number, error)
             return False
-        self._since = changed
-        self._swap(served)
+        self._current_change = change
+        self._switch_to(ServedVersion(model, batchers))
         return True
 
-    def _swap(self, served: Served) -> None:
-        before = self.current
-        self.current = served
-        if before is not None:
-            self.states[before.loaded.version] = State("UNLOADING")
-            self._ending = asyncio.create_task(self._let_go(before))
-        self.states[served.loaded.version] = State("AVAILABLE")
-        self._say(f"version {served.loaded.version} is ready")
+    def _note_failure(self, number: int, error: Exception) -> None:
+        folder = self.folder / str(number)
+        if isinstance(error, EpochalError):
+            self.failure = error
+        else:
+            self.failure = StorageError(f"{folder}: {error}")
+        state = "END"
+        if number == self.current_number:  # what was loaded of it before goes on
+            state = "AVAILABLE"
+        reason = str(error).replace(str(folder), f"version {number}")
+        self.states[number] = VersionState(state, "FAILED_PRECONDITION", reason)
+        _LOG.warning(f"version {number} cannot be served: {error}")
 
-    async def _let_go(self, served: Served) -> None:
+    def _switch_to(self, served: ServedVersion) -> None:
+        previous = self.current
+        self.current = served
+        if previous is not None:
+            self.states[previous.model.version] = VersionState("UNLOADING")
+            self._retiring = asyncio.create_task(self._retire(previous))
+        number = served.model.version
+        self.states[number] = VersionState("AVAILABLE")
+        _LOG.info(f"version {number} is ready")
+
+    async def _retire(self, served: ServedVersion) -> None:
+        """Wait until no request uses a version any more; forget versions that ended long ago."""
         while served.users:
             served.idle.clear()
             await served.idle.wait()
-        if self.current is None or self.current.loaded.version != served.loaded.version:
-            self.states[served.loaded.version] = State("END")
-        for version in sorted(v for v, one in self.states.items() if one.state == "END")[
-            :-_FORGOTTEN
-        ]:
-            del self.states[version]
+        number = served.model.version
+        if number != self.current_number:
+            self.states[number] = VersionState("END")
+        ended = []
+        for number, state in self.states.items():
+            if state.state == "END":
+                ended.append(number)
+        ended.sort()
+        for number in ended[:-_MOST_ENDED]:
+            del self.states[number]
 
-
-def _changed(folder: Path) -> float:
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except OSError:
-        return 0.0
+    def _last_change(self, number: int) -> float:
+        """Return the time of the last change to a version's folder or anything in it."""
+        folder = self.folder / str(number)
+        try:
+            return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        except OSError:
+            return 0.0

@@ -48,7 +48,7 @@ def forget() -> None:
     """Let go of what Keras and TensorFlow keep of networks that nothing uses any more."""
     keras.backend.clear_session()
     # TensorFlow never drops the gradient of a traced tf.custom_gradient, which holds the graph around it.
-    for name in gradient_registry.list():
+    for name in list(gradient_registry.list()):
         if name.startswith("CustomGradient-"):
             del gradient_registry._registry[name]
     gc.collect()

@@ -22,9 +22,9 @@ class Phase(IntEnum):
     GUARD: ends training at numbers that are not finite. What stands behind sees good epochs alone.
     RECORD: writes down or prints what happened, and adds figures to the logs; changes nothing.
     KEEP: chooses the best epoch from the complete logs, keeps its weights, and puts them back when
-    training ends. SAVE: writes what is final: figures of the weights that were kept, the history,
-    and last of all checkpoints, which
-        hold the state of all others.
+        training ends.
+    SAVE: writes what is final: figures of the weights that were kept (`ActivationMonitor`), the
+        history, and last of all checkpoints, which hold the state of all others.
     """
 
     MEASURE = 0
@@ -41,8 +41,8 @@ class Stateful(Protocol):
 
     `key` is the name under which a checkpoint stores the state: short, in snake case, unique in a
     list. It is a class attribute. For a second callback of one class give the instance another:
-    `callback.key = "best_accuracy"`. `get_state` returns numbers, strings, lists of arrays, and
-    mappings of these; `set_state` takes that over, after `on_train_begin`.
+    `callback.key = "best_accuracy"`. `get_state` returns numbers, strings, arrays and lists of
+    arrays; `set_state` takes that over, after `on_train_begin`.
     """
 
     key: str

@@ -3,12 +3,15 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
+from epochal.app.store.data_card import Counts, DataCard
+from epochal.app.store.result import Figures, Result
 from epochal.app.store.sweep import Sweep
 from epochal.app.tuning.report.standings import Standings, read_standings
 
@@ -23,6 +26,7 @@ DECAY = {
     "when": {"optimizer": ["sgd"]},
 }
 BATCH = {"name": "data.batch_size", "kind": "choice", "values": [32, 64, 128]}
+_CONFIG = "dataset: digits\nmodel: lenet5\n"
 SPACE = [RATE, EPOCHS, OPTIMIZER, DECAY, BATCH]
 
 
@@ -32,19 +36,23 @@ def standings_of(folder: Path) -> Standings:
 
 
 def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any) -> Path:
-    """A sweep of which one trial in ten failed and every fifth was dropped; only the learning rate matters much."""
+    """Write a sweep of which one trial in ten failed and every fifth was dropped; only the learning rate matters much."""
     generator = np.random.default_rng(seed)
     write_sweep(folder, trials=trials, **settings)
-    found = json.loads((folder / "sweep.json").read_text())
+    plan = json.loads((folder / "sweep.json").read_text())
     for number in range(trials):
-        status = "failed" if number % 10 == 7 else "dropped" if number % 5 == 3 else "completed"
-        values = draw(found["space"], generator)
-        write_trial(folder, number, status, values, found["monitor"], generator)
+        status = "completed"
+        if number % 10 == 7:
+            status = "failed"
+        elif number % 5 == 3:
+            status = "dropped"
+        values = draw(plan["space"], generator)
+        write_trial(folder, number, status, values, plan["monitor"], generator)
     return folder
 
 
 def write_sweep(folder: Path, **settings: Any) -> None:
-    """`sweep.json` and `config.yaml` of a sweep without trials."""
+    """Write `sweep.json` and `config.yaml` of a sweep without trials."""
     folder.mkdir(parents=True)
     (folder / "trials").mkdir()
     values = {
@@ -57,36 +65,43 @@ def write_sweep(folder: Path, **settings: Any) -> None:
         "space": SPACE,
     }
     (folder / "sweep.json").write_text(json.dumps(values | settings))
-    (folder / "config.yaml").write_text("dataset: digits\nmodel: lenet5\n")
+    (folder / "config.yaml").write_text(_CONFIG)
 
 
 def draw(space: list[dict[str, Any]], generator: np.random.Generator) -> dict[str, Any]:
-    """Values of the hyperparameters that are active."""
+    """Return values of the hyperparameters that are active."""
     values: dict[str, Any] = {}
     for parameter in space:
-        if all(values.get(name) in allowed for name, allowed in parameter.get("when", {}).items()):
+        conditions = parameter.get("when", {})
+        is_active = True
+        for name, allowed in conditions.items():
+            is_active = is_active and values.get(name) in allowed
+        if is_active:
             values[parameter["name"]] = _value(parameter, generator)
     return values
 
 
 def _value(parameter: dict[str, Any], generator: np.random.Generator) -> Any:
-    if parameter["kind"] == "choice":
-        return parameter["values"][int(generator.integers(len(parameter["values"])))]
+    kind = parameter["kind"]
+    if kind == "choice":
+        choices = parameter["values"]
+        return choices[int(generator.integers(len(choices)))]
     low = parameter["low"]
     high = parameter["high"]
-    if parameter["kind"] == "log":
+    if kind == "log":
         return math.exp(generator.uniform(math.log(low), math.log(high)))
-    return (
-        int(generator.integers(low, high + 1))
-        if parameter["kind"] == "int"
-        else generator.uniform(low, high)
-    )
+    if kind == "int":
+        return int(generator.integers(low, high + 1))
+    return generator.uniform(low, high)
 
 
 def quality(values: dict[str, Any]) -> float:
-    """The accuracy that values deserve: best at a learning rate of 0.03, a little better with Adam."""
-    off = math.log10(values.get("learning_rate", 0.03) / 0.03)
-    return max(0.1, 0.97 - 0.09 * off * off + 0.004 * (values.get("optimizer") == "adam"))
+    """Return the accuracy that values deserve: best at a learning rate of 0.03, a little better with Adam."""
+    decades = math.log10(values.get("learning_rate", 0.03) / 0.03)
+    accuracy = 0.97 - 0.09 * decades * decades
+    if values.get("optimizer") == "adam":
+        accuracy += 0.004
+    return max(0.1, accuracy)
 
 
 def write_trial(
@@ -97,126 +112,173 @@ def write_trial(
     monitor: str,
     generator: np.random.Generator,
 ) -> None:
-    """`trial.json` and the runs of its splits."""
+    """Write `trial.json` and the runs of the trial's splits: five completed ones, two of a dropped one."""
     trial = folder / "trials" / f"{number:04d}"
     trial.mkdir()
     splits = {"completed": 5, "dropped": 2}.get(status, 0)
     epochs = values.get("epochs", 6)
+    mean = quality(values)
+    if status == "dropped":
+        mean -= 0.03
     scores = []
-    best = []
     for split in range(1, splits + 1):
-        accuracy = float(
-            np.clip(
-                quality(values) - 0.03 * (status == "dropped") + generator.normal(0, 0.006), 0, 1
-            )
-        )
-        scores.append(accuracy if monitor == "val_accuracy" else -math.log(accuracy))
-        best.append(epochs)
+        accuracy = float(np.clip(mean + generator.normal(0, 0.006), 0, 1))
+        if monitor == "val_accuracy":
+            scores.append(accuracy)
+        else:
+            scores.append(-math.log(accuracy))
         write_run(trial / f"split-{split}", accuracy, epochs)
-    found = {
-        "trial": f"{number:04d}",
-        "values": values,
-        "status": status,
-        "scores": scores,
-        "epochs": best,
-        "score": fmean(scores) if scores else None,
-        "spread": stdev(scores) if len(scores) > 1 else None,
-        "seconds": 2.0 * splits * epochs,
-        "weights": 61706,
-        "message": "the loss became NaN <at step 7>" if status == "failed" else None,
-        "created": 1000 + number,
-        "ended": 1009 + number,
-        "goes_on_from": None,
-    }
-    (trial / "trial.json").write_text(json.dumps(found))
+    message = None
+    if status == "failed":
+        message = "the loss became NaN <at step 7>"
+    _write_record(
+        trial,
+        status=status,
+        values=values,
+        scores=scores,
+        epochs=[epochs] * splits,
+        seconds=2.0 * splits * epochs,
+        weights=61706,
+        message=message,
+        created=1000 + number,
+        ended=1009 + number,
+        goes_on_from=None,
+    )
+
+
+def _write_record(trial: Path, scores: list[float], **values: Any) -> None:
+    record = {"trial": trial.name, "scores": scores, "score": None, "spread": None, **values}
+    if scores:
+        record["score"] = fmean(scores)
+    if len(scores) > 1:
+        record["spread"] = stdev(scores)
+    (trial / "trial.json").write_text(json.dumps(record))
 
 
 def write_run(folder: Path, accuracy: float, epochs: int) -> None:
-    """The part of a run's folder that is read: a curve that ends at `accuracy`, counts, a result."""
+    """Write what is read of a run: a curve that ends at `accuracy`, the data card, a result."""
     folder.mkdir()
-    shares = [accuracy * (1 - 0.5**epoch) / (1 - 0.5**epochs) for epoch in range(1, epochs + 1)]
+    rows: list[list[Any]] = [["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]]
+    for epoch in range(1, epochs + 1):
+        share = accuracy * (1 - 0.5**epoch) / (1 - 0.5**epochs)
+        rows.append([epoch, 1, 0.5, -math.log(share), share])
     with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", "loss", "accuracy", "val_loss", "val_accuracy"])
-        writer.writerows(
-            [
-                [epoch, 1, 0.5, -math.log(share), share]
-                for epoch, share in enumerate(shares, start=1)
-            ]
-        )
-    (folder / "data.json").write_text(
-        json.dumps({"counts": {"train": 1000, "validation": 250, "test": 500}})
+        csv.writer(file).writerows(rows)
+    write_data_card(folder)
+    write_result(folder, validation=figures_of(accuracy))
+
+
+def write_data_card(folder: Path) -> None:
+    """Write the data card of ten classes in grey."""
+    card = DataCard(
+        classes=tuple("0123456789"),
+        channels=1,
+        stored_size=8,
+        image_size=8,
+        mean=(127.5,),
+        deviation=(50.0,),
+        fingerprint="0" * 64,
+        counts=Counts(train=1000, validation=250, test=500),
     )
-    (folder / "result.json").write_text(json.dumps({"validation_accuracy": accuracy}))
+    (folder / "data.json").write_text(json.dumps(card.to_dict()))
+
+
+def figures_of(accuracy: float) -> Figures:
+    """Return the figures of a split of 360 images."""
+    return Figures(
+        accuracy=accuracy,
+        accuracy_low=accuracy - 0.03,
+        accuracy_high=accuracy + 0.019,
+        loss=0.5,
+        count=360,
+    )
+
+
+def write_result(
+    folder: Path,
+    *,
+    validation: Figures | None = None,
+    test: Figures | None = None,
+    rollbacks: int = 0,
+) -> None:
+    """Write a run's result."""
+    result = Result(
+        dataset="digits",
+        model="lenet5",
+        params=61706,
+        seed=0,
+        epochs=6,
+        best_epoch=6,
+        wall_seconds=12.0,
+        rollbacks=rollbacks,
+        validation=validation,
+        test=test,
+    )
+    (folder / "result.json").write_text(json.dumps(result.to_dict()))
 
 
 BEARABLE = {"sgd": 2.0, "adam": 0.02}  # the rate from which a formula diverges
 
 
 def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int = 8) -> Path:
-    """A grid of rates and optimizers, of which each trial descends a bowl; what ends above where it began failed."""
-    space = [
-        OPTIMIZER | {"values": list(BEARABLE)},
-        {"name": "learning_rate", "kind": "choice", "values": rates},
-    ]
-    write_sweep(folder, space=space, trials=len(rates) * len(BEARABLE), splits=f"kfold:{splits}")
-    points = [
-        {"optimizer": optimizer, "learning_rate": rate} for optimizer in BEARABLE for rate in rates
-    ]
-    for number, values in enumerate(points):
-        share = values["learning_rate"] / BEARABLE[values["optimizer"]]
-        losses = [math.log(10) * descent(share, 4 * epoch) for epoch in range(1, epochs + 1)]
-        _write_descent(folder / "trials" / f"{number:04d}", values, losses, splits)
+    """Write a grid of rates and optimizers, of which each trial descends a bowl; what ends above where it began failed."""
+    optimizers = OPTIMIZER | {"values": list(BEARABLE)}
+    searched_rates = {"name": "learning_rate", "kind": "choice", "values": rates}
+    trials = len(rates) * len(BEARABLE)
+    write_sweep(folder, space=[optimizers, searched_rates], trials=trials, splits=f"kfold:{splits}")
+    number = 0
+    for optimizer, bearable in BEARABLE.items():
+        for rate in rates:
+            losses = []
+            for epoch in range(1, epochs + 1):
+                losses.append(math.log(10) * descent(rate / bearable, 4 * epoch))
+            values = {"optimizer": optimizer, "learning_rate": rate}
+            _write_descent(folder / "trials" / f"{number:04d}", values, losses, splits)
+            number += 1
     return folder
 
 
 def descent(share: float, step: int) -> float:
-    """The loss after so many steps of gradient descent in a bowl, 1 at its start; it diverges above a share of 1."""
+    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start; it diverges above a share of 1."""
     return float(np.mean((1 - 2 * share * np.array([1.0, 0.3])) ** (2 * step)))
 
 
 def _write_descent(trial: Path, values: dict[str, Any], losses: list[float], splits: int) -> None:
-    failed = losses[-1] > 1e6
-    scores = (
-        [] if failed else [0.1 + 0.8 / (1 + losses[-1]) + 0.001 * split for split in range(splits)]
-    )
-    for split in range(1, splits + 1):
-        run = trial / f"split-{split}"
+    status = "completed"
+    message = None
+    recorded = losses
+    if losses[-1] > 1e6:
+        status = "failed"
+        message = "loss is not finite at step 9 of epoch 2 (learning rate 3)"
+        recorded = losses[:1]
+    lines = ["epoch,loss"]
+    for epoch, loss in enumerate(recorded, start=1):
+        lines.append(f"{epoch},{loss}")
+    scores = []
+    for split in range(splits):
+        run = trial / f"split-{split + 1}"
         run.mkdir(parents=True)
-        rows = [f"{epoch},{loss}" for epoch, loss in enumerate(losses, start=1)]
-        (run / "history.csv").write_text(
-            "\n".join(["epoch,loss", *rows[: 1 if failed else None]]) + "\n"
-        )
-        (run / "data.json").write_text(
-            json.dumps({"classes": list("0123456789"), "counts": {"train": 1000}})
-        )
-        (run / "config.yaml").write_text("dataset: digits\nmodel: lenet5\n")
-    found = {
-        "trial": trial.name,
-        "created": 2 * int(trial.name) + 1,
-        "ended": 2 * int(trial.name) + 2,
-        "values": values,
-        "status": "failed" if failed else "completed",
-        "scores": scores,
-        "epochs": [len(losses)] * len(scores),
-        "score": fmean(scores) if scores else None,
-        "spread": stdev(scores) if len(scores) > 1 else None,
-        "seconds": 1.0,
-        "message": "loss is not finite at step 9 of epoch 2 (learning rate 3)" if failed else None,
-    }
-    (trial / "trial.json").write_text(json.dumps(found))
+        (run / "history.csv").write_text("\n".join(lines) + "\n")
+        (run / "config.yaml").write_text(_CONFIG)
+        write_data_card(run)
+        if status == "completed":
+            scores.append(0.1 + 0.8 / (1 + losses[-1]) + 0.001 * split)
+    _write_record(
+        trial,
+        status=status,
+        values=values,
+        scores=scores,
+        epochs=[len(losses)] * len(scores),
+        seconds=1.0,
+        message=message,
+        created=2 * int(trial.name) + 1,
+        ended=2 * int(trial.name) + 2,
+    )
 
 
 def write_winner(folder: Path) -> None:
-    """The winner's last run."""
-    winner = folder / "winner"
-    winner.mkdir()
-    result = {
-        "dataset": "digits",
-        "model": "lenet5",
-        "test_accuracy": 0.95,
-        "test_accuracy_low": 0.92,
-        "test_accuracy_high": 0.969,
-        "test_count": 360,
-    }
-    (winner / "result.json").write_text(json.dumps(result))
+    """Write the winner's last run."""
+    (folder / "winner").mkdir()
+    write_result(
+        folder / "winner", test=replace(figures_of(0.95), accuracy_low=0.92, accuracy_high=0.969)
+    )

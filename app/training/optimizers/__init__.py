@@ -178,7 +178,7 @@ def _refusal(config: Config, reason: str) -> UsageError:
     """Return the error for refused options, which says where they are documented."""
     name = config.optimizer.lower()
     reason = reason.splitlines()[0][:120].rstrip(".")
-    documentation = "Optimizers in README.md" if name in _OUR_NAMES else "keras.optimizers"
+    documentation = "docs/optimizers.md" if name in _OUR_NAMES else "keras.optimizers"
     return UsageError(
         f"optim.options: {name} refuses {config.optim.options}: {reason}; see {documentation}"
     )

@@ -31,7 +31,7 @@ def dry_run(config: Config, began: float) -> None:
     check_writable()
     setup, origin, budget = prepare(config, Session(began=began))
     check_piloted(setup)
-    seconds = _two_steps(setup, budget) * setup.batches.steps * config.last_epoch
+    seconds = train_two_steps(setup, budget) * setup.batches.steps * config.last_epoch
     duration = config.budget
     if duration is None:
         duration = f"about {time_of(seconds)}, validation apart"
@@ -39,7 +39,7 @@ def dry_run(config: Config, began: float) -> None:
     print(f"dry run: {summary(setup, origin)}\nwould train {duration}, in {folder}")
 
 
-def _two_steps(setup: Setup, budget: Any) -> float:
+def train_two_steps(setup: Setup, budget: Any) -> float:
     """Train as the first two steps of a run would, and return the seconds of the last."""
     config = setup.config
     model = setup.model

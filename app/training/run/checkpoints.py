@@ -160,7 +160,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._trigger.restart()
         if self.begin.arrays:
             for callback in self._stateful:
-                callback.set_state(self.begin.callbacks[callback.key])
+                if callback.key in self.begin.callbacks:
+                    callback.set_state(self.begin.callbacks[callback.key])
+                else:
+                    _LOG.info(f"the checkpoint has no state of {callback.key}, which begins anew")
         else:  # so that what training was started from is never needed again
             self.save()
 

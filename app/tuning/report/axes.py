@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,7 +39,9 @@ class Heights:
         heights = self.scale * np.asarray(scores, np.float64)
         if self.edge is None:
             return heights
-        return np.maximum(heights, self.edge) if self.sign > 0 else np.minimum(heights, self.edge)
+        if self.sign > 0:
+            return np.maximum(heights, self.edge)
+        return np.minimum(heights, self.edge)
 
     def scale_axes(self, axes: Axes) -> None:
         """Label the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
@@ -58,32 +60,52 @@ class Heights:
 def heights_of(standings: Standings) -> Heights:
     """Return the heights for the scores of all trials that have one."""
     sign = standings.sign
-    is_accuracy = sign > 0
-    scale = 100.0 if is_accuracy else 1.0
-    scores = scale * np.array([trial.score for trial in standings.scored], np.float64)
-    logarithmic = False
-    if not is_accuracy and scores.size and scores.min() > 0:
-        logarithmic = bool(scores.max() > LOG_SPAN * scores.min())
+    scores = np.array([trial.score for trial in standings.scored], np.float64)
+    if sign > 0:
+        scale = 100.0
+        unit = " (%)"
+        is_logarithmic = False
+    else:
+        scale = 1.0
+        unit = " (nats)"
+        is_logarithmic = _span_far(scores)
     edge = None
-    if len(scores) > 3 and not logarithmic:
-        goodness = sign * scores
-        middle = float(np.median(goodness))
-        distance = max(goodness.max() - middle, 1e-3 * abs(middle))
-        cut = middle - FAR * distance
-        if goodness.min() < cut:
-            edge = sign * cut
-    unit = " (%)" if is_accuracy else " (nats)"
+    if len(scores) > 3 and not is_logarithmic:
+        edge = _edge_of(scale * scores, sign)
     return Heights(
-        label=metric(standings) + unit, scale=scale, sign=sign, edge=edge, logarithmic=logarithmic
+        label=metric(standings) + unit,
+        scale=scale,
+        sign=sign,
+        edge=edge,
+        logarithmic=is_logarithmic,
     )
+
+
+def _span_far(losses: np.ndarray) -> bool:
+    if not losses.size or losses.min() <= 0:
+        return False
+    return bool(losses.max() > LOG_SPAN * losses.min())
+
+
+def _edge_of(scores: np.ndarray, sign: int) -> float | None:
+    """Return the score from which on worse ones are drawn at the edge; None where there is none that far."""
+    goodness = sign * scores
+    middle = float(np.median(goodness))
+    distance = max(goodness.max() - middle, 1e-3 * abs(middle))
+    limit = middle - FAR * distance
+    if goodness.min() >= limit:
+        return None
+    return float(sign * limit)
 
 
 def choice_names(searched: Range) -> list[str]:
     """Return the values of a choice as an axis shows them."""
     names = []
     for value in searched.values:
-        text = plain(value)
-        names.append(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+        name = plain(value)
+        if len(name) > _LONGEST:
+            name = name[: _LONGEST - 1] + "…"
+        names.append(name)
     return names
 
 
@@ -91,8 +113,7 @@ def place_of(searched: Range, trial: Trial) -> float | None:
     """Return the value as a number: a choice by its index; None where it is inactive or no value of the space."""
     value = trial.active_values.get(searched.name)
     if searched.kind == "choice":
-        index = searched.index_of(value)
-        return None if index is None else float(index)
+        value = searched.index_of(value)
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     if searched.kind == "log" and value <= 0:
@@ -103,11 +124,13 @@ def place_of(searched: Range, trial: Trial) -> float | None:
 def share_of(searched: Range, place: float) -> float:
     """Return how far a place lies between the ends of the range, 0 to 1."""
     low, high = ends_of(searched)
+    if high == low:
+        return 0.5
     if searched.kind == "log" and low > 0:
         low = math.log(low)
         high = math.log(high)
         place = math.log(place)
-    return 0.5 if high == low else (place - low) / (high - low)
+    return (place - low) / (high - low)
 
 
 def ends_of(searched: Range) -> tuple[float, float]:
@@ -119,16 +142,20 @@ def ends_of(searched: Range) -> tuple[float, float]:
 
 def axis_marks(searched: Range) -> list[tuple[float, str]]:
     """Return the marks of an axis of the parallel coordinates: the share of the height, and the text."""
+    marks = []
     if searched.kind == "choice":
-        marks = []
-        for index, text in enumerate(choice_names(searched)):
-            marks.append((share_of(searched, index), text))
+        for index, name in enumerate(choice_names(searched)):
+            share = share_of(searched, index)
+            marks.append((share, name))
         return marks
     low, high = ends_of(searched)
-    if low == high:
-        return [(0.5, _mark(searched, low))]
-    return [(0.0, _mark(searched, low)), (1.0, _mark(searched, high))]
+    for end in sorted({low, high}):
+        share = share_of(searched, end)
+        marks.append((share, _mark(searched, end)))
+    return marks
 
 
-def _mark(searched: Range, value: Any) -> str:
-    return f"{value:g}" if searched.kind == "int" else short(float(value))
+def _mark(searched: Range, value: float) -> str:
+    if searched.kind == "int":
+        return f"{value:g}"
+    return short(value)

@@ -28,11 +28,14 @@ TrialsByChoice = Mapping[int, Sequence[Trial]]
 def trials_by_choice(standings: Standings, searched: Range) -> TrialsByChoice:
     """Return the trials that ended by the index of their choice, by rank; choices without any are left out."""
     trials: dict[int, list[Trial]] = {}
+    for index in range(len(searched.values)):
+        trials[index] = []
     for trial in standings.having(*ENDED):
-        index = searched.index_of(trial.active_values.get(searched.name))
-        if index is not None:
-            trials.setdefault(index, []).append(trial)
-    return dict(sorted(trials.items()))
+        value = trial.active_values.get(searched.name)
+        choice = searched.index_of(value)
+        if choice is not None:
+            trials[choice].append(trial)
+    return {index: members for index, members in trials.items() if members}
 
 
 def choices_section(standings: Standings) -> Section | None:
@@ -52,52 +55,51 @@ def choices_section(standings: Standings) -> Section | None:
                 rows += _rows(standings, searched, trials)
     if not compared:
         return None
+    budget = _describe_budget(compared)
     text = (
         "Each choice by its best trial, whatever the other hyperparameters are there. "
-        f"{_describe_budget(compared)} {_describe_chance(standings)}"
+        f"{budget} {_describe_chance(standings)}"
     )
-    return Section(
-        title="Best of each choice",
-        text=text,
-        table=tuple(rows),
-    )
+    return Section(title="Best of each choice", text=text, table=tuple(rows))
 
 
 def _rows(standings: Standings, searched: Range, trials: TrialsByChoice) -> list[tuple[str, ...]]:
-    ranks = {trial.name: rank for rank, trial in enumerate(standings.scored)}
     bests: dict[int, Trial] = {}
-    for index, members in trials.items():
-        ranked = [trial for trial in members if trial.name in ranks]
-        if ranked:
-            bests[index] = ranked[0]
-    best = min(bests.values(), key=lambda trial: ranks[trial.name], default=None)
-    name = short_names(other.name for other in standings.space)[searched.name]
+    best = None
+    for trial in standings.scored:  # by rank
+        for index, members in trials.items():
+            if trial in members and index not in bests:
+                bests[index] = trial
+                best = best or trial
+    names = short_names(other.name for other in standings.space)
     rows: list[tuple[str, ...]] = []
     for index, members in trials.items():
-        head = (plain(searched.values[index]), name, str(len(members)))
-        trial = bests.get(index)
-        if trial is None or best is None:
-            rows.append((*head, "–", "–", "–", "0", "none ended with a score"))
-            continue
-        difference = "the best"
-        if trial is not best:
-            difference = _describe_difference(trial, best, standings)
-        others = settings(trial, standings, without=searched.name) or "none"
-        splits = str(len(trial.scores))
-        rows.append((*head, trial.name, score(trial, standings), difference, splits, others))
+        choice = plain(searched.values[index])
+        row = [choice, names[searched.name], str(len(members))]
+        if best is None or index not in bests:
+            row += ["–", "–", "–", "0", "none ended with a score"]
+        else:
+            row += _compare(bests[index], best, searched, standings)
+        rows.append(tuple(row))
     return rows
+
+
+def _compare(trial: Trial, best: Trial, searched: Range, standings: Standings) -> list[str]:
+    """Return the cells of a choice's best trial, beside the best trial of all choices."""
+    difference = "the best"
+    if trial is not best:
+        difference = _describe_difference(trial, best, standings)
+    figure = score(trial, standings)
+    splits = str(len(trial.scores))
+    others = settings(trial, standings, without=searched.name)
+    return [trial.name, figure, difference, splits, others or "none"]
 
 
 def _describe_difference(trial: Trial, best: Trial, standings: Standings) -> str:
     difference = paired_difference(trial, best)
     if difference is None:
         return "–"
-    return with_spread(
-        difference.mean,
-        difference.error,
-        standings,
-        signed=True,
-    )
+    return with_spread(difference.mean, difference.error, standings, signed=True)
 
 
 def _describe_budget(compared: Sequence[tuple[Range, TrialsByChoice]]) -> str:
@@ -105,27 +107,26 @@ def _describe_budget(compared: Sequence[tuple[Range, TrialsByChoice]]) -> str:
     parts = []
     is_equal = True
     for searched, trials in compared:
-        counts = [len(members) for members in trials.values()]
-        low = min(counts)
-        high = max(counts)
-        if low == high:
-            parts.append(f"{low} on each {searched.name}")
-        else:
-            parts.append(f"{low} to {high} on each {searched.name}")
+        counts = sorted(map(len, trials.values()))
+        spent = str(counts[0])
+        if counts[0] != counts[-1]:
+            spent += f" to {counts[-1]}"
             is_equal = False
-    spent = f"Trials spent: {', '.join(parts)}"
+        parts.append(f"{spent} on each {searched.name}")
+    text = f"Trials spent: {', '.join(parts)}"
     if is_equal:
-        return f"{spent}, an equal budget."
-    return f"{spent}; where budgets differ, the best of more trials is better by that alone."
+        return f"{text}, an equal budget."
+    return f"{text}; where budgets differ, the best of more trials is better by that alone."
 
 
 def _describe_chance(standings: Standings) -> str:
-    if max(len(trial.scores) for trial in standings.scored) == 1:
-        return (
-            "With a single split the difference cannot be told from chance: more splits (--splits repeated:2x5) or "
-            "the best of each again with other seeds would tell."
-        )
+    for trial in standings.scored:
+        if len(trial.scores) > 1:
+            return (
+                "The difference is paired over the splits that both have; its ± is a standard "
+                "error, and one below two of them is no difference."
+            )
     return (
-        "The difference is paired over the splits that both have; its ± is a standard error, and one below two of them "
-        "is no difference."
+        "With a single split the difference cannot be told from chance: more splits (--splits "
+        "repeated:2x5) or the best of each again with other seeds would tell."
     )

@@ -11,7 +11,7 @@ from epochal.app.evaluation.figures import BLUE, SOFT, svg
 from epochal.app.evaluation.page import duration
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store.trials import COMPLETED, DROPPED, Trial
-from epochal.app.tuning.report.standings import Standings, training_images
+from epochal.app.tuning.report.standings import Standings, read_data_card
 from epochal.app.units import count, number_of
 
 if TYPE_CHECKING:
@@ -38,14 +38,16 @@ def cost_of(standings: Standings) -> Cost:
     epochs = 0
     images: int | None = 0
     for trial in standings.trials:
-        folders = standings.split_folders(trial)
-        for folder, trained in zip(folders, _trained_epochs(standings, trial), strict=True):
+        runs = standings.split_runs(trial)
+        for run, trained in zip(runs, _trained_epochs(standings, trial), strict=True):
             epochs += trained
-            images_an_epoch = training_images(folder)
-            if images_an_epoch is None and trained > 0:
+            if images is None or trained == 0:
+                continue
+            card = read_data_card(run)
+            if card is None:
                 images = None
-            if images is not None:
-                images += trained * (images_an_epoch or 0)
+            else:
+                images += trained * card.counts.train
     return Cost(
         seconds=sum(trial.seconds for trial in standings.trials),
         epochs=epochs,
@@ -56,25 +58,33 @@ def cost_of(standings: Standings) -> Cost:
 
 def _trained_epochs(standings: Standings, trial: Trial) -> list[int]:
     """Return for each split the number of epochs that the trial has trained itself."""
+    last_before: list[int] = []
     origin = standings.find(trial.promoted_from)
-    first_epochs: list[int] = []
     if origin is not None:
         for curve in standings.curves(origin, "epoch"):
-            first_epochs.append(max(curve, default=0))
+            last_before.append(max(curve, default=0))
     trained = []
     for split, curve in enumerate(standings.curves(trial, "epoch")):
-        first = first_epochs[split] if split < len(first_epochs) else 0
-        trained.append(sum(epoch > first for epoch in curve))
+        first = 0
+        if split < len(last_before):
+            first = last_before[split]
+        count = 0
+        for epoch in curve:
+            if epoch > first:
+                count += 1
+        trained.append(count)
     return trained
 
 
 def _saved_seconds(standings: Standings) -> float:
-    splits = max((len(trial.scores) for trial in standings.trials), default=0)
+    splits = 0
+    for trial in standings.trials:
+        splits = max(splits, len(trial.scores))
     saved = 0.0
     for trial in standings.having(DROPPED):
         if trial.scores:
-            left_out = splits - len(trial.scores)
-            saved += trial.seconds * left_out / len(trial.scores)
+            seconds_a_split = trial.seconds / len(trial.scores)
+            saved += seconds_a_split * (splits - len(trial.scores))
     return saved
 
 
@@ -86,67 +96,61 @@ def cost_section(standings: Standings) -> Section | None:
     timed = [trial for trial in standings.trials if trial.seconds > 0]
     timed.sort(key=lambda trial: trial.name)
     longest = max(timed, key=lambda trial: trial.seconds)
-    alternative = f"Time of {number_of(len(timed), 'trial')}; the longest, {longest.name}, "
-    alternative += f"took {duration(longest.seconds)}"
-    figure = svg((9.6, 2.6), partial(_draw_times, timed=timed), alternative)
+    trials = number_of(len(timed), "trial")
+    alternative = f"Time of {trials}; the longest, {longest.name}, took {duration(longest.seconds)}"
+    draw = partial(_draw_times, timed=timed)
+    figure = svg((9.6, 2.6), draw, alternative)
     dropped = len(standings.having(DROPPED))
-    return Section(
-        title="What the sweep cost", text=_describe_cost(cost, dropped), figures=(figure,)
-    )
+    text = _describe_cost(cost, dropped)
+    return Section(title="What the sweep cost", text=text, figures=(figure,))
 
 
 def _describe_cost(cost: Cost, dropped: int) -> str:
-    text = (
-        f"All trials together took {duration(cost.seconds)} and {number_of(cost.epochs, 'epoch')}"
-    )
+    taken = duration(cost.seconds)
+    epochs = number_of(cost.epochs, "epoch")
+    text = f"All trials together took {taken} and {epochs}"
     if cost.images is not None:
         text += f", in which {count(cost.images)} images were trained on"
-    text += "."
     if not dropped:
-        return f"{text} Nothing was saved by dropping: no trial was dropped."
-    share = cost.saved / (cost.seconds + cost.saved)
+        return f"{text}. Nothing was saved by dropping: no trial was dropped."
+    trials = number_of(dropped, "trial")
+    saved = duration(cost.saved)
+    percent = 100 * cost.saved / (cost.seconds + cost.saved)
     return (
-        f"{text} Dropping {number_of(dropped, 'trial')} early saved about {duration(cost.saved)}, "
-        f"{100 * share:.0f} % of what the sweep would have taken without."
+        f"{text}. Dropping {trials} early saved about {saved}, "
+        f"{percent:.0f} % of what the sweep would have taken without."
     )
 
 
 def _draw_times(axes: Axes, timed: Sequence[Trial]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    longest = max(trial.seconds for trial in timed)
-    in_minutes = longest >= _MINUTES_FROM
-    unit = 60.0 if in_minutes else 1.0
+    unit = 1.0
+    label = "seconds"
+    if max(trial.seconds for trial in timed) >= _MINUTES_FROM:
+        unit = 60.0
+        label = "minutes"
+    heights = []
     faces = []
     edges = []
     for trial in timed:
-        is_full = trial.status == COMPLETED
-        faces.append(BLUE if is_full else "none")
-        edges.append(BLUE if is_full else SOFT)
-    heights = [trial.seconds / unit for trial in timed]
-    axes.bar(
-        range(len(timed)),
-        heights,
-        width=0.8,
-        color=faces,
-        edgecolor=edges,
-        linewidth=0.8,
-    )
+        heights.append(trial.seconds / unit)
+        if trial.status == COMPLETED:
+            faces.append(BLUE)
+            edges.append(BLUE)
+        else:
+            faces.append("none")
+            edges.append(SOFT)
+    axes.bar(range(len(timed)), heights, width=0.8, color=faces, edgecolor=edges, linewidth=0.8)
 
     def name_at(place: float, _: float) -> str:
         if place == int(place) and 0 <= place < len(timed):
             return timed[int(place)].name
         return ""
 
-    axes.xaxis.set_major_locator(
-        MaxNLocator(
-            integer=True,
-            nbins=12,
-            min_n_ticks=1,
-        )
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
     axes.xaxis.set_major_formatter(name_at)
     axes.set_xlim(-0.7, max(len(timed), 10) - 0.3)
     axes.set_xlabel("trial (full: completed; hollow: dropped, failed or still running)")
-    axes.set_ylabel("minutes" if in_minutes else "seconds")
+    axes.set_ylabel(label)
     axes.grid(axis="y")

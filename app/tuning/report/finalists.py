@@ -15,7 +15,7 @@ from epochal.app.evaluation.sections.section import Section
 from epochal.app.store.trials import COMPLETED, Trial
 from epochal.app.tuning.report.axes import Heights, heights_of
 from epochal.app.tuning.report.formatting import metric, score, with_spread
-from epochal.app.tuning.report.standings import Standings
+from epochal.app.tuning.report.standings import Curve, Standings
 from epochal.app.units import number_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _SPLIT_HEADS = (
     "minus the winner, paired",
     "splits better than it",
 )
-Curve = dict[int, float]
-"""Values by epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,34 +27,45 @@ def with_spread(
     value: float, spread: float | None, standings: Standings, *, signed: bool = False
 ) -> str:
     """Return a score, or with `signed` a difference of scores, in the units of `score`."""
-    sign = "+" if signed else ""
     scale = 1
     digits = 4
     unit = ""
     if standings.sign > 0:
         scale = 100
         digits = 2
-        unit = " points" if signed else " %"
-    around = "" if spread is None else f" ± {scale * spread:.{digits}f}"
-    return f"{scale * value:{sign}.{digits}f}{around}{unit}"
+        unit = " %"
+        if signed:
+            unit = " points"
+    text = f"{scale * value:.{digits}f}"
+    if signed:
+        text = f"{scale * value:+.{digits}f}"
+    if spread is not None:
+        text += f" ± {scale * spread:.{digits}f}"
+    return text + unit
 
 
 def short(value: Any) -> str:
     """Return three digits of a fraction, everything else as it is."""
-    return f"{value:.3g}" if isinstance(value, float) else plain(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return plain(value)
 
 
 def plain(value: Any) -> str:
     """Return a value as YAML would have it: text bare, the rest as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Return the last part of each dotted name, the whole name where two have the same last part."""
-    tails = {name: name.rpartition(".")[2] for name in names}
-    counted = list(tails.values())
+    tails = {}
+    for name in names:
+        tails[name] = name.rpartition(".")[2]
+    counts = Counter(tails.values())
     for name, tail in tails.items():
-        if counted.count(tail) > 1:
+        if counts[tail] > 1:
             tails[name] = name
     return tails
 
@@ -62,5 +74,8 @@ def settings(trial: Trial, standings: Standings, without: str | None = None) -> 
     """Return `learning_rate 0.01, optimizer sgd`, in the order of the space; `without` is left out."""
     names = short_names(searched.name for searched in standings.space)
     values = trial.active_values
-    shown = [name for name in names if name in values and name != without]
-    return ", ".join(f"{names[name]} {short(values[name])}" for name in shown)
+    parts = []
+    for name, short_name in names.items():
+        if name in values and name != without:
+            parts.append(f"{short_name} {short(values[name])}")
+    return ", ".join(parts)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
 
 from epochal.app.evaluation.figures import printable
 from epochal.app.store import files
 from epochal.app.store.sweep import Sweep
-from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST
+from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST, Trial
 from epochal.app.tuning.report.formatting import plain, score, settings
 from epochal.app.tuning.report.standings import Standings, read_standings
 
@@ -55,27 +55,42 @@ def write_leaderboard(standings: Standings) -> None:
 
 def leaderboard_rows(standings: Standings) -> list[list[str]]:
     """Return rows by rank, the heads first: what is inactive or unknown is empty, numbers have all their digits."""
-    splits = max((len(trial.scores) for trial in standings.trials), default=0)
+    splits = 0
+    for trial in standings.trials:
+        splits = max(splits, len(trial.scores))
     names = [searched.name for searched in standings.space]
     heads = ["rank", "trial", "status", "score", "spread"]
-    heads += [f"score_{split}" for split in range(1, splits + 1)]
+    for split in range(1, splits + 1):
+        heads.append(f"score_{split}")
     heads += ["best_epoch", "seconds", "weights", *names]
     rows = [heads]
     for rank, trial in enumerate(standings.trials, start=1):
-        row = [str(rank), trial.name, trial.status, _cell(trial.score), _cell(trial.spread)]
-        row += [str(split_score) for split_score in trial.scores]
-        row += [""] * (splits - len(trial.scores))
-        row.append(_cell(median(trial.epochs) if trial.epochs else None))
-        row += [_cell(trial.seconds), _cell(trial.weights)]
-        for name in names:
-            values = trial.active_values
-            row.append(plain(values[name]) if name in values else "")
-        rows.append(row)
+        rows.append([str(rank), *_trial_row(trial, splits, names)])
     return rows
 
 
+def _trial_row(trial: Trial, splits: int, names: Sequence[str]) -> list[str]:
+    row = [trial.name, trial.status, _cell(trial.score), _cell(trial.spread)]
+    missing = splits - len(trial.scores)
+    row += map(str, trial.scores)
+    row += [""] * missing
+    epoch = None
+    if trial.epochs:
+        epoch = median(trial.epochs)
+    row += [_cell(epoch), _cell(trial.seconds), _cell(trial.weights)]
+    values = trial.active_values
+    for name in names:
+        cell = ""
+        if name in values:
+            cell = plain(values[name])
+        row.append(cell)
+    return row
+
+
 def _cell(value: float | None) -> str:
-    return "" if value is None else str(value)
+    if value is None:
+        return ""
+    return str(value)
 
 
 def leaderboard_text(
@@ -86,30 +101,51 @@ def leaderboard_text(
     No line has more than `width` letters, None for no limit: hyperparameters that do not fit stand on lines of their
     own. The time left is that of the trials to come at the mean time of those that ended, `jobs` at once.
     """
-    table = [("rank", "trial", standings.plan.monitor, "hyperparameters")]
-    for rank, trial in enumerate(standings.scored[:rows], start=1):
-        values = settings(trial, standings)
-        table.append((str(rank), trial.name, score(trial, standings), values))
+    best = standings.scored[:rows]
     lines = []
-    if len(table) > 1:
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for rank_text, name, figure, values in table:
-            head = f"{rank_text:>{widths[0]}}  {name:<{widths[1]}}  {figure:>{widths[2]}}  "
-            room = None if width is None else width - len(head)
-            first, *others = _wrap(values, room)
-            lines.append(head + first)
-            for other in others:
-                lines.append(" " * len(head) + other)
+    if best:
+        lines += _best_lines(standings, best, width)
     lines.append(describe_progress(standings, jobs))
     return "\n".join(_cut(line, width) for line in lines)
 
 
+def _best_lines(standings: Standings, best: Sequence[Trial], width: int | None) -> list[str]:
+    ranks = ["rank"]
+    names = ["trial"]
+    figures = [standings.plan.monitor]
+    values = ["hyperparameters"]
+    for rank, trial in enumerate(best, start=1):
+        ranks.append(str(rank))
+        names.append(trial.name)
+        figures.append(score(trial, standings))
+        values.append(settings(trial, standings))
+    rank_width = max(map(len, ranks))
+    name_width = max(map(len, names))
+    figure_width = max(map(len, figures))
+    lines = []
+    for row, text in enumerate(values):
+        rank_cell = ranks[row].rjust(rank_width)
+        name_cell = names[row].ljust(name_width)
+        figure_cell = figures[row].rjust(figure_width)
+        head = f"{rank_cell}  {name_cell}  {figure_cell}  "
+        room = None
+        if width is not None:
+            room = width - len(head)
+        for part in _wrap(text, room):
+            lines.append(head + part)
+            head = " " * len(head)
+    return lines
+
+
 def _wrap(values: str, width: int | None) -> list[str]:
     """Return lines that end after a comma, of at most `width` letters where a hyperparameter is no longer than that."""
-    lines = [""]
-    for part in values.split(", "):
-        longer = f"{lines[-1]}, {part}" if lines[-1] else part
-        if width is None or len(longer) < width or not lines[-1]:
+    if width is None:
+        return [values]
+    first, *others = values.split(", ")
+    lines = [first]
+    for part in others:
+        longer = f"{lines[-1]}, {part}"
+        if len(longer) < width:
             lines[-1] = longer
         else:
             lines[-1] += ","
@@ -120,16 +156,17 @@ def _wrap(values: str, width: int | None) -> list[str]:
 def describe_progress(standings: Standings, jobs: int) -> str:
     """Return `12 of 20 trials done, 2 dropped, 1 failed, about 3:10 left`."""
     ended = standings.having(*ENDED)
-    parts = [f"{len(ended)} of {standings.plan.trials} trials done"]
+    planned = standings.plan.trials
+    parts = [f"{len(ended)} of {planned} trials done"]
     for status in _COUNTED:
         count = len(standings.having(status))
         if count:
             parts.append(f"{count} {status}")
     times = [trial.seconds for trial in ended if trial.seconds > 0]
-    left = standings.plan.trials - len(ended)
+    left = planned - len(ended)
     if times and left > 0:
-        mean = sum(times) / len(times)
-        parts.append(f"about {_clock(left * mean / jobs)} left")
+        seconds = left * fmean(times) / jobs
+        parts.append(f"about {_clock(seconds)} left")
     return ", ".join(parts)
 
 
@@ -137,7 +174,9 @@ def _clock(seconds: float) -> str:
     """Return `3:10` or `1:03:10`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}"
 
 
 def _cut(line: str, width: int | None) -> str:

@@ -9,7 +9,8 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from epochal.app.config.files import read_config_file
+import numpy as np
+
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
 from epochal.app.evaluation.rate_labels import (
@@ -24,7 +25,7 @@ from epochal.app.evaluation.rate_labels import (
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store.trials import COMPLETED, DROPPED, FAILED, Trial
 from epochal.app.tuning.report.formatting import plain, score, short, short_names
-from epochal.app.tuning.report.standings import Standings, class_count, read_result
+from epochal.app.tuning.report.standings import Standings, read_data_card, read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,8 @@ _TEXT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledRate:
-    """A trial's learning rate, and what its training loss says of it."""
+class _Descent:
+    """A trial's learning rate, and the training loss that it ended at."""
 
     trial: Trial
     rate: float
@@ -56,6 +57,12 @@ class LabelledRate:
     """The value of the other hyperparameter, None where there is none."""
     final: float
     """The mean of its splits' training losses over their last quarter; infinite where one was not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRate(_Descent):
+    """A trial's learning rate, and what its training loss says of it."""
+
     before: float
     """The loss of a network that guesses."""
     label: str
@@ -68,51 +75,48 @@ def labelled_rates(standings: Standings) -> list[LabelledRate]:
     epochs, as by Hyperband they are not: trials are compared with those of the same value of the other. A group has at
     least three different rates, and one at which the loss fell.
     """
-    others = [searched.name for searched in standings.space if searched.name != RATE]
-    searches_rate = len(others) < len(standings.space)
-    if not searches_rate or len(others) > 1 or standings.plan.algorithm == "hyperband":
+    names = [searched.name for searched in standings.space]
+    if RATE not in names or len(names) > 2 or standings.plan.algorithm == "hyperband":
         return []
-    other = others[0] if others else None
-    groups: dict[str, list[tuple[Trial, float]]] = {}
+    names.remove(RATE)
+    other = None
+    if names:
+        other = names[0]
+    groups: dict[str, list[_Descent]] = {}
     trials = standings.having(COMPLETED, DROPPED, FAILED)
-    for trial in sorted(trials, key=lambda trial: trial.name):
+    trials.sort(key=lambda trial: trial.name)
+    for trial in trials:
+        rate = trial.values.get(RATE)
         final = _final_loss(standings, trial)
-        if final is not None and isinstance(trial.values.get(RATE), int | float):
-            group = plain(trial.active_values.get(other)) if other else ""
-            groups.setdefault(group, []).append((trial, final))
+        if final is None or not isinstance(rate, int | float):
+            continue
+        group = None
+        if other is not None:
+            group = trial.active_values.get(other)
+        descent = _Descent(trial=trial, rate=float(rate), group=group, final=final)
+        groups.setdefault(plain(group), []).append(descent)
     labelled = []
-    for members in groups.values():
-        labelled += _label_group(standings, members, other)
+    for descents in groups.values():
+        labelled += _label_group(standings, descents)
     return labelled
 
 
-def _label_group(
-    standings: Standings, members: Sequence[tuple[Trial, float]], other: str | None
-) -> list[LabelledRate]:
-    members = sorted(members, key=lambda member: float(member[0].values[RATE]))
-    rates = [float(trial.values[RATE]) for trial, _ in members]
-    finals = [final for _, final in members]
+def _label_group(standings: Standings, descents: list[_Descent]) -> list[LabelledRate]:
+    """Return the rates of one group with their labels, rising; empty where they are too few, or no loss fell."""
     before = None
-    for trial, _ in members:
-        before = _guessing_loss(standings, trial)
+    descents.sort(key=lambda descent: descent.rate)
+    for descent in descents:
+        before = _guessing_loss(standings, descent.trial)
         if before is not None:
             break
+    rates = [descent.rate for descent in descents]
+    finals = [descent.final for descent in descents]
     if before is None or len(set(rates)) < _FEWEST or not min(finals) < before:
         return []
     labels = label_rates(rates, finals, before)
     labelled = []
-    for (trial, final), rate, label in zip(
-        members,
-        rates,
-        labels,
-        strict=True,
-    ):
-        group = trial.active_values.get(other) if other else None
-        labelled.append(
-            LabelledRate(
-                trial=trial, rate=rate, group=group, final=final, before=before, label=label
-            )
-        )
+    for descent, label in zip(descents, labels, strict=True):
+        labelled.append(LabelledRate(**descent.__dict__, before=before, label=label))
     return labelled
 
 
@@ -123,13 +127,15 @@ def _final_loss(standings: Standings, trial: Trial) -> float | None:
     """
     if _NOT_FINITE in (trial.message or ""):
         return math.inf
-    for folder in standings.split_folders(trial):
-        if read_result(folder).get("rollbacks"):
+    for run in standings.split_runs(trial):
+        result = read_result(run)
+        if result is not None and result.rollbacks:
             return math.inf
     finals = []
     for curve in standings.curves(trial, "loss"):
         if curve:
-            finals.append(final_loss(list(curve.values())))
+            losses = list(curve.values())
+            finals.append(final_loss(losses))
     if not finals or trial.status == FAILED:
         return None
     return fmean(finals)
@@ -137,13 +143,15 @@ def _final_loss(standings: Standings, trial: Trial) -> float | None:
 
 def _guessing_loss(standings: Standings, trial: Trial) -> float | None:
     """Return the loss of a network that has learned nothing; None where the trial's files do not tell."""
-    folder = standings.sweep.split_run(trial.name, 1).folder
-    classes = class_count(folder)
+    run = standings.sweep.split_run(trial.name, 1)
+    card = read_data_card(run)
+    if card is None or not card.classes:
+        return None
     try:
-        config = read_config_file(folder / "config.yaml")
+        config = run.config()
     except (UsageError, OSError):
         return None
-    return guessing_loss(config.objective.loss, classes) if classes else None
+    return guessing_loss(config.objective.loss, len(card.classes))
 
 
 def rates_section(standings: Standings) -> Section | None:
@@ -153,49 +161,50 @@ def rates_section(standings: Standings) -> Section | None:
         return None
     names = short_names(searched.name for searched in standings.space)
     del names[RATE]
-    other = next(iter(names.values()), None)
+    other = "".join(names.values())
     rows = [_heads(other, standings)]
     groups: dict[str, list[LabelledRate]] = {}
     for rate in labelled:
         rows.append(_row(rate, standings, other))
-        title = f"{other} {_group_text(rate)}" if other else "training loss"
+        title = "training loss"
+        if other:
+            title = f"{other} {_group_text(rate)}"
         groups.setdefault(title, []).append(rate)
-    size = (9.6 if len(groups) == 1 else 4.8, 3.2)
+    width = 4.8
+    if len(groups) == 1:
+        width = 9.6
     figures = []
     for title, group in groups.items():
-        draw = partial(
-            _draw_losses,
-            standings=standings,
-            group=group,
-            title=title,
-        )
+        draw = partial(_draw_losses, standings=standings, group=group, title=title)
         ranges = "; ".join(_rates_by_label(group).values())
-        figures.append(svg(size, draw, f"Training loss over the epochs, {title}; {ranges}"))
-    return Section(
-        title="Learning rates",
-        text=_TEXT,
-        figures=tuple(figures),
-        table=tuple(rows),
-    )
+        alternative = f"Training loss over the epochs, {title}; {ranges}"
+        figures.append(svg((width, 3.2), draw, alternative))
+    return Section(title="Learning rates", text=_TEXT, figures=tuple(figures), table=tuple(rows))
 
 
-def _heads(other: str | None, standings: Standings) -> tuple[str, ...]:
+def _heads(other: str, standings: Standings) -> tuple[str, ...]:
     heads = ["learning rate", "training loss at the end", "label", "trial"]
     if other:
         heads.insert(1, other)
     return (*heads, standings.plan.monitor)
 
 
-def _row(rate: LabelledRate, standings: Standings, other: str | None) -> tuple[str, ...]:
-    final = f"{rate.final:.4g}" if math.isfinite(rate.final) else "not finite"
-    cells = [short(rate.rate), final, rate.label, rate.trial.name, score(rate.trial, standings)]
+def _row(rate: LabelledRate, standings: Standings, other: str) -> tuple[str, ...]:
+    final = "not finite"
+    if math.isfinite(rate.final):
+        final = f"{rate.final:.4g}"
+    cells = [short(rate.rate)]
     if other:
-        cells.insert(1, _group_text(rate))
+        cells.append(_group_text(rate))
+    cells += [final, rate.label, rate.trial.name]
+    cells.append(score(rate.trial, standings))
     return tuple(cells)
 
 
 def _group_text(rate: LabelledRate) -> str:
-    return "–" if rate.group is None else plain(rate.group)
+    if rate.group is None:
+        return "–"
+    return plain(rate.group)
 
 
 def _rates_by_label(group: Sequence[LabelledRate]) -> dict[str, str]:
@@ -203,9 +212,11 @@ def _rates_by_label(group: Sequence[LabelledRate]) -> dict[str, str]:
     texts = {}
     for label in _STYLES:
         rates = [short(rate.rate) for rate in group if rate.label == label]
-        if rates:
-            ends = rates[0] if rates[0] == rates[-1] else f"{rates[0]} to {rates[-1]}"
-            texts[label] = f"{label}: {ends}"
+        if not rates:
+            continue
+        texts[label] = f"{label}: {rates[0]}"
+        if rates[-1] != rates[0]:
+            texts[label] += f" to {rates[-1]}"
     return texts
 
 
@@ -214,33 +225,21 @@ def _draw_losses(
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    top = 1.5 * group[0].before
+    before = group[0].before
+    top = 1.5 * before
     legend = _rates_by_label(group)
     for rate in group:
         curve = standings.mean_curve(rate.trial, "loss")
-        losses = [min(loss, 2 * top) for loss in curve.values()]
-        axes.plot(
-            list(curve),
-            losses,
-            label=legend.pop(rate.label, None),
-            marker="." if len(curve) == 1 else "",
-            **_STYLES[rate.label],
-        )
-    axes.axhline(
-        group[0].before,
-        color=GRID,
-        linewidth=1,
-        zorder=0,
-    )
+        losses = np.minimum(list(curve.values()), 2 * top)
+        label = legend.pop(rate.label, None)
+        style = dict(_STYLES[rate.label])
+        if len(curve) == 1:
+            style["marker"] = "."
+        axes.plot(list(curve), losses, label=label, **style)
+    axes.axhline(before, color=GRID, linewidth=1, zorder=0)
     axes.set_ylim(0, top)
     axes.set_title(printable(title))
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
-    axes.xaxis.set_major_locator(
-        MaxNLocator(
-            integer=True,
-            nbins=10,
-            min_n_ticks=1,
-        )
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     axes.legend(fontsize=8)

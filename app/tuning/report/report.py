@@ -29,13 +29,10 @@ def write_sweep_report(standings: Standings, winner: Trial | None, result: Sweep
 
 def sweep_html(standings: Standings, winner: Trial | None, result: SweepResult) -> str:
     """Return the page as text; everything that came from outside is escaped."""
-    trained = read_result(standings.sweep.winner.folder)
-    facts = [
-        trained.get("dataset"),
-        trained.get("model"),
-        f"{standings.plan.algorithm} search",
-        standings.plan.splits,
-    ]
+    facts = [f"{standings.plan.algorithm} search", standings.plan.splits]
+    retrained = read_result(standings.sweep.winner)
+    if retrained is not None:
+        facts = [retrained.dataset, retrained.model, *facts]
     sections = [
         choices_section(standings),
         rates_section(standings),
@@ -51,7 +48,7 @@ def sweep_html(standings: Standings, winner: Trial | None, result: SweepResult) 
     return render(
         "tuning/report/report.html",
         title=f"Sweep {standings.sweep.name}",
-        facts=[fact for fact in facts if fact is not None],
+        facts=facts,
         verdict=describe_result(standings, winner, result),
         tiles=_headline_figures(standings, result),
         sections=[section for section in sections if section is not None],
@@ -67,20 +64,14 @@ def _headline_figures(standings: Standings, result: SweepResult) -> list[tuple[s
     figures = []
     if result.test_accuracy is not None:
         basis = "of the retrained winner"
-        low = result.test_accuracy_low
-        high = result.test_accuracy_high
-        if low is not None and high is not None:
-            basis = f"95 % interval {percent(low)} to {percent(high)}"
+        if result.test_accuracy_low is not None and result.test_accuracy_high is not None:
+            low = percent(result.test_accuracy_low)
+            high = percent(result.test_accuracy_high)
+            basis = f"95 % interval {low} to {high}"
         figures.append(("Test accuracy", percent(result.test_accuracy, 2), basis))
     winner = standings.find(result.winner)
     if winner is not None:
-        value, _, spread = score(winner, standings).partition(" ± ")
-        basis = "one split"
-        if spread:
-            basis = f"± {spread}, {len(winner.scores)} splits"
-        if spread.endswith("%"):
-            value += " %"
-        figures.append((metric(standings).capitalize(), value, basis))
+        figures.append(_score_figure(standings, winner))
     if result.optimism is not None:
         points = f"{100 * result.optimism:+.2f}"
         figures.append(("Optimism", points, "points, validation minus test"))
@@ -89,9 +80,20 @@ def _headline_figures(standings: Standings, result: SweepResult) -> list[tuple[s
     for status, count in counts.items():
         if count:
             others.append(f"{count} {status}")
-    basis = ", ".join(others) or "none dropped, none failed"
-    figures.append(("Trials completed", f"{result.completed:,}", basis))
+    if not others:
+        others.append("none dropped, none failed")
+    figures.append(("Trials completed", f"{result.completed:,}", ", ".join(others)))
     return figures
+
+
+def _score_figure(standings: Standings, winner: Trial) -> tuple[str, str, str]:
+    value, _, spread = score(winner, standings).partition(" ± ")
+    basis = "one split"
+    if spread:
+        basis = f"± {spread}, {len(winner.scores)} splits"
+    if spread.endswith("%"):
+        value += " %"
+    return metric(standings).capitalize(), value, basis
 
 
 def failures_section(standings: Standings) -> Section | None:
@@ -118,33 +120,39 @@ def table_section(standings: Standings, winner: Trial | None) -> Section | None:
     heads = ["rank", "trial", "status", "score", "splits", "best epoch", "time", "weights"]
     rows = [(*heads, *names.values())]
     for rank, trial in enumerate(standings.trials, start=1):
-        has_won = winner is not None and trial.name == winner.name
-        cells = [str(rank), trial.name, "winner" if has_won else trial.status]
+        status = trial.status
+        if winner is not None and trial.name == winner.name:
+            status = "winner"
+        cells = [str(rank), trial.name, status]
         cells += _trial_cells(trial, standings)
+        values = trial.active_values
         for name in names:
-            values = trial.active_values
-            cells.append(short(values[name]) if name in values else "")
+            cell = ""
+            if name in values:
+                cell = short(values[name])
+            cells.append(cell)
         rows.append(tuple(cells))
     text = (
-        "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is the median over the "
-        "splits. leaderboard.csv holds the same with all digits."
+        "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is "
+        "the median over the splits. leaderboard.csv holds the same with all digits."
     )
-    return Section(
-        title="All trials",
-        text=text,
-        table=tuple(rows),
-    )
+    return Section(title="All trials", text=text, table=tuple(rows))
 
 
 def _trial_cells(trial: Trial, standings: Standings) -> list[str]:
-    if standings.sign > 0:
-        splits = [f"{100 * figure:.2f}" for figure in trial.scores]
-    else:
-        splits = [f"{figure:.4f}" for figure in trial.scores]
-    return [
-        score(trial, standings),
-        " ".join(splits),
-        f"{median(trial.epochs):g}" if trial.epochs else "",
-        duration(trial.seconds) if trial.seconds else "",
-        "" if trial.weights is None else f"{trial.weights:,}",
-    ]
+    splits = []
+    for figure in trial.scores:
+        if standings.sign > 0:
+            splits.append(f"{100 * figure:.2f}")
+        else:
+            splits.append(f"{figure:.4f}")
+    epoch = ""
+    if trial.epochs:
+        epoch = f"{median(trial.epochs):g}"
+    seconds = ""
+    if trial.seconds:
+        seconds = duration(trial.seconds)
+    weights = ""
+    if trial.weights is not None:
+        weights = f"{trial.weights:,}"
+    return [score(trial, standings), " ".join(splits), epoch, seconds, weights]

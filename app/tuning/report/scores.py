@@ -32,35 +32,39 @@ def scores_section(standings: Standings, winner: Trial | None) -> Section | None
     if not standings.scored or not standings.space:
         return None
     heights = heights_of(standings)
-    width = 4.8 if len(standings.space) > 1 else 9.6  # a lone figure has the width of two
+    width = 4.8
+    if len(standings.space) == 1:
+        width = 9.6
     figures = []
     for searched in standings.space:
         draw = partial(
             _draw_scores, standings=standings, searched=searched, winner=winner, heights=heights
         )
-        figures.append(svg((width, 3.0), draw, _alternative(standings, searched, winner)))
-    worse = " Trials that were much worse stand at the edge." if heights.edge is not None else ""
+        alternative = _alternative(standings, searched, winner)
+        figures.append(svg((width, 3.0), draw, alternative))
+    worse = ""
+    if heights.edge is not None:
+        worse = " Trials that were much worse stand at the edge."
     text = (
         "Each point is a trial: full ones completed, hollow ones were dropped after some of the splits, the star won, "
         f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
         "Good trials that crowd at the end of a range ask for a wider one."
     )
-    return Section(
-        title="Score against each hyperparameter",
-        text=text,
-        figures=tuple(figures),
-    )
+    return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
 
 
 def _alternative(standings: Standings, searched: Range, winner: Trial | None) -> str:
+    name = searched.name
     shown = [trial for trial in standings.scored if place_of(searched, trial) is not None]
-    text = f"{metric(standings)} against {searched.name}: {number_of(len(shown), 'trial')}"
+    text = f"{metric(standings)} against {name}: {number_of(len(shown), 'trial')}"
     if shown:
         best = shown[0]
-        value = short(best.active_values[searched.name])
-        text += f"; the best, {score(best, standings)}, at {value}"
-    if winner is not None and searched.name in winner.active_values:
-        text += f"; the winner at {short(winner.active_values[searched.name])}"
+        figure = score(best, standings)
+        value = short(best.active_values[name])
+        text += f"; the best, {figure}, at {value}"
+    if winner is not None and name in winner.active_values:
+        value = short(winner.active_values[name])
+        text += f"; the winner at {value}"
     return text
 
 
@@ -70,108 +74,91 @@ def _draw_scores(
     generator = np.random.default_rng(0)
     for status, looks in _LOOKS.items():
         trials = [trial for trial in standings.having(status) if trial is not winner]
-        places, upwards = _points(
-            searched,
-            trials,
-            heights,
-            generator,
-        )
-        axes.scatter(
-            places,
-            upwards,
-            s=22,
-            linewidth=1.1,
-            **looks,
-        )
-    stars = [winner] if winner is not None and winner in standings.scored else []
-    places, upwards = _points(
-        searched,
-        stars,
-        heights,
-        None,
+        shown, places = _place_trials(searched, trials, generator)
+        _draw_points(axes, heights, shown, places, s=22, linewidth=1.1, **looks)
+    shown, places = _place_trials(
+        searched, [trial for trial in standings.scored if trial is winner]
     )
-    axes.scatter(
-        places,
-        upwards,
-        s=120,
-        marker="*",
-        color=VERMILLION,
-        zorder=3,
-    )
+    _draw_points(axes, heights, shown, places, s=120, marker="*", color=VERMILLION, zorder=3)
     heights.scale_axes(axes)
-    places, _ = _points(
-        searched,
-        standings.having(FAILED),
-        heights,
-        generator,
-        scored=False,
-    )
-    edge = np.full(len(places), 0.02 if heights.sign > 0 else 0.98)
+    _, places = _place_trials(searched, standings.having(FAILED), generator)
+    edge = 0.98
+    if heights.sign > 0:
+        edge = 0.02
     transform = axes.get_xaxis_transform()
-    axes.plot(
-        places,
-        edge,
-        "x",
-        color=SOFT,
-        transform=transform,
-        clip_on=False,
-    )
+    edges = np.full(len(places), edge)
+    axes.plot(places, edges, "x", color=SOFT, transform=transform, clip_on=False)
     axes.set_title(printable(searched.name))
     _scale_across(axes, searched)
 
 
-def _points(
-    searched: Range,
-    trials: Sequence[Trial],
-    heights: Heights,
-    generator: np.random.Generator | None,
-    *,
-    scored: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of trials across and upwards; those of one choice lie side by side, so that none hides another.
+def _draw_points(
+    axes: Axes, heights: Heights, trials: Sequence[Trial], places: np.ndarray, **looks: Any
+) -> None:
+    upwards = heights.of([trial.score or 0.0 for trial in trials])
+    axes.scatter(places, upwards, **looks)
 
-    Without a score a trial has no place, unless all trials are to be shown (`scored` is False).
+
+def _place_trials(
+    searched: Range, trials: Sequence[Trial], generator: np.random.Generator | None = None
+) -> tuple[list[Trial], np.ndarray]:
+    """Return the trials that have a place on the axis of a hyperparameter, and their places.
+
+    With a generator those of one choice lie side by side, so that none hides another. Of trials
+    that ended well only those with a score are placed.
     """
+    shown = []
     places = []
-    scores = []
     for trial in trials:
         place = place_of(searched, trial)
-        if place is not None and (trial.score is not None or not scored):
+        is_shown = trial.score is not None or trial.status == FAILED
+        if place is not None and is_shown:
+            shown.append(trial)
             places.append(place)
-            scores.append(trial.score or 0.0)
     across = np.array(places, np.float64)
     if searched.kind == "choice" and generator is not None:
         across = across + generator.uniform(-0.18, 0.18, len(across))
-    return across, heights.of(scores)
+    return shown, across
 
 
 def _scale_across(axes: Axes, searched: Range) -> None:
     """Show the whole range, however little of it was tried."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-
     low, high = ends_of(searched)
     if searched.kind == "choice":
-        names = [printable(name) for name in choice_names(searched)]
-        rotation = 90 if sum(map(len, names)) > _CROWDED else 0
-        axes.set_xticks(range(len(names)), names, rotation=rotation)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        axes.tick_params(axis="x", length=0)
+        _scale_choices(axes, searched)
     elif searched.kind == "log" and low > 0:
-        axes.set_xscale("log")
-        ratio = high / low
-        margin = ratio**0.04 if high > low else 1.5
-        axes.set_xlim(low / margin, high * margin)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if ratio > 300 else (1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _scale_logarithm(axes, low, high)
     else:
+        from matplotlib.ticker import MaxNLocator
+
         margin = 0.04 * (high - low) or 0.5
         axes.set_xlim(low - margin, high + margin)
-        whole = searched.kind == "int"
-        axes.xaxis.set_major_locator(
-            MaxNLocator(
-                nbins=7,
-                integer=whole,
-                min_n_ticks=1,
-            )
-        )
+        only_whole = searched.kind == "int"
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=only_whole, min_n_ticks=1))
+
+
+def _scale_choices(axes: Axes, searched: Range) -> None:
+    names = [printable(name) for name in choice_names(searched)]
+    rotation = 0
+    if len("".join(names)) > _CROWDED:
+        rotation = 90
+    axes.set_xticks(range(len(names)), names, rotation=rotation)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.tick_params(axis="x", length=0)
+
+
+def _scale_logarithm(axes: Axes, low: float, high: float) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ratio = high / low
+    margin = 1.5
+    if ratio > 1:
+        margin = ratio**0.04
+    marks: tuple[int, ...] = (1, 2, 5)
+    if ratio > 300:
+        marks = (1,)
+    axes.set_xscale("log")
+    axes.set_xlim(low / margin, high * margin)
+    axes.xaxis.set_major_locator(LogLocator(subs=marks))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,18 +1,26 @@
-"""The standings of a sweep: its trials by rank at one moment, and what their runs recorded. No TensorFlow here."""
+"""The standings of a sweep: its trials by rank at one moment, and what their runs recorded.
+
+A file of a run that is missing or damaged tells nothing, and hides nothing that other files tell.
+No TensorFlow here.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
+from epochal.app.errors import StorageError
+from epochal.app.store.data_card import DataCard
 from epochal.app.store.plan import Plan, Space
+from epochal.app.store.result import Result
+from epochal.app.store.run import Run
 from epochal.app.store.sweep import Sweep
-from epochal.app.store.trials import COMPLETED, DROPPED, Trial, finite_or_none
+from epochal.app.store.trials import COMPLETED, DROPPED, Trial
+
+Curve = dict[int, float]
+"""Values by epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +57,24 @@ class Standings:
                 return trial
         return None
 
-    def split_folders(self, trial: Trial) -> list[Path]:
-        """Return the folders of a trial's runs, one a split, in order."""
-        return [run.folder for run in self.sweep.split_runs(trial.name)]
+    def split_runs(self, trial: Trial) -> list[Run]:
+        """Return a trial's runs, one a split, in order."""
+        return self.sweep.split_runs(trial.name)
 
-    def curves(self, trial: Trial, key: str) -> list[dict[int, float]]:
+    def curves(self, trial: Trial, key: str) -> list[Curve]:
         """Return for each split the values of one recorded figure by epoch, without those that are not finite."""
-        return [_read_curve(folder / "history.csv", key) for folder in self.split_folders(trial)]
+        return [_read_curve(run, key) for run in self.split_runs(trial)]
 
-    def mean_curve(self, trial: Trial, key: str) -> dict[int, float]:
+    def mean_curve(self, trial: Trial, key: str) -> Curve:
         """Return by epoch the mean over the splits that got so far."""
         values: dict[int, list[float]] = {}
         for curve in self.curves(trial, key):
             for epoch, value in curve.items():
                 values.setdefault(epoch, []).append(value)
-        return {epoch: fmean(values[epoch]) for epoch in sorted(values)}
+        means = {}
+        for epoch in sorted(values):
+            means[epoch] = fmean(values[epoch])
+        return means
 
 
 def read_standings(sweep: Sweep) -> Standings:
@@ -72,50 +83,34 @@ def read_standings(sweep: Sweep) -> Standings:
     Raises:
         StorageError: its plan is missing or damaged.
     """
-    plan = sweep.plan
-    return Standings(
-        sweep=sweep,
-        plan=plan,
-        trials=sweep.ranked_trials(),
-    )
+    return Standings(sweep=sweep, plan=sweep.plan, trials=sweep.ranked_trials())
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """Return a run's result; empty where it is missing or damaged."""
-    return _read_mapping(folder / "result.json")
-
-
-def training_images(folder: Path) -> int | None:
-    """Return the number of images that a run trained on in an epoch, where its data card tells."""
-    counts = _read_mapping(folder / "data.json").get("counts")
-    images = counts.get("train") if isinstance(counts, dict) else None
-    return images if isinstance(images, int) else None
-
-
-def class_count(folder: Path) -> int | None:
-    """Return the number of classes of a run's images, where its data card tells."""
-    classes = _read_mapping(folder / "data.json").get("classes")
-    return len(classes) if isinstance(classes, list) and classes else None
-
-
-def _read_curve(path: Path, key: str) -> dict[int, float]:
+def read_result(run: Run) -> Result | None:
+    """Return a run's result; None where it is missing or damaged."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error):
+        return run.result()
+    except StorageError:
+        return None
+
+
+def read_data_card(run: Run) -> DataCard | None:
+    """Return what a run was trained on; None where the card is missing or damaged."""
+    try:
+        return run.data_card()
+    except StorageError:
+        return None
+
+
+def _read_curve(run: Run, key: str) -> Curve:
+    try:
+        rows = run.history()
+    except StorageError:
         return {}
     curve = {}
     for row in rows:
-        epoch = finite_or_none(row.get("epoch"))
-        value = finite_or_none(row.get(key))
-        if epoch is not None and value is not None:
+        epoch = row.get("epoch", math.nan)
+        value = row.get(key, math.nan)
+        if math.isfinite(epoch) and math.isfinite(value):
             curve[int(epoch)] = value
     return curve
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}

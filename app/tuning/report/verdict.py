@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from epochal.app.evaluation.page import duration, percent
@@ -22,24 +23,18 @@ _VERBS = {
 
 def make_result(standings: Standings, winner: Trial | None, seconds: float) -> SweepResult:
     """Return the figures of a sweep; `seconds` of training are all trials' and the winner's last one."""
-    test = read_result(standings.sweep.winner.folder) if winner else {}
-    test_accuracy = test.get("test_accuracy")
-    validation = validation_accuracy(winner, standings) if winner else None
-    optimism = None
-    if validation is not None and test_accuracy is not None:
-        optimism = validation - test_accuracy
-    return SweepResult(
-        winner=winner.name if winner else None,
-        values=winner.active_values if winner else None,
+    result = SweepResult(
+        winner=None,
+        values=None,
         monitor=standings.plan.monitor,
-        validation_score=winner.score if winner else None,
-        spread=winner.spread if winner else None,
-        validation_accuracy=validation,
-        test_accuracy=test_accuracy,
-        test_accuracy_low=test.get("test_accuracy_low"),
-        test_accuracy_high=test.get("test_accuracy_high"),
-        test_count=test.get("test_count"),
-        optimism=optimism,
+        validation_score=None,
+        spread=None,
+        validation_accuracy=None,
+        test_accuracy=None,
+        test_accuracy_low=None,
+        test_accuracy_high=None,
+        test_count=None,
+        optimism=None,
         trials=len(standings.trials),
         completed=len(standings.having(COMPLETED)),
         dropped=len(standings.having(DROPPED)),
@@ -47,19 +42,45 @@ def make_result(standings: Standings, winner: Trial | None, seconds: float) -> S
         lost=len(standings.having(LOST)),
         seconds=round(seconds, 2),
     )
+    if winner is None:
+        return result
+    validation = validation_accuracy(winner, standings)
+    result = replace(
+        result,
+        winner=winner.name,
+        values=winner.active_values,
+        validation_score=winner.score,
+        spread=winner.spread,
+        validation_accuracy=validation,
+    )
+    retrained = read_result(standings.sweep.winner)
+    if retrained is None or retrained.test is None:
+        return result
+    test = retrained.test
+    optimism = None
+    if validation is not None:
+        optimism = validation - test.accuracy
+    return replace(
+        result,
+        test_accuracy=test.accuracy,
+        test_accuracy_low=test.accuracy_low,
+        test_accuracy_high=test.accuracy_high,
+        test_count=test.count,
+        optimism=optimism,
+    )
 
 
 def validation_accuracy(trial: Trial, standings: Standings) -> float | None:
     """Return the mean accuracy over the splits, also where trials were ranked by their loss."""
     if standings.sign > 0:
         return trial.score
-    folders = standings.split_folders(trial)
     accuracies = []
-    for folder in folders:
-        accuracy = read_result(folder).get("validation_accuracy")
-        if isinstance(accuracy, float):
-            accuracies.append(accuracy)
-    if not accuracies or len(accuracies) < len(folders):
+    for run in standings.split_runs(trial):
+        result = read_result(run)
+        if result is None or result.validation is None:
+            return None
+        accuracies.append(result.validation.accuracy)
+    if not accuracies:
         return None
     return fmean(accuracies)
 
@@ -79,68 +100,73 @@ def _describe_winner(standings: Standings, winner: Trial) -> str:
     basis = f"{splits}, no spread"
     if winner.spread is not None:
         basis = f"mean and sample standard deviation of {splits}"
-    text = f"Trial {winner.name} won: {settings(winner, standings) or 'nothing varied'}. "
-    text += f"Its {metric(standings)} is {score(winner, standings)} ({basis})."
-    best = standings.scored[0] if standings.scored else winner
-    if standings.plan.select == "one-se" and best.name != winner.name:
-        text += (
-            f" Trial {best.name} has the best mean, {score(best, standings)}; the one-standard-error rule prefers the "
-            "winner, which is simpler."
-        )
-    return text
+    values = settings(winner, standings) or "nothing varied"
+    figure = score(winner, standings)
+    text = f"Trial {winner.name} won: {values}. Its {metric(standings)} is {figure} ({basis})."
+    if standings.plan.select != "one-se" or not standings.scored:
+        return text
+    best = standings.scored[0]
+    if best.name == winner.name:
+        return text
+    return (
+        f"{text} Trial {best.name} has the best mean, {score(best, standings)}; the "
+        "one-standard-error rule prefers the winner, which is simpler."
+    )
 
 
 def _describe_test(standings: Standings, result: SweepResult) -> str:
-    if result.test_accuracy is None:
-        return "The winner has not been retrained and tested."
+    accuracy = result.test_accuracy
     low = result.test_accuracy_low
     high = result.test_accuracy_high
-    images = " of the test images"
-    if result.test_count is not None:
-        images = f" of {result.test_count:,} test images"
-    text = "Retrained on the training and validation images, it is right on "
-    text += f"{percent(result.test_accuracy, 2)}{images}"
-    if low is not None and high is not None:
-        text += f" (95 % interval {percent(low)} to {percent(high)})"
-    text += "."
+    if accuracy is None or low is None or high is None:
+        return "The winner has not been retrained and tested."
+    text = (
+        "Retrained on the training and validation images, it is right on "
+        f"{percent(accuracy, 2)} of {result.test_count:,} test images "
+        f"(95 % interval {percent(low)} to {percent(high)})."
+    )
     optimism = result.optimism
     validation = result.validation_accuracy
     if optimism is None or validation is None:
         return text
-    text += f" The optimism of the sweep, validation minus test accuracy, is {100 * optimism:+.2f} points"
-    if low is None or high is None:
-        return f"{text}."
+    text += " The optimism of the sweep, validation minus test accuracy, is "
+    text += f"{100 * optimism:+.2f} points: "
     if low <= validation <= high:
-        return (
-            f"{text}: the validation accuracy lies inside the interval, so that chance explains it."
-        )
-    if optimism < 0:
-        return f"{text}: the winner does better than in validation, where it had fewer images to train on."
-    retrained = read_result(standings.sweep.winner.folder).get("validation_accuracy")
-    return f"{text}: {_explain_optimism(validation, optimism, retrained)}."
+        text += "the validation accuracy lies inside the interval, so that chance explains it."
+    elif optimism < 0:
+        text += "the winner does better than in validation, where it had fewer images to train on."
+    else:
+        text += _explain_optimism(standings, validation, optimism)
+    return text
 
 
-def _explain_optimism(validation: float, optimism: float, retrained: float | None) -> str:
-    """Say why the retrained winner is worse in the test; `retrained` is its own accuracy on the validation images.
+def _explain_optimism(standings: Standings, validation: float, optimism: float) -> str:
+    """Say why the retrained winner is worse in the test than the trial was in validation.
 
-    A score that was only chosen for its luck is no reason to be worse on those, too, by half of the optimism or more.
+    A score that was only chosen for its luck is no reason to be worse on the validation images,
+    too, by half of the optimism or more.
     """
-    if retrained is None or validation - retrained < optimism / 2:
-        return "more than chance explains, as a score by which one is chosen flatters it"
-    return (
-        "more than chance explains, but retraining went wrong, not the choice: the retrained network is right on "
-        f"{percent(retrained)} of the validation images, the trial was on {percent(validation)}; try best.yaml with "
-        "other seeds"
-    )
+    result = read_result(standings.sweep.winner)
+    if result is not None and result.validation is not None:
+        retrained = result.validation.accuracy
+        if validation - retrained >= optimism / 2:
+            return (
+                "more than chance explains, but retraining went wrong, not the choice: the "
+                f"retrained network is right on {percent(retrained)} of the validation images, "
+                f"the trial was on {percent(validation)}; try best.yaml with other seeds."
+            )
+    return "more than chance explains, as a score by which one is chosen flatters it."
 
 
 def _describe_trials(standings: Standings, result: SweepResult) -> str:
     """Return `Of 20 planned trials, 15 completed, 4 dropped ...`, and how long training took."""
+    planned = number_of(standings.plan.trials, "planned trial")
     parts = []
     for status, verb in _VERBS.items():
         count = len(standings.having(status))
         if count:
             parts.append(f"{count} {verb}")
-    planned = number_of(standings.plan.trials, "planned trial")
-    fates = ", ".join(parts) or "none has begun"
+    if not parts:
+        parts.append("none has begun")
+    fates = ", ".join(parts)
     return f"Of {planned}, {fates}; training took {duration(result.seconds)} in all."

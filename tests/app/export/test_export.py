@@ -1,4 +1,6 @@
-"""An export of a real run: its signatures, what travels with it, what is refused, other formats and precisions."""
+"""An export of a real run: its signatures, what travels with it, what is refused, other formats and
+precisions.
+"""
 
 import base64
 import errno
@@ -25,7 +27,7 @@ from epochal.app.export.exportable_run import Expected, ExportableRun, read_run
 from epochal.app.export.parity_program import Parity
 from epochal.app.export.reference_answers import ReferenceAnswers
 from epochal.app.export.variants import Variant, installed_variants
-from epochal.app.serving.loaded_model import check_ours
+from epochal.app.serving.loaded_model import check_provenance
 from epochal.app.store import files
 from epochal.app.store.export import Export
 from epochal.app.store.run import Run
@@ -285,14 +287,14 @@ def test_two_exports_of_a_name_do_not_meet(exportable: ExportableRun, tmp_path: 
 
 
 def test_only_what_epochal_made_is_trusted(exported: Export, tmp_path: Path) -> None:
-    check_ours(exported.folder)
+    check_provenance(exported.folder)
     copy = Export(Path(shutil.copytree(exported.folder, tmp_path / "1")))
     copy.model_file.write_bytes(b"another program")
     with pytest.raises(StorageError, match=r"saved_model.pb is damaged"):
-        check_ours(copy.folder)
+        check_provenance(copy.folder)
     (copy.folder / files.MANIFEST).unlink()
     with pytest.raises(UsageError, match="give --trust to run it"):
-        check_ours(copy.folder)
+        check_provenance(copy.folder)
 
 
 def test_an_operation_that_reaches_outside_needs_trust(exported: Export, tmp_path: Path) -> None:
@@ -309,7 +311,7 @@ def test_an_operation_that_reaches_outside_needs_trust(exported: Export, tmp_pat
 
     files.publish(tmp_path / "1", disguise)
     with pytest.raises(UsageError, match=r"has ReadFile, .* give --trust to run it"):
-        check_ours(tmp_path / "1")
+        check_provenance(tmp_path / "1")
 
 
 # other formats and precisions

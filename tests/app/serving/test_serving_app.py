@@ -10,6 +10,7 @@ pytest.importorskip("fastapi")
 
 from epochal.app.serving.application import make_app
 from epochal.app.serving.limits import Limits
+from epochal.app.serving.server_metrics import ServerMetrics
 from epochal.app.serving.versions import Versions
 
 
@@ -23,7 +24,7 @@ def ask(path: str, method: str, folder: Path) -> tuple[int, dict[bytes, bytes], 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    app = make_app(Versions(folder, trust=False, say=print), Limits())
+    app = make_app(Versions(folder, trust=False), ServerMetrics(), Limits())
     known = {
         "type": "http",
         "http_version": "1.1",

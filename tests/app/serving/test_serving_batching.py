@@ -1,7 +1,6 @@
 """Requests that arrive together are one batch; each gets its own answer, whatever becomes of the others."""
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epochal.app.serving.batching import Answer, Batcher, QueueFull
+from epochal.app.serving.batching import Arrays, Batcher, QueueFull
 
 
 class Doubling:
@@ -20,7 +19,7 @@ class Doubling:
         self.sizes: list[int] = []
         self._wait = wait
 
-    def __call__(self, arrays: dict[str, np.ndarray]) -> Answer:
+    def __call__(self, arrays: dict[str, np.ndarray]) -> Arrays:
         import time
 
         time.sleep(self._wait)
@@ -37,7 +36,7 @@ def together(model: Doubling, requests: list[np.ndarray], **options: Any) -> lis
         with ThreadPoolExecutor(1) as executor:
             batcher = Batcher(model, executor, **options)
             return await asyncio.gather(
-                *(batcher.ask({"x": one}) for one in requests), return_exceptions=True
+                *(batcher.submit({"x": one}) for one in requests), return_exceptions=True
             )
 
     return asyncio.run(all_of_them())
@@ -62,9 +61,9 @@ def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
     async def arrive() -> None:
         with ThreadPoolExecutor(1) as executor:
             batcher = Batcher(model, executor)
-            first = asyncio.create_task(batcher.ask({"x": np.ones(1)}))
+            first = asyncio.create_task(batcher.submit({"x": np.ones(1)}))
             await asyncio.sleep(0.02)
-            await asyncio.gather(first, *(batcher.ask({"x": np.ones(2)}) for _ in range(5)))
+            await asyncio.gather(first, *(batcher.submit({"x": np.ones(2)}) for _ in range(5)))
 
     asyncio.run(arrive())
     assert model.sizes == [1, 10]
@@ -85,7 +84,7 @@ def test_one_bad_image_is_not_the_others_end() -> None:
 
 def test_an_output_that_is_no_row_an_image_is_everybodys_own() -> None:
     class Meaning(Doubling):
-        def __call__(self, arrays: dict[str, np.ndarray]) -> Answer:
+        def __call__(self, arrays: dict[str, np.ndarray]) -> Arrays:
             return {**super().__call__(arrays), "mean": arrays["x"].mean()}
 
     answers = together(Meaning(), [np.ones(3), 4 * np.ones(2)])
@@ -109,9 +108,9 @@ def test_who_went_away_is_not_computed_for() -> None:
     async def leave() -> None:
         with ThreadPoolExecutor(1) as executor:
             batcher = Batcher(model, executor)
-            first = asyncio.create_task(batcher.ask({"x": np.ones(1)}))
+            first = asyncio.create_task(batcher.submit({"x": np.ones(1)}))
             await asyncio.sleep(0.01)
-            second = asyncio.create_task(batcher.ask({"x": np.ones(7)}))
+            second = asyncio.create_task(batcher.submit({"x": np.ones(7)}))
             await asyncio.sleep(0.01)
             second.cancel()
             await first
@@ -124,6 +123,9 @@ def test_who_went_away_is_not_computed_for() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_batches_are_told_of(count: int) -> None:
     seen: list[int] = []
-    told: Callable[[int, float], None] = lambda images, seconds: seen.append(images)  # noqa: E731
-    together(Doubling(), [np.ones(2)] * count, seen=told)
+
+    def note(images: int, seconds: float) -> None:
+        seen.append(images)
+
+    together(Doubling(), [np.ones(2)] * count, on_batch=note)
     assert seen == [2 * count]

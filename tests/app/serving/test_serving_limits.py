@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from epochal.app.serving import picture_sizes as pixels
 from epochal.app.serving.limits import Guard, Limits
+from epochal.app.serving.picture_sizes import check_picture_sizes
 from epochal.app.serving.tensor_errors import BadRequest
 
 HEADERS = {"host": "localhost:8501"}
@@ -70,9 +70,11 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         told.append(message.get("status", 0))
 
     scope = {"type": "http", "path": "/x", "raw_path": b"/x", "headers": [(b"host", b"localhost")]}
-    guard = Guard(
-        None, Limits(seconds=0.01), told=lambda path, status, seconds: told.append(status)
-    )
+
+    def note(path: str, status: int, seconds: float) -> None:
+        told.append(status)
+
+    guard = Guard(None, Limits(seconds=0.01), on_refusal=note)
     asyncio.run(guard(scope, never, send))
     assert told == [408, 408, 0]
 
@@ -85,11 +87,11 @@ def picture(side: int) -> bytes:
 
 def test_pictures_are_refused_by_what_their_headers_claim() -> None:
     large = picture(5000)
-    pixels.check([large, large, b"no picture" * 1000])
+    check_picture_sizes([large, large, b"no picture" * 1000])
     with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
-        pixels.check([large] * 3)
+        check_picture_sizes([large] * 3)
     with pytest.raises(BadRequest, match="at most 64 megapixels in all"):
-        pixels.check([picture(20_000)])
+        check_picture_sizes([picture(20_000)])
 
 
 def test_headers_too_large_are_refused() -> None:

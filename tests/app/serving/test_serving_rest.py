@@ -13,6 +13,7 @@ import tensorflow as tf
 from epochal.app.serving.batching import QueueFull
 from epochal.app.serving.rest import Rest
 from epochal.app.serving.wire import Field
+from tests.support.messages import heard
 
 BODY = json.dumps({"instances": [1.0]}).encode()
 
@@ -23,7 +24,7 @@ class Failing:
     def __init__(self, error: Exception | None) -> None:
         self._error = error
 
-    async def ask(self, arrays: dict[str, np.ndarray]) -> Any:
+    async def submit(self, arrays: dict[str, np.ndarray]) -> Any:
         if self._error is None:
             await asyncio.sleep(60)
         else:
@@ -33,8 +34,8 @@ class Failing:
 def answered(error: Exception | None) -> tuple[int, str]:
     """Status and error of a predict request to a model that fails so; without an error, it takes a minute."""
     signature = SimpleNamespace(inputs={"x": Field("float32", (None,))})
-    loaded = SimpleNamespace(version=1, signatures={"serving_default": signature})
-    served = SimpleNamespace(loaded=loaded, batchers={"serving_default": Failing(error)})
+    model = SimpleNamespace(version=1, signatures={"serving_default": signature})
+    served = SimpleNamespace(model=model, batchers={"serving_default": Failing(error)})
 
     @contextmanager
     def using(version: int | None) -> Any:
@@ -73,8 +74,7 @@ def test_an_error_of_tensorflows_that_is_no_text_is_the_clients_fault() -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("x"), tf.errors.InternalError(None, None, "/secret/path"), MemoryError()]
 )
-def test_a_fault_of_ours_is_500_without_its_words(
-    error: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert answered(error) == (500, f"internal error: {type(error).__name__}")
-    assert type(error).__name__ in capsys.readouterr().err
+def test_a_fault_of_ours_is_500_without_its_words(error: Exception) -> None:
+    with heard() as messages:
+        assert answered(error) == (500, f"internal error: {type(error).__name__}")
+    assert type(error).__name__ in messages[0]

@@ -1,4 +1,4 @@
-"""Which version of a model answers: what is looked at, loaded, let go, without a server and without a model."""
+"""Versions of a model: what is looked at, loaded, let go, without a server and without a model."""
 
 import asyncio
 import shutil
@@ -6,91 +6,96 @@ from pathlib import Path
 
 import pytest
 
-from epochal.app.serving import versions
-from epochal.app.serving.loaded_model import Loaded
+from epochal.app.serving.loaded_model import LoadedModel
+from epochal.app.serving.versions import NotReady, ServedVersion, Versions
+from tests.support.messages import heard
 
 
-def test_a_version_that_fails_in_an_unknown_way_is_told_of(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def odd(folder: Path, *, trust: bool) -> None:
+def add_version(folder: Path, number: int) -> None:
+    """Make a version that is complete to the eye."""
+    version = folder / str(number)
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+
+
+def load_nothing(folder: Path, *, trust: bool) -> LoadedModel:
+    return LoadedModel(
+        version=int(folder.name),
+        signatures={},
+        definitions={},
+        labels=(),
+        card={},
+        saved_model=None,
+    )
+
+
+def test_a_version_that_fails_in_an_unknown_way_is_logged(tmp_path: Path) -> None:
+    def fail(folder: Path, *, trust: bool) -> LoadedModel:
         raise AttributeError("odd")
 
-    monkeypatch.setattr(versions, "load", odd)
-    (tmp_path / "1").mkdir()
-    (tmp_path / "1/saved_model.pb").touch()
-    said: list[str] = []
-    watched = versions.Versions(tmp_path, trust=True, say=said.append)
-    asyncio.run(watched.look())
-    assert (watched.states[1].state, watched.current) == ("END", None)
-    assert str(tmp_path) not in watched.states[1].message
-    assert "odd" in said[0]
+    add_version(tmp_path, 1)
+    versions = Versions(tmp_path, trust=True, load=fail)
+    with heard() as messages:
+        asyncio.run(versions.look())
+    assert versions.current is None
+    assert versions.states[1].state == "END"
+    assert str(tmp_path) not in versions.states[1].message
+    assert "odd" in messages[0]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two versions that are complete to the eye."""
-    for number in (1, 2):
-        (tmp_path / "m" / str(number)).mkdir(parents=True)
-        (tmp_path / "m" / str(number) / "saved_model.pb").touch()
-    return tmp_path / "m"
+    """A model with two versions."""
+    model = tmp_path / "m"
+    add_version(model, 1)
+    add_version(model, 2)
+    return model
 
 
 @pytest.fixture
-def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> versions.Versions:
-    """Looks at them, loading nothing."""
-    monkeypatch.setattr(
-        versions, "load", lambda one, trust: Loaded(int(one.name), {}, {}, (), {}, None)
-    )
-    return versions.Versions(folder, trust=True, say=print)
+def versions(folder: Path) -> Versions:
+    return Versions(folder, trust=True, load=load_nothing)
 
 
-async def seen(watched: versions.Versions) -> int:
-    """The version that answers after a look, its predecessor let go."""
-    await watched.look()
+async def look(versions: Versions) -> ServedVersion:
+    """Return the version that answers after a look, its predecessor let go."""
+    await versions.look()
     await asyncio.sleep(0)
-    return watched.current.loaded.version
+    assert versions.current is not None
+    return versions.current
 
 
-def test_who_asks_too_early_is_told_so(watched: versions.Versions) -> None:
-    with (
-        pytest.raises(versions.NotReady, match="m is being loaded; try again later"),
-        watched.using(),
-    ):
+def test_a_request_before_a_version_is_ready_is_refused(versions: Versions) -> None:
+    with pytest.raises(NotReady, match="m is being loaded; try again later"), versions.using():
         pass
 
 
 def test_where_the_newest_is_deleted_the_one_before_takes_over(
-    watched: versions.Versions, folder: Path
+    versions: Versions, folder: Path
 ) -> None:
-    async def story() -> list[int]:
-        found = [await seen(watched)]
+    async def delete_in_turn() -> list[int]:
+        served = await look(versions)
+        numbers = [served.model.version]
+        for number in (2, 1):
+            shutil.rmtree(folder / str(number))
+            served = await look(versions)
+            numbers.append(served.model.version)
+        return numbers
+
+    assert asyncio.run(delete_in_turn()) == [2, 1, 1]
+    assert versions.states[1].state == "AVAILABLE"
+    assert versions.states[2].state == "END"
+
+
+def test_another_model_under_the_same_number_is_loaded(versions: Versions, folder: Path) -> None:
+    async def replace() -> list[ServedVersion]:
+        first = await look(versions)
+        same = await look(versions)
         shutil.rmtree(folder / "2")
-        found.append(await seen(watched))
-        shutil.rmtree(folder / "1")
-        return [*found, await seen(watched)]
+        add_version(folder, 2)
+        return [first, same, await look(versions)]
 
-    assert asyncio.run(story()) == [2, 1, 1]
-    assert {number: one.state for number, one in watched.states.items()} == {
-        1: "AVAILABLE",
-        2: "END",
-    }
-
-
-def test_another_model_under_the_same_number_is_loaded(
-    watched: versions.Versions, folder: Path
-) -> None:
-    async def story() -> list[object]:
-        found = []
-        for again in (False, False, True):
-            if again:
-                shutil.rmtree(folder / "2")
-                (folder / "2").mkdir()
-                (folder / "2/saved_model.pb").touch()
-            await seen(watched)
-            found.append(watched.current)
-        return found
-
-    first, same, other = asyncio.run(story())
-    assert (first is same, first is other) == (True, False)
-    assert watched.states[2].state == "AVAILABLE"
+    first, same, other = asyncio.run(replace())
+    assert first is same
+    assert first is not other
+    assert versions.states[2].state == "AVAILABLE"

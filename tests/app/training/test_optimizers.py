@@ -361,7 +361,7 @@ def test_made_by_name() -> None:
         (
             "diagonalnewton",
             {"damping": -1.0},
-            "damping must be at least 0, got -1.0; see Optimizers in README.md",
+            "damping must be at least 0, got -1.0; see docs/optimizers.md",
         ),
         (
             "nadam",

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import Config, Optim
-from epochal.app.doctor.learning import accuracy_of
-from epochal.app.doctor.sample_images import images_of
+from epochal.app.doctor.learning import measure_accuracy
+from epochal.app.doctor.sample_images import read_images
 from epochal.app.errors import UsageError
 from epochal.app.store.run import Run
 from epochal.app.training.optimizers.adam import Adam
@@ -193,11 +193,13 @@ def test_l1_has_more_weights_near_zero_than_l2_at_equal_accuracy() -> None:
         "l2": Optim(weight_decay=3e-3),
     }.items():
         setup = set_up(Config(model="lenet300", epochs=20, learning_rate=0.05, optim=optim))
-        images, labels = images_of(setup, setup.dataset.train)
+        images, labels = read_images(setup, setup.dataset.train)
         setup.model.fit(images, labels, batch_size=64, epochs=20, verbose=0)
         kernels = np.concatenate([w.numpy().ravel() for w in decayed(setup.model)])
         near[name] = (np.abs(kernels) < 1e-3).mean()
-        accuracy[name] = accuracy_of(setup.model, *images_of(setup, setup.dataset.validation))
+        accuracy[name] = measure_accuracy(
+            setup.model, *read_images(setup, setup.dataset.validation)
+        )
     print(near, accuracy)
     assert near["l1"] > 3 * near["l2"]
     assert accuracy["l1"] == pytest.approx(accuracy["l2"], abs=0.02)

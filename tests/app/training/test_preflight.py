@@ -1,27 +1,30 @@
-"""What tries a configuration out before a run: a few batches by heart, the ladder of samples, the pilot, two steps."""
+"""Trials of a configuration before a run: pilot, dry run, a few batches by heart, the ladder."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from epochal import models
 from epochal.app.commands.main import main
+from epochal.app.commands.train_modes import print_ladder
 from epochal.app.config import Augment, Config, Data, Emphasis, Objective, Optim, Schedule, Stopping
 from epochal.app.data.load import load
 from epochal.app.doctor import memorize
-from epochal.app.doctor.model_copy import twin
+from epochal.app.doctor.model_copy import copy_model
 from epochal.app.errors import TrainingFailed, UsageError
 from epochal.app.store.run import Run, claim
-from epochal.app.training.probes.dry_run import _two_steps, dry_run
+from epochal.app.training.probes.dry_run import dry_run, train_two_steps
 from epochal.app.training.run.pilot import PART, changes, check_piloted, pilot, pilot_model
 from epochal.app.training.run.setup import Setup, set_up
+from epochal.app.training.step.classifier import Classifier
 from tests.support.records import make_figures, make_result
 from tests.support.zoo import images
 
@@ -322,15 +325,18 @@ def test_a_dry_run_is_refused_as_a_run_would_be(
         dry_run(config, time.monotonic() - 8)
 
 
-def test_a_dry_run_without_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = set_up(Config(model="softmax"))
-
-    def fit(*_: Any, **__: Any) -> None:
+class OutOfMemory(Classifier):
+    def fit(self, *_: Any, **__: Any) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
-    monkeypatch.setattr(setup.model, "fit", fit)
+
+def test_a_dry_run_without_memory_is_one_line() -> None:
+    setup = set_up(Config(model="softmax"))
+    network = keras.Model(setup.model.input, setup.model.output)
+    model = OutOfMemory(network, objective=setup.model.objective)
+    model.compile(optimizer=keras.optimizers.SGD())
     with pytest.raises(TrainingFailed, match="out of memory with --batch-size 64"):
-        _two_steps(setup, None)
+        train_two_steps(replace(setup, model=model), None)
 
 
 @pytest.mark.parametrize("shape", ["cosine", "plateau"])
@@ -339,7 +345,7 @@ def test_a_dry_run_warms_up(shape: Any) -> None:
         model="softmax", batch_size=512, schedule=Schedule(shape=shape, unit="steps", warm_up=20)
     )
     setup = set_up(config)
-    _two_steps(setup, None)
+    train_two_steps(setup, None)
     assert float(setup.model.optimizer.learning_rate) == pytest.approx(0.1 * 2 / 20)
 
 
@@ -351,7 +357,7 @@ def test_nothing_keeps_a_model_from_learning_by_heart() -> None:
     config = Config(
         optim=optim, objective=Objective(label_smoothing=0.1), augment=Augment(flip=True)
     )
-    plain = memorize.unregularized(config)
+    plain = memorize.remove_regularization(config)
     assert (plain.optim.weight_decay, plain.optim.l1, plain.objective.label_smoothing) == (0, 0, 0)
     assert (plain.augment.pad_crop, plain.augment.flip, plain.optim.clip_norm) == (0, False, 3.0)
 
@@ -378,25 +384,19 @@ def test_two_batches_are_memorised(
     assert "accuracy 100%" in out
 
 
-def test_what_cannot_be_memorised_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.setattr(memorize, "PASSES", 5)
-    words = ["--overfit-batches", "1", "--learning-rate", "1e-9"]
-    code, out, error = told(words, tmp_path, monkeypatch, capsys)
-    assert (code, out) == (5, "")
-    assert error.startswith("error: 64 images could not be memorised (accuracy ")
-    assert "after 5 steps" in error
+def test_what_cannot_be_memorised_fails() -> None:
+    config = Config(model="mlp", learning_rate=1e-9)
+    with pytest.raises(TrainingFailed, match=r"64 images could not be memorised .* after 5 steps"):
+        memorize.overfit(config, 1, max_passes=5)
 
 
 def test_more_batches_than_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     code, _, error = told(["--overfit-batches", "18"], tmp_path, monkeypatch, capsys)
-    assert (code, error) == (
-        2,
-        "error: --overfit-batches: the training images make 17 batches, got 18",
-    )
+    assert code == 2
+    assert error.startswith("error: --overfit-batches: ")
+    assert "17 batches, got 18" in error
 
 
 # the ladder
@@ -413,7 +413,7 @@ def test_more_batches_than_there_are(
     ],
 )
 def test_rungs(count: int, expected: list[int]) -> None:
-    assert memorize.rungs(count) == expected
+    assert memorize.list_rungs(count) == expected
 
 
 def test_the_ladder_is_climbed(
@@ -426,7 +426,9 @@ def test_the_ladder_is_climbed(
     assert [row.split()[0] for row in rows] == ["1", "5", "10", "100", "1,000"]
     assert {row.split()[3] for row in rows} == {"100.0%"}
     validation = [float(row.split()[4].rstrip("%")) for row in rows]
-    assert validation == sorted(validation)
+    for before, after in pairwise(validation):
+        # Three standard deviations of a share of 360 images: 5 may do as well as 10.
+        assert after > before - 7.9
     assert validation[-1] > 90
     # the commonest of ten classes has 37 of 360 images: 10.3 %, and three sigma of as many are 4.8 %
     first = next(row for row, value in zip(rows, validation, strict=True) if value > 15.08)
@@ -434,22 +436,17 @@ def test_the_ladder_is_climbed(
     assert "chance and three sigma are 15.1%" in last
 
 
-def test_a_ladder_that_leads_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.setattr(memorize, "STEPS", 1)
-    monkeypatch.setattr(memorize, "rungs", lambda count: [1, 5])
-    code, _, error = told(
-        ["--sample-ladder", "--learning-rate", "1e-9"], tmp_path, monkeypatch, capsys
-    )
-    assert code == 5
-    assert error.startswith("error: does not generalise from 5 images")
+def test_a_ladder_that_leads_nowhere() -> None:
+    config = Config(model="mlp", learning_rate=1e-9)
+    rungs = memorize.climb_ladder(config, rungs=[1, 5], max_steps=1)
+    with pytest.raises(TrainingFailed, match="does not generalise from 5 images"):
+        print_ladder(rungs)
 
 
 @pytest.mark.slow
 def test_every_rung_starts_from_the_same_weights() -> None:
     config = Config(model="lenet300")
-    first, again = (list(islice(memorize.ladder(config), 3)) for _ in range(2))
+    first, again = (list(islice(memorize.climb_ladder(config), 3)) for _ in range(2))
     assert first == again
 
 
@@ -457,12 +454,12 @@ def test_every_rung_starts_from_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "lstm", "resnet8"])
-def test_a_twin_answers_like_the_model(name: str) -> None:
+def test_a_copy_answers_like_the_model(name: str) -> None:
     setup = set_up(Config(model=name))
     batch = images((8, 8, 1))
     expected = setup.model(batch, training=False)
-    np.testing.assert_array_equal(twin(setup)(batch, training=False), expected)
-    wide = twin(setup, "float64")
+    np.testing.assert_array_equal(copy_model(setup)(batch, training=False), expected)
+    wide = copy_model(setup, "float64")
     assert {weight.dtype for weight in wide.weights} == {"float64"}
     np.testing.assert_allclose(wide(batch, training=False), expected, rtol=1e-4, atol=1e-5)
     assert [weight.path for weight in wide.trainable_weights] == [
@@ -470,7 +467,7 @@ def test_a_twin_answers_like_the_model(name: str) -> None:
     ]
 
 
-def test_a_twin_drops_nothing() -> None:
-    copy = twin(set_up(Config(model="mlp")))
+def test_a_copy_drops_nothing() -> None:
+    copy = copy_model(set_up(Config(model="mlp")))
     batch = images((8, 8, 1))
     np.testing.assert_array_equal(copy(batch, training=True), copy(batch, training=False))

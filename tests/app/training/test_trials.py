@@ -107,11 +107,8 @@ def test_a_trial_has_validation_figures_alone(trial: Run) -> None:
 
 
 def test_it_has_no_pages_which_would_show_the_test_split(trial: Run) -> None:
-    assert not [
-        path.name
-        for path in trial.folder.iterdir()
-        if path.name in ("report.html", "confusion.png")
-    ]
+    for name in ("report.html", "confusion.png"):
+        assert not (trial.folder / name).exists()
 
 
 def test_with_test_the_test_split_is_read(unfinished: Run) -> None:

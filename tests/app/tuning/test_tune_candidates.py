@@ -22,7 +22,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "option of another": (
         BOTH | MOMENTUM,
-        "; see Optimizers in README.md; what some optimizers lack is searched with when: {optimizer: [...]}",
+        "; see docs/optimizers.md; what some optimizers lack is searched with when: {optimizer: [...]}",
     ),
     "optimizer": (
         {"optimizer": {"choice": ["sgd", "adma"]}},
@@ -57,9 +57,8 @@ ALLOWED: dict[str, dict[str, Any]] = {
 
 def check(search: dict[str, Any]) -> None:
     base = Config(model="softmax")
-    check_candidates(
-        read_space(search, "here", base), base, load(base).preprocessing, "search.yaml"
-    )
+    space = read_space(search, "search.yaml", base)
+    check_candidates(space, base, load(base).preprocessing, "search.yaml")
 
 
 @pytest.mark.parametrize("name", MISTAKES)

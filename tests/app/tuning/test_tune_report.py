@@ -40,8 +40,10 @@ from tests.support.sweeps import (
     DECAY,
     OPTIMIZER,
     RATE,
+    figures_of,
     make_sweep,
     standings_of,
+    write_result,
     write_run,
     write_sweep,
     write_trial,
@@ -466,15 +468,10 @@ def test_a_retraining_that_fell_apart_is_not_blamed_on_the_choice(
 ) -> None:
     write_sweep(tmp_path / "s")
     write_winner(tmp_path / "s")
-    test = {
-        "test_accuracy": 0.4,
-        "test_accuracy_low": 0.35,
-        "test_accuracy_high": 0.45,
-        "test_count": 360,
-    }
-    (tmp_path / "s/winner/result.json").write_text(
-        json.dumps(test | {"validation_accuracy": again})
-    )
+    validation = None
+    if again is not None:
+        validation = figures_of(again)
+    write_result(tmp_path / "s/winner", validation=validation, test=figures_of(0.4))
     won = trial(score=0.95, scores=(0.95, 0.95))
     found = standings(won, folder=tmp_path / "s")
     said = describe_result(found, won, make_result(found, won, 1.0))[1]

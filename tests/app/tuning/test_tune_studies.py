@@ -23,9 +23,11 @@ from tests.support.sweeps import (
     OPTIMIZER,
     RATE,
     descent,
+    figures_of,
     make_rates,
     make_sweep,
     standings_of,
+    write_result,
 )
 
 RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
@@ -248,6 +250,6 @@ def test_a_trial_that_failed_for_another_reason_says_nothing_of_its_rate(tmp_pat
 
 def test_a_rate_that_was_lowered_on_the_way_was_not_borne(tmp_path: Path) -> None:
     folder = make_rates(tmp_path / "s", RATES)
-    (folder / "trials/0007/split-1/result.json").write_text(json.dumps({"rollbacks": 1}))
+    write_result(folder / "trials/0007/split-1", validation=figures_of(0.9), rollbacks=1)
     labels = {one.trial.name: one.label for one in labelled_rates(standings_of(folder))}
     assert (labels["0006"], labels["0007"]) == (GOOD, DIVERGED)
