@@ -38,13 +38,15 @@ def figures_of(lines: Sequence[dict[str, Any]], key: str) -> np.ndarray:
 
     It is NaN where there is none.
     """
-    layers = {name: place for place, name in enumerate(_layer_names(lines))}
-    figures = np.full((len(layers), len(lines)), np.nan)
-    for column, line in enumerate(lines):
-        for row in line["layers"]:
-            if row["layer"] in layers and row[key] is not None:
-                figures[layers[row["layer"]], column] = row[key]
-    return figures
+    names = _layer_names(lines)
+    columns = []
+    for line in lines:
+        by_name = {row["layer"]: row[key] for row in line["layers"]}
+        column = [by_name.get(name) for name in names]
+        columns.append(column)
+    # None becomes NaN.
+    figures = np.array(columns, np.float64)
+    return figures.T
 
 
 def _layer_names(lines: Sequence[dict[str, Any]]) -> list[str]:
