@@ -90,7 +90,7 @@ def _block_names(layers: Sequence[LayerCost]) -> list[str]:
     for layer in reversed(layers):
         if not block or not _is_named_by_keras(layer):
             block = layer.name
-            first_words, _, last_word = layer.name.rpartition("_")
+            first_words, _, last_word = block.rpartition("_")
             if first_words and not last_word.isdigit():
                 block = first_words
         names.append(block)

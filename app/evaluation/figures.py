@@ -134,7 +134,8 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = start + rest
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
     label = escape(printable(title))
-    text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    labelled = f'<svg role="img" aria-label="{label}"'
+    text = text.replace("<svg", labelled, 1)
     text = re.sub(
         r" *<style.*?</style>\n?",
         "",

@@ -143,7 +143,8 @@ def _name_epochs(axes: Axes, epochs: list[int]) -> None:
             return str(epochs[int(column)])
         return ""
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    locator = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(format_epoch))
     axes.set_xlabel("epoch")
 
