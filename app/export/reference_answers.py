@@ -52,12 +52,16 @@ class ReferenceAnswers:
         Raises:
             StorageError: the disk is full.
         """
+        arrays = {
+            "images": self.images,
+            "labels": self.labels,
+            "probabilities": self.probabilities,
+            "features": self.features,
+            "classes": np.asarray(self.classes),
+        }
         with _temporary_files():
-            np.save(folder / "images.npy", self.images)
-            np.save(folder / "labels.npy", self.labels)
-            np.save(folder / "probabilities.npy", self.probabilities)
-            np.save(folder / "features.npy", self.features)
-            np.save(folder / "classes.npy", np.asarray(self.classes))
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array)
 
 
 def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -114,10 +118,11 @@ def compute_reference(
             f"on {stored.count}; restore the data set"
         )
     images = map_images(dataset.test)
+    calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(
         images=images,
         labels=dataset.test.labels,
-        probabilities=probabilities(logits / model.temperature).astype(np.float32),
+        probabilities=calibrated.astype(np.float32),
         features=_answer_all(model, images)["features"],
         classes=model.preprocessing.classes,
     )
@@ -137,11 +142,12 @@ def map_images(split: Split) -> np.ndarray:
             block = read(indices).numpy()
             file.write(block.tobytes())
         file.flush()
+        shape = (len(split), *block.shape[1:])
         return np.memmap(
             file,
             np.uint8,
             "r",
-            shape=(len(split), *block.shape[1:]),
+            shape=shape,
         )
 
 
@@ -168,7 +174,8 @@ def with_answers_of(reference: ReferenceAnswers, model: InferenceModel) -> Refer
 
 def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarray]:
     body = model.function()
-    spec = tf.TensorSpec([None, *images.shape[1:]], tf.uint8)
+    shape = [None, *images.shape[1:]]
+    spec = tf.TensorSpec(shape, tf.uint8)
     answer = tf.function(lambda stored: body(stored), input_signature=[spec], autograph=False)
     blocks: dict[str, list[np.ndarray]] = {"probabilities": [], "features": []}
     for start in range(0, len(images), _BLOCK):
@@ -176,7 +183,10 @@ def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarr
         outputs = answer(tf.constant(block))
         for name, parts in blocks.items():
             parts.append(outputs[name].numpy())
-    return {name: np.concatenate(parts) for name, parts in blocks.items()}
+    answers = {}
+    for name, parts in blocks.items():
+        answers[name] = np.concatenate(parts)
+    return answers
 
 
 def _are_disjoint(first: Split, second: Split) -> bool:
