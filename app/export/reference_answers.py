@@ -46,8 +46,7 @@ class ReferenceAnswers:
         return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
 
     def save(self, folder: Path) -> None:
-        """Write a npy file an array for `parity_program.py`, which maps them: they may be larger
-        than memory.
+        """Write a npy file an array for `parity_program.py`, which maps what memory may not hold.
 
         Raises:
             StorageError: the disk is full.
@@ -73,8 +72,7 @@ def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.nda
 
 
 def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Calibration:
-    """Fit the temperature on validation; return it with the calibration errors of the split that
-    judges.
+    """Fit the temperature on validation; return it with errors of the split that judges.
 
     It is 1 where every image was trained on: what a model knows by heart says nothing of its
     confidence.
@@ -118,19 +116,19 @@ def compute_reference(
             f"on {stored.count}; restore the data set"
         )
     images = map_images(dataset.test)
+    answers = _answer_all(model, images)
     calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(
         images=images,
         labels=dataset.test.labels,
         probabilities=calibrated.astype(np.float32),
-        features=_answer_all(model, images)["features"],
+        features=answers["features"],
         classes=model.preprocessing.classes,
     )
 
 
 def map_images(split: Split) -> np.ndarray:
-    """Return the stored images of a split, mapped from a file that goes with the array: they may
-    exceed memory.
+    """Return a split's stored images, which may exceed memory, mapped from a temporary file.
 
     Raises:
         StorageError: the disk is full.
@@ -153,9 +151,7 @@ def map_images(split: Split) -> np.ndarray:
 
 @contextmanager
 def _temporary_files() -> Iterator[None]:
-    """Say where files of the body lie if the disk is full: not in the folder that the user knows
-    of.
-    """
+    """Say where files of the body lie if the disk is full: in no folder that the user knows of."""
     try:
         yield
     except OSError as error:

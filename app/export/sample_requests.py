@@ -66,10 +66,11 @@ def _make_warm_up(name: str, pngs: list[bytes], images: np.ndarray) -> list[Any]
     ]
     logs = []
     for signature, key, value in inputs:
+        tensor = tf.make_tensor_proto(value)
         request = predict_pb2.PredictRequest()
         request.model_spec.name = name
         request.model_spec.signature_name = signature
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        request.inputs[key].CopyFrom(tensor)
         log = prediction_log_pb2.PredictLog(request=request)
         logs.append(prediction_log_pb2.PredictionLog(predict_log=log))
     request = classification_pb2.ClassificationRequest()

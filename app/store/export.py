@@ -1,7 +1,6 @@
-"""Exports: models that leave, in folders NAME/VERSION/ of a root for each format. No TensorFlow
-here.
+"""Exports: models that leave, in folders NAME/VERSION/ of a root for each format.
 
-Only this module knows how the files of an export are called.
+No TensorFlow here. Only this module knows how the files of an export are called.
 """
 
 import json
@@ -101,9 +100,7 @@ class Export:
         _write_card(self.card_file, card)
 
     def card_values(self) -> dict[str, Any]:
-        """Return the card as its file has it, nothing where there is none: a served model may not
-        be ours.
-        """
+        """Return the card as its file has it; nothing where a served model came without one."""
         if not self.card_file.exists():
             return {}
         values: dict[str, Any] = json.loads(self.card_file.read_bytes())
@@ -123,9 +120,7 @@ class Export:
 
 
 def write_description(folder: Path, classes: Sequence[str], card: ModelCard) -> list[Path]:
-    """Write labels and card into a folder; returns both files, which a SavedModel takes as its
-    assets.
-    """
+    """Write labels and card into a folder; return both files, which are assets of a SavedModel."""
     labels_file = folder / _LABELS
     labels_file.write_text("\n".join(classes) + "\n", encoding="utf-8")
     card_file = folder / _CARD
@@ -138,9 +133,7 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 
 def next_export(folder: Path, format: str) -> Export:
-    """Return the next version of the model in `folder`, and remove what a killed process left
-    there.
-    """
+    """Return the next version of the model in `folder`; clear what a killed process left there."""
     files.sweep(folder)
     taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
     version = max(taken, default=0) + 1

@@ -1,4 +1,4 @@
-"""Malformed requests: each way to get one wrong makes the bytes that go over the wire, at random."""
+"""Malformed requests: each way to get one wrong makes bytes that go over the wire, at random."""
 
 import base64
 import json
