@@ -36,7 +36,8 @@ def compare(run: Run) -> list[dict[str, Any]]:
         _LOG.info("%s %s ...", variant.format, variant.precision)
         rows.append(_measure(exportable, variant))
     best = max(row["accuracy"] for row in rows)
-    near = [row for row in rows if row["accuracy"] >= best - _NEAR]
+    least = best - _NEAR
+    near = [row for row in rows if row["accuracy"] >= least]
     smallest = min(near, key=lambda row: row["bytes"])
     for row in rows:
         row["smallest"] = row is smallest

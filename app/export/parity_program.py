@@ -186,10 +186,11 @@ def _open_litert(file: Path) -> Ask:
 
     def ask(images: np.ndarray) -> Answer:
         (image,) = interpreter.get_input_details()
+        place = image["index"]
         if list(image["shape"]) != list(images.shape):
-            interpreter.resize_tensor_input(image["index"], images.shape)
+            interpreter.resize_tensor_input(place, images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(image["index"], images)
+        interpreter.set_tensor(place, images)
         interpreter.invoke()
         (output,) = interpreter.get_output_details()
         return {"probabilities": interpreter.get_tensor(output["index"])}

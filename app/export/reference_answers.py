@@ -107,7 +107,8 @@ def compute_reference(
     Raises:
         StorageError: they do not.
     """
-    test = evaluate_logits(logits, dataset.test.labels)
+    labels = dataset.test.labels
+    test = evaluate_logits(logits, labels)
     stored = run.result().test
     if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
@@ -120,7 +121,7 @@ def compute_reference(
     calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(
         images=images,
-        labels=dataset.test.labels,
+        labels=labels,
         probabilities=calibrated.astype(np.float32),
         features=answers["features"],
         classes=model.preprocessing.classes,
@@ -136,7 +137,8 @@ def map_images(split: Split) -> np.ndarray:
     read = tf.function(split.images.read)
     with _temporary_files(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
-            indices = tf.constant(split.indices[start : start + _BLOCK])
+            end = start + _BLOCK
+            indices = tf.constant(split.indices[start:end])
             block = read(indices).numpy()
             file.write(block.tobytes())
         file.flush()

@@ -68,8 +68,9 @@ def _make_warm_up(name: str, pngs: list[bytes], images: np.ndarray) -> list[Any]
     for signature, key, value in inputs:
         tensor = tf.make_tensor_proto(value)
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = name
-        request.model_spec.signature_name = signature
+        spec = request.model_spec
+        spec.name = name
+        spec.signature_name = signature
         request.inputs[key].CopyFrom(tensor)
         log = prediction_log_pb2.PredictLog(request=request)
         logs.append(prediction_log_pb2.PredictionLog(predict_log=log))

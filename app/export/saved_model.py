@@ -130,12 +130,11 @@ def _round_levels(image: tf.Tensor) -> tf.Tensor:
     brightest = tf.reduce_max(image, pixels)
     is_fractions = has_fractions & (brightest <= 1)
     in_range = tf.reduce_all((levels >= 0) & (levels <= 255))
+    no_level = "expected levels 0 to 255, got some that are none"
+    fractions = "expected levels 0 to 255, got fractions of 1: multiply by 255"
     checks = [
-        tf.debugging.Assert(in_range, ["expected levels 0 to 255, got some that are none"]),
-        tf.debugging.Assert(
-            ~tf.reduce_any(is_fractions),
-            ["expected levels 0 to 255, got fractions of 1: multiply by 255"],
-        ),
+        tf.debugging.Assert(in_range, [no_level]),
+        tf.debugging.Assert(~tf.reduce_any(is_fractions), [fractions]),
     ]
     with tf.control_dependencies(checks):
         return tf.saturate_cast(levels, tf.uint8)

@@ -48,9 +48,11 @@ def choose_variant(format: str | None, precision: str | None) -> Variant:
     Raises:
         UsageError: the format has no such precision, or its package is missing.
     """
-    format = format or "saved_model"
+    if format is None:
+        format = "saved_model"
     precisions = PRECISIONS[format]
-    precision = precision or precisions[0]
+    if precision is None:
+        precision = precisions[0]
     if precision not in precisions:
         known = ", ".join(precisions)
         raise UsageError(f"--precision {precision}: {format} has {known}; take one of these")

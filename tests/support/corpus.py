@@ -342,7 +342,7 @@ class Malformed:
 
 
 def malformed_folders() -> dict[str, Malformed]:
-    """Ways to get a folder wrong, by name; `make` builds it in an empty folder, returns its root."""
+    """Ways to get a folder wrong, by name; `make` builds it in an empty folder, returns a root."""
 
     def classes(*names: str, count: int = 3) -> Callable[[Path], Path]:
         return lambda root: image_folder(root / "data", dict.fromkeys(names, count))
