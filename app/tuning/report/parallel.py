@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, GRID, INK, VERMILLION, printable, svg
-from epochal.app.evaluation.plots import EM
+from epochal.app.evaluation.plots import LETTER_WIDTH
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.tuning.report.axes import axis_marks, heights_of, place_of, share_of
 from epochal.app.tuning.report.formatting import plain, score, short_names
@@ -131,7 +131,7 @@ def _score_marks(standings: Standings) -> list[tuple[float, str]]:
 
 def _name_axes(axes: Axes, names: list[str]) -> None:
     """Write the names below the axes, aslant where they would touch."""
-    is_crowded = EM * len(names) * (1 + max(map(len, names))) > 9
+    is_crowded = LETTER_WIDTH * len(names) * (1 + max(map(len, names))) > 9
     texts = [printable(name) for name in names]
     axes.set_xticks(range(len(names)), texts, rotation=30 if is_crowded else 0)
     for label in axes.get_xticklabels():

@@ -1,4 +1,4 @@
-"""The report's sections: each from files of a run that are made by hand, and nothing from a run without them."""
+"""The report's sections from files of a run that are made by hand, and none without files."""
 
 import json
 import re
@@ -34,7 +34,10 @@ def logged(folder: Path, rates: list[float]) -> Run:
 
 
 def texts(section: Section | None) -> list[str]:
-    """All words of a section's figures, which a strict parser accepts and whose colours the page decides."""
+    """Return all words of a section's figures, after a strict parser has accepted them.
+
+    Their colours are variables of the page.
+    """
     assert section is not None
     words: list[str] = []
     for figure in section.figures:
