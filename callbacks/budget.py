@@ -56,6 +56,7 @@ class Budget(keras.callbacks.Callback):
     def _reset(self) -> None:
         now = self._clock()
         self.reason: str | None = None
+        self._expected_epochs = 0
         self._lost = self.spent
         self._trained = 0.0  # seconds, by an earlier process
         self._validation = self.validation  # seconds that the latest one took
@@ -68,7 +69,6 @@ class Budget(keras.callbacks.Callback):
         self._reset()
         if self.params:
             self._most_epochs = self.params["epochs"] or math.inf
-            self.params["epochs"] = 0  # nobody knows until one has ended
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """End training when half of another step like this one would be too much."""
@@ -88,7 +88,7 @@ class Budget(keras.callbacks.Callback):
         self._step_ended = now
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tell the others how many epochs there will be, as far as that is known."""
+        """Foretell how many epochs there will be."""
         self._end_if_past(0.0)
         if not self.params:
             return
@@ -97,7 +97,11 @@ class Budget(keras.callbacks.Callback):
         if not self.model.stop_training:
             share = max(self.share(), 1e-9)
             ahead = max(1, math.ceil((1 / share - 1) * done))
-        self.params["epochs"] = min(done + ahead, self._most_epochs)
+        self._expected_epochs = int(min(done + ahead, self._most_epochs))
+
+    def expected_epochs(self) -> int:
+        """Return how many epochs there will be in all, 0 until the first has ended."""
+        return self._expected_epochs
 
     def share(self) -> float:
         """Return how much of the time for training has gone, from 0 to 1."""

@@ -1,20 +1,15 @@
 """A learning rate that falls when a validation figure does not get better."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from epochal.callbacks.parts.monitor import HIGHER, LOWER, Monitored, direction, improves
-from epochal.callbacks.parts.optimizer import (
-    learning_rate,
-    lowered,
-    schedule_step,
-    set_learning_rate,
-)
+from epochal.callbacks.parts.optimizer import learning_rate, lowered, set_learning_rate
 from epochal.callbacks.parts.patience import Patience
 from epochal.callbacks.parts.phase import Phase
+from epochal.callbacks.rate_schedule import RateSchedule
 
 
 class PlateauDecay(keras.callbacks.Callback):
@@ -31,12 +26,8 @@ class PlateauDecay(keras.callbacks.Callback):
         cooldown: epochs after a drop in which nothing is counted.
         least: the rate that it does not fall below.
         min_delta: what an improvement has to exceed.
-
-    Attributes:
-        begin: steps of the optimizer in which nothing is counted, 0 at first: those of a warm-up by
-            another callback.
-        position: returns the step instead of the optimizer's count, for a warm-up that follows the
-            clock; None at first.
+        after: a RateSchedule whose steps come first, such as a warm-up in the same list; nothing is
+            judged before they are over.
 
     Raises:
         ValueError: arguments out of range, a metric that is not logged, or an optimizer with its
@@ -55,6 +46,7 @@ class PlateauDecay(keras.callbacks.Callback):
         cooldown: int = 0,
         least: float = 0.0,
         min_delta: float = 0.0,
+        after: RateSchedule | None = None,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -69,8 +61,7 @@ class PlateauDecay(keras.callbacks.Callback):
         self.cooldown = cooldown
         self.least = least
         self.min_delta = min_delta
-        self.begin = 0
-        self.position: Callable[[], int] | None = None
+        self.after = after
         words = ", ".join(LOWER + HIGHER)
         self._sign = direction(monitor, remedy=f"name the metric so that one of {words} is in it")
         self._monitored = Monitored("PlateauDecay", monitor)
@@ -100,8 +91,8 @@ class PlateauDecay(keras.callbacks.Callback):
         )
         if is_better:
             self.best = value
-        step = schedule_step(self.model, self.position)
-        is_plateau = step >= self.begin and not is_better
+        is_judged = self.after is None or self.after.is_over()
+        is_plateau = is_judged and not is_better
         if self._counter.is_lost(disappointed=is_plateau):
             rate = lowered(rate, self.factor, self.least)
             set_learning_rate(self.model, rate, "PlateauDecay")

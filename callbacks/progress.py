@@ -1,7 +1,6 @@
 """Progress of a training: one line an epoch, for people."""
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -15,14 +14,12 @@ from epochal.callbacks.parts.formatting import (
     format_duration,
     format_number,
     format_speed,
-    is_terminal,
     log_order,
 )
+from epochal.callbacks.parts.live_line import LiveLine
 from epochal.callbacks.parts.monitor import direction, improves
 from epochal.callbacks.parts.optimizer import learning_rate
 from epochal.callbacks.parts.phase import Phase
-
-_REDRAWN = 0.1  # seconds, at least, between two drawings of the live bar
 
 
 class Progress(keras.callbacks.Callback):
@@ -37,6 +34,8 @@ class Progress(keras.callbacks.Callback):
         monitor: the quantity whose best is marked, if it is logged.
         mode: "min", "max" or "auto" (from the name of `monitor`).
         stream: where to write; None is stderr.
+        expected_epochs: returns how many epochs there will be in all, 0 while nobody knows, such as
+            that of a `Budget`; None: as many as `fit` was given.
         clock: returns the time in seconds; it never goes back.
     """
 
@@ -50,12 +49,14 @@ class Progress(keras.callbacks.Callback):
         monitor: str = "val_accuracy",
         mode: str = "auto",
         stream: TextIO | None = None,
+        expected_epochs: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.images_per_epoch = images_per_epoch
         self.monitor = monitor
-        self.stream = stream
+        self._line = LiveLine(stream)
+        self._expected_epochs = expected_epochs
         self._clock = clock
         self._sign = direction(monitor, mode)
         self.on_train_begin()
@@ -63,17 +64,16 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forget earlier fits."""
         self.best: float | None = None
-        self._drawn = ""  # the live line on the terminal
-        self._drawn_at = -1.0
+        self._line.reset()
         self.on_epoch_begin(0)
-        call_on_failure(self, self._end_live_line)
+        call_on_failure(self, self._line.end)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's clock."""
         self._steps_done = 0  # without those that a resumed run skipped
         self._next_batch = 0
         self._seconds = 0.0  # of the steps done
-        self._head = f"epoch {epoch + 1}/{self._param('epochs') or '?'}"
+        self._head = f"epoch {epoch + 1}/{self._epochs() or '?'}"
         self._began = self._clock()
         self._first_step = self._began
 
@@ -89,10 +89,9 @@ class Progress(keras.callbacks.Callback):
         self._steps_done += batch + 1 - self._next_batch
         self._next_batch = batch + 1
         self._seconds = now - self._first_step
-        if now - self._drawn_at >= _REDRAWN and is_terminal(self.stream or sys.stderr):
-            self._drawn_at = now
-            loss = float((logs or {}).get("loss", 0.0))
-            self._write(self._live_line(batch + 1, loss))
+        if self._line.is_due(now):
+            loss = 0.0 if logs is None else float(logs.get("loss", 0.0))
+            self._line.draw(self._live_line(batch + 1, loss), now)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Print the epoch's line."""
@@ -105,13 +104,9 @@ class Progress(keras.callbacks.Callback):
         for name in sorted(figures, key=log_order):
             words.append(self._figure(name, figures[name]))
         spent = self._clock() - self._began
-        # A resumed run is faster in its first epoch, by the steps that it skipped.
-        skipped = max(self._param("steps") - self._steps_done, 0)
-        per_step = self._seconds / max(self._steps_done, 1)
-        epochs_left = max(self._param("epochs") - epoch - 1, 0)
-        left = format_duration((spent + skipped * per_step) * epochs_left)
+        left = format_duration(self._seconds_left(epoch, spent))
         words += [f"lr {rate:.3g}", self._speed(), format_duration(spent), f"{left} left"]
-        self._write("  ".join(words), end="\n")
+        self._line.print("  ".join(words))
 
     def get_state(self) -> dict[str, float | None]:
         """Return the best value so far."""
@@ -124,6 +119,19 @@ class Progress(keras.callbacks.Callback):
     def _param(self, name: str) -> int:
         return (self.params or {}).get(name) or 0
 
+    def _epochs(self) -> int:
+        if self._expected_epochs is None:
+            return self._param("epochs")
+        return self._expected_epochs()
+
+    def _seconds_left(self, epoch: int, spent: float) -> float:
+        """Return the seconds of the epochs after this one, which took `spent`."""
+        # A resumed run is faster in its first epoch, by the steps that it skipped.
+        skipped = max(self._param("steps") - self._steps_done, 0)
+        per_step = self._seconds / max(self._steps_done, 1)
+        epochs_left = max(self._epochs() - epoch - 1, 0)
+        return (spent + skipped * per_step) * epochs_left
+
     def _speed(self) -> str:
         images_per_step = (self.images_per_epoch or 0) / max(self._param("steps"), 1)
         return format_speed(self._steps_done / max(self._seconds, 1e-9), images_per_step)
@@ -135,7 +143,9 @@ class Progress(keras.callbacks.Callback):
         if improves(value, self.best, sign=self._sign):
             self.best = value
             return f"{text}*"
-        return text if self.best is None else f"{text} (best {format_number(self.best)})"
+        if self.best is None:
+            return text
+        return f"{text} (best {format_number(self.best)})"
 
     def _live_line(self, step: int, loss: float) -> str:
         steps = self._param("steps")
@@ -148,13 +158,3 @@ class Progress(keras.callbacks.Callback):
         left = format_duration((steps - step) * per_step)
         words = [f"{share:4.0%}", f"{left} left", *words]
         return format_bar(self._head, words, share, width)
-
-    def _write(self, text: str, *, end: str = "") -> None:
-        if self._drawn or not end:  # a live line is overwritten with blanks: no terminal codes
-            text = f"\r{text:{len(self._drawn)}}"
-        self._drawn = "" if end else text.strip()
-        print(text, end=end, file=self.stream or sys.stderr, flush=True)
-
-    def _end_live_line(self) -> None:
-        if self._drawn:
-            self._write(self._drawn, end="\n")

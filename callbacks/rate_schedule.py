@@ -64,6 +64,10 @@ class RateSchedule(keras.callbacks.Callback):
             step = self.steps - 1
         set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
 
+    def is_over(self) -> bool:
+        """Tell whether the next step lies past its `steps`; without `steps` there is no such."""
+        return self.steps is not None and schedule_step(self.model, self.position) >= self.steps
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log the rate."""
         if logs is not None:

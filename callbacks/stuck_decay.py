@@ -1,20 +1,15 @@
 """A learning rate that falls when the training loss is stuck."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from epochal.callbacks.parts.optimizer import (
-    learning_rate,
-    lowered,
-    schedule_step,
-    set_learning_rate,
-)
+from epochal.callbacks.parts.optimizer import learning_rate, lowered, set_learning_rate
 from epochal.callbacks.parts.patience import Patience
 from epochal.callbacks.parts.phase import Phase
 from epochal.callbacks.parts.window_means import WindowMeans
+from epochal.callbacks.rate_schedule import RateSchedule
 
 
 class StuckDecay(keras.callbacks.Callback):
@@ -34,12 +29,8 @@ class StuckDecay(keras.callbacks.Callback):
         factor: what the rate is multiplied by, above 0 and below 1.
         cooldown: windows after a drop that are not judged.
         least: the rate that it does not fall below.
-
-    Attributes:
-        begin: steps of the optimizer in which nothing is judged, 0 at first: those of a warm-up by
-            another callback.
-        position: returns the step instead of the optimizer's count, for a warm-up that follows the
-            clock; None at first.
+        after: a RateSchedule whose steps come first, such as a warm-up in the same list; nothing is
+            judged before they are over.
 
     Raises:
         ValueError: arguments out of range, an optimizer with its own schedule, or a `train_step`
@@ -58,6 +49,7 @@ class StuckDecay(keras.callbacks.Callback):
         factor: float = 0.1,
         cooldown: int = 1,
         least: float = 0.0,
+        after: RateSchedule | None = None,
     ) -> None:
         super().__init__()
         if not 0 < factor < 1:
@@ -73,8 +65,7 @@ class StuckDecay(keras.callbacks.Callback):
         self.patience = patience
         self.cooldown = cooldown
         self.least = least
-        self.begin = 0
-        self.position: Callable[[], int] | None = None
+        self.after = after
         self._means = WindowMeans(["loss"])
         self._counter = Patience(patience, cooldown)
         self._last_loss = math.inf  # of the window before
@@ -122,8 +113,8 @@ class StuckDecay(keras.callbacks.Callback):
     def _judge(self, loss: float) -> None:
         limit = self._last_loss * (1 - self.gain)
         self._last_loss = loss
-        step = schedule_step(self.model, self.position)
-        is_stuck = step >= self.begin and not loss < limit
+        is_judged = self.after is None or self.after.is_over()
+        is_stuck = is_judged and not loss < limit
         if self._counter.is_lost(disappointed=is_stuck):
             rate = learning_rate(self.model)
             rate = lowered(rate, self.factor, self.least)

@@ -218,17 +218,17 @@ def _cheaper(arguments: Namespace) -> str:
 
 def _pareto(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import pareto_png
-    from epochal.app.evaluation.pareto import place
+    from epochal.app.evaluation.pareto import compare_runs
 
-    placement = place(arguments.pareto)
-    for reason in placement.skipped:
+    comparison = compare_runs(arguments.pareto)
+    for reason in comparison.skipped:
         say(f"left out: {reason}")
     if arguments.plot:
-        pareto_png(arguments.plot, placement.placed)
+        pareto_png(arguments.plot, comparison.runs)
         say(f"drawn in {arguments.plot}")
     if arguments.json:
-        return json.dumps([asdict(run) for run in placement.placed])
-    return cost_tables.pareto_table(placement.placed)
+        return json.dumps([asdict(run) for run in comparison.runs])
+    return cost_tables.pareto_table(comparison.runs)
 
 
 def run(words: list[str], verbosity: int) -> int:

@@ -1,4 +1,4 @@
-"""Availability of data and weights, told in a moment: without TensorFlow, without network, before anything is read."""
+"""Availability of data and weights, told in a moment: without TensorFlow and without network."""
 
 import os
 from dataclasses import replace
@@ -10,7 +10,8 @@ from epochal.app.data.sources import tfds
 from epochal.app.errors import UsageError
 from epochal.app.store import run as runs
 
-# Data sets of characters, by the beginnings of their names: mirrored, a character is another one or none.
+# Data sets of characters, by the beginnings of their names: mirrored, a character is another one or
+# none.
 _CHARACTERS = (
     "digits",
     "mnist",
@@ -24,7 +25,7 @@ _CHARACTERS = (
 
 
 def source_of(dataset: str) -> Literal["digits", "folder", "tfds"]:
-    """Return the kind of source that `dataset` of a configuration names; a key of `app.data.load.SOURCES`."""
+    """Return the kind of source that a name means; a key of `app.data.load.SOURCES`."""
     if dataset == "digits":
         return "digits"
     if is_folder(dataset):
@@ -44,7 +45,8 @@ def is_folder(dataset: str) -> bool:
 def is_flippable(dataset: str) -> bool:
     """Return whether images of the data set may be mirrored: not where they show characters.
 
-    A data set of TFDS is known by its name before any "/", a folder of images by the last part of its path.
+    A data set of TFDS is known by its name before any "/", a folder of images by the last part of
+    its path.
     """
     if is_folder(dataset):
         name = os.path.basename(os.path.abspath(os.path.expanduser(dataset)))

@@ -1,12 +1,12 @@
 """Decoding: image files to uint8 tensors, in TensorFlow operations only.
 
-Training, evaluation and the exported model run the same functions, eagerly, inside tf.data or inside a
-SavedModel, and get the same bytes. These are the rules:
+Training, evaluation and the exported model run the same functions, eagerly, inside tf.data or
+inside a SavedModel, and get the same bytes. These are the rules:
 
-* JPEG, PNG, GIF, BMP (8, 24 and 32 bits, uncompressed) and WebP, told apart by content; of an animation the
-  first frame.
-* Every file is decoded to RGB first. One channel is the luma of ITU-R BT.601 in 16-bit fixed point, for every
-  format, and therefore leaves a grey image as it is.
+* JPEG, PNG, GIF, BMP (8, 24 and 32 bits, uncompressed) and WebP, told apart by content; of an
+  animation the first frame.
+* Every file is decoded to RGB first. One channel is the luma of ITU-R BT.601 in 16-bit fixed point,
+  for every format, and therefore leaves a grey image as it is.
 * Alpha is dropped, not blended: the colour stored under a transparent pixel counts.
 * 16-bit samples keep their upper byte. CMYK and YCCK are converted without a colour profile.
 * The EXIF orientation of a JPEG is applied; orientation stored in other formats is not.
@@ -47,8 +47,8 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 
     Raises:
         ValueError: another number of channels.
-        tf.errors.InvalidArgumentError: damaged bytes, another format, or more than `MAX_PIXELS`, which is
-            checked before anything of that size is allocated.
+        tf.errors.InvalidArgumentError: damaged bytes, another format, or more than `MAX_PIXELS`,
+            which is checked before anything of that size is allocated.
     """
     if channels not in (1, 3):
         raise ValueError(f"decode gives 1 or 3 channels, got channels={channels}.")
@@ -58,25 +58,29 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     return image
 
 
-# Traced once: without a function of its own, every data set would trace all formats again, a second each.
+# Traced once: without a function of its own, every data set would trace all formats again, a second
+# each.
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def _decode_rgb(encoded: tf.Tensor) -> tf.Tensor:
-    head = tf.strings.substr(encoded, 0, _HEAD_BYTES) + b"\0" * _HEAD_BYTES
+    beginning = tf.strings.substr(encoded, 0, _HEAD_BYTES)
+    head = beginning + b"\0" * _HEAD_BYTES
     raw = tf.io.decode_raw(head, tf.uint8)
     matches = []
     branches = []
     for (_, offset, mark), decoder in zip(SIGNATURES, _DECODERS, strict=True):
-        matches.append(tf.strings.substr(head, offset, len(mark)) == mark)
+        content = tf.strings.substr(head, offset, len(mark))
+        matches.append(content == mark)
         branches.append(partial(decoder, encoded, raw))
     matches.append(True)
     branches.append(partial(_refuse, encoded, raw))
-    first_match = tf.argmax(tf.cast(tf.stack(matches), tf.int32), output_type=tf.int32)
+    ones = tf.cast(tf.stack(matches), tf.int32)
+    first_match = tf.argmax(ones, output_type=tf.int32)
     image = tf.switch_case(first_match, branches)
     return tf.ensure_shape(image, [None, None, 3])
 
 
 def describe_error(error: tf.errors.OpError) -> str:
-    """Return the fault that TensorFlow found in a file, without the places in the graph around it."""
+    """Return the fault that TensorFlow found in a file, without places in the graph."""
     lines = error.message.splitlines()
     line = lines[0]
     for before, after in itertools.pairwise(lines):
@@ -92,13 +96,14 @@ def describe_error(error: tf.errors.OpError) -> str:
 def resize(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor:
     """Scale the shorter side to `size` and cut the central square of side `crop` (default: `size`).
 
-    Bilinear with antialiasing (a triangle as wide as the reduction), rounded to the nearest level. Only the
-    square is computed, so a 1 x 65,535 image costs no more than another. An image whose shorter side is
-    `size` is cut, never resampled, hence bit-exact; otherwise the square's centre is the image's to a
-    fraction of a pixel.
+    Bilinear with antialiasing (a triangle as wide as the reduction), rounded to the nearest level.
+    Only the square is computed, so a 1 x 65,535 image costs no more than another. An image whose
+    shorter side is `size` is cut, never resampled, hence bit-exact; otherwise the square's centre
+    is the image's to a fraction of a pixel.
 
     Args:
-        image: uint8 `[height, width, channels]`, or a batch of one shape `[N, height, width, channels]`.
+        image: uint8 `[height, width, channels]`, or a batch of one shape `[N, height, width,
+            channels]`.
         size: pixels of the shorter side after scaling.
         crop: pixels of the square's side, at most `size`.
 
@@ -130,7 +135,7 @@ def _cut_centre(batch: tf.Tensor, sides: tf.Tensor, crop: int) -> tf.Tensor:
 
 
 def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> tf.Tensor:
-    """Compute the square alone; `tf.image.resize`, which runs this operation too, makes the whole scaled image."""
+    """Compute the square alone, where `tf.image.resize` makes the whole scaled image."""
     lengths = tf.cast(sides, tf.float32)
     scale = tf.fill([2], size / tf.reduce_min(lengths))
     scaled = tf.raw_ops.ScaleAndTranslate(
@@ -157,7 +162,8 @@ def _luma(image: tf.Tensor) -> tf.Tensor:
 def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     shape = tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)
     encoded = _limited(encoded, shape[0], shape[1])
-    # TensorFlow's default, the fast integer DCT, is up to 4 levels off; no other operation offers the choice
+    # TensorFlow's default, the fast integer DCT, is up to 4 levels off; no other operation offers
+    # the choice
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return _upright(image, exif_orientation(encoded))
 
@@ -170,7 +176,7 @@ def _png(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
 
 
 def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    """Hand over the first frame alone: TensorFlow unpacks all of them, of any size, before it drops the others."""
+    """Hand over the first frame alone: TensorFlow would unpack all of them first."""
     content = tf.io.decode_raw(encoded + b"\0" * 16, tf.uint8)
     frame, end = first_gif_frame(content)
     screen_height = number(raw, 8, 2)
@@ -221,16 +227,19 @@ def _from_palette(
     """Return RGB of a BMP's palette indices; the palette's entries are blue, green, red, unused."""
     length = tf.clip_by_value(end - begin, 0, 1024)
     palette = tf.strings.substr(encoded, begin, length) + b"\0" * 1024
-    entries = tf.reshape(tf.io.decode_raw(palette, tf.uint8)[:1024], [256, 4])
-    rgb = entries[:, 2::-1]
-    return tf.gather(rgb, tf.cast(index[..., 0], tf.int32))
+    levels = tf.io.decode_raw(palette, tf.uint8)[:1024]
+    bgr = tf.reshape(levels, [256, 4])
+    rgb = bgr[:, 2::-1]
+    places = tf.cast(index[..., 0], tf.int32)
+    return tf.gather(rgb, places)
 
 
 def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     """Ask for the number of channels that the file has, and never let TensorFlow guess it.
 
-    TensorFlow 2.21 writes four channels into a buffer of three when it guesses for an animation without
-    alpha, which destroys the heap. An animation therefore gets its alpha flag set, which changes no pixel.
+    TensorFlow 2.21 writes four channels into a buffer of three when it guesses for an animation
+    without alpha, which destroys the heap. An animation therefore gets its alpha flag set, which
+    changes no pixel.
     """
     extended = tf.reduce_all(raw[12:16] == list(b"VP8X"))
     lossless = tf.reduce_all(raw[12:16] == list(b"VP8L"))
@@ -279,7 +288,7 @@ def _limited(encoded: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tens
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Undo an EXIF orientation: 5 to 8 are transposed, then rows or columns mirrored (Exif 2.32, 4.6.4)."""
+    """Undo an EXIF orientation: 5 to 8 are transposed, then mirrored (Exif 2.32, 4.6.4)."""
 
     def turn() -> tf.Tensor:
         turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)

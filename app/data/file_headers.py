@@ -1,4 +1,4 @@
-"""Headers of image files: places and sizes inside them, found with TensorFlow operations on their bytes."""
+"""Headers of image files: places and sizes inside them, found with TensorFlow operations."""
 
 import tensorflow as tf
 
@@ -12,7 +12,8 @@ _SHORT = 3
 _LITTLE_ENDIAN = 0x002A4949
 _BIG_ENDIAN = 0x2A004D4D
 _EXTENSION = 0x21
-# No picture has as many; without limits a file of nothing else would keep the loops busy for minutes
+# No picture has as many; without limits a file of nothing else would keep the loops busy for
+# minutes
 _MAX_EXTENSIONS = 100
 _LONGEST_RUN = 256 * 1024
 
@@ -24,23 +25,21 @@ def number(
 
     `raw` (uint8 vector) ends in a zero, which stands for all bytes past the end.
     """
-    offsets = tf.cast(tf.expand_dims(at, -1), tf.int64) + tf.range(size, dtype=tf.int64)
-    last = tf.size(raw, tf.int64) - 1
-    digits = tf.cast(tf.gather(raw, tf.minimum(offsets, last)), tf.int64)
+    places = tf.range(size, dtype=tf.int64)
+    first = tf.cast(tf.expand_dims(at, -1), tf.int64)
+    last_byte = tf.size(raw, tf.int64) - 1
+    offsets = tf.minimum(first + places, last_byte)
+    digits = tf.cast(tf.gather(raw, offsets), tf.int64)
     little_endian = tf.constant([256**place for place in range(size)], tf.int64)
     weights = tf.where(big, little_endian[::-1], little_endian)
     return tf.reduce_sum(digits * weights, axis=-1)
 
 
 def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """Return the orientation, int64 1 to 8, in a JPEG's Exif segment (APP1); 1 where it is missing or senseless."""
+    """Return the orientation, int64 1 to 8, in a JPEG's Exif segment (APP1), else 1."""
     beginning = tf.strings.substr(encoded, 0, _EXIF_WINDOW)
     # Splitting is the one operation that finds a substring without touching every byte several times
-    parts = tf.raw_ops.StringSplitV2(
-        input=[beginning],
-        sep=_EXIF_MARK,
-        maxsplit=1,
-    ).values
+    parts = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1).values
     mark = tf.cast(tf.strings.length(parts[0]), tf.int64)
 
     def look_up() -> tf.Tensor:
@@ -80,7 +79,7 @@ def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 def webp_sides(
     raw: tf.Tensor, extended: tf.Tensor, lossless: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return height and width from whichever of three headers (RFC 9649, sections 2.5 to 2.7) the file has."""
+    """Return height and width from the file's one of three headers (RFC 9649, 2.5 to 2.7)."""
     packed = number(raw, 21, 4)
     lossless_height = packed // 2**14 % 2**14 + 1
     lossless_width = packed % 2**14 + 1
@@ -94,7 +93,7 @@ def webp_sides(
 
 
 def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return where a GIF's first image descriptor lies and where its data ends, int64 (GIF89a, 15, 20 to 26).
+    """Return where a GIF's first image descriptor and the end of its data lie, int64 (GIF89a).
 
     `content` (uint8 vector) ends in a zero.
     """
@@ -118,7 +117,8 @@ def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _end_of_blocks(content: tf.Tensor, start: tf.Tensor, *, limit: int) -> tf.Tensor:
     """Return where a chain of blocks ends: each is led by its length, the last has length 0.
 
-    Nearly all have the greatest length, 255: a run of these is passed in one step, of which there are `limit`.
+    Nearly all have the greatest length, 255: a run of these is passed in one step, of which there
+    are `limit`.
     """
 
     def step(at: tf.Tensor) -> tuple[tf.Tensor]:

@@ -1,4 +1,4 @@
-"""Folds: the ways to cut a pool of images into training and validation, stratified, seeded, by position."""
+"""Folds: ways to cut a pool of images into training and validation, stratified and seeded."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,10 @@ def fold_positions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the training and validation positions of one split of `range(len(labels))`.
 
-    With folds, every position validates once a repetition; numbers of images a fold differ by at most one, those of
-    each class too. A bootstrap (Efron 1979, "Bootstrap methods: another look at the jackknife") trains on as many
-    images of each class as there are, drawn with replacement, and validates on those not drawn, about 36.8 %.
+    With folds, every position validates once a repetition; numbers of images a fold differ by at
+    most one, those of each class too. A bootstrap (Efron 1979, "Bootstrap methods: another look at
+    the jackknife") trains on as many images of each class as there are, drawn with replacement, and
+    validates on those not drawn, about 36.8 %.
 
     Args:
         labels: int `[N]`, of the pool.
@@ -60,8 +61,8 @@ def _check_classes(labels: np.ndarray, splits: Splits) -> None:
     if splits.folds > 1:
         purpose = f"{splits.folds} folds"
     raise UsageError(
-        f"{splits}: class {classes[smallest]} has {counts[smallest]} image(s), at least {needed} are needed for "
-        f"{purpose}; give fewer folds or more images"
+        f"{splits}: class {classes[smallest]} has {counts[smallest]} image(s), "
+        f"at least {needed} are needed for {purpose}; give fewer folds or more images"
     )
 
 

@@ -1,4 +1,4 @@
-"""Loading: from a configuration to three splits; `load` is the only way in which data enters the application."""
+"""Loading: from a configuration to three splits, the only way for data into the application."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ from epochal.app.errors import UsageError
 
 Reader = Callable[[Config], RawDataset]
 
-# By the kind that `source_of` finds in a configuration; a test may put a reader of its own here, or hand a table in.
+# By the kind that `source_of` finds in a configuration; a test may put a reader of its own here, or
+# hand a table in.
 SOURCES: dict[str, Reader] = {"digits": digits.read, "folder": folder.read, "tfds": tfds.read}
 
 
 @dataclass
 class LastPrepared:
-    """The prepared data set that was read last, for the next run of this process: a search reads it once."""
+    """The prepared data set that was read last: a search of many runs reads it once."""
 
     _key: tuple[object, ...] | None = None
     _raw: RawDataset | None = None
@@ -57,7 +58,7 @@ def load(
     sources: Mapping[str, Reader] = SOURCES,
     last_prepared: LastPrepared = _LAST_PREPARED,
 ) -> Dataset:
-    """Read the data set that a configuration names; splits it lacks are carved off, stratified and seeded.
+    """Read the data set that a configuration names; splits that it lacks are carved off.
 
     Args:
         config: of the run.
@@ -126,7 +127,8 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
             pad = image_size // 8
     if pad >= stored_size:
         raise UsageError(
-            f"augment.pad_crop: {pad} pixels around images of {stored_size}; give less than their side"
+            f"augment.pad_crop: {pad} pixels around images of {stored_size}; "
+            "give less than their side"
         )
     flip = config.augment.flip
     if flip is None:

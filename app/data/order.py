@@ -1,7 +1,7 @@
-"""Orders of an epoch: which training image comes when, as pure functions of (seed, epoch, position).
+"""Orders of an epoch: which image comes when, a pure function of (seed, epoch, position).
 
-The default order is computed where a batch is made (`augment.shuffled`). The others are tables, made anew when an epoch
-begins.
+The default order is computed where a batch is made (`augment.shuffled`). The others are tables,
+made anew when an epoch begins.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,9 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
     """Return the image at each position of an epoch, int64 `[N]`.
 
     Args:
-        order: shuffled (a new permutation every epoch), once (the first epoch's permutation, every epoch), replacement
-            (each position drawn from all images) or interleaved (see `interleaved`).
+        order: shuffled (a new permutation every epoch), once (the first epoch's permutation, every
+            epoch), replacement (each position drawn from all images) or interleaved (see
+            `interleaved`).
         labels: int `[N]`.
         seed: of the run.
         epoch: counted from 0.
@@ -51,15 +52,16 @@ def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return a permutation whose neighbours have as few labels in common as is possible, int64 `[N]`.
+    """Return a permutation, int64 `[N]`, with as few equal labels side by side as possible.
 
-    LeCun et al. 1998, Efficient BackProp, section 4.1: successive examples rarely belong to the same class. There are
-    as many rounds as the largest class has images, and no round has two images of one class. Sorted by class, the
-    largest first, image i goes into round i modulo the number of rounds; the largest class opens every round, so that
-    no round ends as the next begins, in whatever order the rounds come. They come by the fractions of multiples of
-    the golden ratio, which spread every run of rounds, and so every class, evenly. Within a round, images after the
-    first are in random order. Where one class has more than half of all images, the least possible number of equal
-    neighbours is left: 2 * largest - N - 1.
+    LeCun et al. 1998, Efficient BackProp, section 4.1: successive examples rarely belong to the
+    same class. There are as many rounds as the largest class has images, and no round has two
+    images of one class. Sorted by class, the largest first, image i goes into round i modulo the
+    number of rounds; the largest class opens every round, so that no round ends as the next begins,
+    in whatever order the rounds come. They come by the fractions of multiples of the golden ratio,
+    which spread every run of rounds, and so every class, evenly. Within a round, images after the
+    first are in random order. Where one class has more than half of all images, the least possible
+    number of equal neighbours is left: 2 * largest - N - 1.
     """
     count = len(labels)
     counts = np.bincount(labels)
@@ -70,7 +72,8 @@ def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     by_class = mixed[np.argsort(rank[labels[mixed]], kind="stable")]
     column, row = np.divmod(np.arange(count), num_rounds)
     sequence = np.argsort(np.arange(num_rounds) * _GOLDEN % 1)
-    # A round of a single image begins as the next round does: if there are any such, one of them comes last.
+    # A round of a single image begins as the next round does: if there are any such, one of them
+    # comes last.
     first_single = 0
     if count < 2 * num_rounds:
         first_single = count - num_rounds

@@ -1,4 +1,4 @@
-"""Splits: what a data set lacks of train, validation and test is carved off, stratified and seeded."""
+"""Splits: what is lacking of train, validation and test is carved off, stratified and seeded."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ _SHARE_OF_TRAIN = 0.1
 def carve_missing_splits(
     splits: dict[str, Split], seed: int, validation: float | None = None
 ) -> dict[str, Split]:
-    """Return train, validation and test: those of the data set, and what it lacks as a part of train.
+    """Return train, validation and test; what is lacking becomes a part of train.
 
-    A single split is cut 60/20/20; else 10 % of train each become validation and test. A test split that exists is
-    never touched.
+    A single split is cut 60/20/20; else 10 % of train each become validation and test. A test split
+    that exists is never touched.
 
     Args:
         validation: another share for the validation split.
@@ -79,8 +79,8 @@ def stratified_parts(
         seed: the cut is a pure function of labels, fractions and seed.
 
     Returns:
-        One sorted int64 array of positions per fraction; together they hold every position once. Every class has
-        at least one image in every part.
+        One sorted int64 array of positions per fraction; together they hold every position once.
+        Every class has at least one image in every part.
 
     Raises:
         UsageError: when a class has fewer images than there are parts.
@@ -91,8 +91,8 @@ def stratified_parts(
         members = random.permutation(np.flatnonzero(labels == label))
         if len(members) < len(fractions):
             raise UsageError(
-                f"class {label} has {len(members)} image(s), needs at least {len(fractions)} to be split; "
-                "add images or give train, val and test folders"
+                f"class {label} has {len(members)} image(s), needs at least {len(fractions)} "
+                "to be split; add images or give train, val and test folders"
             )
         pieces = np.split(members, _cuts(len(members), fractions))
         for part, piece in zip(parts, pieces, strict=True):

@@ -37,7 +37,8 @@ def mean_and_deviation(
     levels = np.arange(_LEVELS, dtype=np.float64)
     pixels = counts[0].sum()
     mean = counts @ levels / pixels
-    variance = counts @ levels**2 / pixels - mean**2
+    mean_square = counts @ levels**2 / pixels
+    variance = mean_square - mean**2
     deviation = np.sqrt(np.maximum(variance, 0))
     deviation = np.where(deviation < 1e-6, 1.0, deviation)
     return tuple(mean.tolist()), tuple(deviation.tolist())

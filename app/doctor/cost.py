@@ -40,18 +40,20 @@ def check_duration(setup: Setup) -> Finding:
         step = median(seconds)
         evaluation = _time_evaluation(setup)
     config = setup.config
+    extent = config.extent
+    budget = config.budget_seconds
     steps = setup.batches.steps
     epoch = steps * step + evaluation
+    milliseconds = 1000 * step
     parts = (
-        f"{number_of(steps, 'step')} of {1000 * step:.1f} ms and {evaluation:.1f} s of validation"
+        f"{number_of(steps, 'step')} of {milliseconds:.1f} ms and {evaluation:.1f} s of validation"
     )
-    if config.budget_seconds is None:
-        return ok(f"about {time_of(config.last_epoch * epoch)}: {config.extent}, each {parts}")
-    if epoch > config.budget_seconds:
-        return error(
-            f"not one epoch fits into {config.extent}: it has {parts}; give a larger --budget"
-        )
-    return ok(f"about {config.budget_seconds / epoch:.0f} epochs in {config.extent}, each {parts}")
+    if budget is None:
+        total = time_of(config.last_epoch * epoch)
+        return ok(f"about {total}: {extent}, each {parts}")
+    if epoch > budget:
+        return error(f"not one epoch fits into {extent}: it has {parts}; give a larger --budget")
+    return ok(f"about {budget / epoch:.0f} epochs in {extent}, each {parts}")
 
 
 def read_available_memory() -> int | None:
@@ -143,12 +145,13 @@ def judge_memory(
     """
     if available is None:
         return ok(text)
+    free = size(available)
     if needed > _USABLE_SHARE * available:
         advice = "take a smaller network"
         if max_batch is not None:
             advice = f"lower --batch-size to {max_batch:,}, or give micro-batches"
-        return warning(f"{text}: too much for the {size(available)} that are free; {advice}")
-    text = f"{text}; {size(available)} are free"
+        return warning(f"{text}: too much for the {free} that are free; {advice}")
+    text = f"{text}; {free} are free"
     if max_batch is not None:
         text += f", enough for some {max_batch:,} at a time"
     return ok(text)
@@ -161,7 +164,9 @@ def check_disk(setup: Setup, free: int | None = None) -> Finding:
         setup: to be trained
         free: bytes on the disk of the runs (None: as the system says)
     """
-    checkpoint = _count_bytes([*setup.model.variables, *setup.model.optimizer.variables])
+    model = setup.model
+    variables = [*model.variables, *model.optimizer.variables]
+    checkpoint = _count_bytes(variables)
     needed = _NUM_CHECKPOINTS * checkpoint + _OTHER_FILES_BYTES
     folder = ROOT.absolute()
     while not folder.exists():

@@ -50,9 +50,7 @@ def check_differences(setup: Setup) -> Finding:
     num_judged = 0
     wrong = []
     for name, moves in _draw_moves(weights, gradients, random):
-        analytic = 0.0
-        for position, move in moves.items():
-            analytic += float(np.sum(gradients[position] * move))
+        analytic = _project(gradients, moves)
         verdict, numeric = slope.compare(moves, analytic)
         num_probed += 1
         if verdict is not None:
@@ -88,12 +86,14 @@ class Slope:
 
         The verdict is None where differences cannot tell.
         """
-        rounding = _ROUNDINGS * np.finfo(np.float64).eps * abs(self._loss())
+        epsilon = np.finfo(np.float64).eps
+        rounding = _ROUNDINGS * epsilon * abs(self._loss())
         slopes: list[float] = []
         for step in _STEPS:
             numeric = self._difference(moves, step)
             tolerance = _RELATIVE_ERROR * (abs(numeric) + abs(analytic))
-            if abs(numeric - analytic) <= tolerance and abs(numeric) > rounding / step:
+            agrees = abs(numeric - analytic) <= tolerance
+            if agrees and abs(numeric) > rounding / step:
                 return True, numeric
             slopes.append(numeric)
         # The two neighbouring step sizes that agree best tell how sure the numeric slope is.
@@ -112,14 +112,18 @@ class Slope:
 
     def _difference(self, moves: Moves, step: float) -> float:
         start = {position: self._weights[position].numpy() for position in moves}
-        losses = []
-        for sign in (1, -1):
-            for position, move in moves.items():
-                self._weights[position].assign(start[position] + sign * step * move)
-            losses.append(self._loss())
+        self._shift(start, moves, step)
+        ahead = self._loss()
+        self._shift(start, moves, -step)
+        behind = self._loss()
         for position, value in start.items():
             self._weights[position].assign(value)
-        return (losses[0] - losses[1]) / (2 * step)
+        return (ahead - behind) / (2 * step)
+
+    def _shift(self, start: Moves, moves: Moves, step: float) -> None:
+        for position, move in moves.items():
+            weight = self._weights[position]
+            weight.assign(start[position] + step * move)
 
 
 def _compute_gradients(loss: Any, weights: list[Any]) -> list[np.ndarray]:
@@ -128,6 +132,14 @@ def _compute_gradients(loss: Any, weights: list[Any]) -> list[np.ndarray]:
         value = loss()
     gradients = tape.gradient(value, variables, unconnected_gradients="zero")
     return [gradient.numpy() for gradient in gradients]
+
+
+def _project(gradients: list[np.ndarray], moves: Moves) -> float:
+    """Return the derivative of the loss along the moves."""
+    total = 0.0
+    for position, move in moves.items():
+        total += float(np.vdot(gradients[position], move))
+    return total
 
 
 def _draw_moves(
@@ -141,17 +153,19 @@ def _draw_moves(
         direction = {}
         for position, gradient in enumerate(gradients):
             noise = random.standard_normal(gradient.shape)
-            direction[position] = _normalize(gradient) + _normalize(noise)
+            uphill = _normalize(gradient)
+            direction[position] = uphill + _normalize(noise)
         yield f"direction {number}", direction
     for _ in range(_COORDINATES):
         position = int(random.integers(len(weights)))
         gradient = gradients[position]
         candidates = random.integers(gradient.size, size=_CANDIDATES)
-        steepest = np.argmax(np.abs(gradient.flat[candidates]))
-        coordinate = candidates[steepest]
+        steepness = np.abs(gradient.flat[candidates])
+        coordinate = candidates[np.argmax(steepness)]
         move = np.zeros_like(gradient)
         move.flat[coordinate] = 1.0
-        yield f"{weights[position].path}[{coordinate}]", {position: move}
+        path = weights[position].path
+        yield f"{path}[{coordinate}]", {position: move}
 
 
 def _normalize(vector: np.ndarray) -> np.ndarray:

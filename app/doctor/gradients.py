@@ -17,6 +17,7 @@ _LOSS_IMAGES = 128
 _GRADIENT_IMAGES = 16
 _STEPS = 3
 _LARGEST_CHANGE = 1e-2  # of a weight in a step
+_STEP_TOLERANCE = 1e-4  # of a step, relative to the gradient
 # Times ln C: a first loss outside of these is no accident.
 _LOW = 0.5
 _HIGH = 1.5
@@ -24,19 +25,21 @@ _HIGH = 1.5
 
 def check_first_loss(setup: Setup) -> Finding:
     """Check that the loss starts at about ln C, as before training all C classes are as likely."""
-    if setup.config.objective.loss != "cross_entropy":
-        return skipped(f"ln C is what cross_entropy starts at, not {setup.config.objective.loss}")
+    config = setup.config
+    if config.objective.loss != "cross_entropy":
+        return skipped(f"ln C is what cross_entropy starts at, not {config.objective.loss}")
     images, labels = draw_images(setup, _LOSS_IMAGES)
     model = copy_model(setup)
     logits = model(images, training=True)
     # Without class weights, which say nothing of the network's first logits.
-    loss = float(tf.reduce_mean(model.objective.loss(labels, logits)))
+    losses = model.objective.loss(labels, logits)
+    loss = float(tf.reduce_mean(losses))
     num_classes = len(setup.dataset.preprocessing.classes)
     ratio = loss / math.log(num_classes)
     text = f"the first loss is {loss:.3g}, {ratio:.2f} times ln {num_classes}"
     if not ratio <= _HIGH:
         return warning(f"{text}; let the last layer start smaller, look at the scale of the images")
-    pretrained = setup.config.init_from is not None or setup.config.weights is not None
+    pretrained = config.init_from is not None or config.weights is not None
     if ratio < _LOW and not pretrained:
         return warning(f"{text}, before anything was learned; look for a factor in the loss")
     return ok(text)
@@ -94,29 +97,33 @@ def check_steps(setup: Setup) -> Finding:
         return warning(
             "the optimizer adds gradients over steps, and batches count; use --optim.micro-batches"
         )
-    model = compile_copy(copy_model(setup, "float64"), keras.optimizers.SGD(1.0))
+    optimizer = keras.optimizers.SGD(1.0)
+    model = compile_copy(copy_model(setup, "float64"), optimizer)
+    weights = model.trainable_weights
     samples = tf.data.Dataset.from_tensor_slices((images, labels))
     batches = samples.batch(len(images) // 2, drop_remainder=True)
     iterator = iter(batches)
     model.train_function(iterator)
-    before = [weight.numpy() for weight in model.trainable_weights]
+    before = [weight.numpy() for weight in weights]
     second_images, second_labels = list(batches)[1]
     gradients = _compute_gradients(model, second_images, second_labels)
     model.train_function(iterator)
-    squared_error = 0.0
-    squared_norm = 0.0
-    for weight, value, gradient in zip(model.trainable_weights, before, gradients, strict=True):
-        step = weight.numpy() - value
+    errors = []
+    norms = []
+    for weight, value, gradient in zip(weights, before, gradients, strict=True):
         # At a learning rate of 1 a step is minus the gradient.
-        expected = np.zeros_like(value) if gradient is None else -gradient.numpy()
-        squared_error += float(np.sum((step - expected) ** 2))
-        squared_norm += float(np.sum(expected**2))
-    distance = math.sqrt(squared_error)
-    norm = math.sqrt(squared_norm)
-    if distance > 1e-4 * norm:
+        step = weight.numpy() - value
+        expected = np.zeros_like(value)
+        if gradient is not None:
+            expected -= gradient.numpy()
+        errors.append(np.linalg.norm(step - expected))
+        norms.append(np.linalg.norm(expected))
+    distance = math.hypot(*errors)
+    norm = math.hypot(*norms)
+    if distance > _STEP_TOLERANCE * norm:
+        share = distance / norm
         return error(
-            f"the second step is {distance / norm:.1%} off the gradient of its batch; "
-            "do not add gradients up"
+            f"the second step is {share:.1%} off the gradient of its batch; do not add gradients up"
         )
     return ok("the second step is the gradient of the second batch")
 
@@ -135,7 +142,8 @@ def _take_steps(model: Any, images: np.ndarray, labels: np.ndarray) -> Iterator[
             if gradient is None:
                 continue
             largest = float(tf.reduce_max(tf.abs(gradient)))
-            weight.assign_sub(_LARGEST_CHANGE * gradient / max(largest, 1e-6))
+            rate = _LARGEST_CHANGE / max(largest, 1e-6)
+            weight.assign_sub(rate * gradient)
 
 
 def _compute_gradients(model: Any, images: Any, labels: Any) -> list[Any]:
@@ -148,11 +156,12 @@ def _compute_gradients(model: Any, images: Any, labels: Any) -> list[Any]:
 
 def _count_alike_units(kernel: np.ndarray) -> int:
     """Return how many units of a kernel `[..., units]` have a sibling with the same numbers."""
-    columns = kernel.reshape(-1, kernel.shape[-1]).T
+    num_units = kernel.shape[-1]
+    columns = kernel.reshape(-1, num_units).T
     largest = np.abs(columns).max()
     if largest > 0:
         columns = columns / largest
     # Adding 0 makes 0.0 of -0.0, which has other bytes.
     rounded = np.round(columns, 6) + 0.0
     distinct = {column.tobytes() for column in rounded}
-    return len(columns) - len(distinct)
+    return num_units - len(distinct)

@@ -50,11 +50,12 @@ def check_biases(setup: Setup) -> Finding:
 
     Batch norm subtracts the mean, and a bias with it.
     """
-    last = _find_last_kernel_layer(setup.model.outputs[0])
+    model = setup.model
+    last = _find_last_kernel_layer(model.outputs[0])
     if last is not None and not last.use_bias:
         return warning(f"the last layer, {last.name}, has no bias; give it one")
     idle = []
-    for layer in setup.model.layers:
+    for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
         source = _kernel_layer_of(layer.input)
@@ -62,15 +63,13 @@ def check_biases(setup: Setup) -> Finding:
             idle.append(source.name)
     if not idle:
         return ok("none before batch norm, one at the output")
-    architecture = models.ZOO.get(setup.config.model)
+    name = setup.config.model
+    architecture = models.ZOO.get(name)
     if architecture is not None and architecture.style.bias:
-        return ok(
-            f"{len(idle)} biases before batch norm are idle; "
-            f"{setup.config.model} was published with them"
-        )
+        return ok(f"{len(idle)} biases before batch norm are idle; {name} was published with them")
+    examples = ", ".join(idle[:3])
     return warning(
-        f"batch norm takes out the bias of {', '.join(idle[:3])} ({len(idle)} in all); "
-        "use_bias=False"
+        f"batch norm takes out the bias of {examples} ({len(idle)} in all); use_bias=False"
     )
 
 
@@ -104,10 +103,10 @@ def check_betas(setup: Setup) -> Finding:
     """Check that Adam's second average is the slower one: beta_2 above beta_1."""
     optimizer: Any = setup.model.optimizer
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
-    first = getattr(optimizer, "beta_1", None)
-    second = getattr(optimizer, "beta_2", None)
-    if first is None or second is None:
+    if not hasattr(optimizer, "beta_1") or not hasattr(optimizer, "beta_2"):
         return skipped(f"{optimizer.name} has no two betas")
+    first = optimizer.beta_1
+    second = optimizer.beta_2
     if second <= first:
         return warning(
             f"beta_2 {second:g} is not above beta_1 {first:g}; Adam's defaults are 0.999 and 0.9"

@@ -26,18 +26,21 @@ _RATE = 1e-3
 def check_splits(setup: Setup) -> Finding:
     """Check that next to no validation or test image lies in the training split, bit for bit."""
     known = set(_hash_images(setup, setup.dataset.train).digests)
-    shares = []
-    texts = []
-    for name in ("validation", "test"):
-        digests = _hash_images(setup, getattr(setup.dataset, name)).digests
-        num_shared = sum(digest in known for digest in digests)
-        share = num_shared / len(digests)
-        shares.append(share)
-        texts.append(f"{share:.2%} of {name}")
-    text = f"{' and '.join(texts)} lies in the training images, too"
-    if max(shares) > _SHARED:
+    validation = _share_known(setup, setup.dataset.validation, known)
+    test = _share_known(setup, setup.dataset.test, known)
+    text = f"{validation:.2%} of validation and {test:.2%} of test lies in the training images, too"
+    if max(validation, test) > _SHARED:
         return warning(f"{text}; remove them from one split")
     return ok(text)
+
+
+def _share_known(setup: Setup, split: Split, known: set[bytes]) -> float:
+    """Return the share of a split's images whose digests are among those that are known."""
+    digests = _hash_images(setup, split).digests
+    num_known = 0
+    for digest in digests:
+        num_known += digest in known
+    return num_known / len(digests)
 
 
 def check_random_labels(setup: Setup) -> Finding:
@@ -47,18 +50,22 @@ def check_random_labels(setup: Setup) -> Finding:
     both. Of either split the images with the smallest digests are taken, which is where such
     images meet.
     """
-    classes = len(setup.dataset.preprocessing.classes)
+    dataset = setup.dataset
+    classes = len(dataset.preprocessing.classes)
     seed = setup.config.seed
-    train = _hash_images(setup, setup.dataset.train).smallest(_TRAINED)
-    validation = _hash_images(setup, setup.dataset.validation)
+    train = _hash_images(setup, dataset.train).smallest(_TRAINED)
+    validation = _hash_images(setup, dataset.validation)
     largest = max(train.digests)
     num_below = sum(digest <= largest for digest in validation.digests)
     validation = validation.smallest(max(_TESTED, num_below))
 
-    model = compile_copy(copy_model(setup), keras.optimizers.Adam(_RATE))
-    batches = make_plain_batches(setup, train.relabel(classes, seed), _BATCH)
+    optimizer = keras.optimizers.Adam(_RATE)
+    model = compile_copy(copy_model(setup), optimizer)
+    train_split = train.relabel(classes, seed)
+    batches = make_plain_batches(setup, train_split, _BATCH)
     learned = learn(model, batches, _PASSES * batches.steps)
-    images, labels = read_images(setup, validation.relabel(classes, seed))
+    validation_split = validation.relabel(classes, seed)
+    images, labels = read_images(setup, validation_split)
     accuracy = measure_accuracy(model, images, labels)
     bound = chance_bound(1 / classes, len(labels))
     text = (
@@ -91,8 +98,8 @@ class _HashedImages:
         salt = seed.to_bytes(8, "big")
         labels = []
         for digest in self.digests:
-            number = int.from_bytes(_digest(digest + salt))
-            labels.append(number % classes)
+            salted = _digest(digest + salt)
+            labels.append(int.from_bytes(salted) % classes)
         return replace(self.split, labels=np.array(labels, np.int32))
 
 
@@ -100,10 +107,12 @@ def _hash_images(setup: Setup, split: Split) -> _HashedImages:
     """Return a split in memory with all its digests, or a sample of one that streams."""
     if not isinstance(split.images, CachedImages):
         random = generator(setup.config.seed, "doctor leaks")
-        positions = random.permutation(len(split))[:_SAMPLED]
-        split = split.subset(positions)
+        order = random.permutation(len(split))
+        split = split.subset(order[:_SAMPLED])
     images, _ = read_images(setup, split)
-    digests = [_digest(image.tobytes()) for image in images]
+    digests = []
+    for image in images:
+        digests.append(_digest(image.tobytes()))
     return _HashedImages(split, digests)
 
 

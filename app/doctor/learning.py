@@ -59,10 +59,12 @@ def learn(
         model.reset_metrics()
         for _ in range(batches.steps):
             logs = model.train_function(iterator)
-        learned = Learned(number * batches.steps, float(logs["loss"]), float(logs["accuracy"]))
-        if learned.by_heart and learned.loss < _MEMORISED_LOSS:
+        loss = float(logs["loss"])
+        accuracy = float(logs["accuracy"])
+        learned = Learned(number * batches.steps, loss, accuracy)
+        if learned.by_heart and loss < _MEMORISED_LOSS:
             break
-        if not math.isfinite(learned.loss):
+        if not math.isfinite(loss):
             break
     return learned
 
@@ -90,7 +92,8 @@ def check_memorisation(setup: Setup, max_steps: int = _MAX_STEPS) -> Finding:
     """
     train = setup.dataset.train
     count = min(_IMAGES, setup.config.batch_size)
-    split = train.subset(draw_balanced(train.labels, count, setup.config.seed))
+    positions = draw_balanced(train.labels, count, setup.config.seed)
+    split = train.subset(positions)
     for rate in _RATES:
         learned = _learn_by_adam(setup, split, rate, max_steps)
         if learned.by_heart:
@@ -131,6 +134,7 @@ def measure_accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> floa
     num_right = 0
     for start in range(0, len(images), _EVALUATED_TOGETHER):
         end = start + _EVALUATED_TOGETHER
-        predicted = model(images[start:end], training=False).numpy().argmax(-1)
-        num_right += int(np.sum(predicted == labels[start:end]))
+        logits = model(images[start:end], training=False).numpy()
+        right = logits.argmax(-1) == labels[start:end]
+        num_right += int(right.sum())
     return num_right / len(images)

@@ -25,11 +25,15 @@ def check_rate(setup: Setup) -> Finding:
 
     They follow the schedule, a warm-up included.
     """
-    shape = shape_of(setup.config, setup.batches.steps)
-    rates = [setup.config.peak_rate * shape(step) for step in range(_STEPS)]
+    config = setup.config
+    relative_rate = shape_of(config, setup.batches.steps)
+    rates = []
+    for step in range(_STEPS):
+        rates.append(config.peak_rate * relative_rate(step))
     with undone(setup), _first_epoch(setup):
         losses = list(_train_at_rates(setup, rates))
-    return judge_losses(losses, max(rates[: len(losses)]))
+    rates_taken = rates[: len(losses)]
+    return judge_losses(losses, max(rates_taken))
 
 
 def judge_losses(losses: Sequence[float], rate: float) -> Finding:

@@ -48,11 +48,14 @@ def draw_balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     order = generator(seed, "doctor samples").permutation(len(labels))
     drawn = labels[order]
     grouped = np.argsort(drawn, kind="stable")
-    first_of_class = np.searchsorted(drawn[grouped], drawn[grouped])
-    rank = np.empty(len(labels), np.int64)  # 0 for the first image of its class, 1 for the second
+    sorted_labels = drawn[grouped]
+    first_of_class = np.searchsorted(sorted_labels, sorted_labels)
+    # The rank is 0 for the first image of its class, 1 for the second.
+    rank = np.empty(len(labels), np.int64)
     rank[grouped] = np.arange(len(labels)) - first_of_class
     by_rank = np.argsort(rank, kind="stable")
-    return order[by_rank[:count]]
+    chosen = by_rank[:count]
+    return order[chosen]
 
 
 class CentreCrop(Augmentation):

@@ -1,4 +1,6 @@
-"""Parity of an exported model with its run, checked in a fresh process that knows nothing of epochal."""
+"""Parity of an exported model with its run, checked in a fresh process that knows nothing of
+epochal.
+"""
 
 import json
 import math
@@ -21,7 +23,8 @@ def check_parity(
     tolerance: float = math.inf,
     timed: Sequence[int] = (),
 ) -> Parity:
-    """Ask an exported model for its answers in a process of its own and compare them with the reference.
+    """Ask an exported model for its answers in a process of its own and compare them with the
+    reference.
 
     Args:
         export: the model.

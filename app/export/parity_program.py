@@ -1,8 +1,8 @@
-"""Parity, as a program in a fresh process: whether an exported model answers like its run, and how fast.
+"""Parity, as a program: whether an exported model answers like its run, and how fast.
 
-Imports nothing of epochal: what holds here holds wherever the model is served. An exported model is the folder of a
-SavedModel, or a file of LiteRT or ONNX. Each way to ask it, such as a signature, is a function from stored images,
-uint8 `[n, S, S, C]`, to its answer by the names of the outputs.
+Imports nothing of epochal: what holds here holds wherever the model is served. An exported model is
+the folder of a SavedModel, or a file of LiteRT or ONNX. Each way to ask it, such as a signature, is
+a function from stored images, uint8 `[n, S, S, C]`, to its answer by the names of the outputs.
 """
 
 import json
@@ -95,8 +95,8 @@ def slice_reference(reference: Answer, start: int, end: int) -> Answer:
 def difference(answer: Answer, expected: Answer) -> np.ndarray:
     """Return how far each image's answer is from the expected one, float `[n]`; NaN where it is.
 
-    A label stands for its expected probability, which must be that of its rank: of classes that are as likely as each
-    other, either may be named.
+    A label stands for its expected probability, which must be that of its rank: of classes that are
+    as likely as each other, either may be named.
     """
     probabilities = expected["probabilities"]
     ranked = -np.sort(-probabilities, axis=1)

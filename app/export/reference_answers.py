@@ -1,4 +1,4 @@
-"""Reference answers of a run for its test images, which an export must reproduce, and its calibration."""
+"""Reference answers: those of a run for its test images, which an export must reproduce."""
 
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +46,8 @@ class ReferenceAnswers:
         return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
 
     def save(self, folder: Path) -> None:
-        """Write a npy file an array for `parity_program.py`, which maps them: they may be larger than memory.
+        """Write a npy file an array for `parity_program.py`, which maps them: they may be larger
+        than memory.
 
         Raises:
             StorageError: the disk is full.
@@ -68,9 +69,11 @@ def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.nda
 
 
 def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Calibration:
-    """Fit the temperature on validation; return it with the calibration errors of the split that judges.
+    """Fit the temperature on validation; return it with the calibration errors of the split that
+    judges.
 
-    It is 1 where every image was trained on: what a model knows by heart says nothing of its confidence.
+    It is 1 where every image was trained on: what a model knows by heart says nothing of its
+    confidence.
     """
     judge = run.result().judged_on
     labels = {"validation": dataset.validation.labels, "test": dataset.test.labels}
@@ -106,8 +109,9 @@ def compute_reference(
     stored = run.result().test
     if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
-            f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} on {test.count} images, its "
-            f"result.json says {stored.accuracy:.4f} on {stored.count}; restore the data set"
+            f"{run.folder}: its weights and data give test accuracy {test.accuracy:.4f} "
+            f"on {test.count} images, its result.json says {stored.accuracy:.4f} "
+            f"on {stored.count}; restore the data set"
         )
     images = map_images(dataset.test)
     return ReferenceAnswers(
@@ -120,7 +124,8 @@ def compute_reference(
 
 
 def map_images(split: Split) -> np.ndarray:
-    """Return the stored images of a split, mapped from a file that goes with the array: they may exceed memory.
+    """Return the stored images of a split, mapped from a file that goes with the array: they may
+    exceed memory.
 
     Raises:
         StorageError: the disk is full.
@@ -142,13 +147,16 @@ def map_images(split: Split) -> np.ndarray:
 
 @contextmanager
 def _temporary_files() -> Iterator[None]:
-    """Say where files of the body lie if the disk is full: not in the folder that the user knows of."""
+    """Say where files of the body lie if the disk is full: not in the folder that the user knows
+    of.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(
-            f"cannot write the test images to {tempfile.gettempdir()}: {reason}; free space there, or set TMPDIR"
+            f"cannot write the test images to {tempfile.gettempdir()}: {reason}; "
+            "free space there, or set TMPDIR"
         ) from error
 
 
@@ -164,7 +172,8 @@ def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarr
     answer = tf.function(lambda stored: body(stored), input_signature=[spec], autograph=False)
     blocks: dict[str, list[np.ndarray]] = {"probabilities": [], "features": []}
     for start in range(0, len(images), _BLOCK):
-        outputs = answer(tf.constant(images[start : start + _BLOCK]))
+        block = images[start : start + _BLOCK]
+        outputs = answer(tf.constant(block))
         for name, parts in blocks.items():
             parts.append(outputs[name].numpy())
     return {name: np.concatenate(parts) for name, parts in blocks.items()}

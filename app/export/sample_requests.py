@@ -1,4 +1,4 @@
-"""Sample requests of a SavedModel: one to try a server with, and those that TensorFlow Serving warms up with."""
+"""Sample requests of a SavedModel: one to try a server with, and those to warm it up with."""
 
 import base64
 import json
@@ -11,15 +11,16 @@ from epochal.app.export.reference_answers import ReferenceAnswers
 from epochal.app.store.export import Export
 
 _SAMPLES = 8
-# Images of a warm-up request: the second takes the loop over files another way, which is slow at first.
+# Images of a warm-up request: the second takes the loop over files another way, which is slow at
+# first.
 _WARM_UP_IMAGES = 2
 
 
 def write_requests(export: Export, name: str, reference: ReferenceAnswers) -> None:
     """Add the sample request and the warm-up requests to a SavedModel.
 
-    The sample is a request, as the predict API takes it, with eight test images; besides, where servers do not look,
-    it has the `label` and `probabilities` of each as `expected`.
+    The sample is a request, as the predict API takes it, with eight test images; besides, where
+    servers do not look, it has the `label` and `probabilities` of each as `expected`.
 
     Args:
         export: the SavedModel.

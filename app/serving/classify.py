@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from epochal.app.serving.tensor_errors import BadRequest, is_base64, quote
+from epochal.app.serving.tensor_errors import is_base64, quote, value_error
 from epochal.app.serving.wire import all_finite, encode, to_bytes, to_encodable
+
+_INT64 = np.iinfo(np.int64)
 
 Feature = tuple[str, list[Any]]  # name of the tf.train.Feature's list, its values
 
@@ -19,17 +21,16 @@ def parse_examples(value: Mapping[str, Any], verb: str) -> list[dict[str, Featur
     """
     if "examples" not in value:
         problem = f"When method is {verb}, key 'examples' is expected and was not found"
-        raise BadRequest(f"JSON Value: {quote(value)} {problem}")
+        raise value_error(value, problem)
     examples = value["examples"]
     context = value.get("context", {})
     if not isinstance(examples, list) or not examples:
-        problem = "Expecting 'examples' to be a list that holds some"
-        raise BadRequest(f"JSON Value: {quote(examples)} {problem}")
+        raise value_error(examples, "Expecting 'examples' to be a list that holds some")
     if not isinstance(context, dict):
-        raise BadRequest(f"JSON Value: {quote(context)} Expecting 'context' to be an object")
+        raise value_error(context, "Expecting 'context' to be an object")
     for example in examples:
         if not isinstance(example, dict):
-            raise BadRequest(f"JSON Value: {quote(example)} Is not object")
+            raise value_error(example, "Is not object")
     parsed = []
     for example in examples:
         features = {}
@@ -47,14 +48,15 @@ def _parse_feature(name: str, value: Any) -> Feature:
         return "bytes_list", to_bytes(values)
     types = set(map(type, values))
     if types <= {bool, int}:
-        if min(values) < -(2**63) or max(values) >= 2**63:
+        integers = list(map(int, values))
+        if min(integers) < _INT64.min or max(integers) > _INT64.max:
             problem = f"feature: {quote(name)} has an integer beyond 64 bits"
-            raise BadRequest(f"JSON Value: {quote(value)} {problem}")
-        return "int64_list", list(map(int, values))
+            raise value_error(value, problem)
+        return "int64_list", integers
     if types == {float}:
         return "float_list", values
     problem = f"feature: {quote(name)} has values of more than one type, or of none"
-    raise BadRequest(f"JSON Value: {quote(value)} {problem}")
+    raise value_error(value, problem)
 
 
 def format_results(outputs: Mapping[str, np.ndarray], verb: str) -> bytes:

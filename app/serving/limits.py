@@ -119,11 +119,7 @@ def _check_headers(scope: Scope, headers: dict[str, str], limits: Limits) -> Non
         num_bytes += len(name) + len(value)
     if num_bytes > limits.headers:
         raise Refused(431, f"headers of more than {limits.headers:,} bytes")
-    host = headers.get("host", "")
-    name, _, port = host.rpartition(":")
-    if port.isdigit():
-        host = name
-    if limits.local and host not in _LOCAL_HOSTS:
+    if limits.local and _host_name(headers) not in _LOCAL_HOSTS:
         advice = "start it with --host for others"
         raise Refused(400, f"this server answers requests to localhost alone: {advice}")
     if limits.token is not None and scope["path"] not in _OPEN_PATHS:
@@ -131,6 +127,15 @@ def _check_headers(scope: Scope, headers: dict[str, str], limits: Limits) -> Non
         expected = f"Bearer {limits.token}".encode()
         if not hmac.compare_digest(received, expected):
             raise Refused(401, "expecting the header Authorization: Bearer TOKEN")
+
+
+def _host_name(headers: dict[str, str]) -> str:
+    """Return the header Host without its port."""
+    host = headers.get("host", "")
+    name, _, port = host.rpartition(":")
+    if port.isdigit():
+        return name
+    return host
 
 
 async def _receive_in_time(headers: dict[str, str], receive: Receive, limits: Limits) -> bytes:

@@ -58,7 +58,8 @@ class Signature:
         """Return the outputs for `[n, ...]` inputs by name."""
         tensors = {}
         for name, field in self.inputs.items():
-            tensors[name] = tf.constant(arrays[name], _tensor_dtype(field))
+            dtype = _tensor_dtype(field)
+            tensors[name] = tf.constant(arrays[name], dtype)
         outputs = self.function(**tensors)
         return {name: output.numpy() for name, output in outputs.items()}
 

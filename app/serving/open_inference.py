@@ -1,5 +1,6 @@
 """The Open Inference Protocol, version 2: its paths, requests and replies. No TensorFlow."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,8 +84,10 @@ def parse_path(method: str, path: str, model: str) -> Route:
         expected_method = "POST"
     if method != expected_method:
         raise BadRequest(malformed)
-    if match["name"] is not None and unquote(match["name"]) != model:
-        raise LookupError(f"unknown model {unquote(match['name'])[:64]}; this server has {model}")
+    if match["name"] is not None:
+        name = unquote(match["name"])
+        if name != model:
+            raise LookupError(f"unknown model {name[:64]}; this server has {model}")
     version = None
     if match["version"]:
         version = int(match["version"])
@@ -107,7 +110,8 @@ def parse_infer(value: Mapping[str, Any], signatures: Mapping[str, Any]) -> Infe
     signature = signatures[name]
     if set(inputs) != set(signature.inputs):
         expected = ", ".join(sorted(signature.inputs))
-        raise BadRequest(f"expecting the inputs {expected}, got {', '.join(sorted(inputs))}")
+        received = ", ".join(sorted(inputs))
+        raise BadRequest(f"expecting the inputs {expected}, got {received}")
     arrays = {}
     for key, input_field in signature.inputs.items():
         arrays[key] = _parse_tensor(inputs[key], input_field)
@@ -138,22 +142,22 @@ def _parse_outputs(value: Mapping[str, Any], signature: Any) -> list[str]:
 def _choose_signature(
     value: Mapping[str, Any], inputs: Mapping[str, Any], signatures: Mapping[str, Any]
 ) -> str:
+    known = ", ".join(signatures)
     parameters = value.get("parameters")
     choice = None
     if isinstance(parameters, dict):
         choice = parameters.get("signature_name")
     if choice is not None:
         if not isinstance(choice, str) or choice not in signatures:
-            known = ", ".join(signatures)
             raise BadRequest(f"unknown signature {quote(choice)}; there are: {known}")
         return choice
     datatypes = {name: tensor.get("datatype") for name, tensor in inputs.items()}
     for name, signature in signatures.items():
-        expected = {key: _DATATYPES.get(field.dtype) for key, field in signature.inputs.items()}
+        expected = {key: _DATATYPES.get(spec.dtype) for key, spec in signature.inputs.items()}
         if datatypes == expected:
             return str(name)
     if "serving_default" not in signatures:
-        raise BadRequest(f"expecting parameters.signature_name, one of: {', '.join(signatures)}")
+        raise BadRequest(f"expecting parameters.signature_name, one of: {known}")
     return "serving_default"
 
 
@@ -161,29 +165,35 @@ def _parse_tensor(tensor: Mapping[str, Any], expected: Field) -> np.ndarray:
     """Return the array of an input's object with name, shape, datatype and data."""
     place = f"input {tensor.get('name')}"
     datatype = tensor.get("datatype")
-    shape = tensor.get("shape")
     data = tensor.get("data")
-    if datatype != _DATATYPES[expected.dtype]:
-        types = f"{_DATATYPES[expected.dtype]}, got {datatype}"
-        raise BadRequest(f"{place}: expecting the datatype {types}")
-    if not isinstance(shape, list) or not all(map(_is_size, shape)):
-        raise BadRequest(f"{place}: expecting a shape of whole numbers, got {quote(shape)}")
+    expected_datatype = _DATATYPES[expected.dtype]
+    if datatype != expected_datatype:
+        problem = f"expecting the datatype {expected_datatype}, got {datatype}"
+        raise BadRequest(f"{place}: {problem}")
+    shape = _parse_shape(tensor.get("shape"), place)
     if not isinstance(data, list):
         raise BadRequest(f"{place}: expecting its data as a list")
     values = _flatten(data)
-    # Python's integers, which do not overflow.
-    if len(values) != int(np.prod(shape, dtype=object)):
+    if len(values) != math.prod(shape):
         problem = f"needs another number of values than {len(values)}"
         raise BadRequest(f"{place}: shape {quote(shape)} {problem}")
-    if not expected.fits(shape) or shape[:1] == [0]:
-        fields_shape = shape_text(expected.shape, unknown="-1", separator=", ")
-        problem = f"expecting shape {fields_shape}, of at least one image, got {quote(shape)}"
+    is_empty = shape[:1] == [0]
+    if is_empty or not expected.fits(shape):
+        expected_shape = shape_text(expected.shape, unknown="-1", separator=", ")
+        problem = f"expecting shape {expected_shape}, of at least one image, got {quote(shape)}"
         raise BadRequest(f"{place}: {problem}")
-    return _to_array(values, expected.dtype, place).reshape(shape)
+    array = _to_array(values, expected.dtype, place)
+    return array.reshape(shape)
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**31
+def _parse_shape(value: Any, place: str) -> list[int]:
+    problem = f"{place}: expecting a shape of whole numbers, got {quote(value)}"
+    if not isinstance(value, list):
+        raise BadRequest(problem)
+    for size in value:
+        if type(size) is not int or not 0 <= size < 2**31:
+            raise BadRequest(problem)
+    return value
 
 
 def _flatten(data: list[Any]) -> list[Any]:

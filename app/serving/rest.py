@@ -86,22 +86,18 @@ class Rest:
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
         if path.startswith("/v2"):
             return await self._answer_open_inference(method, path, body)
-        match = _MODEL_PATH.fullmatch(path)
-        expected_method = "GET"
-        if match is not None and match["verb"]:
-            expected_method = "POST"
-        if match is None or method != expected_method:
-            if path.rstrip("/").lower() == "/v1/models" and method == "GET":
-                raise BadRequest("Missing model name in request.")
-            raise BadRequest(f"Malformed request: {method} {path}")
+        match = _match_path(method, path)
         name = unquote(match["name"])
         version = _parse_version(match["version"])
+        label = match["label"]
         if match["metadata"]:
-            return 200, wire.encode(self._metadata(name, version, match["label"]))
+            metadata = self._metadata(name, version, label)
+            return 200, wire.encode(metadata)
         if not match["verb"]:
-            return 200, wire.encode(self._status(name, version))
+            status = self._status(name, version)
+            return 200, wire.encode(status)
         value = await _parse(body)
-        self._check_model(name, version, match["label"])
+        self._check_model(name, version, label)
         verb = match["verb"].lower()
         with self._versions.using(version) as served:
             if verb == "predict":
@@ -153,13 +149,29 @@ class Rest:
                 return 200, wire.encode({"ready": True})
             return 503, wire.encode({"ready": False})
         with self._versions.using(route.version) as served:
-            model = served.model
             if route.target == "model":
-                return 200, wire.encode(open_inference.model_metadata(name, model))
-            request = open_inference.parse_infer(await _parse(body), model.signatures)
+                metadata = open_inference.model_metadata(name, served.model)
+                return 200, wire.encode(metadata)
+            value = await _parse(body)
+            request = open_inference.parse_infer(value, served.model.signatures)
             check_picture_sizes(_contents(request.arrays))
-            answer = await served.batchers[request.signature].submit(request.arrays)
-            return 200, open_inference.format_infer(name, model.version, request, answer)
+            batcher = served.batchers[request.signature]
+            answer = await batcher.submit(request.arrays)
+            version = served.model.version
+            return 200, open_inference.format_infer(name, version, request, answer)
+
+
+def _match_path(method: str, path: str) -> re.Match[str]:
+    match = _MODEL_PATH.fullmatch(path)
+    if match is not None:
+        expected_method = "GET"
+        if match["verb"]:
+            expected_method = "POST"
+        if method == expected_method:
+            return match
+    elif path.rstrip("/").lower() == "/v1/models" and method == "GET":
+        raise BadRequest("Missing model name in request.")
+    raise BadRequest(f"Malformed request: {method} {path}")
 
 
 async def _predict(served: ServedVersion, value: Mapping[str, Any]) -> bytes:
@@ -167,7 +179,8 @@ async def _predict(served: ServedVersion, value: Mapping[str, Any]) -> bytes:
     inputs = {name: signature.inputs for name, signature in signatures.items()}
     request = wire.parse_predict(value, inputs)
     check_picture_sizes(_contents(request.arrays))
-    answer = await served.batchers[request.signature].submit(request.arrays)
+    batcher = served.batchers[request.signature]
+    answer = await batcher.submit(request.arrays)
     return wire.format_predict(answer, rows=request.rows)
 
 
@@ -183,8 +196,9 @@ async def _classify(served: ServedVersion, value: Mapping[str, Any], verb: str) 
             if list_name == "bytes_list":
                 contents.extend(values)
     check_picture_sizes(contents)
-    records = np.array(list(map(_serialize_example, examples)), dtype=object)
-    answer = await served.batchers[name].submit({"inputs": records})
+    records = list(map(_serialize_example, examples))
+    inputs = np.array(records, dtype=object)
+    answer = await served.batchers[name].submit({"inputs": inputs})
     return classify.format_results(answer, verb)
 
 
@@ -214,10 +228,12 @@ def _check_classifies(signature: Signature, verb: str) -> None:
     outputs = _OUTPUTS[verb]
     if set(signature.inputs) == {"inputs"} and set(signature.outputs) <= outputs:
         return
-    expected = f"one input, inputs, and the outputs {' and '.join(sorted(outputs))}"
-    received = f"{', '.join(signature.inputs)} and {', '.join(signature.outputs)}"
+    expected = " and ".join(sorted(outputs))
+    input_names = ", ".join(signature.inputs)
+    output_names = ", ".join(signature.outputs)
     raise BadRequest(
-        f"Expected a signature for {verb}: {expected}; got {received}; give another signature_name"
+        f"Expected a signature for {verb}: one input, inputs, and the outputs {expected}; "
+        f"got {input_names} and {output_names}; give another signature_name"
     )
 
 

@@ -35,6 +35,15 @@ class BadRequest(ValueError):
     """What the client sent cannot be answered; the text is the reply's."""
 
 
+def value_error(value: Any, problem: str) -> BadRequest:
+    """Return the error of a JSON value, which is quoted before what is wrong with it."""
+    return BadRequest(_value_text(value, problem))
+
+
+def _value_text(value: Any, problem: str) -> str:
+    return f"JSON Value: {quote(value)} {problem}"
+
+
 def row_error(rows: list[Any], dtype: str, key: str | None = None) -> BadRequest:
     """Return the error of the first row that is no tensor of the type, or of another shape.
 
@@ -71,13 +80,17 @@ def _range_error(dtype: str) -> BadRequest:
     return BadRequest(f"expecting numbers that fit type: {_dtype_name(dtype)}")
 
 
-def type_error_text(value: Any, dtype: str) -> str:
-    """Return the words for a value of another type."""
+def type_error(value: Any, dtype: str) -> BadRequest:
+    """Return the error of a value that is none of `dtype`."""
+    return BadRequest(_type_text(value, dtype))
+
+
+def _type_text(value: Any, dtype: str) -> str:
     type_name = _TYPE_NAMES.get(type(value))
     if type_name is None:
         type_name = str(value)  # True or False
-    expected = f"is not of expected type: {_dtype_name(dtype)}"
-    return f"JSON Value: {quote(value)} Type: {type_name} {expected}"
+    expected = _dtype_name(dtype)
+    return _value_text(value, f"Type: {type_name} is not of expected type: {expected}")
 
 
 def json_types(dtype: str) -> tuple[type, ...]:
@@ -162,7 +175,7 @@ def _mismatch(value: Any, dtype: str, shape: list[int], level: int = 0) -> str |
         if level == depth:
             return _leaf_mismatch(value, dtype)
         place = f"found at incorrect level: {level + 1} in the JSON DOM."
-        return f"JSON Value: {quote(value)} {place} Expected at level: {depth}"
+        return _value_text(value, f"{place} Expected at level: {depth}")
     if level >= depth:
         return f"Encountered list at unexpected level: {level} expected < {depth}"
     if len(value) != shape[level]:
@@ -179,13 +192,13 @@ def _leaf_mismatch(value: Any, dtype: str) -> str | None:
     if dtype != "object":
         if type(value) in json_types(dtype):
             return None
-        return type_error_text(value, dtype)
+        return _type_text(value, dtype)
     if isinstance(value, str):
         return None
     if not isinstance(value, dict):
-        return type_error_text(value, dtype)
+        return _type_text(value, dtype)
     if not is_base64(value):
-        return f"JSON Value: {quote(value)} not formatted correctly for base64 data"
+        return _value_text(value, "not formatted correctly for base64 data")
     try:
         decode_base64(value["b64"])
     except BadRequest as error:

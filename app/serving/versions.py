@@ -177,18 +177,24 @@ class Versions:
         if previous is not None:
             self.states[previous.model.version] = VersionState("UNLOADING")
             self._retiring = asyncio.create_task(self._retire(previous))
-        self.states[served.model.version] = VersionState("AVAILABLE")
-        _LOG.info(f"version {served.model.version} is ready")
+        number = served.model.version
+        self.states[number] = VersionState("AVAILABLE")
+        _LOG.info(f"version {number} is ready")
 
     async def _retire(self, served: ServedVersion) -> None:
         """Wait until no request uses a version any more; forget versions that ended long ago."""
         while served.users:
             served.idle.clear()
             await served.idle.wait()
-        if self.current_number != served.model.version:
-            self.states[served.model.version] = VersionState("END")
-        ended = [number for number, state in self.states.items() if state.state == "END"]
-        for number in sorted(ended)[:-_MOST_ENDED]:
+        number = served.model.version
+        if number != self.current_number:
+            self.states[number] = VersionState("END")
+        ended = []
+        for number, state in self.states.items():
+            if state.state == "END":
+                ended.append(number)
+        ended.sort()
+        for number in ended[:-_MOST_ENDED]:
             del self.states[number]
 
     def _last_change(self, number: int) -> float:

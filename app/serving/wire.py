@@ -24,7 +24,8 @@ from epochal.app.serving.tensor_errors import (
     quote,
     row_error,
     shape_text,
-    type_error_text,
+    type_error,
+    value_error,
 )
 
 # Of a request: what JSON makes of them takes sixty times the memory.
@@ -89,7 +90,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:  # or NaN, or something after it
         value = _parse_leniently(body)
     if not isinstance(value, dict):
-        raise BadRequest(f"JSON Value: {quote(value)} Is not object")
+        raise value_error(value, "Is not object")
     return value
 
 
@@ -137,27 +138,30 @@ def parse_predict(
     name = value.get("signature_name", "serving_default")
     if not isinstance(name, str):
         problem = "not formatted correctly. 'signature_name' key must be a string value."
-        raise BadRequest(f"JSON Value: {quote(value)} {problem}")
+        raise value_error(value, problem)
     if name not in signatures:
         problem = f'Serving signature name: "{name[:64]}" not found in signature def'
-        raise BadRequest(f"{problem}; there are: {', '.join(signatures)}")
+        known = ", ".join(signatures)
+        raise BadRequest(f"{problem}; there are: {known}")
     fields = signatures[name]
     if "instances" in value and "inputs" in value:
-        problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
-        raise BadRequest(f"JSON Value: {quote(value)} {problem} to exist ")
+        expected = "only one of 'inputs' or 'instances' keys to exist "
+        raise value_error(value, f"Not formatted correctly expecting {expected}")
     if "instances" in value:
-        return PredictRequest(name, _parse_rows(value, fields), rows=True)
+        arrays = _parse_rows(value, fields)
+        return PredictRequest(name, arrays, rows=True)
     if "inputs" in value:
-        return PredictRequest(name, _parse_columns(value["inputs"], fields), rows=False)
+        arrays = _parse_columns(value["inputs"], fields)
+        return PredictRequest(name, arrays, rows=False)
     raise BadRequest("Missing 'inputs' or 'instances' key")
 
 
 def _parse_rows(value: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
     rows = value["instances"]
     if not isinstance(rows, list):
-        raise BadRequest(f"JSON Value: {quote(value)} Expecting 'instances' to be an list/array")
+        raise value_error(value, "Expecting 'instances' to be an list/array")
     if not rows:
-        raise BadRequest(f"JSON Value: {quote(value)} No values in 'instances' array")
+        raise value_error(value, "No values in 'instances' array")
     if isinstance(rows[0], dict) and not is_base64(rows[0]):
         return _parse_objects(rows, fields)
     if not isinstance(rows[0], dict) and len(fields) > 1:
@@ -173,8 +177,9 @@ def _parse_rows(value: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[s
 
 
 def _parse_objects(rows: list[Any], fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
+    names = set(fields)
     for index, row in enumerate(rows):
-        _check_keys(index, row, set(fields))
+        _check_keys(index, row, names)
     arrays = {}
     for name, field in fields.items():
         values = [row[name] for row in rows]
@@ -191,7 +196,8 @@ def _check_keys(index: int, row: Any, expected: set[str]) -> None:
             problem = f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {name}"
             raise BadRequest(f"{place} key: {name} of 'instances' list. {problem}")
     if set(row) != expected:
-        problem = f"JSON object: {quote(row)} keys must be equal to: {','.join(sorted(expected))}"
+        keys = ",".join(sorted(expected))
+        problem = f"JSON object: {quote(row)} keys must be equal to: {keys}"
         raise BadRequest(f"{place} of 'instances' list. {problem}")
 
 
@@ -292,7 +298,7 @@ def to_bytes(value: Any) -> Any:
         return value.encode()
     if is_base64(value):
         return decode_base64(value["b64"])
-    raise BadRequest(type_error_text(value, "object"))
+    raise type_error(value, "object")
 
 
 def format_predict(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:

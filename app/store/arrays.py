@@ -1,4 +1,7 @@
-"""Named arrays with plain values beside them, as a folder that is whole or absent; no code is ever stored or run."""
+"""Named arrays with plain values beside them, as a folder that is whole or absent.
+
+No code is ever stored or run.
+"""
 
 import io
 import json
@@ -59,7 +62,8 @@ def assign(variables: dict[str, Any], arrays: dict[str, np.ndarray], where: obje
             different.append(name)
     if different:
         raise StorageError(
-            f"{where} belongs to another model or optimizer: {different[0]} differs; use the run's own config"
+            f"{where} belongs to another model or optimizer: {different[0]} differs;"
+            " use the run's own config"
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

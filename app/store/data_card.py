@@ -1,4 +1,4 @@
-"""Data cards: the images that a run was trained on and how they are preprocessed, as `data.json` stores them."""
+"""Data cards: a run's images and their preprocessing, as `data.json` stores them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

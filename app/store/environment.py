@@ -1,4 +1,4 @@
-"""Environments: the machine, the libraries and the first weights of a run, as `environment.json` stores them."""
+"""Environments: a run's machine, libraries and first weights, as in `environment.json`."""
 
 import os
 import platform

@@ -49,7 +49,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Puts `data` at `path`: after any crash the file holds the old bytes or the new ones, never a mix.
+    """Write `data` to `path`; after a crash the file holds the old bytes or the new, never a mix.
 
     Raises:
         StorageError: when the file cannot be written; the old file is then untouched.
@@ -92,10 +92,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Lets `fill` write files into a temporary folder, adds a manifest of SHA-256 sums, renames it to `folder`.
+    """Let `fill` write files into a temporary folder, seal it and rename it to `folder`.
+
+    The seal is a manifest with the SHA-256 sum of every file.
 
     Raises:
-        StorageError: when anything cannot be written or `folder` exists; nothing is left behind then.
+        StorageError: when anything cannot be written or `folder` exists; nothing is left then.
     """
     with _reported(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +176,10 @@ def sweep(folder: Path) -> None:
 
 
 def remove_published(folder: Path) -> None:
-    """Deletes a published folder; a crash leaves it whole or under a temporary name, which `sweep` removes."""
+    """Delete a published folder.
+
+    A crash leaves it whole, or under a temporary name, which `sweep` removes.
+    """
     doomed = folder.parent / f"{_TEMPORARY}{folder.name}"
     with suppress(OSError):  # what cannot be deleted only costs space
         os.rename(folder, doomed)

@@ -179,11 +179,6 @@ def test_each_callback_has_a_file_of_its_own():
         assert defined == [item]
 
 
-def test_files_are_short():
-    for file in FOLDER.glob("*.py"):
-        assert len(file.read_text().splitlines()) <= 160, file.name
-
-
 @pytest.mark.parametrize("name", sorted(QUIET))
 def test_training_is_the_same_and_nothing_stays_swapped_after_two_fits(name, model, tmp_path):
     alone = fit(model)

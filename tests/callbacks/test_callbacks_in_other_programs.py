@@ -210,7 +210,7 @@ def test_a_budget_foretells_no_more_epochs_than_fit_was_given() -> None:
     told: list[int] = []
     budget = callbacks.Budget(1000.0)
     reads = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: told.append(budget.params["epochs"])
+        on_epoch_end=lambda epoch, logs: told.append(budget.expected_epochs())
     )
     fit(network(), budget, reads, epochs=3)
     assert told == [3, 3, 3]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from epochal.callbacks import PlateauDecay, StuckDecay
+from epochal.callbacks import PlateauDecay, RateSchedule, StuckDecay
 from epochal.callbacks.parts.window_means import WindowMeans
 
 
@@ -101,12 +101,30 @@ def test_a_rate_below_the_least_is_not_raised():
 
 
 def test_nothing_is_judged_before_the_warm_up_is_over():
-    stuck = StuckDecay(10, patience=1)
-    plateau = PlateauDecay(patience=1)
-    stuck.begin = plateau.begin = 1  # the optimizer of both takes no step
-    assert set(stream(stuck, np.ones(200))) == set(epochs(plateau, np.ones(9))) == {1.0}
-    stuck.position = plateau.position = lambda: 1  # by the clock it is over
-    assert min(stream(stuck, np.ones(200))) < 1 > min(epochs(plateau, np.ones(9)))
+    place = 0
+    warm_up = RateSchedule(1.0, lambda step: 1.0, steps=1, position=lambda: place)
+    stuck = StuckDecay(10, patience=1, after=warm_up)
+    plateau = PlateauDecay(patience=1, after=warm_up)
+    assert set(stream(stuck, np.ones(200))) == {1.0}
+    assert set(epochs(plateau, np.ones(9))) == {1.0}
+    place = 1
+    assert min(stream(stuck, np.ones(200))) < 1
+    assert min(epochs(plateau, np.ones(9))) < 1
+
+
+def test_a_warm_up_is_over_by_the_count_of_the_optimizer():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    warm_up = RateSchedule(1.0, lambda step: 1.0, steps=3)
+    warm_up.set_model(model)
+    over = []
+    for step in range(5):
+        model.optimizer.iterations.assign(step)
+        over.append(warm_up.is_over())
+    assert over == [False, False, False, True, True]
+    always = RateSchedule(1.0, lambda step: 1.0)
+    always.set_model(model)
+    assert not always.is_over()
 
 
 def epochs(callback, values, begin=0, state=None, rate=1.0):

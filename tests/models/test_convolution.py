@@ -1,7 +1,5 @@
 """Convolution against Keras' own: outputs, first and second gradients, and the way it takes."""
 
-import time
-
 import keras
 import numpy as np
 import pytest
@@ -103,29 +101,6 @@ def test_groups_are_not_compiled_by_xla(shape, options):
     found = kernels(layer, shape, training=True)
     assert "Conv2DBackpropFilter" in found
     assert not any("PartitionedCall" in kind for kind in found)
-
-
-@pytest.mark.slow
-def test_groups_train_far_faster_than_keras_own():
-    """Forward and backward of a layer of ResNeXt-29, 32x4d, for eight images."""
-    seconds = []
-    x = tf.random.normal([8, 32, 32, 128])
-    for kind in (Convolution, keras.layers.Conv2D):
-        layer = kind(128, 3, groups=32, padding="same", use_bias=False)
-        layer.build(x.shape)
-
-        @tf.function
-        def step(layer=layer):
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(layer(x) ** 2)
-            return tape.gradient(loss, layer.kernel.value)
-
-        step()
-        began = time.monotonic()
-        step()
-        seconds.append(time.monotonic() - began)
-    print(f"with 32 groups: {1000 * seconds[0]:.0f} ms, Keras' own {1000 * seconds[1]:.0f} ms")
-    assert seconds[0] < 0.1 * seconds[1]
 
 
 @pytest.mark.parametrize(("shape", "options"), SMALL, ids=str)

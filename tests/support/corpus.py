@@ -1,7 +1,8 @@
-"""Image files of every kind, sound and broken, and malformed folders, each with what must come of it.
+"""Image files of every kind, sound and broken, and malformed folders, each with what must come of
+it.
 
-Everything is made here from a seedless picture, by Pillow or by hand, so that the corpus is the same
-everywhere.
+Everything is made here from a seedless picture, by Pillow or by hand, so that the corpus is the
+same everywhere.
 """
 
 import os
@@ -22,9 +23,11 @@ WIDTH = 25  # odd and unequal: rows need padding, and no orientation looks like 
 
 @dataclass(frozen=True)
 class Sound:
-    """Must decode to `rgb` within `tolerance` levels; `rgb` None: to anything of the picture's size.
+    """Must decode to `rgb` within `tolerance` levels; `rgb` None: to anything of the picture's
+    size.
 
-    Lossy formats have a tolerance: Pillow may bring another release of their library than TensorFlow.
+    Lossy formats have a tolerance: Pillow may bring another release of their library than
+    TensorFlow.
     """
 
     content: bytes
@@ -341,7 +344,9 @@ class Malformed:
 
 
 def malformed_folders() -> dict[str, Malformed]:
-    """Ways to get a folder wrong, by name; `make` builds it under an empty folder and returns its root."""
+    """Ways to get a folder wrong, by name; `make` builds it under an empty folder and returns its
+    root.
+    """
 
     def classes(*names: str, count: int = 3) -> Callable[[Path], Path]:
         return lambda root: image_folder(root / "data", dict.fromkeys(names, count))

@@ -1,4 +1,4 @@
-"""Models and images with a fault planted in them, and runs that fail by it."""
+"""Planted faults: models and images that are wrong, and runs that fail by them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,81 +42,92 @@ class Sqrt(layers.Layer):
 
 
 def plant(patch: pytest.MonkeyPatch, builder: Builder) -> None:
-    """Puts a model called "planted" into the zoo."""
-    patch.setitem(
-        models.ZOO, "planted", Architecture(builder=builder, input_shape=(8, 8, 1), options=())
-    )
+    """Put a model called "planted" into the zoo."""
+    architecture = Architecture(builder=builder, input_shape=(8, 8, 1), options=())
+    patch.setitem(models.ZOO, "planted", architecture)
 
 
 def log_of_zero(x: Any, classes: int, _: Any) -> Any:
-    """A layer "planted_log" behind a ReLU, which gives zeros."""
-    x = layers.Dense(6, "relu", name="hidden")(layers.Flatten()(x))
-    return layers.Dense(classes, name="logits")(Log(name="planted_log")(x))
+    """Build a layer "planted_log" behind a ReLU, which gives zeros."""
+    x = layers.Flatten()(x)
+    x = layers.Dense(6, "relu", name="hidden")(x)
+    x = Log(name="planted_log")(x)
+    return layers.Dense(classes, name="logits")(x)
 
 
 def nested_log_of_zero(x: Any, classes: int, _: Any) -> Any:
-    """The same layer inside a sequential model inside a functional one."""
-    tail = keras.Sequential(
-        [keras.Input((6,)), layers.ReLU(), Log(name="planted_log")], name="tail"
-    )
-    inner = keras.Input((64,))
-    body = keras.Model(inner, tail(layers.Dense(6, name="hidden")(inner)), name="body")
-    return layers.Dense(classes, name="logits")(body(layers.Flatten()(x)))
+    """Build the same layer inside a sequential model inside a functional one."""
+    tail_layers = [keras.Input((6,)), layers.ReLU(), Log(name="planted_log")]
+    tail = keras.Sequential(tail_layers, name="tail")
+    inputs = keras.Input((64,))
+    hidden = layers.Dense(6, name="hidden")(inputs)
+    body = keras.Model(inputs, tail(hidden), name="body")
+    x = body(layers.Flatten()(x))
+    return layers.Dense(classes, name="logits")(x)
 
 
 def sqrt_at_zero(x: Any, classes: int, _: Any) -> Any:
-    """Two branches, one with a layer "planted_sqrt" whose input is 0 at first."""
+    """Build two branches, one with a layer "planted_sqrt" whose input is 0 at first."""
     x = layers.Flatten()(x)
     stem = layers.Dense(4, kernel_initializer="zeros", name="stem")(x)
     root = Sqrt(name="planted_sqrt")(stem)
-    return layers.Dense(classes, name="logits")(
-        layers.Add()([root, layers.Dense(4, name="side")(stem)])
-    )
+    side = layers.Dense(4, name="side")(stem)
+    x = layers.Add()([root, side])
+    return layers.Dense(classes, name="logits")(x)
 
 
 def with_state(x: Any, classes: int, _: Any) -> Any:
-    """Moving statistics and random numbers, which every step moves."""
-    x = layers.BatchNormalization(name="norm")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
-    return layers.Dense(classes, name="logits")(layers.Dropout(0.5, name="dropout")(x))
+    """Build a model with moving statistics and random numbers, which every step moves."""
+    x = layers.Flatten()(x)
+    x = layers.Dense(8, name="hidden")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    return layers.Dense(classes, name="logits")(x)
 
 
 def masked(x: Any, classes: int, _: Any) -> Any:
-    """Moving statistics that tell which masks dropout drew."""
-    x = PerSampleDropout(0.5, name="dropout")(layers.Dense(8, name="hidden")(layers.Flatten()(x)))
-    return layers.Dense(classes, name="logits")(layers.BatchNormalization(name="norm")(x))
+    """Build a model whose moving statistics tell which masks dropout drew."""
+    x = layers.Flatten()(x)
+    x = layers.Dense(8, name="hidden")(x)
+    x = PerSampleDropout(0.5, name="dropout")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    return layers.Dense(classes, name="logits")(x)
 
 
 def steep(x: Any, classes: int, _: Any) -> Any:
-    """Logits of 0 with large gradients."""
-    return layers.Dense(classes, kernel_initializer="zeros", name="logits")(
-        layers.Rescaling(1e3)(layers.Flatten()(x))
-    )
+    """Build a model with logits of 0 and large gradients."""
+    x = layers.Flatten()(x)
+    x = layers.Rescaling(1e3)(x)
+    return layers.Dense(classes, kernel_initializer="zeros", name="logits")(x)
 
 
 def infinite_pixel(
     patch: pytest.MonkeyPatch, name: str, number: int, place: tuple[int, int, int]
 ) -> Loader:
-    """Return what loads data with an infinite pixel in an image of a split.
+    """Return a loader of data with an infinite pixel in an image of a split.
 
     Models then take float images, which unlike uint8 can hold it.
     """
 
-    def planted(config: Config) -> Dataset:
+    def load_infinite(config: Config) -> Dataset:
         dataset = load(config)
         split = getattr(dataset, name)
         images = split.images.tensor.numpy().astype(np.float32)
         images[(split.indices[number], *place)] = np.inf
-        return replace(dataset, **{name: replace(split, images=CachedImages(tf.constant(images)))})
+        infinite = replace(split, images=CachedImages(tf.constant(images)))
+        return replace(dataset, **{name: infinite})
 
-    plain = keras.Input
-    patch.setattr(
-        "epochal.models.keras.Input",
-        lambda shape, **options: plain(shape, **{**options, "dtype": "float32"}),
-    )
-    return planted
+    make_input = keras.Input
+
+    def make_float_input(shape: Any, **options: Any) -> Any:
+        options["dtype"] = "float32"
+        return make_input(shape, **options)
+
+    patch.setattr("epochal.models.keras.Input", make_float_input)
+    return load_infinite
 
 
-def failed(config: Config, folder: Path, load: Loader = load) -> tuple[Run, Setup]:
+def train_to_failure(config: Config, folder: Path, load: Loader = load) -> tuple[Run, Setup]:
     """Train until a number is not finite, with a checkpoint of every step, and keep the step."""
     setup = set_up(config, load=load)
     run = Run(folder)

@@ -1,4 +1,4 @@
-"""Digits: the 1,797 handwritten ones inside scikit-learn, 8 x 8 pixels, 16 grey levels, no download."""
+"""Digits: 1,797 handwritten ones inside scikit-learn, 8 x 8 pixels, 16 grey levels."""
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,7 @@ def read(config: Config) -> RawDataset:
 
 
 def load(size: int) -> tuple[Split, tuple[str, ...]]:
-    """Return all digits as one split, scaled to a side of `size` pixels, and the class names "0" to "9"."""
+    """Return all digits as one split, scaled to a side of `size` pixels, and the class names."""
     from sklearn.datasets import load_digits
 
     levels, labels = load_digits(return_X_y=True)

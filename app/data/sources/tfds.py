@@ -1,4 +1,4 @@
-"""Prepared tensorflow-datasets, read as records: random access by index, so order is a pure function of position."""
+"""Prepared tensorflow-datasets, read as records, at random by index."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from epochal.app.errors import UsageError, suggestion
 if TYPE_CHECKING:
     from epochal.app.data.dataset import RawDataset
 
-# Bytes around each record of a TFRecord file: its length and that number's checksum, and the checksum of its data.
+# Bytes around each record of a TFRecord file: its length and that number's checksum, and the
+# checksum of its data.
 _HEADER = 12
 _FOOTER = 4
 _BATCH = 1024  # records that are parsed together
@@ -61,13 +62,19 @@ def _how_to_prepare(name: str, root: Path) -> str:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0] in known:
-        return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
+        return (
+            f"dataset {name!r} is not prepared under {root}; with network, run: "
+            f"tfds build {name} --data_dir {root}"
+        )
     hint = suggestion(name, [*known, "digits"])
-    return f"dataset {name!r}: neither a folder nor a TFDS name{hint}; give digits, a TFDS name or a folder"
+    return (
+        f"dataset {name!r}: neither a folder nor a TFDS name{hint}; "
+        "give digits, a TFDS name or a folder"
+    )
 
 
 def read(config: Config) -> "RawDataset":
-    """Read the prepared data set of a configuration: its train, validation and test splits, or else its first one.
+    """Read train, validation and test of a prepared data set, or else its first split.
 
     Raises:
         UsageError: it is not prepared, is damaged, or is none of images with one class each.
@@ -154,7 +161,7 @@ class Records:
     image_key: str
 
     def loader(self) -> Callable[[Any], Any]:
-        """Return a function, in TensorFlow operations, from an index to the encoded bytes of its image."""
+        """Return a function, in TensorFlow operations, from an index to its encoded image."""
         import tensorflow as tf
 
         # They stay open until the process ends: a data set may read them at any time.
@@ -194,7 +201,8 @@ def index_records(builder: Any, split: str) -> Records:
     num_classes = builder.info.features[label_key].num_classes
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
-            f"split {split} of {builder.name}: labels must lie in 0..{num_classes - 1}; it cannot be trained on"
+            f"split {split} of {builder.name}: labels must lie in 0..{num_classes - 1}; "
+            "it cannot be trained on"
         )
     return Records(
         files=files,

@@ -149,12 +149,16 @@ class Examination:
         )
         micro_batches = self._config.optim.micro_batches if self._is_training else 1
         parts = parts_of_batch(count, self._config.devices, micro_batches)
+        shares = sum(len(chosen) > 0 for chosen in parts)
         for number, chosen in enumerate(parts):
             if len(chosen):
-                yield from self._findings_in_part(number, chosen)
+                yield from self._findings_in_part(number, chosen, shares)
 
-    def _findings_in_part(self, number: int, chosen: np.ndarray) -> Iterator[Finding]:
-        """Yield what is not finite in the forward and the backward pass of a part of the batch."""
+    def _findings_in_part(self, number: int, chosen: np.ndarray, shares: int) -> Iterator[Finding]:
+        """Yield what is not finite in the forward and the backward pass of a part of the batch.
+
+        It takes one of `shares` equal shares of the penalties.
+        """
         count = len(self._step.images)
         images = tf.cast(self._step.images[chosen], self._model.inputs[0].dtype)
         forward = ForwardPass(training=self._is_training)
@@ -164,7 +168,7 @@ class Examination:
             losses = self._losses(logits, chosen)
             of_weights = self._objective.penalty.values(self._model.trainable_weights)
             penalties = [*self._model.losses, *of_weights]
-            total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties)
+            total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties, shares)
         for call in forward.calls:
             yield from self._look(
                 "layer",

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal import callbacks
+from epochal.app import streams
 from epochal.app.config import Config, Optim
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import evaluation_batches
@@ -61,7 +62,11 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
         rate_scale: a factor of all learning rates
     """
     config = setup.config
-    share = None if budget is None else budget.share
+    share = None
+    expected_epochs = None
+    if budget is not None:
+        share = budget.share
+        expected_epochs = budget.expected_epochs
     probe = probe_batch(setup)
     listed = [
         callbacks.Timing(run.timing_file, warn=RUN_LOG.info),
@@ -84,7 +89,9 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
         ),
         callbacks.TrainingLog(run.folder),
         callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
-        callbacks.Progress(images_per_epoch=len(setup.dataset.train)),
+        callbacks.Progress(
+            images_per_epoch=len(setup.dataset.train), expected_epochs=expected_epochs
+        ),
         EpochLog(),
         Energy(),
         activation_monitor(setup, run),
@@ -178,7 +185,7 @@ def _curvature_rates(setup: Setup) -> list[Any]:
     split = setup.dataset.train
     size = min(_PROBED_IMAGES, setup.config.batch_size, len(split))
     size -= size % setup.config.devices
-    random = np.random.default_rng(setup.config.seed)
+    random = streams.generator(setup.config.seed, "curvature images")
     images = []
     labels = []
     for _ in range(_CURVATURE_BATCHES):

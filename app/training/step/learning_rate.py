@@ -150,25 +150,18 @@ def rate_callbacks(
     if config.schedule.shape not in _STATEFUL:
         return [callbacks.RateSchedule(peak_rate, shape, position=position)]
     warm_up = _warm_up_steps(config, steps)
-    listed: list[Any] = []
-    if warm_up:
-        rising = callbacks.RateSchedule(
-            peak_rate,
-            shape,
-            steps=warm_up,
-            position=position,
-        )
-        listed.append(rising)
-    falling = _stateful_decay(config, rate_scale)
-    falling.begin = warm_up
-    falling.position = position
-    return [*listed, falling]
+    if not warm_up:
+        return [_stateful_decay(config, rate_scale)]
+    rising = callbacks.RateSchedule(peak_rate, shape, steps=warm_up, position=position)
+    return [rising, _stateful_decay(config, rate_scale, after=rising)]
 
 
-def _stateful_decay(config: Config, rate_scale: float) -> Any:
-    """Return the callback of plateau or stuck."""
+def _stateful_decay(
+    config: Config, rate_scale: float, after: callbacks.RateSchedule | None = None
+) -> Any:
+    """Return the callback of plateau or stuck, which judges nothing before `after` is over."""
     schedule = config.schedule
-    options = {}
+    options: dict[str, Any] = {"after": after}
     for name in ("factor", "patience", "window", "gain", "cooldown", "least"):
         value = getattr(schedule, name)
         if value is not None:

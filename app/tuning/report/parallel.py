@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, GRID, INK, VERMILLION, printable, svg
-from epochal.app.evaluation.plots import EM
+from epochal.app.evaluation.plots import LETTER_WIDTH
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.tuning.report.axes import axis_marks, heights_of, place_of, share_of
 from epochal.app.tuning.report.formatting import plain, score, short_names
@@ -151,7 +151,7 @@ def _score_marks(standings: Standings) -> list[tuple[float, str]]:
 def _name_axes(axes: Axes, names: list[str]) -> None:
     """Write the names below the axes, aslant where they would touch."""
     longest = max(map(len, names))
-    needed = EM * len(names) * (1 + longest)
+    needed = LETTER_WIDTH * len(names) * (1 + longest)
     texts = [printable(name) for name in names]
     if needed > 9:
         axes.set_xticks(

@@ -1,4 +1,6 @@
-"""Preprocessing: one operation, the same eagerly, in tf.data and in a SavedModel, file by file and in batches."""
+"""Preprocessing: one operation, the same eagerly, in tf.data and in a SavedModel, file by file and
+in batches.
+"""
 
 from dataclasses import replace
 from pathlib import Path

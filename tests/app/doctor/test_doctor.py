@@ -1,7 +1,6 @@
-"""Every check of the doctor catches a fault that is planted for it, and has nothing against sound set-ups."""
+"""The doctor's checks: each catches the fault that is planted for it, and passes sound setups."""
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -49,28 +48,28 @@ def sound() -> Setup:
 def with_net(
     setup: Setup,
     net: Net,
-    kind: type[Classifier] = Classifier,
+    classifier: type[Classifier] = Classifier,
     objective: Objective = CROSS_ENTROPY,
 ) -> Setup:
-    """Return the set-up with another network."""
+    """Return the setup with another network."""
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 1), dtype="uint8", name="image")
     x = Standardize([78.0], [96.0], name="standardize")(images)
-    model = kind(keras.Model(images, net(x)), objective=objective)
+    model = classifier(keras.Model(images, net(x)), objective=objective)
     return with_optimizer(replace(setup, model=model), keras.optimizers.SGD(0.1))
 
 
 def with_optimizer(setup: Setup, optimizer: Any) -> Setup:
-    setup.model.compile(
-        optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    setup.model.compile(optimizer=optimizer, loss=loss)
     setup.model.optimizer.build(setup.model.trainable_variables)
     return setup
 
 
 def dense(x: Any, *between: Any, **last: Any) -> Any:
-    """A hidden layer, what comes behind it, and the logits."""
-    x = layers.Dense(24, activation="tanh", name="hidden")(layers.Flatten()(x))
+    """Build a hidden layer, the layers `between`, and the logits with the options `last`."""
+    x = layers.Flatten()(x)
+    x = layers.Dense(24, activation="tanh", name="hidden")(x)
     for layer in between:
         x = layer(x)
     return layers.Dense(10, name="logits", **last)(x)
@@ -80,35 +79,35 @@ def level(check: str, setup: Setup) -> str:
     return CHECKS[check](setup).level
 
 
-class Inverted(layers.Layer):
-    """Base of what is planted: computes something, whatever the mode."""
+class Faulty(layers.Layer):
+    """Base of the planted layers, which keep the shape of their input."""
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
 
-class AlwaysDropping(Inverted):
+class AlwaysDropping(Faulty):
     def call(self, inputs: Any) -> Any:
         return tf.nn.dropout(inputs, 0.5)
 
 
-class CentredByBatch(Inverted):
+class CentredByBatch(Faulty):
     def call(self, inputs: Any) -> Any:
         return inputs - tf.reduce_mean(inputs, axis=0, keepdims=True)
 
 
-class Blocking(Inverted):
+class Blocking(Faulty):
     def call(self, inputs: Any) -> Any:
         return tf.stop_gradient(inputs)
 
 
-class Blind(Inverted):
+class Blind(Faulty):
     def call(self, inputs: Any) -> Any:
         return 0 * inputs
 
 
-class Misjudging(Inverted):
-    """Squares its input, with a gradient that is 1.01 times too large, or lacks the term of the first feature."""
+class Misjudging(Faulty):
+    """Squares its input; its gradient is `factor` times too large and lacks `dropped` features."""
 
     def __init__(self, factor: float = 1.01, dropped: int = 0, **options: Any) -> None:
         super().__init__(**options)
@@ -135,9 +134,10 @@ class Accumulating(Classifier):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.before = [
-            tf.Variable(tf.zeros(w.shape, w.dtype), trainable=False) for w in self.trainable_weights
-        ]
+        self.before = []
+        for weight in self.trainable_weights:
+            zeros = tf.zeros(weight.shape, weight.dtype)
+            self.before.append(tf.Variable(zeros, trainable=False))
 
     def compute_gradients(self, data: Any, **options: Any) -> list[Any]:
         gradients = super().compute_gradients(data, **options)
@@ -157,10 +157,13 @@ class Relabelled(TrainingBatches):
 
 @pytest.mark.slow
 def test_a_sound_set_up_has_no_findings(sound: Setup) -> None:
-    found = {one.check: one for one in examine(sound)}
-    assert list(found) == list(CHECKS)
-    assert {one.level for one in found.values()} <= {"ok", "skipped"}, found
-    assert all(one.seconds >= 0 and one.text and "\n" not in one.text for one in found.values())
+    results = list(examine(sound))
+    assert [result.check for result in results] == list(CHECKS)
+    for result in results:
+        assert result.level in ("ok", "skipped"), result
+        assert result.seconds >= 0
+        assert result.text
+        assert "\n" not in result.text
 
 
 def test_nothing_is_changed(sound: Setup) -> None:
@@ -191,10 +194,9 @@ def test_a_sound_network_with_batch_norm(sound: Setup) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in models.ZOO if name not in UNTRIED])
 def test_the_whole_zoo_is_sound(name: str) -> None:
-    given = {"image_size": max(8, models.ZOO[name].min_size), "batch_size": 32}
-    setup = set_up(
-        Config(model=name, learning_rate=1e-3, **given)
-    )  # deep ones without batch norm bear no more
+    image_size = max(8, models.ZOO[name].min_size)
+    # Deep networks without batch norm diverge at higher rates.
+    setup = set_up(Config(model=name, learning_rate=1e-3, image_size=image_size, batch_size=32))
     start(setup)
     assert findings(setup, CHECKS) == []
 
@@ -207,8 +209,8 @@ def with_split(setup: Setup, name: str, split: Split) -> Setup:
 
 
 def named(setup: Setup, classes: tuple[str, ...]) -> Setup:
-    known = replace(setup.dataset.preprocessing, classes=classes)
-    return replace(setup, dataset=replace(setup.dataset, preprocessing=known))
+    preprocessing = replace(setup.dataset.preprocessing, classes=classes)
+    return replace(setup, dataset=replace(setup.dataset, preprocessing=preprocessing))
 
 
 @pytest.mark.parametrize(
@@ -223,26 +225,22 @@ def test_a_class_without_images(sound: Setup, split: str, expected: str) -> None
 
 
 def test_class_maps_that_disagree(sound: Setup) -> None:
-    images = sound.dataset.validation
-    assert (
-        level("classes", with_split(sound, "validation", replace(images, labels=images.labels + 1)))
-        == "error"
-    )
+    validation = sound.dataset.validation
+    shifted = replace(validation, labels=validation.labels + 1)
+    assert level("classes", with_split(sound, "validation", shifted)) == "error"
     assert level("classes", named(sound, tuple("0123456788"))) == "error"
     assert level("classes", named(sound, tuple("0123456789a"))) == "error"
 
 
 def test_mirrored_digits(sound: Setup) -> None:
-    mirrored = replace(
-        sound,
-        batches=replace(sound.batches, augmentation=replace(sound.batches.augmentation, flip=True)),
-    )
+    augmentation = replace(sound.batches.augmentation, flip=True)
+    mirrored = replace(sound, batches=replace(sound.batches, augmentation=augmentation))
     assert level("flips", mirrored) == "warning"
     assert level("flips", replace(mirrored, dataset=replace(sound.dataset, flippable=True))) == "ok"
 
 
 def leaking(setup: Setup) -> Setup:
-    """Validates on training images."""
+    """Return the setup with training images in validation."""
     return with_split(setup, "validation", setup.dataset.train.subset(np.arange(0, 1000, 3)))
 
 
@@ -280,17 +278,18 @@ def normalised(x: Any, *, bias: bool, last: bool = True) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("bias", "last", "expected"),
+    ("bias", "last", "expected", "text"),
     [
-        (False, True, "none before batch norm, one at the output"),
-        (True, True, "batch norm takes out the bias of conv (1 in all); use_bias=False"),
-        (False, False, "the last layer, scores, has no bias; give it one"),
-        (True, False, "the last layer, scores, has no bias; give it one"),
+        (False, True, "ok", "none before batch norm"),
+        (True, True, "warning", "bias of conv (1 in all)"),
+        (False, False, "warning", "scores, has no bias"),
+        (True, False, "warning", "scores, has no bias"),
     ],
 )
-def test_biases(sound: Setup, bias: bool, last: bool, expected: str) -> None:
+def test_biases(sound: Setup, bias: bool, last: bool, expected: str, text: str) -> None:
     finding = CHECKS["biases"](with_net(sound, lambda x: normalised(x, bias=bias, last=last)))
-    assert (finding.level, finding.text) == ("ok" if last and not bias else "warning", expected)
+    assert finding.level == expected
+    assert text in finding.text
 
 
 def test_biases_that_were_published_are_no_finding(sound: Setup) -> None:
@@ -303,9 +302,8 @@ def test_biases_that_were_published_are_no_finding(sound: Setup) -> None:
 )
 def test_betas(sound: Setup, beta_2: float, expected: str) -> None:
     config = Config(optimizer="adam", optim=Optim(options={"beta_2": beta_2}))
-    assert (
-        level("betas", with_optimizer(with_net(sound, dense), make_optimizer(config))) == expected
-    )
+    setup = with_optimizer(with_net(sound, dense), make_optimizer(config))
+    assert level("betas", setup) == expected
 
 
 # inference mode
@@ -319,10 +317,11 @@ def test_batch_norm_that_never_trains(sound: Setup) -> None:
     def frozen(x: Any) -> Any:
         return dense(FusedBatchNormalization(trainable=False)(x))
 
+    def training(x: Any) -> Any:
+        return dense(x, FusedBatchNormalization())
+
     assert level("evaluation", with_net(sound, frozen)) == "warning"
-    assert (
-        level("evaluation", with_net(sound, lambda x: dense(x, FusedBatchNormalization()))) == "ok"
-    )
+    assert level("evaluation", with_net(sound, training)) == "ok"
 
 
 def test_logits_that_depend_on_the_batch(sound: Setup) -> None:
@@ -333,7 +332,7 @@ def test_logits_that_depend_on_the_batch(sound: Setup) -> None:
 
 
 def test_the_doctors_loss_has_the_weights_of_classes(sound: Setup) -> None:
-    """Its gradient and its steps are those of training: a class that weighs nothing moves nothing."""
+    """Gradient and steps are those of training: a class of weight 0 moves nothing."""
     class_weights = np.eye(10, dtype=np.float32)[3] * 10
     setup = with_net(sound, dense, objective=Objective(class_weights=class_weights))
     copy = copy_model(setup)
@@ -347,9 +346,8 @@ def test_the_doctors_loss_has_the_weights_of_classes(sound: Setup) -> None:
 
 
 def test_a_loud_last_layer(sound: Setup) -> None:
-    loud = with_net(
-        sound, lambda x: dense(x, kernel_initializer=keras.initializers.RandomNormal(stddev=5))
-    )
+    large = keras.initializers.RandomNormal(stddev=5)
+    loud = with_net(sound, lambda x: dense(x, kernel_initializer=large))
     assert level("first loss", loud) == "warning"
     objective = Objective(loss=lambda labels, logits: 0.01 * cross_entropy(labels, logits))
     faint = with_net(sound, dense, objective=objective)
@@ -376,9 +374,8 @@ def test_a_frozen_layer(sound: Setup) -> None:
 def test_units_that_stay_alike(sound: Setup, start_at: float) -> None:
     def symmetric(x: Any) -> Any:
         same = keras.initializers.Constant(start_at)
-        x = layers.Dense(24, activation="tanh", kernel_initializer=same, name="hidden")(
-            layers.Flatten()(x)
-        )
+        x = layers.Flatten()(x)
+        x = layers.Dense(24, activation="tanh", kernel_initializer=same, name="hidden")(x)
         return layers.Dense(10, kernel_initializer=same, name="logits")(x)
 
     finding = CHECKS["symmetry"](with_net(sound, symmetric))
@@ -397,10 +394,8 @@ def test_a_classifier_may_start_at_zero(sound: Setup) -> None:
     ("factor", "dropped", "expected"), [(1.0, 0, "ok"), (1.01, 0, "error"), (1.0, 1, "error")]
 )
 def test_a_wrong_gradient(sound: Setup, factor: float, dropped: int, expected: str) -> None:
-    assert (
-        level("differences", with_net(sound, lambda x: dense(x, Misjudging(factor, dropped))))
-        == expected
-    )
+    setup = with_net(sound, lambda x: dense(x, Misjudging(factor, dropped)))
+    assert level("differences", setup) == expected
 
 
 def test_kinks_are_no_finding(sound: Setup) -> None:
@@ -429,10 +424,8 @@ def test_a_rate_that_training_does_not_bear(sound: Setup) -> None:
     before = [variable.numpy() for variable in sound.model.optimizer.variables]
     finding = CHECKS["rate"](at(sound, 100.0))
     assert finding.level == "error"
-    assert re.match(
-        r"the loss went from .* steps, at learning rates up to 100; ask epochal lr-find",
-        finding.text,
-    )
+    assert "learning rates up to 100;" in finding.text
+    assert "lr-find" in finding.text
     assert level("rate", sound) == "ok"
     for variable, value in zip(sound.model.optimizer.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
@@ -497,9 +490,11 @@ def test_labels_that_need_no_images(sound: Setup) -> None:
 
 def test_memory_that_is_not_there() -> None:
     much = cost.judge_memory(2**31, "much", 2**30, max_batch=64)
-    assert (much.level, "lower --batch-size to 64" in much.text) == ("warning", True)
+    assert much.level == "warning"
+    assert "--batch-size to 64" in much.text
     little = cost.judge_memory(2**29, "little", 2**30, max_batch=256)
-    assert (little.level, "enough for some 256 at a time" in little.text) == ("ok", True)
+    assert little.level == "ok"
+    assert "256 at a time" in little.text
     assert cost.judge_memory(2**40, "unknown", None).level == "ok"
 
 
@@ -516,13 +511,13 @@ def test_the_largest_batch_is_a_power_of_two_that_fits(each: float, most: int | 
 
 
 def test_memory_grows_with_the_batch(sound: Setup) -> None:
-    texts = [
-        cost.check_memory(replace(sound, config=replace(sound.config, batch_size=size))).text
-        for size in (32, 3200)
-    ]
-    # of one image: the input of three dense layers, two ReLUs and the flattened image, in float32
-    assert f"{32 * 4 * (64 + 300 + 100) / 1024:.1f} KiB of activations" in texts[0], texts
-    assert f"{3200 * 4 * (64 + 300 + 100) / 2**20:.2f} MiB of activations" in texts[1], texts
+    # Of one image: the input of three dense layers, two ReLUs and the flattened image, in float32.
+    image_bytes = 4 * (64 + 300 + 100)
+    small = cost.check_memory(sound).text
+    assert f"{32 * image_bytes / 1024:.1f} KiB of activations" in small
+    larger = replace(sound, config=replace(sound.config, batch_size=3200))
+    large = cost.check_memory(larger).text
+    assert f"{3200 * image_bytes / 2**20:.2f} MiB of activations" in large
 
 
 def test_a_full_disk(sound: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -533,15 +528,16 @@ def test_a_full_disk(sound: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_a_budget_below_an_epoch(sound: Setup) -> None:
     finding = cost.check_duration(replace(sound, config=replace(sound.config, budget="0h0m1s")))
-    assert (finding.level, "epochs in a budget of" in finding.text) == ("ok", True)
-    many = replace(sound.batches.split, indices=np.tile(sound.batches.split.indices, 10_000))
-    many = replace(many, labels=np.tile(many.labels, 10_000))
-    longer = replace(
-        sound, batches=replace(sound.batches, split=many), config=replace(sound.config, budget="1s")
-    )
+    assert finding.level == "ok"
+    assert "epochs in a budget of" in finding.text
+    split = sound.batches.split
+    indices = np.tile(split.indices, 10_000)
+    labels = np.tile(split.labels, 10_000)
+    batches = replace(sound.batches, split=replace(split, indices=indices, labels=labels))
+    longer = replace(sound, batches=batches, config=replace(sound.config, budget="1s"))
     finding = cost.check_duration(longer)
     assert finding.level == "error"
-    assert finding.text.startswith("not one epoch fits into a budget of 1s")
+    assert "not one epoch" in finding.text
 
 
 # samples and the command
@@ -579,8 +575,10 @@ def test_the_command_fails_in_one_line(
         (tmp_path / "photos/b" / picture.name).write_bytes(picture.read_bytes())
     assert main(["doctor", "--dataset", "./photos", "--model", "softmax", "--json"]) == 5
     out, err = capsys.readouterr()
-    assert [one["level"] for one in json.loads(out)] == ["ok", "error"]
-    assert err.splitlines()[-1] == "error: 1 of 2 checks failed: by heart"
+    assert [result["level"] for result in json.loads(out)] == ["ok", "error"]
+    last = err.splitlines()[-1]
+    assert last.startswith("error: 1 of 2 checks failed")
+    assert "by heart" in last
 
 
 @pytest.mark.parametrize("words", [["--resume"], ["--dry-run"], ["--pilot"], ["--sample-ladder"]])

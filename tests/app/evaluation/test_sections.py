@@ -1,4 +1,4 @@
-"""The report's sections: each from files of a run that are made by hand, and nothing from a run without them."""
+"""The report's sections from files of a run that are made by hand, and none without files."""
 
 import json
 import re
@@ -34,7 +34,10 @@ def logged(folder: Path, rates: list[float]) -> Run:
 
 
 def texts(section: Section | None) -> list[str]:
-    """All words of a section's figures, which a strict parser accepts and whose colours the page decides."""
+    """Return all words of a section's figures, after a strict parser has accepted them.
+
+    Their colours are variables of the page.
+    """
     assert section is not None
     words: list[str] = []
     for figure in section.figures:
@@ -77,7 +80,7 @@ def test_timing_of_a_single_step(tmp_path: Path) -> None:
     parts = {"first_step": {"times": 1, "median": 2000.0, "p95": 2000.0, "total": 2000.0}}
     found = timing(written(tmp_path, "timing.json", {"bound": None, "parts": parts}))
     assert found is not None
-    assert found.text == "There were too few steps to tell what an iteration takes."
+    assert "too few steps" in found.text
     assert found.table[1] == (
         "Steps that were traced",
         "1",
@@ -95,7 +98,7 @@ def test_schedule_tells_the_rate_as_trained(tmp_path: Path) -> None:
     assert {"iteration", "learning rate", "0.1", "0.001"} <= set(texts(found))  # a logarithmic axis
     constant = schedule(logged(tmp_path, [0.1, 0.1]))
     assert constant is not None
-    assert constant.text == "The learning rate was 0.1 throughout."
+    assert "0.1 throughout" in constant.text
     assert schedule(logged(tmp_path, [0.1])) is None
 
 
@@ -112,9 +115,8 @@ CURVES = {
 def test_losses_say_gap_and_rise(tmp_path: Path) -> None:
     found = losses(written(tmp_path, "losses.json", CURVES))
     assert found is not None
-    assert found.text == (
-        "The validation loss shows no lasting rise. At the end it lies 0.25 below the smoothed training loss."
-    )
+    assert "no lasting rise" in found.text
+    assert "0.25 below" in found.text
     labels = texts(found)
     assert [
         labels.count(word) for word in ("training, raw", "training, smoothed", "validation")
@@ -124,13 +126,13 @@ def test_losses_say_gap_and_rise(tmp_path: Path) -> None:
         written(tmp_path, "losses.json", CURVES | {"rises": {"epoch": 4, "iteration": 15}})
     )
     assert rising is not None
-    assert rising.text.startswith("The validation loss rises for good after epoch 4: ")
+    assert "for good after epoch 4" in rising.text
     assert "validation rises after epoch 4" in texts(rising)
     bare = losses(
         written(tmp_path, "losses.json", CURVES | {"validation": {"iterations": [], "losses": []}})
     )
     assert bare is not None
-    assert bare.text == "No validation loss was logged."
+    assert "No validation loss" in bare.text
     assert losses(written(tmp_path, "losses.json", CURVES | {"iterations": []})) is None
 
 

@@ -1,4 +1,6 @@
-"""An export of a real run: its signatures, what travels with it, what is refused, other formats and precisions."""
+"""An export of a real run: its signatures, what travels with it, what is refused, other formats and
+precisions.
+"""
 
 import base64
 import errno

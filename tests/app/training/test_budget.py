@@ -1,5 +1,6 @@
 """Training that ends in time: by a clock that the test moves, and by the real one."""
 
+import io
 import json
 import signal
 import time
@@ -106,11 +107,17 @@ def test_the_number_of_epochs_is_foretold(model, clock):
     told = []
     budget = Budget(61.0, clock=clock)
     note = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: told.append(budget.params["epochs"]),
-        on_epoch_end=lambda epoch, logs: told.append(budget.params["epochs"]),
+        on_epoch_begin=lambda epoch, logs: told.append(budget.expected_epochs()),
+        on_epoch_end=lambda epoch, logs: told.append(budget.expected_epochs()),
     )
-    fit(model, budget, Passing(clock, 1.0, 2.0), note)
+    stream = io.StringIO()
+    progress = callbacks.Progress(
+        stream=stream, expected_epochs=budget.expected_epochs, clock=clock
+    )
+    fit(model, budget, Passing(clock, 1.0, 2.0), note, progress)
     assert told == [0] + [10] * 19
+    places = [line.split()[1] for line in stream.getvalue().splitlines()]
+    assert places == ["1/?", *(f"{epoch}/10" for epoch in range(2, 11))]
 
 
 def test_time_before_a_stop_counts_and_time_between_does_not(model, clock):

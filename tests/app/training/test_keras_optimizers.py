@@ -1,5 +1,6 @@
 """Keras' optimizers, offered by their names, against the rules of their papers in NumPy."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -226,3 +227,14 @@ def test_none_is_left_out() -> None:
 
 def test_every_optimizer_has_a_usual_rate() -> None:
     assert set(USUAL_RATES) == set(optimizer_classes())
+
+
+# Those whose rate has a source of its own, named beside it.
+SOURCED = {"sgd", "adadelta", "adagrad", "adafactor", "ftrl", "lion", "globalgain"}
+
+
+@pytest.mark.parametrize("name", USUAL_RATES)
+def test_a_usual_rate_is_the_default_of_the_class_or_has_a_source(name: str) -> None:
+    parameters = inspect.signature(optimizer_classes()[name]).parameters
+    is_default = USUAL_RATES[name] == parameters["learning_rate"].default
+    assert is_default == (name not in SOURCED)

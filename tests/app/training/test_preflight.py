@@ -1,4 +1,4 @@
-"""What tries a configuration out before a run: a few batches by heart, the ladder of samples, the pilot, two steps."""
+"""Trials of a configuration before a run: pilot, dry run, a few batches by heart, the ladder."""
 
 import time
 from collections.abc import Sequence
@@ -394,10 +394,9 @@ def test_more_batches_than_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     code, _, error = told(["--overfit-batches", "18"], tmp_path, monkeypatch, capsys)
-    assert (code, error) == (
-        2,
-        "error: --overfit-batches: the training images make 17 batches, got 18",
-    )
+    assert code == 2
+    assert error.startswith("error: --overfit-batches: ")
+    assert "17 batches, got 18" in error
 
 
 # the ladder

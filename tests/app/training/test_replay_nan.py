@@ -36,7 +36,9 @@ def test_an_infinite_pixel_is_named_by_image_and_place(
 ) -> None:
     planted.plant(monkeypatch, planted.with_state)
     load = planted.infinite_pixel(monkeypatch, "train", 700, (2, 5, 0))
-    run, setup = planted.failed(replace(CONFIG, augment=Augment(pad_crop=0)), tmp_path, load)
+    run, setup = planted.train_to_failure(
+        replace(CONFIG, augment=Augment(pad_crop=0)), tmp_path, load
+    )
     setup.batches.position.set(0)
     step, batch = next(
         (step, images.numpy())
@@ -74,7 +76,7 @@ def test_a_log_of_zero_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: planted.Builder, name: str
 ) -> None:
     planted.plant(monkeypatch, builder)
-    run, setup = planted.failed(CONFIG, tmp_path)
+    run, setup = planted.train_to_failure(CONFIG, tmp_path)
     kept, found = replay(run)
     how = setup.dataset.preprocessing
     x = ((kept.images - np.float32(how.mean)) / np.float32(how.deviation)).reshape(
@@ -97,7 +99,7 @@ def test_an_infinite_gradient_is_named_by_the_layer_that_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     planted.plant(monkeypatch, planted.sqrt_at_zero)
-    run, _ = planted.failed(replace(CONFIG, optim=Optim(micro_batches=3)), tmp_path)
+    run, _ = planted.train_to_failure(replace(CONFIG, optim=Optim(micro_batches=3)), tmp_path)
     kept, found = replay(run)
     assert (kept.epoch, kept.step) == (
         0,
@@ -125,7 +127,7 @@ def test_a_step_too_long_is_named_as_the_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted.plant(monkeypatch, planted.steep)
-    run, _ = planted.failed(replace(CONFIG, learning_rate=3e38), tmp_path)
+    run, _ = planted.train_to_failure(replace(CONFIG, learning_rate=3e38), tmp_path)
     kept, found = replay(run)
     assert (kept.epoch, kept.step) == (0, 0)
     assert "logits/kernel" in kept.spoilt
@@ -139,7 +141,7 @@ def test_validation_is_replayed_in_inference_mode(
 ) -> None:
     planted.plant(monkeypatch, planted.with_state)
     load = planted.infinite_pixel(monkeypatch, "validation", 300, (1, 2, 0))
-    run, setup = planted.failed(CONFIG, tmp_path, load)
+    run, setup = planted.train_to_failure(CONFIG, tmp_path, load)
     kept, found = replay(run)
     assert (kept.quantity, kept.epoch, kept.step, kept.split) == ("val_loss", 0, 1, "validation")
     assert (found.place, found.image, found.index) == ("input", 300 - 256, (1, 2, 0))
@@ -202,6 +204,32 @@ def test_a_replay_moves_the_state_as_the_step_did(
         np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_the_parts_of_a_batch_share_the_penalties() -> None:
+    losses = {}
+    for micro_batches in (1, 3):
+        optim = Optim(micro_batches=micro_batches, weight_decay=10.0)
+        config = replace(CONFIG, model="mlp", optim=optim)
+        setup = set_up(config)
+        variables = archive.arrays_of(state.model_variables(setup.model))
+        step = FailedStep(
+            epoch=0,
+            step=1,
+            split="train",
+            learning_rate=0.01,
+            quantity="loss",
+            found=[0, 1],
+            spoilt=[],
+            variables=variables,
+            **{"weights": None, "class_weights": None, **setup.batches.batch(0, 1)},
+        )
+        finding = Examination(setup.model, config, step).find()
+        assert finding.place == "nothing"
+        losses[micro_batches] = float(finding.value)
+        without_penalty = 2 * np.log(10)  # at most, for weights that were not trained
+        assert losses[micro_batches] > 2 * without_penalty
+    assert losses[3] == pytest.approx(losses[1], rel=0.01)
+
+
 def damaged(folder: Path) -> None:
     path = folder / archive.ARRAYS
     data = bytearray(path.read_bytes())
@@ -229,7 +257,7 @@ def test_a_step_that_an_earlier_version_kept_is_replayed(tmp_path: Path) -> None
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     planted.plant(monkeypatch, planted.log_of_zero)
-    run, _ = planted.failed(CONFIG, tmp_path)
+    run, _ = planted.train_to_failure(CONFIG, tmp_path)
     assert main(["replay-nan", str(tmp_path)]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith(

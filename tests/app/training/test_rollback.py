@@ -205,20 +205,15 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
     assert [place and place.step for place in places] == [7, 3, 3]
 
 
-def test_evidence_is_whole_or_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_is_whole_or_absent() -> None:
     run = claim("r")
-    seal = storage._seal
-
-    def full(folder: Path) -> None:
-        if folder.parent == run.folder:  # not that of the checkpoints
-            raise OSError(28, "No space left on device")
-        seal(folder)
-
-    monkeypatch.setattr(storage, "_seal", full)
+    # No folder can be published in the place of a link that leads nowhere.
+    run.failed_step.symlink_to("nowhere")
     with heard() as said, pytest.raises(TrainingFailed, match=r"clip-norm 1$"):
         fitted(run, replace(CONFIG, nan_policy="stop"))
-    assert "the step cannot be kept: cannot write runs/r/nan: No space left" in said[0]
-    assert not list(run.folder.glob("nan*"))
+    assert "the step cannot be kept: cannot write runs/r/nan: " in said[0]
+    assert run.failed_step.is_symlink()
+    assert not run.failed_step.exists()
     assert not list(run.folder.glob(".tmp*"))
 
 

@@ -1,11 +1,12 @@
-"""A run that starts from the weights of another: what it takes over, what it refuses, and what that is good for."""
+"""Starts from the weights of another run: what is taken over, what is refused, and the use."""
 
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import pytest
 
 from epochal.app.commands.main import main
 from epochal.app.config import Augment, Config, Optim, Schedule
-from epochal.app.data.dataset import RawDataset, Split
-from epochal.app.data.load import SOURCES, load
+from epochal.app.data.dataset import Dataset, RawDataset, Split
+from epochal.app.data.load import load
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.evaluate_run import evaluate_again
+from epochal.app.evaluation.evaluate_run import evaluate_run
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run, find
 from epochal.app.training import train as training
@@ -33,11 +34,13 @@ from epochal.app.training.step.learning_rate import rate_callbacks
 from tests.support.messages import heard
 from tests.support.program import StopAfter, outcome, saved
 
+Loader = Callable[[Config], Dataset]
+
 pytestmark = pytest.mark.usefixtures("determinism_ends_here")
 
 
 def task(classes: range, training: int, config: Config) -> RawDataset:
-    """The embedded digits of some classes: so many of each to train on, 20 to choose by, the rest to test."""
+    """The embedded digits of some classes: of each `training` to train on, 20 to choose by."""
     size = config.image_size or 8
     whole, _ = digits.load(size)
     return source_of(whole, classes, training, size)
@@ -55,29 +58,19 @@ def source_of(whole: Split, classes: range, training: int, size: int) -> RawData
     return RawDataset(splits=splits, classes=chosen, shape=shape)
 
 
-@contextmanager
-def learning(classes: range, training: int, whole: Split | None = None) -> Iterator[None]:
-    """While it lasts, the data set `digits` is that task, or one of other digits of 28 x 28 pixels."""
+def loader(classes: range, training: int, whole: Split | None = None) -> Loader:
+    """Returns what loads that task as `digits`, or one of other digits of 28 x 28 pixels."""
 
-    def found(config: Config) -> RawDataset:
-        return source_of(whole, classes, training, 28) if whole else task(classes, training, config)
+    def read(config: Config) -> RawDataset:
+        if whole is None:
+            return task(classes, training, config)
+        return source_of(whole, classes, training, 28)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SOURCES, "digits", found)
-        yield
-
-
-@pytest.fixture
-def low() -> Iterator[None]:
-    with learning(range(5), 120):
-        yield
+    return partial(load, sources={"digits": read})
 
 
-@pytest.fixture
-def high() -> Iterator[None]:
-    """100 labels, and none of the classes that the source knows."""
-    with learning(range(5, 10), 20):
-        yield
+LOW = loader(range(5), 120)
+HIGH = loader(range(5, 10), 20)  # 100 labels, and none of the classes that the source knows
 
 
 @contextmanager
@@ -110,8 +103,8 @@ SOURCE: dict[str, Any] = {
 def source(tmp_path_factory) -> Run:
     """A finished run on the digits 0 to 4, whose rate fell from 0.03 to 0.0003."""
     folder = tmp_path_factory.mktemp("source")
-    with inside(folder), learning(range(5), 120):
-        run = training.train(config(**SOURCE))
+    with inside(folder):
+        run = training.train(config(**SOURCE), training.Session(load=LOW))
     return Run(folder / run.folder)
 
 
@@ -120,8 +113,8 @@ def empty_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def started(configuration: Config) -> tuple[Setup, Any]:
-    setup = set_up(configuration)
+def started(configuration: Config, load: Loader) -> tuple[Setup, Any]:
+    setup = set_up(configuration, load=load)
     return setup, start(setup)
 
 
@@ -156,9 +149,8 @@ def best(run: Run) -> dict[str, np.ndarray]:
     return {name.partition("/")[2]: array for name, array in arrays.items()}
 
 
-@pytest.mark.usefixtures("low")
 def test_weights_are_taken_over_and_nothing_else(source) -> None:
-    setup, origin = started(config(init_from=str(source.folder)))
+    setup, origin = started(config(init_from=str(source.folder)), LOW)
     stored = best(source)
     assert {weight.path for weight in setup.model.weights} == set(stored)
     for weight in setup.model.weights:
@@ -171,13 +163,12 @@ def test_weights_are_taken_over_and_nothing_else(source) -> None:
     assert (origin.learning_rate, origin.fresh_classes) == (0.0003, ())
 
 
-@pytest.mark.usefixtures("low")
 @pytest.mark.parametrize(
     "precision", ["float32", "mixed_float16"]
 )  # the latter's optimizer is wrapped by a loss scale
 def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source, precision: str) -> None:
     own = {"optimizer": "schedulefreeadamw", "optim": Optim(), "precision": precision}
-    setup, _ = started(config(init_from=str(source.folder), **own))
+    setup, _ = started(config(init_from=str(source.folder), **own), LOW)
     kept = [
         variable.numpy()
         for variable in setup.model.optimizer.variables
@@ -187,10 +178,9 @@ def test_an_optimizer_that_keeps_the_weights_keeps_those_taken_over(source, prec
         np.testing.assert_array_equal(own, weight)
 
 
-@pytest.mark.usefixtures("low")
 def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> None:
     run = find(str(source.folder))
-    setup = set_up(config(**SOURCE))
+    setup = set_up(config(**SOURCE), load=LOW)
     checkpoint = newest(run.checkpoints)
     assert checkpoint is not None
     restore_variables(checkpoint, setup.model)
@@ -202,9 +192,9 @@ def test_resuming_restores_the_momenta_that_a_start_leaves_behind(source) -> Non
 
 
 def test_logits_go_by_the_names_of_classes(source) -> None:
-    with learning(range(3, 7), 20):
-        setup, origin = started(config(init_from=str(source.folder)))
-        fresh = set_up(config()).model.get_layer("logits").kernel.numpy()
+    middle = loader(range(3, 7), 20)
+    setup, origin = started(config(init_from=str(source.folder)), middle)
+    fresh = set_up(config(), load=middle).model.get_layer("logits").kernel.numpy()
     kernel = setup.model.get_layer("logits").kernel.numpy()
     stored = best(source)["logits/kernel"]
     np.testing.assert_array_equal(kernel[:, :2], stored[:, 3:])
@@ -214,13 +204,12 @@ def test_logits_go_by_the_names_of_classes(source) -> None:
     assert "knows 2 of the 4 classes by name; the logits of 5, 6 start fresh" in told
 
 
-@pytest.mark.usefixtures("high")
 def test_images_are_standardised_as_the_network_saw_them(source) -> None:
-    setup, _ = started(config(init_from=str(source.folder)))
+    setup, _ = started(config(init_from=str(source.folder)), HIGH)
     before = source.data_card()
     assert setup.model.get_layer("standardize").mean == list(before.mean)
     assert setup.dataset.preprocessing.deviation == before.deviation
-    assert set_up(config()).model.get_layer("standardize").mean != list(before.mean)
+    assert set_up(config(), load=HIGH).model.get_layer("standardize").mean != list(before.mean)
     hidden = keras.Model(setup.model.inputs[0], setup.model.get_layer("logits").input)
     images = np.arange(64, dtype="uint8").reshape(1, 8, 8, 1)
     stored = best(source)
@@ -231,14 +220,13 @@ def test_images_are_standardised_as_the_network_saw_them(source) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("low")
 def test_going_on_at_the_last_rate_spares_the_spike_of_the_first(source) -> None:
-    """Row B22: after the decay the original rate undoes what was learned, and the user is warned."""
+    """After the decay the original rate undoes what was learned, and the user is warned."""
     losses = {}
     warned = {}
     for rate in (0.0003, 0.03):
         given = {**SOURCE, "init_from": str(source.folder), "learning_rate": rate, "epochs": 1}
-        setup, origin = started(config(**given))
+        setup, origin = started(config(**given), LOW)
         warned[rate] = origin.lines(setup.config, setup.batches.steps)[1:]
         losses[rate] = fitted(setup)[0]
     print(f"loss of the first epoch: {losses}, of the last one before: {_last_loss(source)}")
@@ -253,11 +241,10 @@ def _last_loss(run: Run) -> float:
     return float(rows[-1]["loss"])
 
 
-@pytest.mark.usefixtures("low")
 def test_the_log_tells_where_the_weights_come_from(source) -> None:
     given = config(init_from=str(source.folder), name="told", learning_rate=0.03, epochs=1)
     with heard() as said, pytest.raises(KeyboardInterrupt):
-        training.train(given, training.Session(stop=StopAfter(1)))
+        training.train(given, training.Session(load=LOW, stop=StopAfter(1)))
     log = find("told").log_file.read_text()
     logged = [line[20:] for line in log.splitlines()][:3]
     assert [line.split(":")[0] for line in logged] == [
@@ -268,15 +255,13 @@ def test_the_log_tells_where_the_weights_come_from(source) -> None:
     assert set(logged[1:]) <= set("\n".join(said).splitlines())
 
 
-@pytest.mark.usefixtures("low")
 def test_a_warm_up_is_no_jump(source) -> None:
     given = config(init_from=str(source.folder), learning_rate=0.05, schedule=Schedule(warm_up=1))
-    _, origin = started(given)
+    _, origin = started(given, LOW)
     assert origin.lines(given, 100)[1:] == []
     assert len(origin.lines(replace(given, schedule=Schedule()), 100)) == 2
 
 
-@pytest.mark.usefixtures("low")
 @pytest.mark.parametrize(
     ("rate", "warned"), [(2e-6, "will change little"), (0.001, None), (0.03, "jumps from 1e-06")]
 )
@@ -284,7 +269,7 @@ def test_after_a_schedule_that_came_to_its_end_the_last_rate_is_none_to_go_on_at
     rate, warned, source
 ) -> None:
     given = config(init_from=str(source.folder), learning_rate=rate)
-    _, origin = started(given)
+    _, origin = started(given, LOW)
     lines = replace(origin, learning_rate=1e-6, peak_rate=0.1).lines(given, 100)[1:]
     assert [warned in line for line in lines] == ([True] if warned else [])
 
@@ -295,26 +280,24 @@ def test_after_a_schedule_that_came_to_its_end_the_last_rate_is_none_to_go_on_at
     not Path(os.environ.get("TFDS_DATA_DIR", "")).joinpath("mnist").exists(), reason="no MNIST"
 )
 def test_what_was_learned_on_0_to_4_helps_with_5_to_9() -> None:
-    """Row J16: MNIST, 100 labels, the same steps at the same rate."""
+    """MNIST, 100 labels, the same steps at the same rate."""
     whole = load(Config(dataset="mnist")).train
     found = {}
     given = {"model": "resnet8", "epochs": 10, "learning_rate": 0.02, "batch_size": 20}
-    with learning(range(5), 400, whole):
-        run = training.train(
-            config(**{**given, "epochs": 4, "batch_size": 50, "learning_rate": 0.05})
-        )
-    with learning(range(5, 10), 20, whole):
-        for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
-            ended = training.train(config(**given, **options, name=name))
-            found[name] = ended.result().test.accuracy
+    low = training.Session(load=loader(range(5), 400, whole))
+    first = config(**{**given, "epochs": 4, "batch_size": 50, "learning_rate": 0.05})
+    run = training.train(first, low)
+    high = training.Session(load=loader(range(5, 10), 20, whole))
+    for name, options in (("scratch", {}), ("warm", {"init_from": str(run.folder.absolute())})):
+        ended = training.train(config(**given, **options, name=name), high)
+        found[name] = ended.result().test.accuracy
     print(found)
     assert found["warm"] > found["scratch"] + 0.1
 
 
-@pytest.mark.usefixtures("high")
 def test_a_frozen_body_is_that_of_the_source_after_training(source) -> None:
     setup, _ = started(
-        config(init_from=str(source.folder), optim=Optim(frozen="^hidden"), learning_rate=0.1)
+        config(init_from=str(source.folder), optim=Optim(frozen="^hidden"), learning_rate=0.1), HIGH
     )
     fitted(setup)
     stored = best(source)
@@ -325,36 +308,36 @@ def test_a_frozen_body_is_that_of_the_source_after_training(source) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("high")
 def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(
     source, tmp_path
 ) -> None:
     origin = shutil.copytree(source.folder, tmp_path / "origin")
     thawing = Optim(frozen="^hidden", unfreeze_every=1, rate_growth=0.5, clip_norm=1.0)
     given = config(init_from=str(origin), optim=thawing, epochs=3, learning_rate=0.1)
-    whole = outcome(training.train(replace(given, name="whole")).folder)
+    whole = outcome(
+        training.train(replace(given, name="whole"), training.Session(load=HIGH)).folder
+    )
     stopped = replace(given, name="stopped")
     with pytest.raises(KeyboardInterrupt):
-        training.train(stopped, training.Session(stop=StopAfter(7)))
+        training.train(stopped, training.Session(load=HIGH, stop=StopAfter(7)))
     assert (1, 0) < saved(Path("runs/stopped")) < (2, 0)
     shutil.rmtree(origin)
-    training.resume(find("stopped"), stopped)
+    training.resume(find("stopped"), stopped, training.Session(load=HIGH))
     assert outcome(find("stopped").folder) == whole
-    figures = evaluate_again(find("stopped"))
+    figures = evaluate_run(find("stopped"), load=HIGH)
     assert figures["test_accuracy"] == whole["result"]["test_accuracy"]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("high")
 def test_a_run_that_was_killed_before_its_first_checkpoint_needs_the_same_source(source) -> None:
     given = config(init_from=str(source.folder), name="killed", epochs=1)
-    run = training.train(given)
+    run = training.train(given, training.Session(load=HIGH))
     shutil.rmtree(run.checkpoints)
     begun = run.environment()
     other = replace(begun.init_from, weights="0" * 64)
     run.write_environment(replace(begun, init_from=other))
     with pytest.raises(UsageError, match=r"not the weights that runs/killed was begun with"):
-        training.resume(run, given)
+        training.resume(run, given, training.Session(load=HIGH))
 
 
 def words(source: Run, *more: str) -> list[str]:
@@ -384,18 +367,17 @@ def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, caps
         (["--pilot"], "--pilot trains a smaller network"),
         (
             ["--image-size", "16"],
-            "has another network: hidden1/kernel [64, 300] stands there where ours has hidden1/kernel [256, 300]",
+            "has another network: hidden1/kernel [64, 300] stands there where ours has "
+            "hidden1/kernel [256, 300]",
         ),
     ],
 )
-@pytest.mark.usefixtures("high")
 def test_another_architecture_is_refused_in_one_line(more, message, source, capsys) -> None:
     assert_refused(2, message, words(source, *more), capsys)
 
 
-@pytest.mark.usefixtures("high")
 def test_images_of_other_channels_are_refused(source) -> None:
-    dataset = set_up(config()).dataset
+    dataset = set_up(config(), load=HIGH).dataset
     coloured = replace(dataset, preprocessing=replace(dataset.preprocessing, channels=3))
     with pytest.raises(UsageError, match=r"reads 1 channel\(s\), digits has 3"):
         standardised_like(source, coloured)
@@ -410,7 +392,6 @@ def test_images_of_other_channels_are_refused(source) -> None:
         ("checkpoints/best/arrays.npz", 4, "arrays.npz is missing"),
     ],
 )
-@pytest.mark.usefixtures("high")
 def test_a_source_that_is_not_whole_is_one_line(
     file, code, message, source, tmp_path_factory, capsys
 ) -> None:
