@@ -50,7 +50,14 @@ def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any
         elif number % 5 == 3:
             status = "dropped"
         values = draw(plan["space"], generator)
-        write_trial(folder, number, status, values, plan["monitor"], generator)
+        write_trial(
+            folder,
+            number,
+            status,
+            values,
+            plan["monitor"],
+            generator,
+        )
     return folder
 
 
@@ -165,7 +172,12 @@ def write_run(folder: Path, accuracy: float, epochs: int) -> None:
     for epoch in range(1, epochs + 1):
         share = accuracy * (1 - 0.5**epoch) / (1 - 0.5**epochs)
         rows.append([epoch, 1, 0.5, -math.log(share), share])
-    with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
+    with open(
+        folder / "history.csv",
+        "w",
+        newline="",
+        encoding="utf-8",
+    ) as file:
         csv.writer(file).writerows(rows)
     write_data_card(folder)
     write_result(folder, validation=figures_of(accuracy))
@@ -181,7 +193,11 @@ def write_data_card(folder: Path) -> None:
         mean=(127.5,),
         deviation=(50.0,),
         fingerprint="0" * 64,
-        counts=Counts(train=1000, validation=250, test=500),
+        counts=Counts(
+            train=1000,
+            validation=250,
+            test=500,
+        ),
     )
     (folder / "data.json").write_text(json.dumps(card.to_dict()))
 
@@ -231,7 +247,12 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
     optimizers = OPTIMIZER | {"values": list(BEARABLE)}
     searched_rates = {"name": "learning_rate", "kind": "choice", "values": rates}
     trials = len(rates) * len(BEARABLE)
-    write_sweep(folder, space=[optimizers, searched_rates], trials=trials, splits=f"kfold:{splits}")
+    write_sweep(
+        folder,
+        space=[optimizers, searched_rates],
+        trials=trials,
+        splits=f"kfold:{splits}",
+    )
     number = 0
     for optimizer, bearable in BEARABLE.items():
         for rate in rates:
@@ -239,7 +260,12 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
             for epoch in range(1, epochs + 1):
                 losses.append(math.log(10) * descent(rate / bearable, 4 * epoch))
             values = {"optimizer": optimizer, "learning_rate": rate}
-            _write_descent(folder / "trials" / f"{number:04d}", values, losses, splits)
+            _write_descent(
+                folder / "trials" / f"{number:04d}",
+                values,
+                losses,
+                splits,
+            )
             number += 1
     return folder
 
