@@ -1,4 +1,6 @@
-"""Random streams by purpose: two things that are drawn in one run never share their numbers by accident."""
+"""Random streams by purpose: two things that are drawn in one run never share their numbers by
+accident.
+"""
 
 import zlib
 
@@ -16,9 +18,10 @@ def generator(seed: int, purpose: str, *more: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(purpose.encode()), seed, *more])
 
 
-# Streams that figures and runs which exist already depend on: their numbers must never change, so they are made here,
-# in the way they were made before streams had purposes. The epoch's permutation and the augmentation draw from
-# TensorFlow's counter-based generators (app/data/augment.py) and are as fixed as these.
+# Streams that figures and runs which exist already depend on: their numbers must never change, so
+# they are made here, in the way they were made before streams had purposes. The epoch's permutation
+# and the augmentation draw from TensorFlow's counter-based generators (app/data/augment.py) and are
+# as fixed as these.
 
 _FOLDS = 0xF01D
 
@@ -29,7 +32,9 @@ def split_generator(seed: int) -> np.random.Generator:
 
 
 def sample_generator(seed: int) -> np.random.Generator:
-    """Return the stream that chooses the images over which a large data set's mean and deviation are taken."""
+    """Return the stream that chooses the images over which a large data set's mean and deviation
+    are taken.
+    """
     return np.random.default_rng(seed)
 
 

@@ -4,7 +4,7 @@ import math
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
 from epochal.app.commands.console import Parser, load_tensorflow, say
@@ -12,7 +12,7 @@ from epochal.app.config import Config
 from epochal.app.store.files import check_new_png
 
 if TYPE_CHECKING:
-    from epochal.app.training.probes.rate_sweep import Course
+    from epochal.app.training.probes.rate_sweep import Course, Start
 
 _DESCRIPTION = """\
 Trains a few steps at each of twelve learning rates, from the same weights on the same batches, and
@@ -23,7 +23,35 @@ stores nothing.
 
 Every option of `epochal train` that makes a configuration, and:
 """
-_MARKERS = {"too low": "<", "good": "o", "too high": ">", "diverged": "x"}
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
+    parser.add_argument("--steps", type=_steps, default=100, help="of each training (100)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    add_settings(parser, in_help=False)
+    arguments = parser.parse_args(words)
+    check_new_png(arguments.plot)
+    # Imported late: help needs no NumPy.
+    from epochal.app.data.availability import check_data
+
+    config = check_data(resolve_config(arguments))
+    say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
+    load_tensorflow(verbosity)
+    from epochal.app.evaluation.rate_plots import sweep_png
+    from epochal.app.training.probes.rate_sweep import suggested, sweep
+
+    courses, begun = sweep(config, arguments.steps)
+    rate = suggested(courses)
+    if arguments.plot:
+        sweep_png(arguments.plot, courses, rate)
+        say(f"drawn in {arguments.plot}")
+    for remark in _remarks(config, begun):
+        say(remark)
+    _print_table(courses)
+    print(f"suggested: --learning-rate {rate:.2g}")
+    return 0
 
 
 def _steps(text: str) -> int:
@@ -32,30 +60,25 @@ def _steps(text: str) -> int:
     return int(text)
 
 
-def _answer(config: Config, steps: int, plot: Path | None) -> str:
-    """Return the table and the suggestion, and draw the courses."""
+def _remarks(config: Config, begun: "Start") -> list[str]:
+    """Return what the figures before any step, and the schedule, say about the rate."""
     from epochal.app.training.probes.curvature import suggest_rate
-    from epochal.app.training.probes.rate_sweep import suggested, sweep
 
-    courses, begun = sweep(config, steps)
-    rate = suggested(courses)
-    if plot:
-        _draw(plot, courses, rate)
-        say(f"drawn in {plot}")
+    remarks = []
     if begun.curvature > 0:
         fastest = suggest_rate(begun.curvature)
-        say(
+        remarks.append(
             f"largest curvature before training {begun.curvature:.3g}: plain gradient descent is "
             f"fastest along it at {fastest:.2g} and bears {2 * fastest:.2g}"
         )
     if begun.noise:
-        say(_describe_noise(begun.noise.scale, config.batch_size))
+        remarks.append(_describe_noise(begun.noise.scale, config.batch_size))
     if config.optimizer == "sgd":
-        say(
+        remarks.append(
             "steps and one_cycle bear the suggested rate at their peak; without warm-up, take a "
             "half of it"
         )
-    return "\n".join([*_table(courses), f"suggested: --learning-rate {rate:.2g}"])
+    return remarks
 
 
 def _describe_noise(scale: float, batch: int) -> str:
@@ -72,99 +95,8 @@ def _describe_noise(scale: float, batch: int) -> str:
     )
 
 
-def _table(courses: Sequence["Course"]) -> list[str]:
-    """Return rate, loss at the end and label of every course."""
-    lines = [f"{'rate':>9}  {'final loss':>10}  (before: {courses[0].before:.3f})"]
+def _print_table(courses: Sequence["Course"]) -> None:
+    """Print rate, loss at the end and label of every course."""
+    print(f"{'rate':>9}  {'final loss':>10}  (before: {courses[0].before:.3f})")
     for course in courses:
-        lines.append(f"{course.rate:9.2g}  {course.final:10.4g}  {course.label}")
-    return lines
-
-
-def _draw(path: Path, courses: Sequence["Course"], rate: float) -> None:
-    """Draw the courses' final losses over their rates, the regions named."""
-    from epochal.app.evaluation.figures import BLUE, SOFT, VERMILLION, new_figure, png, style
-    from epochal.app.store import files
-
-    before = courses[0].before
-    highest = 1.5 * before
-    rates = [course.rate for course in courses]
-    losses = [min(course.final, highest) for course in courses]
-    colours = {"good": BLUE, "diverged": VERMILLION}
-    with style():
-        figure = new_figure(7.2, 3.4)
-        axes: Any = figure.add_subplot()
-        axes.plot(rates, losses, color=SOFT, linewidth=1)
-        labelled = set()
-        for course, loss in zip(courses, losses, strict=True):
-            label = course.label
-            axes.plot(
-                course.rate,
-                loss,
-                _MARKERS[label],
-                color=colours.get(label, SOFT),
-                label=None if label in labelled else label,
-            )
-            labelled.add(label)
-        axes.axvline(
-            rate,
-            color=BLUE,
-            linestyle=":",
-            linewidth=1.2,
-        )
-        axes.axhline(
-            before,
-            color=SOFT,
-            linestyle="--",
-            linewidth=0.8,
-        )
-        points = {"textcoords": "offset points"}
-        axes.annotate(
-            f"suggested {rate:.2g}",
-            (rate, highest),
-            xytext=(5, -8),
-            **points,
-        )
-        axes.annotate(
-            "before training",
-            (rates[0], before),
-            xytext=(0, 4),
-            **points,
-        )
-        axes.set(
-            xscale="log",
-            xlabel="learning rate",
-            ylabel="loss at the end",
-        )
-        axes.set_title("Short trainings at each rate")
-        axes.set_ylim(0, 1.55 * before)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.legend(loc="lower left")
-        files.write_bytes(path, png(figure))
-
-
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
-    parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument(
-        "--steps",
-        type=_steps,
-        default=100,
-        help="of each training (100)",
-    )
-    parser.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE.png",
-        help="draw it, too",
-    )
-    add_settings(parser, in_help=False)
-    arguments = parser.parse_args(words)
-    check_new_png(arguments.plot)
-    # Imported late: help needs no NumPy.
-    from epochal.app.data.availability import check_data
-
-    config = check_data(resolve_config(arguments))
-    say(f"epochal lr-find: {config.model} on {config.dataset}; loading TensorFlow ...")
-    load_tensorflow(verbosity)
-    print(_answer(config, arguments.steps, arguments.plot))
-    return 0
+        print(f"{course.rate:9.2g}  {course.final:10.4g}  {course.label}")

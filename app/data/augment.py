@@ -1,7 +1,8 @@
-"""Augmentation of whole batches of training images: pure functions of (seed, epoch, position in the epoch).
+"""Augmentation of training images in batches: pure functions of (seed, epoch, position).
 
-Random numbers come from Philox in counter mode with the position as the counter: the image at a position draws the
-same numbers whatever the batch size, the number of replicas or the step at which a run was resumed.
+Random numbers come from Philox in counter mode with the position as the counter: the image at a
+position draws the same numbers whatever the batch size, the number of replicas or the step at which
+a run was resumed.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ class Augmentation:
 
     Attributes:
         stored_size: side of the images.
-        image_size: side after the crop; if smaller, the crop lies anywhere inside the image (256 to 224 style).
+        image_size: side after the crop; if smaller, the crop lies anywhere inside the image (256 to
+            224 style).
         pad: pixels that are added on each side first (CIFAR style).
         border: which pixels: those of the image mirrored at its edge ("reflect"), or "black" ones.
         flip: whether half of the images are mirrored left to right.
@@ -32,33 +34,34 @@ class Augmentation:
     flip: bool = False
 
     def __call__(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
-        """Change images, uint8 `[n, S, S, C]`, by draws, uint32 `[n, 4]`, into uint8 `[n, s, s, C]`."""
-        num_places = self.stored_size - self.image_size + 2 * self.pad + 1
-        offsets = random[:, :2] % tf.constant(num_places, tf.uint32)
+        """Crop and mirror images `[n, S, S, C]` by draws, uint32 `[n, 4]`, to `[n, s, s, C]`."""
+        padded_size = self.stored_size + 2 * self.pad
+        num_places = padded_size - self.image_size + 1
+        divisor = tf.constant(num_places, tf.uint32)
+        offsets = random[:, :2] % divisor
         corners = tf.cast(offsets, tf.int32) - self.pad
-        mirrored = (random[:, 2] >= 2**31) & self.flip
-        return cut_windows(
-            images,
-            corners,
-            mirrored,
-            size=self.image_size,
-            border=self.border,
-        )
+        coin = random[:, 2]
+        mirrored = (coin >= 2**31) & self.flip
+        return cut_windows(images, corners, mirrored, size=self.image_size, border=self.border)
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
-        """Cut the centre, as evaluation does, uint8 `[n, s, s, C]`, out of images `[n, S, S, C]`."""
+        """Cut the centre, as evaluation does: uint8 `[n, s, s, C]` of `[n, S, S, C]`."""
         return crop_centre(images, self.image_size)
 
 
 def draws(
     seed: int | tf.Tensor, epoch: tf.Tensor, positions: tuple[tf.Tensor, tf.Tensor]
 ) -> tf.Tensor:
-    """Return random numbers, uint32 `[n, 4]`, for the positions of an epoch from the first to before the second."""
+    """Return random numbers, uint32 `[n, 4]`, for positions from the first to before the second."""
     first, end = positions
-    key = tf.cast(tf.cast(seed, tf.int64) * 2**32 + tf.cast(epoch, tf.int64), tf.uint64)
-    counter = tf.stack([tf.cast(first, tf.uint64), tf.constant(0, tf.uint64)])
+    upper_half = tf.cast(seed, tf.int64) * 2**32
+    lower_half = tf.cast(epoch, tf.int64)
+    key = tf.cast(upper_half + lower_half, tf.uint64)
+    zero = tf.constant(0, tf.uint64)
+    counter = tf.stack([tf.cast(first, tf.uint64), zero])
+    count = tf.cast(end - first, tf.int32)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=tf.stack([tf.cast(end - first, tf.int32), 4]),
+        shape=tf.stack([count, 4]),
         key=key[None],
         counter=counter,
         alg=_PHILOX,
@@ -73,10 +76,12 @@ def cut_windows(
 
     Args:
         images: uint8 `[n, S, S, C]`.
-        corners: int32 `[n, 2]`, top and left of each window; it may stick out by up to S - 1 pixels.
+        corners: int32 `[n, 2]`, top and left of each window; it may stick out by up to S - 1
+            pixels.
         mirrored: bool `[n]`.
         size: side of the window.
-        border: what lies outside: "reflect", the image mirrored at its outermost pixels, or "black".
+        border: what lies outside: "reflect", the image mirrored at its outermost pixels, or
+            "black".
     """
     count = tf.shape(images)[0]
     side = images.shape[2]
@@ -84,24 +89,39 @@ def cut_windows(
     last = side - 1
     steps = tf.range(size)
     rows = corners[:, :1] + steps
-    columns = corners[:, 1:] + tf.where(mirrored[:, None], steps[::-1], steps)
-    inner_rows = last - tf.abs(last - tf.abs(rows))
-    inner_columns = last - tf.abs(last - tf.abs(columns))
+    backward = steps[::-1]
+    column_steps = tf.where(mirrored[:, None], backward, steps)
+    columns = corners[:, 1:] + column_steps
+    inner_rows = _reflect(rows, last)
+    inner_columns = _reflect(columns, last)
     # One flat index per pixel: twice as fast as a gather with batch dimensions.
-    flat_rows = tf.range(count)[:, None] * side + inner_rows
-    pixels = flat_rows[:, :, None] * side + inner_columns[:, None, :]
-    windows = tf.gather(tf.reshape(images, [-1, channels]), pixels)
+    images_before = tf.range(count)[:, None]
+    flat_rows = images_before * side + inner_rows
+    row_starts = flat_rows[:, :, None] * side
+    pixels = row_starts + inner_columns[:, None, :]
+    flat_images = tf.reshape(images, [-1, channels])
+    windows = tf.gather(flat_images, pixels)
     if border == "reflect":
         return windows
     inside_rows = inner_rows == rows
     inside_columns = inner_columns == columns
     inside = tf.logical_and(inside_rows[:, :, None], inside_columns[:, None, :])
-    return tf.where(inside[..., None], windows, tf.zeros([], images.dtype))
+    black = tf.zeros([], images.dtype)
+    return tf.where(inside[..., None], windows, black)
+
+
+def _reflect(places: tf.Tensor, last: int) -> tf.Tensor:
+    """Mirror places below 0 or above `last` into 0 to `last`; those at the edge come once."""
+    return last - tf.abs(last - tf.abs(places))
 
 
 def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> tf.Tensor:
     """Return the index at each position (int64) of the epoch's permutation of `count` items."""
-    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    # One position more than needed: TensorFlow refuses to shuffle none, which is what an idle replica gets.
+    run_key = tf.constant(seed, tf.int64)
+    epoch_key = tf.cast(epoch, tf.int64)
+    key = tf.stack([run_key, epoch_key])
+    # One position more than needed: TensorFlow refuses to shuffle none, which is what an idle
+    # replica gets.
     padded = tf.concat([positions, [0]], axis=0)
-    return tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)[:-1]
+    images = tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)
+    return images[:-1]

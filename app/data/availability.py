@@ -1,4 +1,4 @@
-"""Availability of data and weights, told in a moment: without TensorFlow, without network, before anything is read."""
+"""Availability of data and weights, told in a moment: without TensorFlow and without network."""
 
 import os
 from dataclasses import replace
@@ -10,7 +10,8 @@ from epochal.app.data.sources import tfds
 from epochal.app.errors import UsageError
 from epochal.app.store import run as runs
 
-# Data sets of characters, by the beginnings of their names: mirrored, a character is another one or none.
+# Data sets of characters, by the beginnings of their names: mirrored, a character is another one or
+# none.
 _CHARACTERS = (
     "digits",
     "mnist",
@@ -24,7 +25,7 @@ _CHARACTERS = (
 
 
 def source_of(dataset: str) -> Literal["digits", "folder", "tfds"]:
-    """Return the kind of source that `dataset` of a configuration names; a key of `app.data.load.SOURCES`."""
+    """Return the kind of source that a name means; a key of `app.data.load.SOURCES`."""
     if dataset == "digits":
         return "digits"
     if is_folder(dataset):
@@ -44,10 +45,12 @@ def is_folder(dataset: str) -> bool:
 def is_flippable(dataset: str) -> bool:
     """Return whether images of the data set may be mirrored: not where they show characters.
 
-    A data set of TFDS is known by its name before any "/", a folder of images by the last part of its path.
+    A data set of TFDS is known by its name before any "/", a folder of images by the last part of
+    its path.
     """
     if is_folder(dataset):
-        name = os.path.basename(os.path.abspath(os.path.expanduser(dataset)))
+        path = os.path.abspath(os.path.expanduser(dataset))
+        name = os.path.basename(path)
     else:
         name = dataset.split("/")[0]
     return not name.startswith(_CHARACTERS)
@@ -69,23 +72,27 @@ def check_data(config: Config) -> Config:
             )
         config = replace(config, weights=_absolute(config.weights))
     if config.init_from is not None:
-        config = replace(config, init_from=_absolute(str(runs.find(config.init_from).folder)))
+        folder = runs.find(config.init_from).folder
+        config = replace(config, init_from=_absolute(str(folder)))
     source = source_of(config.dataset)
     if source == "tfds":
         tfds.find(config.dataset, config.data_dir)
         if config.data_dir:
             config = replace(config, data_dir=_absolute(config.data_dir))
     if source == "folder":
-        path = Path(config.dataset).expanduser()
-        if not path.is_dir():
-            fault = "missing"
-            if path.exists():
-                fault = "a file"
-            raise UsageError(
-                f"{config.dataset} is {fault}; give a folder with one sub-folder of images a class"
-            )
+        _check_is_folder(config.dataset)
         config = replace(config, dataset=_absolute(config.dataset))
     return config
+
+
+def _check_is_folder(dataset: str) -> None:
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        return
+    fault = "missing"
+    if path.exists():
+        fault = "a file"
+    raise UsageError(f"{dataset} is {fault}; give a folder with one sub-folder of images a class")
 
 
 def _absolute(path: str) -> str:

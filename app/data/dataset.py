@@ -1,4 +1,4 @@
-"""Data sets: images by index, their labels and classes, three splits, and the preprocessing they share."""
+"""Data sets: images by index, labels, classes, three splits, and the preprocessing they share."""
 
 import hashlib
 import math
@@ -17,12 +17,12 @@ _BLOCK_BYTES = 2**22  # of images that go into memory together
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Stored images in memory: a uint8 tensor `[N, S, S, C]`, held once and shared by all splits and readers."""
+    """Stored images in memory: a uint8 tensor `[N, S, S, C]`, shared by all splits and readers."""
 
     tensor: tf.Tensor
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Return the stored images at the indices `[n]`, uint8 `[n, S, S, C]`; works in graphs too."""
+        """Return the stored images at indices `[n]`, uint8 `[n, S, S, C]`; works in graphs, too."""
         return tf.gather(self.tensor, indices)
 
 
@@ -39,21 +39,24 @@ class StreamedImages:
     shape: ImageShape
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Return the stored images at the indices `[n]`, uint8 `[n, S, S, C]`; works in graphs too."""
+        """Return the stored images at indices `[n]`, uint8 `[n, S, S, C]`; works in graphs, too."""
         spec = tf.TensorSpec(self.shape.stored_shape, tf.uint8)
         return tf.map_fn(self._store, indices, fn_output_signature=spec)
 
     def cached(self, count: int) -> CachedImages:
         """Decode the first `count` images into memory."""
-        stored = np.empty((count, *self.shape.stored_shape), np.uint8)
-        block_size = max(1, _BLOCK_BYTES // math.prod(self.shape.stored_shape))
+        shape = self.shape.stored_shape
+        stored = np.empty((count, *shape), np.uint8)
+        block_size = max(1, _BLOCK_BYTES // math.prod(shape))
         images = tf.data.Dataset.range(count).map(
             self._store, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+        blocks = without_tuning(images.batch(block_size).prefetch(1))
         filled = 0
-        for block in without_tuning(images.batch(block_size).prefetch(1)).as_numpy_iterator():
-            stored[filled : filled + len(block)] = block
-            filled += len(block)
+        for block in blocks.as_numpy_iterator():
+            end = filled + len(block)
+            stored[filled:end] = block
+            filled = end
         assert filled == count
         with tf.device("CPU:0"):
             return CachedImages(tf.constant(stored))
@@ -66,10 +69,11 @@ Images = CachedImages | StreamedImages
 
 
 def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return the data set without tf.data's tuning thread, for which the end of an iterator sometimes waits.
+    """Return the data set without tf.data's tuning thread, which may hold up an iterator's end.
 
-    That thread sleeps 10 ms, then twice as long each time, up to a minute; an iterator that is let go while it sleeps
-    may wait until it wakes, at the end of every epoch. Buffers and parallel calls, which it would tune, are set here.
+    That thread sleeps 10 ms, then twice as long each time, up to a minute; an iterator that is let
+    go while it sleeps may wait until it wakes, at the end of every epoch. Buffers and parallel
+    calls, which it would tune, are set here.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -83,7 +87,7 @@ def unreadable(error: tf.errors.OpError) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Some of a store's images: `indices` into `images` (int64) and `labels` (int32), both `[N]`."""
+    """Some of a store's images: `indices` into `images` (int64), `labels` (int32), both `[N]`."""
 
     images: Images
     indices: np.ndarray
@@ -106,7 +110,8 @@ class RawDataset:
     """A data set as its source delivers it, before missing splits are carved off.
 
     Attributes:
-        splits: some of "train", "validation" and "test", or one split of any other name that holds all images.
+        splits: some of "train", "validation" and "test", or one split of any other name that holds
+            all images.
         classes: names of the classes, in the order of the labels.
         shape: sizes of the images.
         skipped: path and fault of each file that was left out.
@@ -136,17 +141,19 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over classes, splits, labels and, where they are in memory, the images."""
-        digest = hashlib.sha256("\n".join(self.preprocessing.classes).encode())
+        """Return a SHA-256 over classes, splits, labels and, where in memory, the images."""
+        names = "\n".join(self.preprocessing.classes)
+        digest = hashlib.sha256(names.encode())
         for split in (self.train, self.validation, self.test):
             digest.update(split.indices.tobytes())
             digest.update(split.labels.tobytes())
-            if isinstance(split.images, CachedImages):
-                digest.update(split.images.tensor.numpy().data)
+            images = split.images
+            if isinstance(images, CachedImages):
+                digest.update(images.tensor.numpy().data)
         return digest.hexdigest()
 
     def card(self, *, test: bool) -> DataCard:
-        """Describe the data for a run's folder; `test` says whether the test split will be evaluated."""
+        """Describe the data for a run's folder; `test`: the test split will be evaluated, too."""
         preprocessing = self.preprocessing
         return DataCard(
             classes=preprocessing.classes,

@@ -50,12 +50,13 @@ class BadFiles(UsageError):
         width = max(map(len, paths), default=0)
         lines = []
         for path, file in zip(paths, self.bad, strict=True):
-            lines.append(f"{path:{width}}  {file.reason}")
+            padded_path = path.ljust(width)
+            lines.append(f"{padded_path}  {file.reason}")
         return "\n".join(lines)
 
 
 def printable(text: str | os.PathLike[str]) -> str:
-    """Return `text` with control characters and undecodable bytes escaped, so that it stays on its line."""
+    """Return `text` on one line: control characters and undecodable bytes are escaped."""
     escaped = []
     for character in os.fspath(text):
         if not character.isprintable():
@@ -65,7 +66,7 @@ def printable(text: str | os.PathLike[str]) -> str:
 
 
 def inspect_files(paths: Sequence[str]) -> list[ImageFacts | BadFile]:
-    """Decode every file, a few at a time, and return in order what each is or what is wrong with it."""
+    """Decode every file, a few at a time, and return in order what each is, or its fault."""
     return _map_in_threads(_inspect, paths)
 
 
@@ -112,7 +113,7 @@ def _decode_facts(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _header_fault(path: str) -> str | None:
-    """Return the fault that name, file system or first bytes show, before anything large is read."""
+    """Return a fault that name, file system or first bytes show; nothing large is read."""
     try:
         path.encode()
         status = os.stat(path)

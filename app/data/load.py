@@ -1,4 +1,4 @@
-"""Loading: from a configuration to three splits; `load` is the only way in which data enters the application."""
+"""Loading: from a configuration to three splits, the only way for data into the application."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ from epochal.app.errors import UsageError
 
 Reader = Callable[[Config], RawDataset]
 
-# By the kind that `source_of` finds in a configuration; a test may put a reader of its own here, or hand a table in.
+# By the kind that `source_of` finds in a configuration; a test may put a reader of its own here, or
+# hand a table in.
 SOURCES: dict[str, Reader] = {"digits": digits.read, "folder": folder.read, "tfds": tfds.read}
 
 
 @dataclass
 class LastPrepared:
-    """The prepared data set that was read last, for the next run of this process: a search reads it once."""
+    """The prepared data set that was read last: a search of many runs reads it once."""
 
     _key: tuple[object, ...] | None = None
     _raw: RawDataset | None = None
@@ -36,15 +37,16 @@ class LastPrepared:
 
     def read(self, config: Config, reader: Reader) -> RawDataset:
         """Return the data set of last time if its files and sizes are the same; else read it."""
-        files = sorted(tfds.find(config.dataset, config.data_dir).folder.iterdir())
-        key: list[object] = [config.image_size, config.augment.scale_crop, config.data.cache_gib]
-        for file in files:
+        prepared = tfds.find(config.dataset, config.data_dir)
+        parts: list[object] = [config.image_size, config.augment.scale_crop, config.data.cache_gib]
+        for file in sorted(prepared.folder.iterdir()):
             status = file.stat()
-            key.append((str(file), status.st_size, status.st_mtime_ns))
-        if self._raw is None or self._key != tuple(key):
+            parts.append((str(file), status.st_size, status.st_mtime_ns))
+        key = tuple(parts)
+        if self._raw is None or self._key != key:
             self.forget()  # first: two data sets may not fit into memory
             self._raw = reader(config)
-            self._key = tuple(key)
+            self._key = key
         return self._raw
 
 
@@ -57,7 +59,7 @@ def load(
     sources: Mapping[str, Reader] = SOURCES,
     last_prepared: LastPrepared = _LAST_PREPARED,
 ) -> Dataset:
-    """Read the data set that a configuration names; splits it lacks are carved off, stratified and seeded.
+    """Read the data set that a configuration names; splits that it lacks are carved off.
 
     Args:
         config: of the run.
@@ -126,7 +128,8 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
             pad = image_size // 8
     if pad >= stored_size:
         raise UsageError(
-            f"augment.pad_crop: {pad} pixels around images of {stored_size}; give less than their side"
+            f"augment.pad_crop: {pad} pixels around images of {stored_size}; "
+            "give less than their side"
         )
     flip = config.augment.flip
     if flip is None:

@@ -1,7 +1,7 @@
-"""Orders of an epoch: which training image comes when, as pure functions of (seed, epoch, position).
+"""Orders of an epoch: which image comes when, a pure function of (seed, epoch, position).
 
-The default order is computed where a batch is made (`augment.shuffled`). The others are tables, made anew when an epoch
-begins.
+The default order is computed where a batch is made (`augment.shuffled`). The others are tables,
+made anew when an epoch begins.
 """
 
 from collections.abc import Callable
@@ -23,17 +23,19 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
     """Return the image at each position of an epoch, int64 `[N]`.
 
     Args:
-        order: shuffled (a new permutation every epoch), once (the first epoch's permutation, every epoch), replacement
-            (each position drawn from all images) or interleaved (see `interleaved`).
+        order: shuffled (a new permutation every epoch), once (the first epoch's permutation, every
+            epoch), replacement (each position drawn from all images) or interleaved (see
+            `interleaved`).
         labels: int `[N]`.
         seed: of the run.
         epoch: counted from 0.
     """
     count = len(labels)
+    random = order_generator(seed, epoch)
     if order == "replacement":
-        return order_generator(seed, epoch).integers(count, size=count)
+        return random.integers(count, size=count)
     if order == "interleaved":
-        return interleaved(labels, order_generator(seed, epoch))
+        return interleaved(labels, random)
     if order == "once":
         return permutation(seed, 0, count)
     return permutation(seed, epoch, count)
@@ -51,34 +53,43 @@ def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return a permutation whose neighbours have as few labels in common as is possible, int64 `[N]`.
+    """Return a permutation, int64 `[N]`, with as few equal labels side by side as possible.
 
-    LeCun et al. 1998, Efficient BackProp, section 4.1: successive examples rarely belong to the same class. There are
-    as many rounds as the largest class has images, and no round has two images of one class. Sorted by class, the
-    largest first, image i goes into round i modulo the number of rounds; the largest class opens every round, so that
-    no round ends as the next begins, in whatever order the rounds come. They come by the fractions of multiples of
-    the golden ratio, which spread every run of rounds, and so every class, evenly. Within a round, images after the
-    first are in random order. Where one class has more than half of all images, the least possible number of equal
-    neighbours is left: 2 * largest - N - 1.
+    LeCun et al. 1998, Efficient BackProp, section 4.1: successive examples rarely belong to the
+    same class. There are as many rounds as the largest class has images, and no round has two
+    images of one class. Sorted by class, the largest first, image i goes into round i modulo the
+    number of rounds; the largest class opens every round, so that no round ends as the next begins,
+    in whatever order the rounds come. They come by the fractions of multiples of the golden ratio,
+    which spread every run of rounds, and so every class, evenly. Within a round, images after the
+    first are in random order. Where one class has more than half of all images, the least possible
+    number of equal neighbours is left: 2 * largest - N - 1.
     """
     count = len(labels)
     counts = np.bincount(labels)
     num_rounds = int(counts.max())
-    class_order = np.lexsort((random.random(len(counts)), -counts))
+    ties = random.random(len(counts))
+    class_order = np.lexsort((ties, -counts))
     rank = np.argsort(class_order)
     mixed = random.permutation(count)
-    by_class = mixed[np.argsort(rank[labels[mixed]], kind="stable")]
-    column, row = np.divmod(np.arange(count), num_rounds)
-    sequence = np.argsort(np.arange(num_rounds) * _GOLDEN % 1)
-    # A round of a single image begins as the next round does: if there are any such, one of them comes last.
+    ranks = rank[labels[mixed]]
+    by_class = mixed[np.argsort(ranks, kind="stable")]
+    place_in_round, round_of = np.divmod(np.arange(count), num_rounds)
+    fractions = np.arange(num_rounds) * _GOLDEN % 1
+    sequence = np.argsort(fractions)
+    # A round of a single image begins as the next round does: if there are any such, one of them
+    # comes last.
     first_single = 0
     if count < 2 * num_rounds:
         first_single = count - num_rounds
-    last = random.choice(np.flatnonzero(sequence >= first_single))
+    possible_last = np.flatnonzero(sequence >= first_single)
+    last = random.choice(possible_last)
     sequence = np.roll(sequence, num_rounds - 1 - last)
     place = np.argsort(sequence)
-    within_round = np.where(column > 0, (1 + random.random(count)) / 2, 0)
-    return by_class[np.argsort(place[row] + within_round)]
+    # Between a half and one, behind the first image of the round.
+    later = (1 + random.random(count)) / 2
+    within_round = np.where(place_in_round > 0, later, 0)
+    position = place[round_of] + within_round
+    return by_class[np.argsort(position)]
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,8 @@
-"""Batches for training and evaluation, of known cardinality: the step number alone says what a batch holds.
+"""Batches for training and evaluation: the number of a step alone says what it holds.
 
-Keras finds the end of a data set of unknown cardinality by one call too many, which trains on nothing and moves the
-optimizer's counter; every data set made here states its exact number of batches.
+Keras finds the end of a data set of unknown cardinality by one call too many, which trains on
+nothing and moves the optimizer's counter; every data set made here states its exact number of
+batches.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,8 @@ _LARGEST_EVALUATED = 256  # images in a batch
 _EVALUATED_PIXELS = 2**22  # in a batch
 _PREFETCHED = 4  # batches; tf.data's own choice grows to gigabytes where images are large
 
-# From a step, the number of a replica and how many there are to that replica's part of the step's batch.
+# From a step, the number of a replica and how many there are to that replica's part of the step's
+# batch.
 MakeBatch = Callable[[tf.Tensor, tf.Tensor, int], Any]
 
 
@@ -30,10 +32,10 @@ def _counter() -> tf.Variable:
 
 @dataclass
 class Position:
-    """Position of training: the epoch, the step at which its next iterator begins, its order unless shuffled.
+    """Position of training: epoch, step at which its next iterator begins, order unless shuffled.
 
-    Keras counts the steps of a resumed epoch from its first. Of those that were trained before the stop, `steps_to_skip`
-    are still to be passed over.
+    Keras counts the steps of a resumed epoch from its first. Of those that were trained before the
+    stop, `steps_to_skip` are still to be passed over.
     """
 
     table: Table | None = None
@@ -56,10 +58,11 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatches:
-    """Augmented batches (uint8 images, int32 labels) of one epoch in its order, over one or more replicas.
+    """Augmented batches (uint8 images, int32 labels) of one epoch, over one or more replicas.
 
-    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty one. Where images have
-    weights, these follow (float32), and then the images' positions in the epoch (int32).
+    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty
+    one. Where images have weights, these follow (float32), and then the images' positions in the
+    epoch (int32).
     """
 
     split: Split
@@ -82,7 +85,8 @@ class TrainingBatches:
         table = self.position.table
 
         def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
-            # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last step is asked for.
+            # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last
+            # step is asked for.
             step = tf.minimum(step + self.position.start, last)
             first, end = share(
                 step,
@@ -94,12 +98,14 @@ class TrainingBatches:
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
             chosen = self._images_at(epoch, positions)
-            images = self.split.images.read(tf.gather(indices, chosen))
-            images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
-            batch = (images, tf.gather(labels, chosen))
+            stored = self.split.images.read(tf.gather(indices, chosen))
+            random = draws(self.seed, epoch, (first, end))
+            images = self.augmentation(stored, random)
+            chosen_labels = tf.gather(labels, chosen)
             if table is None or table.weights is None:
-                return batch
-            return (*batch, table.weights.sparse_read(positions), positions)
+                return images, chosen_labels
+            weights = table.weights.sparse_read(positions)
+            return images, chosen_labels, weights, positions
 
         return _distributed(make_batch, self.steps, strategy)
 
@@ -107,17 +113,19 @@ class TrainingBatches:
         """Move to a step and return its global batch once more.
 
         Returns:
-            `images`, `labels`, `indices` of the images in their store and, where images have them, `weights`.
+            `images`, `labels`, `indices` of the images in their store and, where images have them,
+            `weights`.
         """
         self.position.set(epoch, step)
-        images, labels, *weights_and_positions = next(iter(self.dataset()))
+        batches = iter(self.dataset())
+        images, labels, *weights_and_positions = next(batches)
         first = step * self.batch_size
         positions = tf.range(first, first + len(labels))
-        chosen = self._images_at(self.position.epoch, positions)
+        chosen = self._images_at(self.position.epoch, positions).numpy()
         arrays = {
             "images": images.numpy(),
             "labels": labels.numpy(),
-            "indices": self.split.indices[chosen.numpy()],
+            "indices": self.split.indices[chosen],
         }
         if weights_and_positions:
             arrays["weights"] = weights_and_positions[0].numpy()
@@ -137,10 +145,10 @@ class TrainingBatches:
 
 
 def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) -> Any:
-    """Return batches of every image of the split once, in order, never augmented, each with its label.
+    """Return batches of every image of the split once, in order, with labels, never augmented.
 
-    A batch has 256 images, of more than 128 pixels so many fewer that it takes no more memory; the last one may be
-    smaller.
+    A batch has 256 images, of more than 128 pixels so many fewer that it takes no more memory; the
+    last one may be smaller.
 
     Args:
         split: of stored images.
@@ -178,8 +186,11 @@ def share(
     """
     first = step * batch_size
     end = tf.minimum(first + batch_size, count)
-    per_replica = -(-(end - first) // replicas)
-    start = tf.minimum(first + replica * per_replica, end)
+    num_images = end - first
+    # Rounded up.
+    per_replica = -(-num_images // replicas)
+    start = first + replica * per_replica
+    start = tf.minimum(start, end)
     return start, tf.minimum(start + per_replica, end)
 
 
@@ -202,7 +213,8 @@ def _distributed(make_batch: MakeBatch, steps: int, strategy: Any) -> Any:
     distributed = strategy.distribute_datasets_from_function(
         lambda context: make_parts(context.num_replicas_in_sync)
     )
-    # TensorFlow counts every replica's part; Keras needs the number of global batches, and takes no other class.
+    # TensorFlow counts every replica's part; Keras needs the number of global batches, and takes no
+    # other class.
     assert distributed.cardinality == steps * strategy.num_replicas_in_sync
     distributed._cardinality = steps
     return distributed

@@ -1,8 +1,9 @@
-"""Preprocessing: the way from an image file to what a network sees, the same in training, evaluation and exports.
+"""Preprocessing: from an image file to what a network sees, in training and exports alike.
 
-It has two halves. `store` decodes a file and scales it to a square, which is what a data set keeps in memory; `crop`
-takes the part of that square which the network sees. Normalisation lies inside the model. Every operation is made of
-TensorFlow's, so that it gives the same bytes eagerly, in tf.data and inside an exported model.
+It has two halves. `store` decodes a file and scales it to a square, which is what a data set keeps
+in memory; `crop` takes the part of that square which the network sees. Normalisation lies inside
+the model. Every operation is made of TensorFlow's, so that it gives the same bytes eagerly, in
+tf.data and inside an exported model.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ class ImageShape:
     Attributes:
         channels: 1 (grey) or 3 (RGB).
         stored_size: side of a stored image, in pixels.
-        image_size: side of what the network sees; smaller than `stored_size` only with augment.scale_crop.
+        image_size: side of what the network sees; smaller than `stored_size` only with
+            augment.scale_crop.
     """
 
     channels: int
@@ -40,7 +42,7 @@ class ImageShape:
         return (self.image_size, self.image_size, self.channels)
 
     def store(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Decode the bytes of one image file (a string scalar) into a stored image, uint8 `[S, S, C]`.
+        """Decode an image file, a string scalar, into a stored image, uint8 `[S, S, C]`.
 
         Raises:
             tf.errors.InvalidArgumentError: the file is damaged, of another format or too large.
@@ -48,7 +50,7 @@ class ImageShape:
         return resize(decode(encoded, self.channels), self.stored_size)
 
     def store_files(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Decode image files, strings `[N]`, into stored images, uint8 `[N, S, S, C]`; see `store`."""
+        """Decode image files, strings `[N]`, into stored images, uint8 `[N, S, S, C]`."""
         return tf.map_fn(
             self.store,
             encoded,
@@ -57,17 +59,17 @@ class ImageShape:
         )
 
     def store_pixels(self, images: tf.Tensor) -> tf.Tensor:
-        """Scale decoded images of one size, uint8 `[N, H, W, C]`, to stored ones, uint8 `[N, S, S, C]`."""
+        """Scale decoded images of one size, uint8 `[N, H, W, C]`, to stored ones `[N, S, S, C]`."""
         return resize(images, self.stored_size)
 
     def crop(self, stored: tf.Tensor) -> tf.Tensor:
-        """Cut what the network sees, uint8 `[..., s, s, C]`, out of the centre of stored images `[..., S, S, C]`."""
+        """Cut what the network sees, `[..., s, s, C]`, out of stored images `[..., S, S, C]`."""
         return crop_centre(stored, self.image_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing(ImageShape):
-    """All that turns an image file into what a model was trained on; it travels with the run and its exports.
+    """All that turns a file into what a model was trained on; it travels with run and exports.
 
     Attributes:
         classes: names of the classes, in the order of the logits.

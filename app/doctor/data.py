@@ -18,22 +18,28 @@ def check_classes(setup: Setup) -> Finding:
         return error(f"the model has {outputs} outputs for {num_classes} classes; make them equal")
     for split in ("train", "validation", "test"):
         labels = getattr(setup.dataset, split).labels
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
-            return error(
-                f"{split} has labels outside 0 to {num_classes - 1}, or none; look at the labels"
-            )
-        absent = np.setdiff1d(np.arange(num_classes), labels)
-        if len(absent) == 0:
-            continue
-        first_names = [names[label] for label in absent[:5]]
-        examples = ", ".join(first_names)
-        text = (
-            f"{split} has no image of {len(absent)} of {num_classes} classes ({examples}); add some"
-        )
-        if split == "train":
-            return error(text)
-        return warning(text)
+        finding = _check_labels(split, labels, names)
+        if finding is not None:
+            return finding
     return ok(f"{num_classes} classes, each with images in train, validation and test")
+
+
+def _check_labels(split: str, labels: np.ndarray, names: tuple[str, ...]) -> Finding | None:
+    """Return what is wrong with the labels of a split, if anything."""
+    num_classes = len(names)
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        return error(
+            f"{split} has labels outside 0 to {num_classes - 1}, or none; look at the labels"
+        )
+    absent = np.setdiff1d(np.arange(num_classes), labels)
+    if len(absent) == 0:
+        return None
+    first_names = [names[label] for label in absent[:5]]
+    examples = ", ".join(first_names)
+    text = f"{split} has no image of {len(absent)} of {num_classes} classes ({examples}); add some"
+    if split == "train":
+        return error(text)
+    return warning(text)
 
 
 def check_flips(setup: Setup) -> Finding:

@@ -50,9 +50,7 @@ def check_differences(setup: Setup) -> Finding:
     num_judged = 0
     wrong = []
     for name, moves in _draw_moves(weights, gradients, random):
-        analytic = 0.0
-        for position, move in moves.items():
-            analytic += float(np.sum(gradients[position] * move))
+        analytic = _project(gradients, moves)
         verdict, numeric = slope.compare(moves, analytic)
         num_probed += 1
         if verdict is not None:
@@ -134,6 +132,14 @@ def _compute_gradients(loss: Any, weights: list[Any]) -> list[np.ndarray]:
         value = loss()
     gradients = tape.gradient(value, variables, unconnected_gradients="zero")
     return [gradient.numpy() for gradient in gradients]
+
+
+def _project(gradients: list[np.ndarray], moves: Moves) -> float:
+    """Return the derivative of the loss along the moves."""
+    total = 0.0
+    for position, move in moves.items():
+        total += float(np.vdot(gradients[position], move))
+    return total
 
 
 def _draw_moves(

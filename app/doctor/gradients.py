@@ -17,6 +17,7 @@ _LOSS_IMAGES = 128
 _GRADIENT_IMAGES = 16
 _STEPS = 3
 _LARGEST_CHANGE = 1e-2  # of a weight in a step
+_STEP_TOLERANCE = 1e-4  # of a step, relative to the gradient
 # Times ln C: a first loss outside of these is no accident.
 _LOW = 0.5
 _HIGH = 1.5
@@ -107,22 +108,22 @@ def check_steps(setup: Setup) -> Finding:
     second_images, second_labels = list(batches)[1]
     gradients = _compute_gradients(model, second_images, second_labels)
     model.train_function(iterator)
-    squared_error = 0.0
-    squared_norm = 0.0
+    errors = []
+    norms = []
     for weight, value, gradient in zip(weights, before, gradients, strict=True):
-        step = weight.numpy() - value
         # At a learning rate of 1 a step is minus the gradient.
+        step = weight.numpy() - value
         expected = np.zeros_like(value)
         if gradient is not None:
             expected -= gradient.numpy()
-        squared_error += float(np.sum((step - expected) ** 2))
-        squared_norm += float(np.sum(expected**2))
-    distance = math.sqrt(squared_error)
-    norm = math.sqrt(squared_norm)
-    if distance > 1e-4 * norm:
+        errors.append(np.linalg.norm(step - expected))
+        norms.append(np.linalg.norm(expected))
+    distance = math.hypot(*errors)
+    norm = math.hypot(*norms)
+    if distance > _STEP_TOLERANCE * norm:
+        share = distance / norm
         return error(
-            f"the second step is {distance / norm:.1%} off the gradient of its batch; "
-            "do not add gradients up"
+            f"the second step is {share:.1%} off the gradient of its batch; do not add gradients up"
         )
     return ok("the second step is the gradient of the second batch")
 

@@ -1,4 +1,4 @@
-"""Export: from a finished run to saved_models/NAME/VERSION/, proven in a fresh process before it is published."""
+"""Export: from a finished run to saved_models/NAME/VERSION/, proven before it is published."""
 
 import logging
 from collections.abc import Callable
@@ -49,7 +49,8 @@ def export(
 
     Raises:
         UsageError: the run has not finished, or the name may not name a folder.
-        StorageError: it cannot be written, or does not answer like the run; nothing is published then.
+        StorageError: it cannot be written, or does not answer like the run; nothing is published
+            then.
     """
     name = name or run.folder.name + variant.suffix
     if not is_name(name):
@@ -116,18 +117,20 @@ def _write(exportable: ExportableRun, export: Export, variant: Variant, name: st
 def _check_answers(exportable: ExportableRun, parity: Parity, variant: Variant) -> None:
     if parity.first_difference:
         raise StorageError(
-            f"export of {exportable.run.folder} differs from the run at {parity.first_difference}; not published"
+            f"export of {exportable.run.folder} differs from the run at "
+            f"{parity.first_difference}; not published"
         )
     accuracy = exportable.reference.accuracy
     if parity.accuracy < accuracy - _LOST:
         raise StorageError(
-            f"as {variant.format} {variant.precision} the test accuracy is {parity.accuracy:.4f}, the run's "
-            f"own {accuracy:.4f}; not published: give another --precision"
+            f"as {variant.format} {variant.precision} the test accuracy is "
+            f"{parity.accuracy:.4f}, the run's own {accuracy:.4f}; "
+            "not published: give another --precision"
         )
 
 
 def _log_answers(exportable: ExportableRun, parity: Parity, *, exact: bool) -> None:
-    """Tell the user in how many ways the model was asked, how close its answers were, and its temperature."""
+    """Tell the user how the model was asked, how close its answers were, and its temperature."""
     if exact:
         verdict = f"every label equal, probabilities within {parity.largest_difference:.1e}"
     else:
@@ -143,8 +146,8 @@ def _log_answers(exportable: ExportableRun, parity: Parity, *, exact: bool) -> N
     calibration = exportable.model.card.calibration
     if calibration.fitted_on:
         _LOG.info(
-            "probabilities are softmax(logits / %.3f), fitted on validation: calibration error in %s %.4f before, "
-            "%.4f after",
+            "probabilities are softmax(logits / %.3f), fitted on validation: "
+            "calibration error in %s %.4f before, %.4f after",
             calibration.temperature,
             calibration.judged_on,
             calibration.error_before,

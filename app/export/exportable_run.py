@@ -1,4 +1,4 @@
-"""A run that was read for export, once for all variants: its model, its own answers, and how a variant is written."""
+"""Runs read for export, once for all variants: the model, its own answers, and the writing."""
 
 import math
 from dataclasses import dataclass, replace
@@ -108,7 +108,7 @@ class ExportableRun:
         )
 
     def _prepare(self, precision: str) -> InferenceModel:
-        """Return the model without batch norm, with weights in the run's precision, or float32 for any other."""
+        """Return the model without batch norm, in the run's precision or, for another, float32."""
         trained = self.trained
         if precision != self.model.card.precision:
             trained = self._trained_in_float32

@@ -1,4 +1,4 @@
-"""Inference models: a run's network without what only training needs, with calibrated probabilities."""
+"""Inference models: networks without what only training needs, probabilities calibrated."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +20,8 @@ class InferenceModel:
     """A model to be exported, or one whose answers an export must give.
 
     Attributes:
-        network: takes uint8 images `[N, s, s, C]` of the network's own size and gives two tensors: the input of its
-            last layer, and logits `[N, classes]`.
+        network: takes uint8 images `[N, s, s, C]` of the network's own size and gives two tensors:
+            the input of its last layer, and logits `[N, classes]`.
         preprocessing: of images and labels.
         temperature: by which logits are divided.
         card: tells what the model is and how it came about.
@@ -38,10 +38,12 @@ class InferenceModel:
         return tf.TensorSpec([None, *self.preprocessing.stored_shape], tf.uint8, name="image")
 
     def answer(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `probabilities` `[N, classes]` and `features` `[N, F]`, float32, of stored images."""
-        features, logits = self.network(self.preprocessing.crop(stored), training=False)
+        """Return `probabilities` `[N, classes]` and `features` `[N, F]` of stored images."""
+        images = self.preprocessing.crop(stored)
+        features, logits = self.network(images, training=False)
         num_images = tf.shape(logits)[0]
-        features = tf.reshape(features, [num_images, features.shape[-1]])
+        num_features = features.shape[-1]
+        features = tf.reshape(features, [num_images, num_features])
         logits = tf.cast(logits, tf.float32)
         return {
             "probabilities": tf.nn.softmax(logits / self.temperature),
@@ -55,8 +57,8 @@ class InferenceModel:
     def function(self) -> Any:
         """Return `answer` as one body that TensorFlow optimizes once, whoever calls it.
 
-        Inlined into each of its callers it would be fused differently, which in bfloat16 moves probabilities by a
-        hundredth.
+        Inlined into each of its callers it would be fused differently, which in bfloat16 moves
+        probabilities by a hundredth.
         """
         return tf.function(
             lambda stored: self.answer(stored),
@@ -83,16 +85,19 @@ def without_batch_norm(model: Any) -> Any:
 
 
 def in_precision(model: InferenceModel, precision: str) -> InferenceModel:
-    """Return a copy whose convolutions and dense layers are stored, and computed, in float16 or bfloat16.
+    """Return a copy whose convolutions and dense layers are kept and computed in a half precision.
 
-    The last layer stays in float32, as in training: bfloat16 would round a logit near 10 to steps of 1/16.
+    The last layer stays in float32, as in training: bfloat16 would round a logit near 10 to steps
+    of 1/16.
     """
 
     def clone_layer(layer: Any) -> Any:
         config = layer.get_config()
         stays = layer.name == "logits" or isinstance(layer, keras.layers.InputLayer)
-        if not stays:
-            config["dtype"] = precision if isinstance(layer, _KERNELS) else f"mixed_{precision}"
+        if isinstance(layer, _KERNELS) and not stays:
+            config["dtype"] = precision
+        elif not stays:
+            config["dtype"] = f"mixed_{precision}"
         return type(layer).from_config(config)
 
     network = keras.models.clone_model(model.network, clone_function=clone_layer)

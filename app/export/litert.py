@@ -14,10 +14,10 @@ from epochal.app.store.export import Export, write_description
 
 
 def write(model: InferenceModel, export: Export, images: np.ndarray) -> None:
-    """Write the model in the precision of its card, float32, float16 (weights alone) or int8, with labels and card.
+    """Write the model in the precision of its card: float32, float16 (weights alone) or int8.
 
-    int8 quantises weights and activations, convolutions too (`keras.Model.quantize` leaves those in float32), by the
-    ranges that `images`, stored images of the training split, give rise to.
+    int8 quantises weights and activations, convolutions too (`keras.Model.quantize` leaves those in
+    float32), by the ranges that `images`, stored images of the training split, give rise to.
     """
     constant = replace(model, network=_with_constants(model.network))
     function = tf.function(
@@ -26,7 +26,8 @@ def write(model: InferenceModel, export: Export, images: np.ndarray) -> None:
         autograph=False,
     )
     with tempfile.TemporaryDirectory() as temporary:
-        tf.saved_model.save(tf.Module(), temporary, {"serving_default": function})
+        signatures = {"serving_default": function}
+        tf.saved_model.save(tf.Module(), temporary, signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
         _set_precision(converter, model.card.precision, images)
         with quietly():

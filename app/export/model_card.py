@@ -31,7 +31,8 @@ def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibra
             "mean": list(preprocessing.mean),
             "deviation": list(preprocessing.deviation),
             "levels": "0 to 255",
-            "interpolation": "bilinear with antialiasing, shorter side to stored_size; central square of image_size",
+            "interpolation": "bilinear with antialiasing, shorter side to stored_size; "
+            "central square of image_size",
         },
         judged_on=result.judged_on,
         accuracy=figures.accuracy,

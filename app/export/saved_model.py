@@ -1,4 +1,4 @@
-"""SavedModel exports that take pictures as they come: decoding and resizing inside, augmentation never."""
+"""SavedModel exports: decoding and resizing inside, augmentation never."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,15 +18,20 @@ def write(model: InferenceModel, export: Export) -> None:
 
     Images are `[N, H, W, C]` of any one size, with the data set's channels; N is at least 1:
 
-    - `serving_default` takes `image`, uint8; `serving_float` takes `image`, float32, levels 0 to 255 as well;
+    - `serving_default` takes `image`, uint8; `serving_float` takes `image`, float32, levels 0 to
+      255 as well;
     - `serving_bytes` takes `image_bytes`, `[N]` JPEG, PNG, GIF, BMP or WebP files;
-    - `classify` takes `inputs`, `[N]` serialized tf.Example with the feature `image_bytes`, and returns `classes` and
-      `scores`, `[N, k]`, as the Classify API of TensorFlow Serving wants them;
-    - `features` takes `image`, uint8, and returns `features`, float32 `[N, F]`, what the last layer sees;
-    - `preprocess` takes `image_bytes` and returns `image`, uint8 `[N, S, S, C]`, what the first layer sees.
+    - `classify` takes `inputs`, `[N]` serialized tf.Example with the feature `image_bytes`, and
+      returns `classes` and `scores`, `[N, k]`, as the Classify API of TensorFlow Serving wants
+      them;
+    - `features` takes `image`, uint8, and returns `features`, float32 `[N, F]`, what the last layer
+      sees;
+    - `preprocess` takes `image_bytes` and returns `image`, uint8 `[N, S, S, C]`, what the first
+      layer sees.
 
-    The first three return `label` (string `[N]`), `probabilities` (float32 `[N, classes]`, in the order of labels.txt)
-    and the k = 5 likeliest classes, or all where there are fewer: `labels` (string `[N, k]`) and `scores` (float32).
+    The first three return `label` (string `[N]`), `probabilities` (float32 `[N, classes]`, in the
+    order of labels.txt) and the k = 5 likeliest classes, or all where there are fewer: `labels`
+    (string `[N, k]`) and `scores` (float32).
     """
     with tempfile.TemporaryDirectory() as temporary:
         assets = write_description(Path(temporary), model.preprocessing.classes, model.card)
@@ -55,9 +60,7 @@ class _ServingModule(tf.Module):
         # Lambdas, since tf.function names a signature's argument after the parameter.
         return {
             "serving_default": _trace(lambda image: self._classify_pixels(image), pixels),
-            "serving_float": _trace(
-                lambda image: self._classify_pixels(_round_levels(image)), floats
-            ),
+            "serving_float": _trace(lambda image: self._classify_floats(image), floats),
             "serving_bytes": _trace(lambda image_bytes: self._classify_files(image_bytes), files),
             "classify": _trace(lambda inputs: self._classify_examples(inputs), examples),
             "preprocess": _trace(lambda image_bytes: self._preprocess(image_bytes), files),
@@ -66,6 +69,9 @@ class _ServingModule(tf.Module):
 
     def _classify_pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._classify(self._store_pixels(image))
+
+    def _classify_floats(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify_pixels(_round_levels(image))
 
     def _classify_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._classify(self._store_files(image_bytes))
@@ -83,7 +89,8 @@ class _ServingModule(tf.Module):
         return {"features": self._answer(self._store_pixels(image))["features"]}
 
     def _store_pixels(self, image: tf.Tensor) -> tf.Tensor:
-        # A loaded signature checks no shapes, and a kernel that gets too few dimensions ends the whole process.
+        # A loaded signature checks no shapes, and a kernel that gets too few dimensions ends the
+        # whole process.
         image = tf.ensure_shape(image, [None, None, None, self._preprocessing.channels])
         return self._preprocessing.store_pixels(_refuse_empty(image))
 
@@ -109,25 +116,25 @@ def _trace(function: Any, spec: tf.TensorSpec) -> Any:
 
 
 def _refuse_empty(values: tf.Tensor) -> tf.Tensor:
-    """Return the batch, which must not be empty: oneDNN's convolution would fail with words about shapes."""
+    """Return the batch, which must not be empty: a convolution would fail obscurely."""
     check = tf.debugging.assert_positive(tf.shape(values)[0], "expected an image, got none")
     with tf.control_dependencies([check]):
         return tf.identity(values)
 
 
 def _round_levels(image: tf.Tensor) -> tf.Tensor:
-    """Return levels 0 to 255 as uint8; images of fractions of 1, which would all be black, are refused."""
+    """Return levels 0 to 255 as uint8; fractions of 1, which would all be black, are refused."""
     pixels = [1, 2, 3]
     levels = tf.round(image)
     has_fractions = tf.reduce_any(image != levels, pixels)
-    is_fractions = has_fractions & (tf.reduce_max(image, pixels) <= 1)
+    brightest = tf.reduce_max(image, pixels)
+    is_fractions = has_fractions & (brightest <= 1)
     in_range = tf.reduce_all((levels >= 0) & (levels <= 255))
+    no_level = "expected levels 0 to 255, got some that are none"
+    fractions = "expected levels 0 to 255, got fractions of 1: multiply by 255"
     checks = [
-        tf.debugging.Assert(in_range, ["expected levels 0 to 255, got some that are none"]),
-        tf.debugging.Assert(
-            ~tf.reduce_any(is_fractions),
-            ["expected levels 0 to 255, got fractions of 1: multiply by 255"],
-        ),
+        tf.debugging.Assert(in_range, [no_level]),
+        tf.debugging.Assert(~tf.reduce_any(is_fractions), [fractions]),
     ]
     with tf.control_dependencies(checks):
         return tf.saturate_cast(levels, tf.uint8)

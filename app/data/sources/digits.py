@@ -1,4 +1,4 @@
-"""Digits: the 1,797 handwritten ones inside scikit-learn, 8 x 8 pixels, 16 grey levels, no download."""
+"""Digits: 1,797 handwritten ones inside scikit-learn, 8 x 8 pixels, 16 grey levels."""
 
 import numpy as np
 import tensorflow as tf
@@ -24,13 +24,14 @@ def read(config: Config) -> RawDataset:
 
 
 def load(size: int) -> tuple[Split, tuple[str, ...]]:
-    """Return all digits as one split, scaled to a side of `size` pixels, and the class names "0" to "9"."""
+    """Return all digits as one split, scaled to a side of `size` pixels, and the class names."""
     from sklearn.datasets import load_digits
 
     levels, labels = load_digits(return_X_y=True)
-    grey = np.round(levels * (255 / _BRIGHTEST)).astype(np.uint8)
-    images = grey.reshape(-1, _SIDE, _SIDE, 1)
+    grey = np.round(levels * (255 / _BRIGHTEST))
+    images = grey.astype(np.uint8).reshape(-1, _SIDE, _SIDE, 1)
     with tf.device("CPU:0"):
         stored = CachedImages(resize(tf.constant(images), size))
-    split = Split(stored, np.arange(len(labels)), labels.astype(np.int32))
+    indices = np.arange(len(labels))
+    split = Split(stored, indices, labels.astype(np.int32))
     return split, tuple("0123456789")

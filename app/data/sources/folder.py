@@ -1,14 +1,14 @@
-"""A folder of images, one sub-folder a class: read, and refused where it would quietly spoil a training run.
+"""Folders of images, one sub-folder a class: read, or refused where training would be spoilt.
 
 Two layouts, told apart by the names of the top folders alone:
 
-* all of them are split names: `train/CLASS/FILE`, where `test/` and one of `val/`, `valid/`, `validation/`
-  may stand beside `train/`;
+* all of them are split names: `train/CLASS/FILE`, where `test/` and one of `val/`, `valid/`,
+  `validation/` may stand beside `train/`;
 * otherwise each is a class: `CLASS/FILE`, one split called "all".
 
-Hidden entries and the files that Windows and macOS leave behind are ignored. Inside a class folder everything
-else must be an image. Beside the class folders an image is a mistake and reported, any other file (a licence,
-a list) is ignored.
+Hidden entries and the files that Windows and macOS leave behind are ignored. Inside a class folder
+everything else must be an image. Beside the class folders an image is a mistake and reported, any
+other file (a licence, a list) is ignored.
 """
 
 import os
@@ -86,7 +86,8 @@ def scan(root: Path, *, skip_bad: bool = False) -> FolderScan:
 
     Raises:
         BadFiles: some files are unusable and `skip_bad` is false, or too few are left.
-        UsageError: the folder is missing, unreadable or not laid out as the head of this module says.
+        UsageError: the folder is missing, unreadable or not laid out as the head of this module
+            says.
     """
     root = Path(root)
     layout, strays = _read_layout(root)
@@ -187,15 +188,18 @@ def _list_files(
 def _read_layout(root: Path) -> tuple[_Layout, list[BadFile]]:
     """Return paths by split and class, and the images that lie outside any class folder."""
     folders, strays = _folders_and_strays(root)
-    split_of = {name: SPLIT_NAMES.get(name.lower(), "") for name in folders}
+    split_of = {}
+    for name in folders:
+        split_of[name] = SPLIT_NAMES.get(name.lower(), "")
     if not all(split_of.values()):
         return {ALL: _read_classes(root, folders)}, strays
     _check_splits(root, split_of)
     layout: _Layout = {}
     for name, split in split_of.items():
-        classes, more_strays = _folders_and_strays(root / name)
+        folder = root / name
+        classes, more_strays = _folders_and_strays(folder)
         strays += more_strays
-        layout[split] = _read_classes(root / name, classes)
+        layout[split] = _read_classes(folder, classes)
     return layout, strays
 
 
@@ -232,7 +236,8 @@ def _read_classes(parent: Path, names: Iterable[str]) -> dict[str, list[str]]:
         if folders:
             raise UsageError(
                 f"class folder {_quoted(folder)} holds the folder {_quoted(folders[0])}, expected "
-                "images; move it (train, val and test count as splits only if nothing else lies beside them)"
+                "images; move it (train, val and test count as splits only if nothing else lies "
+                "beside them)"
             )
         if not files:
             raise UsageError(f"class folder {_quoted(folder)} is empty; add images or remove it")
@@ -241,7 +246,7 @@ def _read_classes(parent: Path, names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _list_entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Return names of the sub-folders and of the other entries, sorted, without hidden ones and clutter."""
+    """Return sorted names of sub-folders and of other entries, without hidden ones and clutter."""
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -305,15 +310,16 @@ def _check_names(root: Path, names: Iterable[str]) -> None:
     for name in names:
         if printable(name) != name:
             raise UsageError(
-                f"class folder {_quoted(root / name)} has control or undecodable characters in its name; rename it"
+                f"class folder {_quoted(root / name)} has control or undecodable characters "
+                "in its name; rename it"
             )
         # NFC once more, since folding can take composed letters apart.
         folded = unicodedata.normalize("NFC", name).casefold()
         key = unicodedata.normalize("NFC", folded).strip()
         if key in seen:
             raise UsageError(
-                f"classes {_quoted(seen[key])} and {_quoted(name)} in {_quoted(root)} have the same name but "
-                "for case, spaces or Unicode form; rename or merge them"
+                f"classes {_quoted(seen[key])} and {_quoted(name)} in {_quoted(root)} have "
+                "the same name but for case, spaces or Unicode form; rename or merge them"
             )
         seen[key] = name
 
@@ -323,8 +329,8 @@ def _refuse_bad(root: Path, bad: Sequence[BadFile], *, num_good: int, skip_bad: 
         raise BadFiles(f"{_quoted(root)} holds no usable image; the table says why", bad)
     if bad and not skip_bad:
         raise BadFiles(
-            f"{len(bad)} of {num_good + len(bad)} files in {_quoted(root)} cannot be used; mend or remove "
-            "them, or go on without them with --data.skip-bad true",
+            f"{len(bad)} of {num_good + len(bad)} files in {_quoted(root)} cannot be used; "
+            "mend or remove them, or go on without them with --data.skip-bad true",
             bad,
         )
 
@@ -332,7 +338,7 @@ def _refuse_bad(root: Path, bad: Sequence[BadFile], *, num_good: int, skip_bad: 
 def _check_counts(
     root: Path, layout: _Layout, good: Mapping[str, ImageFacts], bad: Sequence[BadFile]
 ) -> None:
-    """Refuse a class with too few images in a split, above all in the one that others are carved off."""
+    """Refuse a class with too few images in a split, above all in one to carve from."""
     for split, by_class in layout.items():
         is_carved = split == ALL or (split == "train" and len(layout) < 3)
         least = MIN_IMAGES_TO_SPLIT if is_carved else 1
@@ -343,8 +349,8 @@ def _check_counts(
         if smallest is None or counts[smallest] >= least:
             continue
         message = (
-            f"class {_quoted(smallest)} has {counts[smallest]} usable images in split {split} of {_quoted(root)}, "
-            f"expected at least {least}; add images or remove the class"
+            f"class {_quoted(smallest)} has {counts[smallest]} usable images in split {split} "
+            f"of {_quoted(root)}, expected at least {least}; add images or remove the class"
         )
         if bad:
             raise BadFiles(message, bad)

@@ -1,4 +1,4 @@
-"""Shared by the sources of data sets: sizes of images, and whether decoded images are kept in memory."""
+"""Sizes of images, and whether they are kept in memory: shared by the sources of data sets."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,12 @@ _SCALE_OVER_CROP = 8 / 7  # 256 to 224
 
 
 def choose_shape(config: Config, native_size: int | None, channels: int) -> ImageShape:
-    """Return the sizes that a configuration gives to images whose own side is `native_size` (None: they differ).
+    """Return the sizes that a configuration gives to images.
+
+    Args:
+        config: of the run.
+        native_size: the images' own side; None where they differ.
+        channels: 1 or 3.
 
     Raises:
         UsageError: neither the images nor the configuration have a size.
@@ -23,7 +28,8 @@ def choose_shape(config: Config, native_size: int | None, channels: int) -> Imag
     size = config.image_size or native_size
     if size is None:
         raise UsageError(
-            f"image_size: images of {config.dataset} differ in size; give one, for instance --image-size 64"
+            f"image_size: images of {config.dataset} differ in size; "
+            "give one, for instance --image-size 64"
         )
     scale_crop = config.augment.scale_crop
     if scale_crop is None:
@@ -51,7 +57,8 @@ def make_split(
     """
     streamed = StreamedImages(load, shape)
     images: Images = streamed
-    num_bytes = len(labels) * shape.stored_size**2 * shape.channels
+    count = len(labels)
+    num_bytes = count * shape.stored_size**2 * shape.channels
     if num_bytes <= cache_gib * 2**30:
-        images = streamed.cached(len(labels))
-    return Split(images, np.arange(len(labels)), labels)
+        images = streamed.cached(count)
+    return Split(images, np.arange(count), labels)

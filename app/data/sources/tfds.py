@@ -1,4 +1,4 @@
-"""Prepared tensorflow-datasets, read as records: random access by index, so order is a pure function of position."""
+"""Prepared tensorflow-datasets, read as records, at random by index."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from epochal.app.errors import UsageError, suggestion
 if TYPE_CHECKING:
     from epochal.app.data.dataset import RawDataset
 
-# Bytes around each record of a TFRecord file: its length and that number's checksum, and the checksum of its data.
+# Bytes around each record of a TFRecord file: its length and that number's checksum, and the
+# checksum of its data.
 _HEADER = 12
 _FOOTER = 4
 _BATCH = 1024  # records that are parsed together
@@ -34,7 +35,9 @@ def find(name: str, data_dir: str | None) -> Prepared:
     Raises:
         UsageError: saying how to prepare it, or which name was meant.
     """
-    default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    default = os.environ.get("TFDS_DATA_DIR")
+    if not default:
+        default = str(Path.home() / "tensorflow_datasets")
     root = Path(data_dir or default).expanduser()
     base = root.joinpath(*name.split("/"))
     infos: list[Path] = []
@@ -43,10 +46,11 @@ def find(name: str, data_dir: str | None) -> Prepared:
     if not infos:
         raise UsageError(_how_to_prepare(name, root))
 
-    def rank(info: Path) -> tuple[bool, tuple[int, ...]]:
-        return info.parent.parent == base, _version(info.parent.name)
+    def rank(folder: Path) -> tuple[bool, tuple[int, ...]]:
+        return folder.parent == base, _version(folder.name)
 
-    return Prepared(name=name, folder=max(infos, key=rank).parent)
+    folders = [info.parent for info in infos]
+    return Prepared(name=name, folder=max(folders, key=rank))
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -61,13 +65,19 @@ def _how_to_prepare(name: str, root: Path) -> str:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0] in known:
-        return f"dataset {name!r} is not prepared under {root}; with network, run: tfds build {name} --data_dir {root}"
+        return (
+            f"dataset {name!r} is not prepared under {root}; with network, run: "
+            f"tfds build {name} --data_dir {root}"
+        )
     hint = suggestion(name, [*known, "digits"])
-    return f"dataset {name!r}: neither a folder nor a TFDS name{hint}; give digits, a TFDS name or a folder"
+    return (
+        f"dataset {name!r}: neither a folder nor a TFDS name{hint}; "
+        "give digits, a TFDS name or a folder"
+    )
 
 
 def read(config: Config) -> "RawDataset":
-    """Read the prepared data set of a configuration: its train, validation and test splits, or else its first one.
+    """Read train, validation and test of a prepared data set, or else its first split.
 
     Raises:
         UsageError: it is not prepared, is damaged, or is none of images with one class each.
@@ -154,7 +164,7 @@ class Records:
     image_key: str
 
     def loader(self) -> Callable[[Any], Any]:
-        """Return a function, in TensorFlow operations, from an index to the encoded bytes of its image."""
+        """Return a function, in TensorFlow operations, from an index to its encoded image."""
         import tensorflow as tf
 
         # They stay open until the process ends: a data set may read them at any time.
@@ -163,11 +173,14 @@ class Records:
 
         def read_record(index: np.ndarray) -> bytes:
             descriptor = descriptors[self.file[index]]
-            return os.pread(descriptor, int(self.length[index]), int(self.offset[index]))
+            length = int(self.length[index])
+            offset = int(self.offset[index])
+            return os.pread(descriptor, length, offset)
 
         def load(index: Any) -> Any:
             record = tf.numpy_function(read_record, [index], tf.string)
-            example = tf.io.parse_single_example(tf.ensure_shape(record, []), spec)
+            record = tf.ensure_shape(record, [])
+            example = tf.io.parse_single_example(record, spec)
             return example[self.image_key]
 
         return load
@@ -181,11 +194,14 @@ def index_records(builder: Any, split: str) -> Records:
     """
     image_key, label_key = builder.info.supervised_keys
     files = tuple(str(path) for path in builder.info.splits[split].filepaths)
-    all_labels, all_offsets, all_lengths = [], [], []
+    all_labels = []
+    all_offsets = []
+    all_lengths = []
     counts = []
     for name in files:
         labels, lengths = _labels_and_lengths(name, label_key)
-        ends = np.cumsum(lengths + _HEADER + _FOOTER)
+        record_bytes = lengths + _HEADER + _FOOTER
+        ends = np.cumsum(record_bytes)
         all_labels.append(labels)
         all_lengths.append(lengths)
         all_offsets.append(ends - lengths - _FOOTER)
@@ -194,7 +210,8 @@ def index_records(builder: Any, split: str) -> Records:
     num_classes = builder.info.features[label_key].num_classes
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
-            f"split {split} of {builder.name}: labels must lie in 0..{num_classes - 1}; it cannot be trained on"
+            f"split {split} of {builder.name}: labels must lie in 0..{num_classes - 1}; "
+            "it cannot be trained on"
         )
     return Records(
         files=files,
@@ -215,13 +232,15 @@ def _labels_and_lengths(name: str, label_key: str) -> tuple[np.ndarray, np.ndarr
     spec = {label_key: tf.io.FixedLenFeature([], tf.int64)}
 
     def parse(serialized: Any) -> tuple[Any, Any]:
-        return tf.io.parse_example(serialized, spec)[label_key], tf.strings.length(serialized)
+        example = tf.io.parse_example(serialized, spec)
+        return example[label_key], tf.strings.length(serialized)
 
-    records = tf.data.TFRecordDataset(name).batch(_BATCH).map(parse).prefetch(1)
+    records = tf.data.TFRecordDataset(name).batch(_BATCH)
+    parsed = without_tuning(records.map(parse).prefetch(1))
     labels = [np.zeros(0, np.int64)]
     lengths = [np.zeros(0, np.int64)]
     try:
-        for some_labels, some_lengths in without_tuning(records).as_numpy_iterator():
+        for some_labels, some_lengths in parsed.as_numpy_iterator():
             labels.append(some_labels)
             lengths.append(some_lengths.astype(np.int64))
     except tf.errors.OpError as error:

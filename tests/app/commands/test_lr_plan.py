@@ -1,6 +1,5 @@
-"""The configured course of the rate: each shape's corners, warm-up, scaling by the batch, and what is refused."""
+"""The configured course of the rate: corners of each shape, warm-up, scaling, refusals."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from epochal import callbacks
 from epochal.app.commands.main import main
 from epochal.app.config import Config, Schedule
 from epochal.app.errors import UsageError
+from epochal.app.training.probes.rate_plan import plan_rates
 from epochal.app.training.step.learning_rate import arithmetic, rate_callbacks, shape_of
 
 
@@ -150,16 +150,22 @@ def test_the_command_prints_and_draws(tmp_path: Any, capsys: Any) -> None:
     assert "exists already and is not overwritten" in capsys.readouterr().err
 
 
-def test_a_plan_of_a_hundred_thousand_epochs_shows_some_of_them(
-    tmp_path: Path, capsys: Any
-) -> None:
-    plan = ["lr-plan", "--epochs", "100000", "--budget", "10m"]
-    plot = ["--plot", str(tmp_path / "plan.png")]
-    assert main([*plan, *plot]) == 0
-    out, err = capsys.readouterr()
-    assert len(out.splitlines()) < 50
-    assert out.split()[-3:] == ["100000", "0.001", "0.001"]
-    assert "with a budget of 10m this course follows the clock" in err
+def test_a_plan_of_many_epochs_takes_few_rates() -> None:
+    plan = plan_rates(Config(epochs=100_000))
+    rows = plan.rows()
+    assert [epoch for epoch, _, _ in (rows[0], rows[-1])] == [1, 100_000]
+    assert len(rows) <= 41
+    curve = plan.curve()
+    assert curve[0] == (0, plan.peak)
+    assert curve[-1][0] == pytest.approx(100_000, abs=0.01)
+    assert len(curve) <= 2001
+
+
+def test_a_plan_tells_of_the_budget(capsys: Any) -> None:
+    assert main(["lr-plan", "--epochs", "100000", "--budget", "10m"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.split()[-3:] == ["100000", "0.001", "0.001"]
+    assert "with a budget of 10m this course follows the clock" in printed.err
 
 
 def test_one_epoch_is_one(capsys: Any) -> None:

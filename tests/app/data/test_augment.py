@@ -26,9 +26,9 @@ def test_a_window_equals_numpys(side: int, data: st.DataObject) -> None:
         np.int32,
     )
     mirrored = np.array([False, True, False, True])
-    found = cut_windows(images, corners, mirrored, size=size, border=border).numpy()
+    windows = cut_windows(images, corners, mirrored, size=size, border=border).numpy()
     padded = np.pad(images, [(0, 0), (pad, pad), (pad, pad), (0, 0)], MODES[border])
-    for image, (top, left), flip, cut in zip(padded, corners + pad, mirrored, found, strict=True):
+    for image, (top, left), flip, cut in zip(padded, corners + pad, mirrored, windows, strict=True):
         expected = image[top : top + size, left : left + size]
         np.testing.assert_array_equal(cut, expected[:, ::-1] if flip else expected)
 

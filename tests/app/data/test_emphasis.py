@@ -1,4 +1,4 @@
-"""Emphasis on hard images: probabilities, draws, unbiased weights, trimming, and a state that resumes to the bit."""
+"""Emphasis on hard images: probabilities, draws, weights, trimming, bit-exact resuming."""
 
 import re
 import signal
@@ -59,12 +59,14 @@ def test_probabilities_are_capped_and_sum_to_one(
 def test_below_the_cap_probabilities_are_proportional_to_a_power_of_the_loss() -> None:
     losses = np.array([1.0, 4.0, 9.0, 16.0, 100.0])
     chances = probabilities(losses, Emphasis(by="sampler", power=0.5, cap=2))
-    # Shares 1, 2, 3, 4, 10 of 20: the last would get 1/2, may get 2/5, and the others share 3/5 as 1 : 2 : 3 : 4.
+    # Shares 1, 2, 3, 4, 10 of 20: the last would get 1/2, may get 2/5, and the others share 3/5 as
+    # 1 : 2 : 3 : 4.
     assert chances == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.4])
 
 
 def test_what_the_cap_takes_may_lift_others_to_the_cap() -> None:
-    # 0.6, 0.3, 0.05, 0.05: with 0.4 for the first, 0.6 * 0.3 / 0.4 is 0.45, and 0.2 is left for the last two.
+    # 0.6, 0.3, 0.05, 0.05: with 0.4 for the first, 0.6 * 0.3 / 0.4 is 0.45, and 0.2 is left for the
+    # last two.
     assert capped(np.array([12.0, 6.0, 1.0, 1.0]), 0.4) == pytest.approx([0.4, 0.4, 0.1, 0.1])
 
 
@@ -78,7 +80,8 @@ def test_draws_are_the_expected_ones_rounded_up_or_down(losses: np.ndarray, offs
 
 def test_each_image_is_drawn_by_its_probability_on_average_over_the_offset() -> None:
     chances = probabilities(np.random.default_rng(0).exponential(size=40), SAMPLER)
-    # Draws change where an offset meets a place of the cumulated probabilities: exact between these.
+    # Draws change where an offset meets a place of the cumulated probabilities: exact between
+    # these.
     edges = np.unique([0.0, *(np.cumsum(chances) * 40 % 1), 1.0])
     draws = [
         np.bincount(draw_images(chances, middle), minlength=40)
@@ -250,7 +253,7 @@ def test_images_are_suspected_where_a_tenth_lies_beyond_a_gap(share: float, clas
 
 @pytest.mark.parametrize("decay", [0.45, 0.6, 0.8, 1.2])
 def test_hard_images_of_a_network_that_has_barely_learned_are_not_suspected(decay: float) -> None:
-    """Of a network at a rate too high for it a tenth to half are worse than a guess, the harder the fewer."""
+    """At too high a rate a tenth to half are worse than a guess, the harder the fewer."""
     guess = np.log(10)
     places = (np.arange(5000) + 0.5) / 5000
     hard = -decay * guess * np.log(places)

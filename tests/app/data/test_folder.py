@@ -82,18 +82,17 @@ def test_unreadable_file(public_path, request):
 
 
 def test_classes_without_splits(tmp_path):
-    found = scan(image_folder(tmp_path, {"b": 3, "a": 4, "C": 5}))
-    assert found.root == tmp_path
-    assert found.classes == ("C", "a", "b")
-    assert list(found.splits) == ["all"]
-    files = found.splits["all"]
-    assert [Path(path).relative_to(tmp_path).parent.name for path in files.paths] == list(
-        "CCCCCaaaabbb"
-    )
+    content = scan(image_folder(tmp_path, {"b": 3, "a": 4, "C": 5}))
+    assert content.root == tmp_path
+    assert content.classes == ("C", "a", "b")
+    assert list(content.splits) == ["all"]
+    files = content.splits["all"]
+    folders = [Path(path).relative_to(tmp_path).parent.name for path in files.paths]
+    assert folders == list("CCCCCaaaabbb")
     assert files.paths == tuple(sorted(files.paths))
     assert files.labels.dtype == np.int32
     assert files.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 3
-    assert (found.channels, found.native_size, found.bad) == (3, 8, ())
+    assert (content.channels, content.native_size, content.bad) == (3, 8, ())
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL"])
@@ -106,9 +105,9 @@ def test_splits_share_one_class_list(tmp_path, validation):
         "test/c": 2,
         "test/a": 1,
     }
-    found = scan(image_folder(tmp_path, counts))
-    assert found.classes == ("a", "b", "c")
-    assert {split: files.labels.tolist() for split, files in found.splits.items()} == {
+    content = scan(image_folder(tmp_path, counts))
+    assert content.classes == ("a", "b", "c")
+    assert {split: files.labels.tolist() for split, files in content.splits.items()} == {
         "train": [0] * 3 + [1] * 3 + [2] * 3,
         "validation": [1],
         "test": [0, 2, 2],
@@ -139,20 +138,20 @@ def test_clutter_and_documents_are_ignored_and_links_followed(tmp_path):
     (root / ".git").mkdir()
     (root / "__MACOSX").mkdir()
     (root / "LICENSE.txt").write_text("free")
-    found = scan(root)
-    assert found.classes == ("cat", "dog", "eel")
-    assert len(found.splits["all"].paths) == 9
-    assert found.bad == ()
+    content = scan(root)
+    assert content.classes == ("cat", "dog", "eel")
+    assert len(content.splits["all"].paths) == 9
+    assert content.bad == ()
 
 
 def test_content_decides_not_the_extension(tmp_path):
     root = image_folder(tmp_path, {"cat": 2, "dog": 3})
     (root / "cat/PHOTO.JPG").write_bytes(SOUND["png: plain"].content)
     (root / "cat/no extension").write_bytes(SOUND["other: webp, animated"].content)
-    found = scan(root)
-    assert found.bad == ()
-    assert found.native_size is None
-    assert len(found.splits["all"].paths) == 7
+    content = scan(root)
+    assert content.bad == ()
+    assert content.native_size is None
+    assert len(content.splits["all"].paths) == 7
 
 
 @pytest.mark.parametrize(
@@ -187,13 +186,13 @@ def test_native_size_is_the_side_of_equal_squares(tmp_path):
 def test_sound_files_pass(tmp_path, name):
     path = tmp_path / "image"
     path.write_bytes(SOUND[name].content)
-    (found,) = inspect_files([str(path)])
+    (facts,) = inspect_files([str(path)])
     expected = SOUND[name].rgb
     if expected is not None:
         height, width, _ = expected.shape
-        assert found == ImageFacts(height, width, bool((expected == expected[..., :1]).all()))
+        assert facts == ImageFacts(height, width, bool((expected == expected[..., :1]).all()))
     else:
-        assert isinstance(found, ImageFacts)
+        assert isinstance(facts, ImageFacts)
 
 
 def test_every_broken_file_is_named_in_one_table(tmp_path):
@@ -214,10 +213,10 @@ def test_every_broken_file_is_named_in_one_table(tmp_path):
     table = caught.value.table().splitlines()
     assert table == [f"{file.path}  {file.reason}" for file in caught.value.bad]
 
-    found = scan(root, skip_bad=True)
-    assert found.bad == caught.value.bad
-    assert len(found.splits["all"].paths) == 6
-    assert found.native_size == 8
+    content = scan(root, skip_bad=True)
+    assert content.bad == caught.value.bad
+    assert len(content.splits["all"].paths) == 6
+    assert content.native_size == 8
 
 
 def test_odd_things_in_class_folders_are_bad_files(tmp_path):
@@ -279,10 +278,10 @@ def test_an_image_that_vanishes_after_the_scan(tmp_path, cache_gib):
     root = image_folder(tmp_path, {"cat": 5, "dog": 5})
 
     def scan_and_lose(*arguments, **options):
-        found = scan(*arguments, **options)
+        content = scan(*arguments, **options)
         for path in (root / "cat").iterdir():
             path.unlink()
-        return found
+        return content
 
     sources = SOURCES | {"folder": partial(read, scan=scan_and_lose)}
     with pytest.raises(
@@ -320,7 +319,8 @@ def test_scanning_leaves_the_folder_as_it_was(tmp_path):
     def state():
         stats = {path: path.stat() for path in root.rglob("*")}
         return {
-            path: (stat.S_IMODE(found.st_mode), found.st_mtime_ns) for path, found in stats.items()
+            path: (stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+            for path, status in stats.items()
         }
 
     before = state()

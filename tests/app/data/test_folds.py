@@ -1,4 +1,4 @@
-"""Splits of a pool: the laws that folds and bootstraps obey, and what becomes of a data set's own splits."""
+"""Splits of a pool: laws of folds and bootstraps, and what becomes of a data set's own splits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_a_bootstrap_leaves_about_a_share_of_1_over_e() -> None:
 def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
     labels = np.arange(60) % 3
     splits = Splits.of(text)
-    found = [
+    drawn = [
         fold_positions(labels, splits, index, seed)
         for seed in (0, 1)
         for index in range(splits.count)
@@ -136,11 +136,11 @@ def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
         for seed in (0, 1)
         for index in range(splits.count)
     ]
-    for (train, validation), others in zip(found, again, strict=True):
+    for (train, validation), others in zip(drawn, again, strict=True):
         assert (train.dtype, validation.dtype) == (np.int64, np.int64)
         np.testing.assert_array_equal(train, others[0])
         np.testing.assert_array_equal(validation, others[1])
-    assert len({validation.tobytes() for _, validation in found}) == len(found)
+    assert len({validation.tobytes() for _, validation in drawn}) == len(drawn)
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def pool_of(dataset: Dataset) -> list[int]:
     return sorted([*dataset.train.indices, *dataset.validation.indices])
 
 
-def equal(one: Split, other: Split) -> bool:
+def equal(first: Split, second: Split) -> bool:
     return (
-        one.indices.tobytes() + one.labels.tobytes()
-        == other.indices.tobytes() + other.labels.tobytes()
+        first.indices.tobytes() + first.labels.tobytes()
+        == second.indices.tobytes() + second.labels.tobytes()
     )
 
 
@@ -201,11 +201,13 @@ def test_the_test_split_stays(plain: Dataset, split: str) -> None:
 
 def test_folds_of_what_is_not_test(plain: Dataset) -> None:
     folds = [loaded(f"kfold:4/{number}") for number in (1, 2, 3, 4)]
-    assert sorted(np.concatenate([each.validation.indices for each in folds])) == pool_of(plain)
-    for each in folds:
-        assert pool_of(each) == pool_of(plain)
+    assert sorted(np.concatenate([dataset.validation.indices for dataset in folds])) == pool_of(
+        plain
+    )
+    for dataset in folds:
+        assert pool_of(dataset) == pool_of(plain)
         np.testing.assert_array_equal(
-            each.train.labels, each.train.labels[np.argsort(each.train.indices)]
+            dataset.train.labels, dataset.train.labels[np.argsort(dataset.train.indices)]
         )
 
 
@@ -226,7 +228,7 @@ def test_a_part_of_a_fold(plain: Dataset) -> None:
 
 @pytest.fixture
 def own_splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
-    """A data set with three splits, whose training images are darkest and whose test images are brightest."""
+    """A data set with three splits: training images are darkest, test images brightest."""
     splits = {}
     labels = (np.arange(20) % 2).astype(np.int32)
     for place, name in enumerate(("train", "validation", "test")):

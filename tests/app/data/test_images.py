@@ -45,19 +45,18 @@ def exported(tmp_path_factory):
 def decoded(exported):
     """(way, channels) -> name -> decoded image, for every sound file."""
     contents = tf.data.Dataset.from_tensor_slices([case.content for case in SOUND.values()])
-    found: dict[tuple[str, int], list[np.ndarray]] = {}
+    results: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for channels, loaded in ((1, exported.grey), (3, exported.rgb)):
+        eager = {}
+        served = {}
+        for name, case in SOUND.items():
+            eager[name] = images.decode(case.content, channels).numpy()
+            served[name] = loaded(tf.constant(case.content)).numpy()
         in_data = contents.map(lambda encoded, channels=channels: images.decode(encoded, channels))
-        found |= {
-            ("eagerly", channels): [
-                images.decode(case.content, channels).numpy() for case in SOUND.values()
-            ],
-            ("in tf.data", channels): list(in_data.as_numpy_iterator()),
-            ("in a SavedModel", channels): [
-                loaded(tf.constant(case.content)).numpy() for case in SOUND.values()
-            ],
-        }
-    return {key: dict(zip(SOUND, values, strict=True)) for key, values in found.items()}
+        results["eagerly", channels] = eager
+        results["in a SavedModel", channels] = served
+        results["in tf.data", channels] = dict(zip(SOUND, in_data.as_numpy_iterator(), strict=True))
+    return results
 
 
 def test_the_corpus_is_large_enough():
@@ -156,7 +155,8 @@ def test_grey_stays_as_it_is(grey):
     np.testing.assert_array_equal(images.decode(content, 1)[..., 0], grey)
 
 
-# what an image stored under each orientation must be put through (Exif 2.32, section 4.6.4, tag 0x0112)
+# what an image stored under each orientation must be put through (Exif 2.32, section 4.6.4, tag
+# 0x0112)
 UPRIGHT = {
     1: lambda x: x,
     2: np.fliplr,
@@ -186,8 +186,8 @@ def test_orientations_and_their_inverses(orientation):
 def test_no_exif_can_break_a_jpeg(structure):
     plain = SOUND["jpeg: plain"]
     expected = images.decode(plain.content, 3).numpy()
-    found = images.decode(corpus.with_exif(plain.content, structure), 3).numpy()
-    assert any(np.array_equal(found, turn(expected)) for turn in UPRIGHT.values())
+    result = images.decode(corpus.with_exif(plain.content, structure), 3).numpy()
+    assert any(np.array_equal(result, turn(expected)) for turn in UPRIGHT.values())
 
 
 @settings(max_examples=150)
@@ -231,9 +231,9 @@ def test_fit_resamples_like_pillow(shape, size, crop):
     x = shape[1] / 2
     box = (x - half, y - half, x + half, y + half)
     expected = Image.fromarray(image).resize((crop, crop), Image.Resampling.BILINEAR, box=box)
-    found = images.resize(tf.constant(image), size, crop=crop).numpy()
+    result = images.resize(tf.constant(image), size, crop=crop).numpy()
     # Pillow rounds to whole levels between the two directions
-    assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
+    assert np.abs(result.astype(int) - np.asarray(expected)).max() <= 1
 
 
 @pytest.mark.parametrize("size", [5, 16, 33])
@@ -264,10 +264,10 @@ def test_fit_keeps_constants_and_commutes_with_mirroring(height, width, size, le
 @pytest.mark.parametrize("shape", [(6, 8, 8, 3), (6, 9, 14, 1), (6, 20, 16, 3)])
 def test_fit_takes_batches(shape):
     batch = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
-    found = images.resize(tf.constant(batch), 8)
-    assert found.shape == (6, 8, 8, shape[-1])
+    result = images.resize(tf.constant(batch), 8)
+    assert result.shape == (6, 8, 8, shape[-1])
     np.testing.assert_array_equal(
-        found, np.stack([images.resize(tf.constant(image), 8) for image in batch])
+        result, np.stack([images.resize(tf.constant(image), 8) for image in batch])
     )
 
 
@@ -285,8 +285,8 @@ def test_fit_gives_the_same_bytes_in_tf_data_and_tells_its_shape():
 
     data = tf.data.Dataset.from_tensor_slices(contents).map(prepare)
     assert data.element_spec == tf.TensorSpec([10, 10, 3], tf.uint8)
-    for content, found in zip(contents, data, strict=True):
-        np.testing.assert_array_equal(found, prepare(content))
+    for content, result in zip(contents, data, strict=True):
+        np.testing.assert_array_equal(result, prepare(content))
 
 
 @pytest.mark.parametrize(("size", "crop"), [(8, 9), (8, 0), (0, None), (8, -1)])

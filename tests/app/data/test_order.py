@@ -1,4 +1,4 @@
-"""Which image comes when: every image once, classes interleaved, draws fair, and the batches follow."""
+"""Orders of images: each comes once, classes interleaved, draws fair, and batches follow."""
 
 import cProfile
 from itertools import pairwise
@@ -98,6 +98,13 @@ def test_replacement_draws_every_image_alike() -> None:
     assert np.mean(missing) / count == pytest.approx((1 - 1 / count) ** count, abs=0.015)
 
 
+def test_a_million_images_of_a_thousand_classes_are_interleaved() -> None:
+    labels = np.random.default_rng(0).integers(1000, size=1_281_167)
+    order = interleaved(labels, np.random.default_rng(0))
+    assert np.array_equal(np.sort(order), np.arange(len(labels)))
+    assert equal_neighbours(labels[order]) == 0
+
+
 def count_calls_to_interleave(count: int) -> int:
     """Return how many functions are called to order so many images of 1,000 classes."""
     labels = np.random.default_rng(0).integers(1000, size=count)
@@ -134,7 +141,7 @@ def test_batches_follow_the_order_of_their_epoch(order: str, start: int) -> None
 
 
 def test_classes_one_after_the_other_train_worse_than_interleaved() -> None:
-    """Row A6, with a perceptron that sees the digits once."""
+    """LeCun et al. 1998, Efficient BackProp, with a perceptron that sees the digits once."""
     images, labels = load_digits(return_X_y=True)
     orders = {
         "sorted": np.argsort(labels, kind="stable"),

@@ -1,4 +1,4 @@
-"""The whole application without a server, before there is a version to answer with."""
+"""The application without a server, before there is a version to answer with."""
 
 import asyncio
 from pathlib import Path
@@ -14,8 +14,8 @@ from epochal.app.serving.server_metrics import ServerMetrics
 from epochal.app.serving.versions import Versions
 
 
-def ask(path: str, method: str, folder: Path) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body of the application's reply for a model of which nothing is loaded yet."""
+def request(path: str, method: str, folder: Path) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Return status, headers and body of the reply for a model of which nothing is loaded yet."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -25,30 +25,32 @@ def ask(path: str, method: str, folder: Path) -> tuple[int, dict[bytes, bytes], 
         sent.append(message)
 
     app = make_app(Versions(folder, trust=False), ServerMetrics(), Limits())
-    known = {
+    scope = {
         "type": "http",
         "http_version": "1.1",
         "method": method,
         "query_string": b"",
         "root_path": "",
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": [(b"host", b"localhost")],
     }
-    scope = {**known, "path": path, "raw_path": path.encode(), "headers": [(b"host", b"localhost")]}
     asyncio.run(app(scope, receive, send))
-    return (
-        sent[0]["status"],
-        dict(sent[0]["headers"]),
-        b"".join(message.get("body", b"") for message in sent),
-    )
+    start = sent[0]
+    body = b"".join(message.get("body", b"") for message in sent)
+    return start["status"], dict(start["headers"]), body
 
 
 @pytest.mark.parametrize(
     ("path", "status"), [("/healthz", 200), ("/readyz", 503), ("/card", 503), ("/metrics", 200)]
 )
 def test_it_is_alive_before_it_is_ready(path: str, status: int, tmp_path: Path) -> None:
-    assert ask(path, "GET", tmp_path)[0] == status
+    assert request(path, "GET", tmp_path)[0] == status
 
 
-def test_who_asks_before_it_is_ready_is_told_when_to_come_back(tmp_path: Path) -> None:
-    status, headers, body = ask(f"/v1/models/{tmp_path.name}:predict", "POST", tmp_path)
-    assert (status, headers[b"retry-after"]) == (503, b"1")
-    assert b"is being loaded; try again later" in body
+def test_a_request_before_it_is_ready_is_told_when_to_come_back(tmp_path: Path) -> None:
+    path = f"/v1/models/{tmp_path.name}:predict"
+    status, headers, body = request(path, "POST", tmp_path)
+    assert status == 503
+    assert headers[b"retry-after"] == b"1"
+    assert b"is being loaded" in body

@@ -1,7 +1,10 @@
-"""Requests that arrive together are one batch; each gets its own answer, whatever becomes of the others."""
+"""Batching: requests that arrive together are one batch, and each gets its own answer."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,55 +18,81 @@ from epochal.app.serving.batching import Arrays, Batcher, QueueFull
 class Doubling:
     """A model that notes how large its batches are, and fails on negative numbers."""
 
-    def __init__(self, wait: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.sizes: list[int] = []
-        self._wait = wait
 
-    def __call__(self, arrays: dict[str, np.ndarray]) -> Arrays:
-        import time
-
-        time.sleep(self._wait)
+    def __call__(self, arrays: Arrays) -> Arrays:
         self.sizes.append(len(arrays["x"]))
         if (arrays["x"] < 0).any():
             raise ValueError("negative")
         return {"y": 2 * arrays["x"]}
 
 
-def together(model: Doubling, requests: list[np.ndarray], **options: Any) -> list[Any]:
-    """The answers, or exceptions, of requests that arrive at once."""
+class Held(Doubling):
+    """Answers nothing until it is released."""
 
-    async def all_of_them() -> list[Any]:
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = Event()
+        self.released = Event()
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        self.started.set()
+        assert self.released.wait(60)
+        return super().__call__(arrays)
+
+
+def submit_together(model: Doubling, requests: list[np.ndarray], **options: Any) -> list[Any]:
+    """Return the answers, or exceptions, of requests that arrive at once."""
+
+    async def submit_all() -> list[Any]:
         with ThreadPoolExecutor(1) as executor:
             batcher = Batcher(model, executor, **options)
-            return await asyncio.gather(
-                *(batcher.submit({"x": one}) for one in requests), return_exceptions=True
-            )
+            answers = [batcher.submit({"x": images}) for images in requests]
+            return await asyncio.gather(*answers, return_exceptions=True)
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(submit_all())
+
+
+@asynccontextmanager
+async def busy_batcher(model: Held) -> AsyncIterator[Batcher]:
+    """Give a batcher whose model is busy with a request of one image until the context ends."""
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(model, executor)
+        first = submit_soon(batcher, 1)
+        assert await asyncio.to_thread(model.started.wait, 60)
+        try:
+            yield batcher
+        finally:
+            model.released.set()
+        await first
+
+
+def submit_soon(batcher: Batcher, count: int) -> "asyncio.Task[Arrays]":
+    return asyncio.create_task(batcher.submit({"x": np.ones(count)}))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 16))
-def test_everybody_gets_the_own_answer_in_batches_of_at_most_the_largest(
+def test_each_request_gets_its_own_answer_in_batches_of_at_most_the_largest(
     counts: list[int], largest: int
 ) -> None:
     model = Doubling()
-    requests = [np.arange(count) + 100 * i for i, count in enumerate(counts)]
-    answers = together(model, requests, largest=largest, queue=1000)
-    for one, answer in zip(requests, answers, strict=True):
-        np.testing.assert_array_equal(answer["y"], 2 * one)
+    requests = [np.arange(count) + 100 * index for index, count in enumerate(counts)]
+    answers = submit_together(model, requests, largest=largest, queue=1000)
+    for images, answer in zip(requests, answers, strict=True):
+        np.testing.assert_array_equal(answer["y"], 2 * images)
     assert sum(model.sizes) == sum(counts)
-    assert all(size <= max(largest, *counts) for size in model.sizes)
+    assert max(model.sizes) <= max(largest, *counts)
 
 
 def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
-    model = Doubling(wait=0.05)
+    model = Held()
 
     async def arrive() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(model, executor)
-            first = asyncio.create_task(batcher.submit({"x": np.ones(1)}))
-            await asyncio.sleep(0.02)
-            await asyncio.gather(first, *(batcher.submit({"x": np.ones(2)}) for _ in range(5)))
+        async with busy_batcher(model) as batcher:
+            waiting = [submit_soon(batcher, 2) for _ in range(5)]
+            await asyncio.sleep(0)  # each is in the queue then
+        await asyncio.gather(*waiting)
 
     asyncio.run(arrive())
     assert model.sizes == [1, 10]
@@ -71,61 +100,60 @@ def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
 
 def test_images_of_different_sizes_are_no_batch() -> None:
     model = Doubling()
-    answers = together(model, [np.ones((1, 2)), np.ones((1, 3)), np.ones((2, 2))])
+    answers = submit_together(model, [np.ones((1, 2)), np.ones((1, 3)), np.ones((2, 2))])
     assert [answer["y"].shape for answer in answers] == [(1, 2), (1, 3), (2, 2)]
     assert sorted(model.sizes) == [1, 3]
 
 
-def test_one_bad_image_is_not_the_others_end() -> None:
-    answers = together(Doubling(), [np.ones(1), -np.ones(1), np.ones(2)])
-    assert isinstance(answers[1], ValueError)
-    assert [answers[i]["y"].tolist() for i in (0, 2)] == [[2.0], [2.0, 2.0]]
+def test_a_bad_image_fails_alone() -> None:
+    first, bad, last = submit_together(Doubling(), [np.ones(1), -np.ones(1), np.ones(2)])
+    assert isinstance(bad, ValueError)
+    assert first["y"].tolist() == [2.0]
+    assert last["y"].tolist() == [2.0, 2.0]
 
 
-def test_an_output_that_is_no_row_an_image_is_everybodys_own() -> None:
-    class Meaning(Doubling):
-        def __call__(self, arrays: dict[str, np.ndarray]) -> Arrays:
+def test_an_output_that_is_no_row_an_image_is_not_shared() -> None:
+    class Mean(Doubling):
+        def __call__(self, arrays: Arrays) -> Arrays:
             return {**super().__call__(arrays), "mean": arrays["x"].mean()}
 
-    answers = together(Meaning(), [np.ones(3), 4 * np.ones(2)])
+    answers = submit_together(Mean(), [np.ones(3), 4 * np.ones(2)])
     assert [float(answer["mean"]) for answer in answers] == [1, 4]
 
 
 def test_a_queue_that_is_full_refuses_at_once() -> None:
-    answers = together(Doubling(wait=0.01), [np.ones(4)] * 5, largest=4, queue=12)
-    refused = [isinstance(answer, QueueFull) for answer in answers]
-    assert refused == [False, False, False, True, True]
+    answers = submit_together(Doubling(), [np.ones(4)] * 5, largest=4, queue=12)
+    is_refused = [isinstance(answer, QueueFull) for answer in answers]
+    assert is_refused == [False, False, False, True, True]
 
 
 def test_a_request_larger_than_the_queue_is_answered_when_nothing_waits() -> None:
-    (answer,) = together(Doubling(), [np.ones(50)], largest=4, queue=8)
+    (answer,) = submit_together(Doubling(), [np.ones(50)], largest=4, queue=8)
     assert len(answer["y"]) == 50
 
 
-def test_who_went_away_is_not_computed_for() -> None:
-    model = Doubling(wait=0.05)
+def test_a_request_whose_client_has_gone_is_not_computed() -> None:
+    model = Held()
 
     async def leave() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(model, executor)
-            first = asyncio.create_task(batcher.submit({"x": np.ones(1)}))
-            await asyncio.sleep(0.01)
-            second = asyncio.create_task(batcher.submit({"x": np.ones(7)}))
-            await asyncio.sleep(0.01)
-            second.cancel()
-            await first
-            await asyncio.sleep(0.1)
+        async with busy_batcher(model) as batcher:
+            cancelled = submit_soon(batcher, 7)
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            last = submit_soon(batcher, 2)
+            await asyncio.sleep(0)
+        await last
 
     asyncio.run(leave())
-    assert model.sizes == [1]
+    assert model.sizes == [1, 2]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_batches_are_told_of(count: int) -> None:
-    seen: list[int] = []
+def test_every_batch_is_counted(count: int) -> None:
+    sizes: list[int] = []
 
     def note(images: int, seconds: float) -> None:
-        seen.append(images)
+        sizes.append(images)
 
-    together(Doubling(), [np.ones(2)] * count, on_batch=note)
-    assert seen == [2 * count]
+    submit_together(Doubling(), [np.ones(2)] * count, on_batch=note)
+    assert sizes == [2 * count]

@@ -1,4 +1,4 @@
-"""The server's page as people meet it: in a browser, with a picture, a broken file, a keyboard, a telephone."""
+"""The server's page in a browser: with a picture, a broken file, a keyboard, a narrow screen."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,12 +86,12 @@ def test_the_keyboard_reaches_the_file_first(page: Page, server: Server) -> None
     page.open(f"http://{server.place}/")
     page.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
-    assert page.evaluate(
-        "getComputedStyle(document.getElementById('drop')).borderTopColor"
-    ) == page.evaluate(
-        "(() => { const one = document.createElement('i'); one.style.color = 'var(--bar)'; document.body.append(one);"
-        " return getComputedStyle(one).color; })()"
+    border = page.evaluate("getComputedStyle(document.getElementById('drop')).borderTopColor")
+    bar = page.evaluate(
+        "(() => { const probe = document.createElement('i'); probe.style.color = 'var(--bar)';"
+        " document.body.append(probe); return getComputedStyle(probe).color; })()"
     )
+    assert border == bar
 
 
 def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, server: Server, picture: Path) -> None:

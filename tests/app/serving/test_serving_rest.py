@@ -1,4 +1,4 @@
-"""What becomes of a request that cannot be answered in time, or at all: status, words, headers."""
+"""Requests that cannot be answered in time, or at all: status and words."""
 
 import asyncio
 import json
@@ -31,8 +31,8 @@ class Failing:
             raise self._error
 
 
-def answered(error: Exception | None) -> tuple[int, str]:
-    """Status and error of a predict request to a model that fails so; without an error, it takes a minute."""
+def predict(error: Exception | None) -> tuple[int, str]:
+    """Return status and error of a predict request to a model that fails, or takes a minute."""
     signature = SimpleNamespace(inputs={"x": Field("float32", (None,))})
     model = SimpleNamespace(version=1, signatures={"serving_default": signature})
     served = SimpleNamespace(model=model, batchers={"serving_default": Failing(error)})
@@ -48,11 +48,11 @@ def answered(error: Exception | None) -> tuple[int, str]:
 
 
 def test_a_request_that_takes_too_long_is_504() -> None:
-    assert answered(None) == (504, "not answered within 0.05 seconds")
+    assert predict(None) == (504, "not answered within 0.05 seconds")
 
 
 def test_a_full_queue_is_503() -> None:
-    assert answered(QueueFull("1024 images are waiting")) == (
+    assert predict(QueueFull("1024 images are waiting")) == (
         503,
         "1024 images are waiting; try again later",
     )
@@ -62,12 +62,12 @@ def test_what_tensorflow_refuses_is_the_clients_fault() -> None:
     error = tf.errors.InvalidArgumentError(
         None, None, "assertion failed: [expected an image, got none]\n\t [[{{node"
     )
-    assert answered(error) == (400, "expected an image, got none")
+    assert predict(error) == (400, "expected an image, got none")
 
 
 def test_an_error_of_tensorflows_that_is_no_text_is_the_clients_fault() -> None:
     error = UnicodeDecodeError("utf-8", b"\x89PNG", 0, 1, "invalid start byte")
-    status, text = answered(error)
+    status, text = predict(error)
     assert (status, "cannot take this input apart" in text) == (400, True)
 
 
@@ -76,5 +76,5 @@ def test_an_error_of_tensorflows_that_is_no_text_is_the_clients_fault() -> None:
 )
 def test_a_fault_of_ours_is_500_without_its_words(error: Exception) -> None:
     with heard() as messages:
-        assert answered(error) == (500, f"internal error: {type(error).__name__}")
+        assert predict(error) == (500, f"internal error: {type(error).__name__}")
     assert type(error).__name__ in messages[0]

@@ -1,7 +1,8 @@
-"""The wire format of TensorFlow Serving, by pairs of request and reply, against a server in a process of its own.
+"""The wire format of TensorFlow Serving, by pairs of request and reply, against a server's process.
 
-`MODEL_SERVER=http://127.0.0.1:8501 pytest tests/test_serving_wire.py` asks a real ModelServer instead, which serves
-the model that `python -c "from tests.wire_pairs import *; save(Path('/models/half_plus_two'))"` writes.
+`MODEL_SERVER=http://127.0.0.1:8501 pytest tests/app/serving/test_serving_wire.py` asks a real
+ModelServer instead, which serves the model that
+`python -c "from tests.support.wire_pairs import *; save(Path('/models/half_plus_two'))"` writes.
 """
 
 import http.client
@@ -34,15 +35,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.place
 
 
-def asked(place: str, pair: Pair) -> tuple[int, bytes]:
+def send(place: str, pair: Pair) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(place, timeout=30)
     body = pair.body if isinstance(pair.body, bytes | None) else json.dumps(pair.body)
     connection.request(pair.method, pair.path, body)
     reply = connection.getresponse()
-    found = reply.status, reply.read()
+    content = reply.read()
     assert reply.headers["Content-Type"].startswith("application/json")
     connection.close()
-    return found
+    return reply.status, content
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -57,7 +58,7 @@ def test_what_would_wrap_around_is_refused(name: str, place: str) -> None:
 
 
 def check(pair: Pair, place: str) -> None:
-    status, body = asked(place, pair)
+    status, body = send(place, pair)
     assert status == pair.status, body
     if pair.error is not None:
         assert json.loads(body)["error"].startswith(pair.error)
@@ -68,10 +69,10 @@ def check(pair: Pair, place: str) -> None:
 
 
 def test_metadata_describes_every_signature(place: str) -> None:
-    _, body = asked(place, Pair("GET", f"/v1/models/{NAME}/metadata"))
-    found: dict[str, Any] = json.loads(body)
-    assert found["model_spec"] == {"name": NAME, "signature_name": "", "version": str(VERSION)}
-    definition = found["metadata"]["signature_def"]["signature_def"]["square"]
+    _, body = send(place, Pair("GET", f"/v1/models/{NAME}/metadata"))
+    metadata: dict[str, Any] = json.loads(body)
+    assert metadata["model_spec"] == {"name": NAME, "signature_name": "", "version": str(VERSION)}
+    definition = metadata["metadata"]["signature_def"]["signature_def"]["square"]
     dimensions = [{"size": size, "name": ""} for size in ("-1", "2", "2")]
     shape = {"dim": dimensions, "unknown_rank": False}
     assert definition["inputs"] == {
@@ -88,7 +89,7 @@ def test_open_inference_is_answered(place: str) -> None:
         "id": "7",
         "inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1.0, 2.0]}],
     }
-    _, body = asked(place, Pair("POST", f"/v2/models/{NAME}/infer", value))
+    _, body = send(place, Pair("POST", f"/v2/models/{NAME}/infer", value))
     output = {"name": "y", "shape": [2], "datatype": "FP32", "data": [2.5, 3.0]}
     assert json.loads(body) == {
         "model_name": NAME,
@@ -96,14 +97,14 @@ def test_open_inference_is_answered(place: str) -> None:
         "id": "7",
         "outputs": [output],
     }
-    assert asked(place, Pair("GET", "/v2/health/ready"))[0] == 200
-    _, body = asked(place, Pair("GET", f"/v2/models/{NAME}"))
+    assert send(place, Pair("GET", "/v2/health/ready"))[0] == 200
+    _, body = send(place, Pair("GET", f"/v2/models/{NAME}"))
     assert json.loads(body)["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1]}]
 
 
 @pytest.mark.parametrize(("path", "status"), [("other", 404), (f"{NAME}/versions/9/ready", 503)])
 def test_open_inference_knows_what_is_not_there(path: str, status: int, place: str) -> None:
-    assert asked(place, Pair("GET", f"/v2/models/{path}"))[0] == status
+    assert send(place, Pair("GET", f"/v2/models/{path}"))[0] == status
 
 
 INFER = {
@@ -151,5 +152,5 @@ INFER = {
 @pytest.mark.parametrize("name", INFER)
 def test_open_inference_refuses_what_does_not_fit(name: str, place: str) -> None:
     value, message = INFER[name]
-    status, body = asked(place, Pair("POST", f"/v2/models/{NAME}/infer", value))
+    status, body = send(place, Pair("POST", f"/v2/models/{NAME}/infer", value))
     assert (status, json.loads(body)["error"][: len(message)]) == (400, message)
