@@ -17,9 +17,9 @@ def run(words: list[str], verbosity: int) -> int:
     finished = runs.find(arguments.run)
     say(f"epochal evaluate: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    from epochal.app.evaluation.evaluate_run import evaluate_again
+    from epochal.app.evaluation.evaluate_run import evaluate_run
 
-    figures = evaluate_again(finished)
+    figures = evaluate_run(finished)
     if arguments.json:
         print(json.dumps(figures))
         return 0

@@ -139,7 +139,9 @@ def answer(arguments: Namespace) -> str:
     if arguments.pareto:
         return _pareto(arguments)
     rows = json.loads(_sizes_file().read_bytes())
-    return json.dumps(rows) if arguments.json else cost_tables.zoo_table(rows)
+    if arguments.json:
+        return json.dumps(rows)
+    return cost_tables.zoo_table(rows)
 
 
 def _sizes_file() -> Path:
@@ -172,7 +174,9 @@ def _model(arguments: Namespace) -> str:
     if arguments.plot:
         costs_png(arguments.plot, cost)
         say(f"drawn in {arguments.plot}")
-    return json.dumps(_values(cost)) if arguments.json else cost_tables.model_table(cost)
+    if arguments.json:
+        return json.dumps(_values(cost))
+    return cost_tables.model_table(cost)
 
 
 def _shape(arguments: Namespace) -> tuple[int, int, int] | None:
@@ -218,17 +222,17 @@ def _cheaper(arguments: Namespace) -> str:
 
 def _pareto(arguments: Namespace) -> str:
     from epochal.app.evaluation.cost_plots import pareto_png
-    from epochal.app.evaluation.pareto import place
+    from epochal.app.evaluation.pareto import compare_runs
 
-    placement = place(arguments.pareto)
-    for reason in placement.skipped:
+    comparison = compare_runs(arguments.pareto)
+    for reason in comparison.skipped:
         say(f"left out: {reason}")
     if arguments.plot:
-        pareto_png(arguments.plot, placement.placed)
+        pareto_png(arguments.plot, comparison.runs)
         say(f"drawn in {arguments.plot}")
     if arguments.json:
-        return json.dumps([asdict(run) for run in placement.placed])
-    return cost_tables.pareto_table(placement.placed)
+        return json.dumps([asdict(run) for run in comparison.runs])
+    return cost_tables.pareto_table(comparison.runs)
 
 
 def run(words: list[str], verbosity: int) -> int:

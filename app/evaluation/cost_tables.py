@@ -8,32 +8,33 @@ from typing import TYPE_CHECKING, Any
 from epochal.app.units import count, size
 
 if TYPE_CHECKING:
-    from epochal.app.evaluation.pareto import Placed
+    from epochal.app.evaluation.pareto import ComparedRun
     from epochal.models.cheaper_blocks import Block
     from epochal.models.complexity import ModelCost
 
 
 def zoo_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The zoo, a line a model; `rows` as in `sizes.json`."""
+    """Return a table of the zoo, a line for each model; `rows` are those of `sizes.json`."""
     head = ("name", "parameters", "multiply-adds", "input", "classes")
-    cells = [
-        (
+    table: list[Sequence[str]] = [head]
+    for row in rows:
+        cells = (
             row["name"],
             f"{row['params']:,}",
             f"{row['multiply_adds']:,}",
             times(row["input_shape"]),
             f"{row['num_classes']:,}",
         )
-        for row in rows
-    ]
-    return _columns([head, *cells], "<>><>")
+        table.append(cells)
+    return _columns(table, "<>><>")
 
 
 def model_table(cost: ModelCost) -> str:
-    """A model, a line a layer, and what it comes to."""
+    """Return a table of a model, a line for each layer, and the sums below it."""
     head = ("layer", "kind", "output", "parameters", "multiply-adds", "kept", "live", "moved")
-    cells = [
-        (
+    table: list[Sequence[str]] = [head]
+    for layer in cost.layers:
+        cells = (
             layer.name,
             layer.kind,
             times(layer.output_shape),
@@ -43,9 +44,9 @@ def model_table(cost: ModelCost) -> str:
             size(layer.live_bytes),
             size(layer.moved_bytes),
         )
-        for layer in cost.layers
-    ]
-    return f"{_columns([head, *cells], '<<<>>>>>')}\n\n{_sums(cost)}"
+        table.append(cells)
+    layers = _columns(table, "<<<>>>>>")
+    return f"{layers}\n\n{_sums(cost)}"
 
 
 def _sums(cost: ModelCost) -> str:
@@ -77,33 +78,36 @@ def _sums(cost: ModelCost) -> str:
 
 
 def heading(cost: ModelCost) -> str:
-    """What the figures of a model refer to."""
-    images = (
-        "one image"
-        if cost.batch_size == 1
-        else f"{cost.batch_size:,} images (multiply-adds: for one)"
-    )
+    """Return the model, the batch and the image size that its costs refer to."""
+    images = "one image"
+    if cost.batch_size != 1:
+        images = f"{cost.batch_size:,} images (multiply-adds: for one)"
     return f"{cost.name}, {images} of {times(cost.input_shape)}"
 
 
 def menu_table(blocks: Sequence[Block], pixels: int) -> str:
-    """What can stand in for a convolution, the convolution itself first."""
+    """Return a table of the blocks that can replace a convolution, the convolution itself first."""
     head = ("block", "weights", "multiply-adds", "of full")
-    full = blocks[0].params
-    cells = [
-        (
+    full_params = blocks[0].params
+    table: list[Sequence[str]] = [head]
+    for block in blocks:
+        multiply_adds = block.multiply_adds(pixels)
+        share = block.params / full_params
+        cells = (
             block.name,
             f"{block.params:,}",
-            f"{block.multiply_adds(pixels):,}",
-            f"{block.params / full:.3f}",
+            f"{multiply_adds:,}",
+            f"{share:.3f}",
         )
-        for block in blocks
-    ]
-    return _columns([head, *cells], "<>>>")
+        table.append(cells)
+    return _columns(table, "<>>>")
 
 
-def pareto_table(placed: Iterable[Placed]) -> str:
-    """Finished runs by data set and cost; a star where no other run on the data set is cheaper and as accurate."""
+def pareto_table(runs: Iterable[ComparedRun]) -> str:
+    """Return a table of finished runs by data set and cost.
+
+    A star marks a run where no other run on the data set is cheaper and as accurate.
+    """
     head = (
         "",
         "run",
@@ -116,9 +120,13 @@ def pareto_table(placed: Iterable[Placed]) -> str:
         "test accuracy",
         "95 % interval",
     )
-    cells = [
-        (
-            "*" if run.front else "",
+    table: list[Sequence[str]] = [head]
+    for run in runs:
+        star = ""
+        if run.front:
+            star = "*"
+        cells = (
+            star,
             run.run,
             run.dataset,
             run.model,
@@ -129,18 +137,33 @@ def pareto_table(placed: Iterable[Placed]) -> str:
             f"{run.test_accuracy:.4f}",
             f"{run.test_accuracy_low:.4f} to {run.test_accuracy_high:.4f}",
         )
-        for run in placed
-    ]
-    return _columns([head, *cells], "<<<<><>>><")
+        table.append(cells)
+    return _columns(table, "<<<<><>>><")
 
 
 def times(shape: Sequence[int]) -> str:
-    """`32x32x3`."""
+    """Return `32x32x3`."""
     return "x".join(map(str, shape))
 
 
 def _columns(rows: Sequence[Sequence[str]], sides: str) -> str:
-    """Lines of cells; `sides` holds < for each column that begins together and > for each that ends together."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
-    return "\n".join(layout.format(*row).rstrip() for row in rows)
+    """Return lines of cells in columns.
+
+    `sides` holds < for each column that is aligned on the left and > for each on the right.
+    """
+    widths = [0] * len(sides)
+    for row in rows:
+        for column, cell in enumerate(row):
+            widths[column] = max(widths[column], len(cell))
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, side, width in zip(
+            row,
+            sides,
+            widths,
+            strict=True,
+        ):
+            cells.append(f"{cell:{side}{width}}")
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

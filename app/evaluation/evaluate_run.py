@@ -1,4 +1,4 @@
-"""A finished run's figures, computed again from its published weights and its data."""
+"""Figures of a finished run, computed again from its published weights and its data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +12,8 @@ from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
 
 
-def evaluate_again(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[str, Any]:
-    """Validation and test figures, named as in result.json.
+def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[str, Any]:
+    """Return validation and test figures, named as in result.json.
 
     Raises:
         UsageError: when the run has not finished or its data is not the data it was trained on.
@@ -22,9 +22,13 @@ def evaluate_again(run: Run, *, load: Callable[[Config], Dataset] = load) -> dic
     dataset = load(trained.config)
     if dataset.fingerprint() != run.data_card().fingerprint:
         raise UsageError(
-            f"{run.folder}: the data set is not the one it was trained on; restore it to evaluate the run"
+            f"{run.folder}: the data set is not the one it was trained on;"
+            " restore it to evaluate the run"
         )
     preprocessing = trained.preprocessing
     _, validation = evaluate_split(trained.model, dataset.validation, preprocessing)
     _, test = evaluate_split(trained.model, dataset.test, preprocessing)
-    return {**validation.figures.to_dict("validation_"), **test.figures.to_dict("test_")}
+    figures: dict[str, Any] = {}
+    figures.update(validation.figures.to_dict("validation_"))
+    figures.update(test.figures.to_dict("test_"))
+    return figures

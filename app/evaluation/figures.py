@@ -1,6 +1,7 @@
-"""Figures: the look of all plots, and the way from a plot to a PNG file or an element of an HTML page.
+"""Figures: the look of all plots, as PNG files or elements of an HTML page.
 
-Matplotlib is imported when something is drawn, and through figures only: no window, no pyplot state.
+Matplotlib is imported when something is drawn, and through figures only: no window, no state of
+pyplot.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-# Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008), and the
-# line style says it again. In an SVG each becomes a CSS variable of the page, so that dark mode can differ.
-INK, SOFT, GRID = "#1f2328", "#59636e", "#d7dce1"
-BLUE, VERMILLION = "#0a68b4", "#d55e00"
+# Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008),
+# and the line style says it again. In an SVG each becomes a CSS variable of the page, so that dark
+# mode can differ.
+INK = "#1f2328"
+SOFT = "#59636e"
+GRID = "#d7dce1"
+BLUE = "#0a68b4"
+VERMILLION = "#d55e00"
 VARIABLES = {
     INK: "--ink",
     SOFT: "--soft",
@@ -34,13 +39,18 @@ VARIABLES = {
 
 
 def printable(text: object) -> str:
-    """`str(text)` with control characters, lone surrogates and the like written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    """Return `str(text)` with control characters, lone surrogates and the like as escapes."""
+    characters = []
+    for character in str(text):
+        if not character.isprintable():
+            character = character.encode("unicode_escape").decode()
+        characters.append(character)
+    return "".join(characters)
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our defaults while drawing; the caller's settings are back afterwards."""
+    """Draw with our defaults; the caller's settings are back afterwards."""
     import matplotlib
 
     settings = {
@@ -62,10 +72,13 @@ def style() -> Iterator[None]:
         "legend.frameon": False,
         "lines.linewidth": 1.8,
         "lines.markersize": 4,
-        "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own font
-        "svg.hashsalt": "epochal",  # equal data, equal bytes
+        # Text stays text: searchable, small, in the page's own font.
+        "svg.fonttype": "none",
+        # Equal data gives equal bytes.
+        "svg.hashsalt": "epochal",
         "text.color": INK,
-        "text.parse_math": False,  # a class may be called $a$
+        # A class may be called $a$.
+        "text.parse_math": False,
         "xtick.color": SOFT,
         "ytick.color": SOFT,
     }
@@ -76,23 +89,22 @@ def style() -> Iterator[None]:
 
 
 def clear_blue(least: float = 0.0, most: float = 1.0) -> Colormap:
-    """From as good as clear to blue, by opacity: the same picture sits on a light and on a dark page."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+    """Return colours from nearly clear to blue, by opacity, for light and for dark pages alike."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
-    return LinearSegmentedColormap.from_list(
-        "clear-blue", [(*to_rgb(BLUE), least), (*to_rgb(BLUE), most)]
-    )
+    ends = [to_rgba(BLUE, least), to_rgba(BLUE, most)]
+    return LinearSegmentedColormap.from_list("clear-blue", ends)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """Return an empty figure; its sides are in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file, the same ones each time."""
+    """Return the figure as the bytes of a PNG file, the same ones each time."""
     buffer = io.BytesIO()
     figure.savefig(
         buffer,
@@ -104,22 +116,26 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> Markup:
-    """What `draw` leaves on one pair of axes, as an element for the inside of an HTML page.
+    """Return what `draw` leaves on a pair of axes as an element for the inside of an HTML page.
 
-    Without prolog, namespaces and unreferenced ids (several stand on one page), with CSS variables for our
-    colours.
+    It has no prolog, no namespaces and no ids that nothing refers to, since many stand on one page,
+    and CSS variables for our colours.
     """
+    width, height = size
     with style():
-        figure = new_figure(*size)
+        figure = new_figure(width, height)
         figure.patch.set_visible(False)
         draw(figure.add_subplot())
         buffer = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=no_metadata)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    _, start, rest = text.partition("<svg")
+    text = start + rest
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(printable(title))}"', 1)
+    label = escape(printable(title))
+    labelled = f'<svg role="img" aria-label="{label}"'
+    text = text.replace("<svg", labelled, 1)
     text = re.sub(
         r" *<style.*?</style>\n?",
         "",
@@ -127,11 +143,13 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
         count=1,
         flags=re.DOTALL,
     )
-    text = re.sub(
-        r"((?:fill|stroke): )(#[0-9a-f]{6})\b",
-        lambda found: (
-            f"{found[1]}var({VARIABLES[found[2]]})" if found[2] in VARIABLES else found[0]
-        ),
-        text,
-    )
+    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})\b", _use_variable, text)
     return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it
+
+
+def _use_variable(match: re.Match[str]) -> str:
+    """Return a colour of an SVG's style as a CSS variable, if it is one of ours."""
+    attribute, colour = match.groups()
+    if colour not in VARIABLES:
+        return match[0]
+    return f"{attribute}var({VARIABLES[colour]})"

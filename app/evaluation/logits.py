@@ -1,4 +1,4 @@
-"""Logits of every image of a split, once each and in order: what the reported figures are computed from."""
+"""Logits of every image of a split, once each and in order, from which figures are computed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ import tensorflow as tf
 def predict_logits(
     model: keras.Model, batches: Iterable[tuple[Any, Any]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs `model` in inference mode over (images [B, H, W, C], labels [B]) batches.
+    """Run `model` in inference mode over (images [B, H, W, C], labels [B]) batches.
 
-    Batches may be tf.data or NumPy, of any size, the last one too; they are never shuffled nor dropped.
-    Returns logits float32 [N, C] and labels int32 [N] in the order of the batches. Raises ValueError when
-    there is no image, or when a batch has another number of labels, another image shape or another dtype
-    than uint8 and the model's own.
+    Batches may be tf.data or NumPy, of any size, the last one too; they are never shuffled nor
+    dropped. It is not `model.predict`, which gives no labels back: a second pass over the data for
+    them could differ.
 
-    Not `model.predict`: that gives no labels back, and a second pass over the data for them could differ.
+    Returns:
+        Logits float32 [N, C] and labels int32 [N] in the order of the batches.
+
+    Raises:
+        ValueError: there is no image, or a batch has another number of labels, another image shape
+            or another dtype than uint8 and the model's own.
     """
-    forward = _forward(model)
+    input_dtype = model.inputs[0].dtype
+    forward = _trace(model)
     logits: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     for images, batch_labels in batches:
-        _check(model, images, batch_labels)
-        if len(batch_labels) == 0:  # oneDNN's convolution fails on an empty batch
+        _check_batch(model, images, batch_labels)
+        # oneDNN's convolution fails on an empty batch.
+        if len(batch_labels) == 0:
             continue
-        logits.append(forward(tf.cast(images, model.inputs[0].dtype)).numpy())
+        inputs = tf.cast(images, input_dtype)
+        outputs = forward(inputs)
+        logits.append(outputs.numpy())
         labels.append(np.asarray(batch_labels, np.int32))
     if not labels:
         raise ValueError(
@@ -38,27 +46,31 @@ def predict_logits(
     return np.concatenate(logits), np.concatenate(labels)
 
 
-def _forward(model: keras.Model) -> Any:
-    """The model as one traced function: a free batch dimension, so that the last batch traces nothing new."""
+def _trace(model: keras.Model) -> Any:
+    """Return the model as a function that is traced once.
+
+    Its batch dimension is free, so that the last batch traces nothing new.
+    """
     image = model.inputs[0]
     shape = tf.TensorShape([None, *image.shape[1:]])
+    signature = tf.TensorSpec(shape, image.dtype)
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, image.dtype)])
+    @tf.function(input_signature=[signature])
     def forward(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(model(images, training=False), tf.float32)
 
     return forward
 
 
-def _check(model: keras.Model, images: Any, labels: Any) -> None:
-    """Raises ValueError unless the batch fits the model and has a label for every image."""
-    expected = tuple(model.inputs[0].shape[1:])
-    if not tf.TensorShape(expected).is_compatible_with(images.shape[1:]):
-        raise ValueError(
-            f"Model {model.name!r} takes images {expected}, got {tuple(images.shape[1:])}."
-        )
+def _check_batch(model: keras.Model, images: Any, labels: Any) -> None:
+    """Raise ValueError unless the batch fits the model and has a label for every image."""
+    model_input = model.inputs[0]
+    expected = tuple(model_input.shape[1:])
+    shape = tuple(images.shape[1:])
+    if not tf.TensorShape(expected).is_compatible_with(shape):
+        raise ValueError(f"Model {model.name!r} takes images {expected}, got {shape}.")
     dtype = tf.as_dtype(images.dtype).name
-    if dtype not in ("uint8", model.inputs[0].dtype):
+    if dtype not in ("uint8", model_input.dtype):
         raise ValueError(
             f"Model {model.name!r} takes images 0..255 as uint8, got {dtype}; Keras would cut them."
         )

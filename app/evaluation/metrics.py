@@ -17,10 +17,10 @@ TOP = 5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """How a classifier did on N images of C classes; every image counts exactly once.
+    """Figures of a classifier over N images of C classes; every image counts exactly once.
 
     Arrays over images follow the order of the images that were evaluated. A per-class figure whose
-    denominator is zero (a class never predicted, or without images) is NaN, not a flattering 0 or 1.
+    denominator is zero (a class never predicted, or without images) is NaN, no flattering 0 or 1.
     """
 
     count: int
@@ -32,7 +32,7 @@ class Evaluation:
     interval: tuple[float, float]
     """95 % Wilson interval of the accuracy."""
     top5_accuracy: float | None
-    """Share of images with the true class among the five largest logits; None up to five classes."""
+    """Share of images with the true class among the five largest logits; None up to 5 classes."""
     confusion: np.ndarray
     """int64 [C, C]: rows are true classes, columns predicted ones."""
     precision: np.ndarray
@@ -71,14 +71,17 @@ class Evaluation:
 
 
 def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Computes every reported figure from `logits` (float [N, C]) and `labels` (integer [N]).
+    """Compute every reported figure from `logits` (float [N, C]) and `labels` (integer [N]).
 
-    Sums run in float64 whatever the dtype of the logits. Raises ValueError for empty or mismatching input,
-    labels outside 0..C-1 and logits that are not finite: a figure over fewer images would be a wrong one.
+    Sums run in float64 whatever the dtype of the logits.
+
+    Raises:
+        ValueError: for empty or mismatching input, labels outside 0..C-1 and logits that are not
+            finite: a figure over fewer images would be a wrong one.
     """
-    logits, labels = _checked(logits, labels)
+    logits, labels = _check_input(logits, labels)
     num_classes = logits.shape[1]
-    log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+    log_probabilities = _log_probabilities(logits)
     predictions = logits.argmax(axis=1)
     losses = -_pick(log_probabilities, labels)
     confusion = confusion_matrix(labels, predictions, num_classes)
@@ -86,15 +89,12 @@ def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
         labels, predictions, labels=np.arange(num_classes), zero_division=np.nan
     )
     hits = int(np.trace(confusion))
-    top5_accuracy = None
-    if num_classes > TOP:
-        top5_accuracy = _top_accuracy(logits, labels)
     return Evaluation(
         count=len(labels),
         loss=float(losses.mean()),
         accuracy=hits / len(labels),
         interval=wilson_interval(hits, len(labels)),
-        top5_accuracy=top5_accuracy,
+        top5_accuracy=_top_accuracy(logits, labels),
         confusion=confusion,
         precision=precision,
         recall=recall,
@@ -112,8 +112,8 @@ def image_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: as `evaluate_logits` does.
     """
-    logits, labels = _checked(logits, labels)
-    return -_pick(log_softmax(logits.astype(np.float64), axis=1), labels)
+    logits, labels = _check_input(logits, labels)
+    return -_pick(_log_probabilities(logits), labels)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -125,24 +125,28 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(f"logits must have a last axis of classes, got shape {logits.shape}.")
-    if not np.isfinite(logits).all():
-        broken = np.count_nonzero(~np.isfinite(logits))
-        raise ValueError(f"logits must be finite, got {broken} that are not.")
+    num_broken = np.count_nonzero(~np.isfinite(logits))
+    if num_broken:
+        raise ValueError(f"logits must be finite, got {num_broken} that are not.")
     result: np.ndarray = softmax(logits, axis=-1)
     return result
 
 
 def wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a proportion; unlike the normal one it stays inside 0..1 near either end.
+    """Return the score interval of a proportion, inside 0..1 unlike the normal one.
 
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", p. 209-212.
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
+    p. 209-212.
     """
     if not 0 <= hits <= count or count == 0:
         raise ValueError(
             f"wilson_interval needs 0 <= hits <= count and count > 0, got {hits} of {count}."
         )
     interval = binomtest(hits, count).proportion_ci(confidence, method="wilson")
-    return max(0.0, float(interval.low)), min(1.0, float(interval.high))
+    low = float(interval.low)
+    high = float(interval.high)
+    # Rounding may lead a little beyond either end.
+    return max(0.0, low), min(1.0, high)
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
@@ -156,13 +160,13 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 
 def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int, int, int]]:
-    """Return (true class, predicted class, images) of the mistakes with the most images, at most `count`."""
+    """Return (true class, predicted class, images) of the `count` most frequent mistakes."""
     counts = evaluation.confusion.copy()
     np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:count]
+    order = np.argsort(-counts, axis=None, kind="stable")
     mistakes = []
-    for place in order:
-        true, predicted = divmod(int(place), len(counts))
+    for cell in order[:count]:
+        true, predicted = divmod(int(cell), len(counts))
         images = int(counts[true, predicted])
         if images:
             mistakes.append((true, predicted, images))
@@ -170,15 +174,15 @@ def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int
 
 
 def check_classes(evaluation: Evaluation, classes: Sequence[str]) -> None:
-    """Raises ValueError unless there is one class name for each column of the confusion matrix."""
+    """Raise ValueError unless there is one class name for each column of the confusion matrix."""
     if len(classes) != len(evaluation.confusion):
         raise ValueError(
             f"classes must name {len(evaluation.confusion)} classes, got {len(classes)} names."
         )
 
 
-def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`logits` as they are and `labels` as int64, or a ValueError that says what does not fit."""
+def _check_input(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `logits` as they are and `labels` as int64; ValueError says what does not fit."""
     logits = np.asarray(logits)
     labels = np.asarray(labels)
     if logits.ndim != 2 or 0 in logits.shape:
@@ -189,35 +193,53 @@ def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
         raise ValueError(
             f"labels must be [{len(logits)}], one for each row of logits, got {labels.shape}."
         )
-    if not np.issubdtype(logits.dtype, np.floating) or not np.issubdtype(labels.dtype, np.integer):
+    are_floats = np.issubdtype(logits.dtype, np.floating)
+    are_integers = np.issubdtype(labels.dtype, np.integer)
+    if not are_floats or not are_integers:
         raise ValueError(
             f"logits must be floats, labels integers, got {logits.dtype} and {labels.dtype}."
         )
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    is_finite = np.isfinite(logits).all(axis=1)
+    broken = np.flatnonzero(~is_finite)
     if len(broken):
         raise ValueError(
-            f"logits must be finite, got NaN or infinity for {len(broken)} of {len(logits)} images, first "
-            f"image {broken[0]}: the model diverged; evaluate an earlier checkpoint."
+            f"logits must be finite, got NaN or infinity for {len(broken)} of {len(logits)} "
+            f"images, first image {broken[0]}: the model diverged; evaluate an earlier checkpoint."
         )
-    strange = labels[(labels < 0) | (labels >= logits.shape[1])]
-    if len(strange):
+    last_class = logits.shape[1] - 1
+    is_strange = (labels < 0) | (labels > last_class)
+    if is_strange.any():
+        first = labels[is_strange][0]
         raise ValueError(
-            f"labels must lie in 0..{logits.shape[1] - 1}, got {strange[0]}: the model knows other classes."
+            f"labels must lie in 0..{last_class}, got {first}: the model knows other classes."
         )
     return logits, labels.astype(np.int64)
 
 
 def _pick(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """One entry of each row, [N]."""
-    return np.take_along_axis(rows, columns[:, None], axis=1)[:, 0]
+    """Return one entry of each row, [N]."""
+    entries = np.take_along_axis(rows, columns[:, None], axis=1)
+    return entries[:, 0]
 
 
-def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the top-5 accuracy; ties go to the lower class, as in argmax, so that top-5 is never below top-1.
+def _log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the softmax over the last axis, float64."""
+    result: np.ndarray = log_softmax(logits.astype(np.float64), axis=-1)
+    return result
 
-    In scikit-learn's top_k_accuracy_score ties go to the higher class.
+
+def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the top-5 accuracy, None up to five classes; ties go to the lower class.
+
+    So they do in argmax, and top-5 is never below top-1. In scikit-learn's top_k_accuracy_score
+    ties go to the higher class.
     """
+    if logits.shape[1] <= TOP:
+        return None
     true_logits = _pick(logits, labels)[:, None]
-    lower_class = np.arange(logits.shape[1]) < labels[:, None]
-    ahead = (logits > true_logits) | ((logits == true_logits) & lower_class)
-    return float(np.mean(ahead.sum(axis=1) < TOP))
+    is_lower_class = np.arange(logits.shape[1]) < labels[:, None]
+    is_larger = logits > true_logits
+    is_tie = logits == true_logits
+    ahead = is_larger | (is_tie & is_lower_class)
+    num_ahead = ahead.sum(axis=1)
+    return float(np.mean(num_ahead < TOP))

@@ -1,4 +1,4 @@
-"""Pages: HTML files with one look, made of templates that escape all text; no outside link, no script."""
+"""Pages: HTML files of one look, from templates that escape all text; no link out, no script."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _APP = Path(__file__).parents[1]
 def render(template: str, **values: Any) -> str:
     """Fill a template, named by its path below `app/`, such as `evaluation/report.html`.
 
-    All text is escaped and its control characters are made visible; only `markupsafe.Markup`, such as an SVG element
-    of `figures.svg`, stays as it is. Templates extend `evaluation/page.html`, which takes `title` and `facts` (short
-    texts for the line below the title).
+    All text is escaped and its control characters are made visible; only `markupsafe.Markup`, such
+    as an SVG element of `figures.svg`, stays as it is. Templates extend `evaluation/page.html`,
+    which takes `title` and `facts` (short texts for the line below the title).
     """
     return _templates().get_template(template).render(**values)
 
@@ -66,7 +66,8 @@ def percent(share: float, digits: int = 1) -> str:
         return "–"
     value = 100 * share
     if share != 1:
-        value = min(value, 100 - 0.1**digits)
+        largest = 100 - 0.1**digits
+        value = min(value, largest)
     return f"{value:.{digits}f} %"
 
 
@@ -77,5 +78,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
+    all_minutes = round(seconds / 60)
+    hours, minutes = divmod(all_minutes, 60)
     return f"{hours} h {minutes:02} min"

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,75 +21,94 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the model says about one file: every class with its probability, most likely first."""
+    """The classes of one file with their probabilities, most likely first."""
 
     path: Path
     ranked: list[tuple[str, float]]
 
     def line(self, top: int = 3) -> str:
-        """`photo.jpg: cat 0.93, dog 0.06, ...`."""
-        shown = ", ".join(f"{label} {probability:.4f}" for label, probability in self.ranked[:top])
-        return f"{self.path}: {shown}"
+        """Return `photo.jpg: cat 0.93, dog 0.06, ...`."""
+        entries = [f"{label} {probability:.4f}" for label, probability in self.ranked[:top]]
+        return f"{self.path}: {', '.join(entries)}"
 
     def json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         label, probability = self.ranked[0]
-        values = {"path": str(self.path), "label": label, "probability": probability}
-        return json.dumps({**values, "probabilities": dict(self.ranked)})
+        values = {
+            "path": str(self.path),
+            "label": label,
+            "probability": probability,
+            "probabilities": dict(self.ranked),
+        }
+        return json.dumps(values)
 
 
 def predict_files(
-    run: Run, paths: list[Path], refused: Callable[[str], None]
+    run: Run, paths: list[Path], report_unreadable: Callable[[str], None]
 ) -> Iterator[Prediction]:
-    """Predictions in the order of the files, each as soon as its batch is answered.
+    """Predict files in their order, each as soon as its batch is answered.
 
     Args:
-        refused: is told of each file that cannot be read, or is no image; the others are predicted all the same.
+        report_unreadable: takes the reason for each file that cannot be read, or is no image; the
+            others are predicted all the same.
 
     Raises:
-        UsageError: before the first answer, naming a file that is not there; after the last, when any was refused.
+        UsageError: before the first answer, naming a file that is not there; after the last, when
+            any could not be read.
     """
     for path in paths:
-        if os.path.isdir(path) or not os.path.exists(
-            path
-        ):  # unlike a Path's own, no name is too long for these
-            raise UsageError(
-                f"{path}: {'is a folder' if os.path.isdir(path) else 'does not exist'}; give image files"
-            )
+        _check_is_file(path)
     trained = load_trained(run)
-    bad = 0
+    num_unreadable = 0
     for start in range(0, len(paths), _BATCH):
-        read: list[tuple[Path, tf.Tensor]] = []
+        readable = []
+        images = []
         for path in paths[start : start + _BATCH]:
             try:
-                read.append((path, _prepared(trained, path)))
+                image = _read_image(trained, path)
             except _Unreadable as error:
-                bad += 1
-                refused(str(error))
-        yield from _predictions(trained, read)
-    if bad:
-        raise UsageError(f"{bad} of {len(paths)} files could not be read as images; leave them out")
+                num_unreadable += 1
+                report_unreadable(str(error))
+                continue
+            readable.append(path)
+            images.append(image)
+        if images:
+            yield from _predict_batch(trained, readable, images)
+    if num_unreadable:
+        raise UsageError(
+            f"{num_unreadable} of {len(paths)} files could not be read as images; leave them out"
+        )
 
 
 class _Unreadable(Exception):
-    """Why a file is no image."""
+    """The reason why a file is no image."""
 
 
-def _predictions(trained: Trained, read: list[tuple[Path, tf.Tensor]]) -> Iterator[Prediction]:
-    if not read:
-        return
-    paths, prepared = zip(*read, strict=True)
-    logits, _ = predict_logits(
-        trained.model, [(tf.stack(prepared), tf.zeros(len(prepared), tf.int32))]
-    )
-    for path, row in zip(paths, probabilities(logits), strict=True):
-        ranked = sorted(
-            zip(trained.preprocessing.classes, row.tolist(), strict=True), key=lambda pair: -pair[1]
-        )
+def _check_is_file(path: Path) -> None:
+    # Functions of os.path, because those of a Path raise OSError for a name that is too long.
+    if os.path.isdir(path):
+        raise UsageError(f"{path}: is a folder; give image files")
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: does not exist; give image files")
+
+
+def _predict_batch(
+    trained: Trained, paths: list[Path], images: list[tf.Tensor]
+) -> Iterator[Prediction]:
+    """Predict the images of some files together."""
+    unused_labels = tf.zeros(len(images), tf.int32)
+    batch = (tf.stack(images), unused_labels)
+    logits, _ = predict_logits(trained.model, [batch])
+    rows = probabilities(logits).tolist()
+    classes = trained.preprocessing.classes
+    for path, row in zip(paths, rows, strict=True):
+        ranked = list(zip(classes, row, strict=True))
+        ranked.sort(key=itemgetter(1), reverse=True)
         yield Prediction(path=path, ranked=ranked)
 
 
-def _prepared(trained: Trained, path: Path) -> tf.Tensor:
+def _read_image(trained: Trained, path: Path) -> tf.Tensor:
+    """Read a file as the network takes it."""
     try:
         stored = trained.preprocessing.store(tf.constant(path.read_bytes()))
     except OSError as error:

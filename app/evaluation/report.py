@@ -1,4 +1,4 @@
-"""One HTML file that shows how a run went: figures, curves, mistakes. No outside link, no script."""
+"""Reports: an HTML file with a run's figures, curves and mistakes; no outside link, no script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from epochal.app.evaluation import plots
 from epochal.app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
 from epochal.app.evaluation.page import duration, name_value_lines, percent, render
 from epochal.app.evaluation.sections import Section
-from epochal.app.store import files as storage
+from epochal.app.store import files
 from epochal.app.store.environment import Environment
 from epochal.app.store.result import Result
 
@@ -42,7 +42,7 @@ class HardImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
-    """What a report shows; every field is a plain value, so that a notebook can make one."""
+    """The contents of a report; every field is a plain value, so that a notebook can make one."""
 
     title: str
     classes: Sequence[str]
@@ -53,7 +53,7 @@ class Report:
     """Of the run; what is not known has no tile."""
     hardest: Sequence[HardImage] = ()
     sections: Sequence[Section] = ()
-    """What the callbacks found."""
+    """Findings of the callbacks."""
     configuration: str = ""
     """The resolved configuration, as text."""
     environment: Environment | None = None
@@ -62,34 +62,40 @@ class Report:
 def hardest(
     evaluation: Evaluation, images_of: Callable[[np.ndarray], Images], count: int = 32
 ) -> list[HardImage]:
-    """The `count` images with the highest loss, highest first, the earlier one first in a tie.
+    """Return the `count` images with the highest loss, highest first, the earlier first in a tie.
 
-    `images_of(indices)` returns one uint8 [H, W, C] image for each position in the evaluated split. Raises
-    ValueError when it returns another number of images or another dtype.
+    `images_of(indices)` returns one uint8 [H, W, C] image for each position in the evaluated split.
+
+    Raises:
+        ValueError: when it returns another number of images or another dtype.
     """
-    indices = np.argsort(-evaluation.losses, kind="stable")[: max(0, count)]
+    order = np.argsort(-evaluation.losses, kind="stable")
+    indices = order[: max(0, count)]
     images = images_of(indices)
     if len(images) != len(indices):
         raise ValueError(f"images_of must return {len(indices)} images, got {len(images)}.")
-    return [
-        HardImage(
+    hard_images = []
+    for index, image in zip(indices, images, strict=True):
+        hard_image = HardImage(
             index=int(index),
-            image=_checked(image),
+            image=_check_image(image),
             label=int(evaluation.labels[index]),
             prediction=int(evaluation.predictions[index]),
             probability=float(evaluation.confidences[index]),
             loss=float(evaluation.losses[index]),
         )
-        for index, image in zip(indices, images, strict=True)
-    ]
+        hard_images.append(hard_image)
+    return hard_images
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Writes `report` as one self-contained HTML file.
+    """Write `report` as one self-contained HTML file.
 
-    Raises ValueError unless there is one class name a class, StorageError when the file cannot be written.
+    Raises:
+        ValueError: unless there is one class name a class.
+        StorageError: when the file cannot be written.
     """
-    storage.write_bytes(Path(path), report_html(report).encode())
+    files.write_bytes(Path(path), report_html(report).encode())
 
 
 def report_html(report: Report) -> str:
@@ -189,17 +195,21 @@ def _hard_image(hard: HardImage, report: Report) -> dict[str, Any]:
 
 
 def _data_uri(image: np.ndarray) -> str:
-    """`image` (uint8 [H, W, 1 or 3]) as a PNG inside a URI, shrunk where it is large."""
+    """Return `image` (uint8 [H, W, 1 or 3]) as a PNG inside a URI, shrunk where it is large."""
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if image.shape[-1] == 1:
+        image = image[..., 0]
+    picture = Image.fromarray(image)
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{text}"
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
+def _check_image(image: np.ndarray) -> np.ndarray:
+    """Return the image, or raise ValueError where it cannot be shown."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
         raise ValueError(
@@ -213,7 +223,8 @@ def _details(report: Report) -> list[tuple[str, str]]:
     figures: dict[str, Any] = {}
     if report.result is not None:
         figures.update(report.result.to_dict())
-    figures.update(report.evaluation.figures.to_dict("test_"))
+    test = report.evaluation.figures
+    figures.update(test.to_dict("test_"))
     environment: dict[str, Any] = {}
     if report.environment is not None:
         environment.update(report.environment.to_dict())

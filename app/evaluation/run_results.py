@@ -1,6 +1,5 @@
-"""Results of a run: the reported figures, computed once over every image, and the pages about them."""
+"""Results of a run: the figures, computed once over every image, and the pages about them."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +16,13 @@ from epochal.app.evaluation.report import Report, hardest, write_report
 from epochal.app.evaluation.sections import sections_of
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run, dump
+from epochal.models.complexity import trainable_params
 from epochal.models.feature_reuse import feature_reuse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is known of the training when it ended."""
+    """The record of a training that has ended."""
 
     config: Config
     rows: list[dict[str, Any]]
@@ -32,7 +32,7 @@ class Training:
 
 
 def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndarray, Evaluation]:
-    """Logits of every image of the split, in order, and the figures computed from them."""
+    """Return the logits of every image of the split, in order, and the figures of them."""
     logits, labels = predict_logits(model, evaluation_batches(split, shape))
     return logits, evaluate_logits(logits, labels)
 
@@ -40,9 +40,10 @@ def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndar
 def report_results(
     run: Run, model: Any, dataset: Dataset, training: Training, *, test: bool = True
 ) -> Result:
-    """Evaluate the model, write plots and the report, and last the result, which makes the run a finished one.
+    """Evaluate the model, write plots and the report, and last the result.
 
-    Without `test` the test split is left alone, and there are no pages, which would show its figures.
+    The result makes the run a finished one. Without `test` the test split is left alone, and there
+    are no pages, which would show its figures.
     """
     splits = {"validation": dataset.validation}
     if test:
@@ -55,13 +56,7 @@ def report_results(
         blocks = feature_reuse(model)
         if blocks:
             run.write_feature_reuse([asdict(block) for block in blocks])
-        _write_pages(
-            run,
-            dataset,
-            training,
-            evaluations["test"],
-            result,
-        )
+        _write_pages(run, dataset, training, evaluations["test"], result)
     run.write_result(result)
     return result
 
@@ -69,15 +64,21 @@ def report_results(
 def _write_pages(
     run: Run, dataset: Dataset, training: Training, test: Evaluation, result: Result
 ) -> None:
+    """Write curves and confusion matrix as PNG files, and the report with everything."""
+
+    def read_images(indices: np.ndarray) -> np.ndarray:
+        images = dataset.test.subset(indices).read()
+        return images.numpy()
+
     curves_png(run.curves_plot, training.rows, training.best_epoch)
     confusion_png(run.confusion_plot, test, dataset.preprocessing.classes)
     report = Report(
-        title=f"{run.folder.name}",
+        title=run.folder.name,
         classes=dataset.preprocessing.classes,
         evaluation=test,
         history=training.rows,
         result=result,
-        hardest=hardest(test, _images_of(dataset.test)),
+        hardest=hardest(test, read_images),
         sections=sections_of(run),
         configuration=dump(training.config.to_dict()),
         environment=run.environment(),
@@ -86,12 +87,16 @@ def _write_pages(
 
 
 def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> Result:
+    """Return the figures of the model and of its training, as `result.json` stores them."""
     config = training.config
-    params = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    speeds = [row["images_per_second"] for row in training.rows if row.get("images_per_second")]
+    speeds = []
+    for row in training.rows:
+        if row.get("images_per_second"):
+            speeds.append(row["images_per_second"])
     images_per_second = None
     if speeds:
-        images_per_second = round(float(np.median(speeds)), 1)
+        median = float(np.median(speeds))
+        images_per_second = round(median, 1)
     last_learning_rate = None
     if training.rows:
         last_learning_rate = training.rows[-1].get("learning_rate")
@@ -101,7 +106,7 @@ def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) 
     return Result(
         dataset=config.dataset,
         model=config.model,
-        params=params,
+        params=trainable_params(model),
         seed=config.seed,
         epochs=len(training.rows),
         best_epoch=training.best_epoch,
@@ -112,7 +117,3 @@ def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) 
         images_per_second=images_per_second,
         wall_seconds=round(training.seconds, 2),
     )
-
-
-def _images_of(split: Split) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda chosen: split.subset(chosen).read().numpy()

@@ -26,9 +26,9 @@ class Trained:
 def build_model(
     config: Config, preprocessing: Preprocessing, *, precision: str | None = None
 ) -> Any:
-    """Build a model of the zoo with fresh weights for the data set's images and classes, normalisation inside.
+    """Build a model of the zoo with fresh weights for the data set's images and classes.
 
-    It computes in the precision of the configuration, or another one.
+    Normalisation is inside. It computes in the precision of the configuration, or another one.
 
     Raises:
         UsageError: when the name is unknown or the images or options do not suit it.
@@ -72,4 +72,8 @@ def load_trained(run: Run, precision: str | None = None) -> Trained:
 
 
 def _weights_by_name(model: Any) -> dict[str, Any]:
-    return {f"{place:04d}/{weight.path}": weight for place, weight in enumerate(model.weights)}
+    """Return the weights by place and path, since paths alone may repeat."""
+    weights = {}
+    for place, weight in enumerate(model.weights):
+        weights[f"{place:04d}/{weight.path}"] = weight
+    return weights

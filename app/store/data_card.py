@@ -1,4 +1,4 @@
-"""Data cards: the images that a run was trained on and how they are preprocessed, as `data.json` stores them."""
+"""Data cards: a run's images and their preprocessing, as `data.json` stores them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -63,12 +63,12 @@ class DataCard:
         """
         counts = values["counts"]
         return cls(
-            classes=tuple(str(name) for name in values["classes"]),
+            classes=tuple(map(str, values["classes"])),
             channels=int(values["channels"]),
             stored_size=int(values["stored_size"]),
             image_size=int(values["image_size"]),
-            mean=tuple(float(value) for value in values["mean"]),
-            deviation=tuple(float(value) for value in values["deviation"]),
+            mean=tuple(map(float, values["mean"])),
+            deviation=tuple(map(float, values["deviation"])),
             fingerprint=str(values["fingerprint"]),
             counts=Counts(
                 train=int(counts["train"]),

@@ -1,4 +1,4 @@
-"""Environments: the machine, the libraries and the first weights of a run, as `environment.json` stores them."""
+"""Environments: a run's machine, libraries and first weights, as in `environment.json`."""
 
 import os
 import platform
@@ -95,7 +95,7 @@ class Environment:
                 learning_rate=float(origin["learning_rate"]),
             )
         return cls(
-            command=tuple(str(word) for word in values["command"]),
+            command=tuple(map(str, values["command"])),
             python=str(values["python"]),
             platform=str(values["platform"]),
             cores=int(values["cores"]),

@@ -1,5 +1,6 @@
-"""Exports: models that leave, in folders NAME/VERSION/ of a root for each format. No TensorFlow
-here.
+"""Exports: models for other programs, in folders NAME/VERSION/ of a root for each format.
+
+No TensorFlow here.
 
 Only this module knows how the files of an export are called.
 """
@@ -83,7 +84,11 @@ class Export:
 
     def num_bytes(self) -> int:
         """Return the size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        size = 0
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                size += path.stat().st_size
+        return size
 
     def read_card(self) -> ModelCard:
         """Read the model's card.
@@ -101,8 +106,9 @@ class Export:
         _write_card(self.card_file, card)
 
     def card_values(self) -> dict[str, Any]:
-        """Return the card as its file has it, nothing where there is none: a served model may not
-        be ours.
+        """Return the card as its file has it, nothing where there is none.
+
+        A served model may not be ours.
         """
         if not self.card_file.exists():
             return {}
@@ -123,9 +129,7 @@ class Export:
 
 
 def write_description(folder: Path, classes: Sequence[str], card: ModelCard) -> list[Path]:
-    """Write labels and card into a folder; returns both files, which a SavedModel takes as its
-    assets.
-    """
+    """Write labels and card into a folder; return both files, the assets of a SavedModel."""
     labels_file = folder / _LABELS
     labels_file.write_text("\n".join(classes) + "\n", encoding="utf-8")
     card_file = folder / _CARD
@@ -138,13 +142,13 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 
 def next_export(folder: Path, format: str) -> Export:
-    """Return the next version of the model in `folder`, and remove what a killed process left
-    there.
-    """
+    """Return the next version of the model in `folder`; remove leftovers of a killed process."""
     files.sweep(folder)
-    taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    version = max(taken, default=0) + 1
-    return Export(folder / str(version), format)
+    latest = 0
+    for path in folder.glob("*"):
+        if path.name.isdecimal():
+            latest = max(latest, int(path.name))
+    return Export(folder / str(latest + 1), format)
 
 
 def served_versions(folder: Path) -> list[int]:

@@ -32,8 +32,8 @@ class ModelCard:
         data_sha256: fingerprint of splits, labels and images.
         classes: their number.
         input: channels, sizes, mean and deviation of the images.
-        judged_on: the split of the figures that follow; its accuracy has a 95 % interval from low
-            to high.
+        judged_on: the split of the figures that follow.
+        accuracy: with the bounds of its 95 % interval, low and high.
         precision: float32, or that of the weights.
         parameters: number of weights.
         trained: epochs, seconds, configuration and packages of the run.

@@ -1,4 +1,7 @@
-"""The plan of a sweep: ranges that are searched, the algorithm, and the splits that score. No TensorFlow here."""
+"""Plans of sweeps: the ranges that are searched, the algorithm, and the splits that score.
+
+No TensorFlow here.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,10 +19,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The values that one configuration field may have: `low` to `high` (both included), or one of `values`.
+    """The values that one configuration field may have.
 
-    `name` is the field's dotted name. `when` holds, for other ranges by name, the values with which this one is
-    searched at all.
+    They go from `low` to `high` (both included), or are listed in `values`. `name` is the field's
+    dotted name. `when` holds, for other ranges by name, the values with which this one is searched
+    at all.
     """
 
     name: str
@@ -47,7 +51,9 @@ class Range:
     @property
     def count(self) -> float:
         """The number of different values; infinite for real numbers."""
-        return math.inf if self.listed is None else len(self.listed)
+        if self.listed is None:
+            return math.inf
+        return len(self.listed)
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether this range is searched where the ranges before it have `values`."""
@@ -57,7 +63,10 @@ class Range:
         return True
 
     def extremes(self) -> tuple[Any, ...]:
-        """Return values that stand for all: a value that is not allowed is one of these, if there is any."""
+        """Return values that stand for all.
+
+        A value that is not allowed is one of these, if there is any.
+        """
         if self.kind == "choice":
             return self.values
         if self.listed is None:
@@ -65,7 +74,10 @@ class Range:
         return (self.listed[0], self.listed[-1])
 
     def index_of(self, value: Any) -> int | None:
-        """Return the place of a value among the choices: 1.0 is 1, but True is not; None where it is none of them."""
+        """Return the place of a value among the choices, None where it is none of them.
+
+        1.0 is 1, but True is not.
+        """
         for place, choice in enumerate(self.values):
             if isinstance(choice, bool) == isinstance(value, bool) and choice == value:
                 return place
@@ -73,7 +85,11 @@ class Range:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without what is not set."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        values = {}
+        for name, value in asdict(self).items():
+            if value not in (None, ()):
+                values[name] = value
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Range":
@@ -97,7 +113,8 @@ class Plan:
         algorithm: one of `ALGORITHMS`, which proposes trials.
         trials: the largest number of trials.
         splits: the images that validate, in words as `epochal.app.config.splits.Splits` reads them.
-        select: "best" for the best score, "one-se" for the smallest network within a standard error of it.
+        select: "best" for the best score, "one-se" for the smallest network within a standard error
+            of it.
         seed: of the proposals.
         monitor: a trial's score at its best epoch: val_accuracy or val_loss.
     """
@@ -113,7 +130,9 @@ class Plan:
     @property
     def sign(self) -> int:
         """+1 where a larger score is better, -1 where a smaller one is."""
-        return -1 if self.monitor == "val_loss" else 1
+        if self.monitor == "val_loss":
+            return -1
+        return 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -123,17 +142,20 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """Return the plan that `to_dict` described, also without a schema, as earlier versions stored it.
+        """Return the plan that `to_dict` described, also in the form without a schema.
 
         Raises:
             TypeError, KeyError, AttributeError: the values are no plan.
         """
-        fields = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        fields = {}
+        for name in cls.__dataclass_fields__:
+            if name in values:
+                fields[name] = values[name]
         fields["space"] = tuple(Range.from_dict(stored) for stored in values["space"])
         return cls(**fields)
 
     def check(self, where: str) -> None:
-        """Refuse ranges that the algorithm has no use for; `where` is the search file, for messages.
+        """Refuse ranges that the algorithm cannot use; `where` is the search file, for messages.
 
         Raises:
             UsageError: naming the range.
@@ -141,14 +163,16 @@ class Plan:
         for searched in self.space:
             if self.algorithm == "hyperband" and searched.name == "epochs":
                 raise UsageError(
-                    f"{where}: epochs cannot be searched by hyperband, which decides itself how long a trial is "
-                    "trained; drop it and give --epochs, or another --algorithm"
+                    f"{where}: epochs cannot be searched by hyperband, which decides itself how "
+                    "long a trial is trained; drop it and give --epochs, or another --algorithm"
                 )
             if self.algorithm == "grid" and searched.listed is None:
-                step = "" if searched.kind == "log" else ", or a step"
+                step = ", or a step"
+                if searched.kind == "log":
+                    step = ""
                 raise UsageError(
-                    f"{where}: {searched.name}: grid needs a countable range, got {searched.kind} over all real "
-                    f"numbers; give choice{step}, or --algorithm random"
+                    f"{where}: {searched.name}: grid needs a countable range, got {searched.kind} "
+                    f"over all real numbers; give choice{step}, or --algorithm random"
                 )
 
     def check_same(self, space: Space, where: str) -> None:
@@ -158,11 +182,13 @@ class Plan:
             UsageError: naming the ranges that differ.
         """
         planned = {searched.name: searched for searched in self.space}
-        asked = {searched.name: searched for searched in space}
-        names = sorted(planned.keys() | asked.keys())
-        differing = [name for name in names if planned.get(name) != asked.get(name)]
+        requested = {searched.name: searched for searched in space}
+        differing = []
+        for name in sorted(planned.keys() | requested.keys()):
+            if planned.get(name) != requested.get(name):
+                differing.append(name)
         if differing:
             raise UsageError(
-                f"{where} was made by another search space (differing: {', '.join(differing)}); leave --search out, "
-                "or start a new sweep"
+                f"{where} was made by another search space (differing: {', '.join(differing)}); "
+                "leave --search out, or start a new sweep"
             )

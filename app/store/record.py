@@ -16,7 +16,11 @@ class Record(Protocol):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make the record; KeyError, TypeError or ValueError where a value is missing or of the wrong type."""
+        """Make the record.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or of the wrong type.
+        """
         ...
 
 
@@ -49,8 +53,8 @@ def read_record(path: Path, record: type[AnyRecord]) -> AnyRecord:
         raise _damaged(path)
     if written > record.SCHEMA:
         raise StorageError(
-            f"{path}: schema {written} is of a later version of epochal, this one reads up to {record.SCHEMA};"
-            " upgrade epochal"
+            f"{path}: schema {written} is of a later version of epochal,"
+            f" this one reads up to {record.SCHEMA}; upgrade epochal"
         )
     try:
         return record.from_dict(values)

@@ -22,12 +22,12 @@ class Figures:
     count: int
     """Number of images."""
     chance: float | None = None
-    """Accuracy of always guessing the commonest class; None where an earlier version did not store it."""
+    """Accuracy of always guessing the commonest class; None where an early version wrote it."""
     top5_accuracy: float | None = None
     """None up to five classes."""
 
     def to_dict(self, prefix: str = "") -> dict[str, float | int]:
-        """Return the figures as plain numbers by `prefix` and name; one that is None is left out."""
+        """Return the figures as plain numbers by prefix and name; one that is None is left out."""
         figures: dict[str, float | int] = {}
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
@@ -81,7 +81,7 @@ class Result:
 
     @property
     def judged_on(self) -> str:
-        """The split whose figures tell how good the run is: test, or validation where test was not evaluated."""
+        """The split by which the run is judged: test, or validation without test figures."""
         if self.test is not None:
             return "test"
         return "validation"
@@ -95,12 +95,12 @@ class Result:
 
     @property
     def learned(self) -> bool:
-        """Whether the run is better than guessing the commonest class; without a stored chance it is not."""
+        """Whether the run beats guessing the commonest class; not so without a stored chance."""
         chance = self.judged.chance
         return chance is not None and self.judged.accuracy_low > chance
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; figures stand under the name of their split, as `test_accuracy`."""
+        """Return plain values for JSON; figures are named by their split, as `test_accuracy`."""
         values: dict[str, Any] = {
             "schema": self.SCHEMA,
             "dataset": self.dataset,

@@ -1,4 +1,4 @@
-"""Rollbacks: the times that a run went back to an earlier checkpoint, as `rollbacks.json` stores them."""
+"""Rollbacks: a run's returns to earlier checkpoints, as `rollbacks.json` stores them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,10 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """A number that was not finite, and the place from which training went on; epochs and steps count from 1."""
+    """A number that was not finite, and the checkpoint from which training went on.
+
+    Epochs and steps count from 1.
+    """
 
     SCHEMA: ClassVar[int] = 0
 

@@ -1,8 +1,9 @@
-"""Runs: the folder of a training run, claimed by an atomic mkdir, locked, and the names of all files in it."""
+"""Runs: the folder of a training run, claimed by an atomic mkdir, locked, and its files."""
 
 import csv
 import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -42,8 +43,8 @@ class BestWeights:
 class Run(RunFiles):
     """The folder of one training run; `claim` makes a new one, `find` an existing one.
 
-    Reading a file that is missing, damaged or of a later version of epochal raises StorageError, and so does writing
-    one that cannot be written.
+    Reading a file that is missing, damaged or of a later version of epochal raises StorageError,
+    and so does writing one that cannot be written.
     """
 
     def make(self) -> None:
@@ -72,7 +73,7 @@ class Run(RunFiles):
         return read_config_file(self.config_file)
 
     def write_config(self, config: Config) -> None:
-        """Store the resolved configuration: `epochal train --config` of that file reruns the experiment."""
+        """Store the resolved configuration, with which `epochal train --config` reruns the run."""
         files.write_bytes(self.config_file, dump(config.to_dict()).encode())
 
     def environment(self) -> Environment:
@@ -100,7 +101,7 @@ class Run(RunFiles):
         files.write_json(self.result_file, figures.to_dict())
 
     def history(self) -> list[dict[str, float]]:
-        """Read the figures of every epoch; an empty cell, and one that holds no number, is left out."""
+        """Read the figures of every epoch; a cell that holds no number is left out."""
         try:
             with open(self.history_file, newline="", encoding="utf-8") as file:
                 table = list(csv.DictReader(file))
@@ -128,12 +129,13 @@ class Run(RunFiles):
                 rate = self.history()[-1]["learning_rate"]
         except (StorageError, LookupError) as error:
             raise StorageError(
-                f"{self.history_file} is missing or damaged: it does not tell the last learning rate"
+                f"{self.history_file} is missing or damaged:"
+                " it does not tell the last learning rate"
             ) from error
         return float(f"{rate:.7g}")
 
     def rollbacks(self) -> list[Rollback]:
-        """Read how often, and from where, training went back to a checkpoint; none without a file."""
+        """Read the returns of training to earlier checkpoints; none without a file."""
         if not self.rollbacks_file.exists():
             return []
         return read_records(self.rollbacks_file, Rollback)
@@ -168,7 +170,7 @@ class Run(RunFiles):
         return BestWeights(arrays=values, sha256=manifest["files"][arrays.ARRAYS])
 
     def publish_weights(self, values: Mapping[str, Any], model: str) -> None:
-        """Store the arrays of the model with this name as the run's best weights, in place of earlier ones.
+        """Store the arrays of the model with this name as the run's best weights.
 
         Raises:
             StorageError: they are not finite, or cannot be written.
@@ -177,7 +179,8 @@ class Run(RunFiles):
 
         if not arrays.all_finite(dict(values)):
             raise StorageError(
-                f"{self.best}: weights that are not finite are never published; lower --learning-rate"
+                f"{self.best}: weights that are not finite are never published;"
+                " lower --learning-rate"
             )
         if self.best.exists():
             files.remove_published(self.best)
@@ -205,7 +208,7 @@ class Run(RunFiles):
         )
 
     def copy_unfinished(self, folder: Path) -> "Run":
-        """Copy the run, without what stands at a run's end, to a folder that is absent until the copy is whole."""
+        """Copy the run without the files of its end; the folder never holds a partial copy."""
         beside = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(beside, ignore_errors=True)
         beside.parent.mkdir(parents=True, exist_ok=True)
@@ -239,11 +242,16 @@ class Run(RunFiles):
 
 
 def claim(name: str, root: Path = ROOT) -> Run:
-    """Makes root/name, or name-2, name-3, ... where that exists; two processes never get the same folder."""
+    """Make root/name, or name-2, name-3, ... where that exists.
+
+    Two processes never get the same folder.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1_000_000):
-            folder = root / (name if number == 1 else f"{name}-{number}")
+            folder = root / name
+            if number > 1:
+                folder = root / f"{name}-{number}"
             try:
                 folder.mkdir()
             except FileExistsError:
@@ -258,7 +266,7 @@ def claim(name: str, root: Path = ROOT) -> Run:
 
 
 def check_writable(root: Path = ROOT) -> None:
-    """Raises StorageError where `claim` would fail for want of permission."""
+    """Raise StorageError where `claim` would fail for want of permission."""
     place = root.absolute()
     while not place.exists():
         place = place.parent
@@ -273,7 +281,7 @@ def check_writable(root: Path = ROOT) -> None:
 
 
 def find(where: str) -> Run:
-    """An existing run by its folder or its name under runs/.
+    """Return an existing run by its folder or its name under runs/.
 
     Raises:
         UsageError: naming the runs that exist, or those of a sweep or trial where it is one.
@@ -282,7 +290,7 @@ def find(where: str) -> Run:
         _check_no_sweep(folder)
         if (folder / CONFIG).is_file():
             return Run(folder)
-    known = ", ".join(folder.name for folder in _by_age()[:5]) or "none yet"
+    known = ", ".join(folder.name for folder in _folders_by_age()[:5]) or "none yet"
     raise UsageError(
         f"{where}: no run there (a run's folder holds config.yaml); newest runs in {ROOT}/: {known}"
     )
@@ -296,49 +304,56 @@ def _check_no_sweep(folder: Path) -> None:
                 f"{folder} is a sweep, not a run; give the run of its winner: {winner.folder}"
             )
         raise UsageError(
-            f"{folder} is a sweep without a winner yet; go on with it: epochal tune --resume {folder}"
+            f"{folder} is a sweep without a winner yet;"
+            f" go on with it: epochal tune --resume {folder}"
         )
     if (folder / "split-1").is_dir():
         raise UsageError(
-            f"{folder} is a trial, which has a run for each split; give one of them: {folder / 'split-1'}"
+            f"{folder} is a trial, which has a run for each split;"
+            f" give one of them: {folder / 'split-1'}"
         )
 
 
 def finished() -> list[Run]:
     """Return the finished runs in runs/, those begun last first."""
-    runs = [Run(folder) for folder in _by_age()]
-    return [run for run in runs if run.finished]
+    runs = []
+    for folder in _folders_by_age():
+        run = Run(folder)
+        if run.finished:
+            runs.append(run)
+    return runs
 
 
 def newest() -> Run:
-    """The run in runs/ that was begun last.
+    """Return the run in runs/ that was begun last.
 
     Raises:
         UsageError: when there is none.
     """
-    folders = _by_age()
+    folders = _folders_by_age()
     if not folders:
         raise UsageError(f"{ROOT}/ holds no run to resume; start one with: epochal train")
     return Run(folders[0])
 
 
-def _by_age() -> list[Path]:
-    configs = sorted(ROOT.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
+def _folders_by_age() -> list[Path]:
+    """Return the folders in runs/, the newest first."""
+    configs = list(ROOT.glob(f"*/{CONFIG}"))
+    configs.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in configs]
 
 
 def default_name(config: Config) -> str:
-    """DATASET-MODEL, made of characters that a folder's name may have."""
-    dataset = Path(config.dataset.rstrip("/")).name if "/" in config.dataset else config.dataset
-    text = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-"
-        for c in f"{dataset}-{config.model}"
-    )
+    """Return DATASET-MODEL in characters that a folder's name may have."""
+    dataset = config.dataset
+    if "/" in dataset:
+        dataset = Path(dataset.rstrip("/")).name
+    text = re.sub(r"[^a-zA-Z0-9._-]", "-", f"{dataset}-{config.model}")
     name = text.lstrip(".-")[:64] or "run"
     assert is_name(name)
     return name
 
 
 def dump(values: dict[str, Any]) -> str:
-    """A configuration as YAML, keys in their order."""
+    """Return a configuration as YAML, keys in their order."""
     return to_yaml(values)

@@ -42,7 +42,7 @@ class RunFiles:
 
     @property
     def feature_reuse_file(self) -> Path:
-        """The weights between the layers of dense blocks as JSON, absent where there is no such block."""
+        """The weights between layers of dense blocks as JSON, absent without such a block."""
         return self.folder / "feature_reuse.json"
 
     @property

@@ -41,7 +41,10 @@ _logger = logging.getLogger("epochal.sweep")
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """What came of a sweep; figures of the winner are None where there is none, or it was not retrained."""
+    """The outcome of a sweep.
+
+    Figures of the winner are None where there is none, or it was not retrained.
+    """
 
     winner: str | None
     values: Mapping[str, Any] | None
@@ -68,15 +71,15 @@ class SweepResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SweepResult":
-        """Return the result that `to_dict` described, also without a schema, as earlier versions stored it."""
+        """Return the result that `to_dict` described, also in the form without a schema."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
 
 class Sweep:
-    """One sweep's folder: its plan, its base configuration, its trials and what was made of them.
+    """The folder of a sweep: its plan, its base configuration, its trials and their outcomes.
 
-    `begin` makes a new one, `find` an existing one. Chief, workers and report see it alike; nothing is cached but what
-    is decided once.
+    `begin` makes a new one, `find` an existing one. Chief, workers and report see it alike; nothing
+    is cached but the decisions that are made once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,8 +90,8 @@ class Sweep:
         """Make the folder of a new sweep, root/name or name-2, name-3, ..."""
         run = claim(name, root)
         run.write_json(_PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
-        # The configuration as it was given, so that each trial has its own optimizer's usual rate where
-        # none was; and last: with it the folder is a sweep, which can be resumed.
+        # The configuration as it was given, so that each trial has its own optimizer's usual rate
+        # where none was; and last: with it the folder is a sweep, which can be resumed.
         files.write_bytes(run.folder / _CONFIG, to_yaml(asdict(base)).encode())
         return cls(run.folder)
 
@@ -108,7 +111,8 @@ class Sweep:
                 return cls(folder)
         names = ", ".join(folder.name for folder in known[:_LISTED]) or "none yet"
         raise UsageError(
-            f"{where or root}: no sweep there (its folder holds {_PLAN}); newest in {root}/: {names}"
+            f"{where or root}: no sweep there (its folder holds {_PLAN});"
+            f" newest in {root}/: {names}"
         )
 
     @property
@@ -179,7 +183,10 @@ class Sweep:
         return {folder.name: _read_trial(folder) for folder in folders if _is_trial(folder)}
 
     def ranked_trials(self) -> tuple[Trial, ...]:
-        """Return all trials by rank: completed by score, then dropped by score, then the rest, ties by name."""
+        """Return all trials by rank.
+
+        The completed come first, by score, then the dropped by score, the rest last; ties by name.
+        """
         sign = self.plan.sign
 
         def rank(trial: Trial) -> tuple[int, float, str]:
@@ -207,7 +214,10 @@ class Sweep:
         self._write_trial(replace(trial, ended=self._next_event()))
 
     def record_loss(self, name: str, values: Mapping[str, Any], events: list[Event]) -> None:
-        """Store a trial whose file was damaged under the two numbers of its events, so that the next resume reads it."""
+        """Store a trial whose file was damaged under the two numbers of its events.
+
+        So the next resume can read it.
+        """
         created, ended = (event.number for event in events if event.trial == name)
         lost = Trial(
             name=name,
@@ -220,7 +230,7 @@ class Sweep:
         self._write_trial(lost)
 
     def events(self) -> list[Event]:
-        """Return all that happened, in its order; a damaged trial, which is told, counts as failed."""
+        """Return all events in their order; a damaged trial counts as failed, with a warning."""
         trials = self.trials()
         for trial in trials.values():
             if trial.is_damaged:

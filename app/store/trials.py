@@ -1,4 +1,4 @@
-"""Trials of a sweep: what is proposed, how it ended, and the order of both, from which a stopped search is known again."""
+"""Trials of a sweep: proposals and outcomes, whose order restores a search that was stopped."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -107,8 +107,8 @@ def failed(message: str, seconds: float = 0.0) -> Outcome:
 class Trial(Outcome):
     """One point of a search, and what became of it.
 
-    `created` and `ended` number all events of the sweep, so that their order is known again even where one file is
-    damaged. A trial whose file is damaged has neither: it is lost.
+    `created` and `ended` number all events of the sweep, so that their order is known again even
+    where one file is damaged. A trial whose file is damaged has neither: it is lost.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Trial(Outcome):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Trial":
-        """Return the trial of a record, also of one without a schema, as earlier versions stored it.
+        """Return the trial of a record, also of one in the form without a schema.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: the record is damaged.
@@ -236,8 +236,8 @@ class Event:
 def events_of(trials: Iterable[Trial]) -> list[Event]:
     """Return all events of a sweep in their order.
 
-    A trial whose file is damaged counts as failed. Its two events take numbers that no other trial has: it was created
-    when it was the turn of its name, and ended at the next gap.
+    A trial whose file is damaged counts as failed. Its two events take numbers that no other trial
+    has: it was created when it was the turn of its name, and ended at the next gap.
     """
     known: dict[int, Event] = {}
     damaged: list[str] = []

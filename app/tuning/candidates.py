@@ -28,10 +28,13 @@ def check_candidates(space: Space, base: Config, preprocessing: Preprocessing, w
     Raises:
         UsageError: one line for the first that cannot be built.
     """
-    configs = [changed(base, corner) for corner in corners(space)]
+    configs = []
     networks: dict[Hashable, Config] = {}
-    for config in configs:
-        networks[(config.model, config.image_size, *config.model_options.items())] = config
+    for corner in corners(space):
+        config = changed(base, corner)
+        configs.append(config)
+        options = tuple(config.model_options.items())
+        networks[config.model, config.image_size, options] = config
     try:
         for config in networks.values():
             resized = preprocessing

@@ -115,9 +115,9 @@ class Chief:
     def lose_silent_workers(self) -> None:
         """Take back the trials of all workers that were not heard of for longer than `LEASE`."""
         now = self._clock()
-        silent = [worker for worker, lease in self.leases.items() if now - lease.heard > LEASE]
-        for worker in silent:
-            self.lose_worker(worker, "without a word")
+        for worker, lease in list(self.leases.items()):
+            if now - lease.heard > LEASE:
+                self.lose_worker(worker, "without a word")
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -136,7 +136,7 @@ class Chief:
     def _end(self, trial: str, outcome: Outcome) -> None:
         workers = [worker for worker, lease in self.leases.items() if lease.trial == trial]
         if not workers:
-            return  # a worker that was thought dead, and another one that took over, both came to the end
+            return  # a worker that was thought dead, and one that took over, both came to the end
         for worker in workers:
             del self.leases[worker]
         self.sweep.record_end(trial, outcome)
@@ -147,8 +147,11 @@ class Chief:
 
     def _give_up_after_failures(self) -> None:
         latest = self.sweep.last_outcomes(_FAILURES)
-        if len(latest) == _FAILURES and all(trial.score is None for trial in latest):
-            self._gave_up = True
-            _logger.warning(
-                "%d trials in a row failed, the last one with: %s", _FAILURES, latest[-1].message
-            )
+        if len(latest) < _FAILURES:
+            return
+        for trial in latest:
+            if trial.score is not None:
+                return
+        self._gave_up = True
+        cause = latest[-1].message
+        _logger.warning("%d trials in a row failed, the last one with: %s", _FAILURES, cause)

@@ -45,7 +45,7 @@ class LocalWorkers:
             process = self._processes.get(name)
             if process is not None:
                 code = process.poll()
-                if code is None or code == 0:
+                if not code:  # it runs, or ended well
                     continue
                 self._note_death(name, code)
             self._processes[name] = self._start(name, environment)
@@ -82,17 +82,19 @@ class LocalWorkers:
 
     def _note_death(self, name: str, code: int) -> None:
         log = self._sweep.worker_log(name)
+        cause = _last_line(log)
         if code == StorageError.exit_code:
-            raise StorageError(
-                f"{_last_line(log)} (see {log}), then go on with: epochal tune --resume {self._sweep.folder}"
-            )
+            command = f"epochal tune --resume {self._sweep.folder}"
+            raise StorageError(f"{cause} (see {log}), then go on with: {command}")
         self._chief.lose_worker(name, f"with exit code {code}")
         ended = self._chief.ended_count
-        self._deaths = self._deaths + 1 if ended == self._ended_before else 1
-        self._ended_before = ended
+        if ended != self._ended_before:
+            self._deaths = 0
+            self._ended_before = ended
+        self._deaths += 1
         if self._deaths >= _DEATHS:
             raise TrainingFailed(
-                f"workers died {_DEATHS} times (exit code {code}): {_last_line(log)}; see {log}"
+                f"workers died {_DEATHS} times (exit code {code}): {cause}; see {log}"
             )
 
 
@@ -106,14 +108,15 @@ def _last_line(log: Path) -> str:
 def worker_environments(count: int) -> list[dict[str, str]]:
     """Return for each worker the environment with its cores, and its GPUs where there is one for each."""
     cores = sorted(os.sched_getaffinity(0))
-    gpus = [gpu for gpu in _visible_gpus() if gpu]
+    gpus = list(filter(None, _visible_gpus()))
+    parent = str(os.getpid())
     environments = []
     for worker in range(count):
-        share = cores[worker::count] or [cores[worker % len(cores)]]
-        environment = {
-            "EPOCHAL_CORES": ",".join(map(str, share)),
-            "EPOCHAL_PARENT": str(os.getpid()),
-        }
+        share = cores[worker::count]
+        if not share:
+            share = [cores[worker % len(cores)]]
+        environment = {"EPOCHAL_PARENT": parent}
+        environment["EPOCHAL_CORES"] = ",".join(map(str, share))
         if len(gpus) >= count > 1:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[worker::count])
         environments.append(environment)
@@ -124,5 +127,8 @@ def _visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return chosen.split(",")
-    devices = sorted(Path("/dev").glob("nvidia[0-9]*"))
-    return [path.name.removeprefix("nvidia") for path in devices]
+    gpus = []
+    devices = Path("/dev").glob("nvidia[0-9]*")
+    for device in sorted(devices):
+        gpus.append(device.name.removeprefix("nvidia"))
+    return gpus

@@ -75,19 +75,19 @@ class Oracle:
             status = TrialStatus.COMPLETED
             self._tuner.update_trial(trial, {_OBJECTIVE: score})
         hyperparameters = self._tuner.trials[trial].hyperparameters
-        self._tuner.end_trial(
-            TunerTrial(
-                hyperparameters=hyperparameters,
-                trial_id=trial,
-                status=status,
-            )
+        ended = TunerTrial(
+            hyperparameters=hyperparameters,
+            trial_id=trial,
+            status=status,
         )
+        self._tuner.end_trial(ended)
 
     def lose(self, trial: str) -> None:
         """Take back a trial whose worker is gone, for the next one that asks."""
-        for worker, running in list(self._tuner.ongoing_trials.items()):
+        ongoing = self._tuner.ongoing_trials
+        for worker, running in list(ongoing.items()):
             if running.trial_id == trial:
-                del self._tuner.ongoing_trials[worker]
+                del ongoing[worker]
                 self._tuner.tuner_ids.discard(worker)
                 # KerasTuner's public way to retry a trial counts it as a failure.
                 self._tuner._retry_queue.append(trial)
@@ -104,16 +104,19 @@ class Oracle:
         values: dict[str, Mapping[str, Any]] = {}
         open_trials: list[str] = []
         for event in events:
+            name = event.trial
             if event.is_end:
-                open_trials.remove(event.trial)
-                self.tell(event.trial, event.score)
+                open_trials.remove(name)
+                self.tell(name, event.score)
                 continue
-            proposal = self.propose(event.trial)
-            values[event.trial] = {} if proposal is None else proposal.values
-            _check_equal(values[event.trial], event)
-            open_trials.append(event.trial)
-        for trial in reversed(open_trials):  # the last in KerasTuner's queue comes first
-            self.lose(trial)
+            values[name] = {}
+            proposal = self.propose(name)
+            if proposal is not None:
+                values[name] = proposal.values
+            _check_equal(values[name], event)
+            open_trials.append(name)
+        for name in reversed(open_trials):  # the last in KerasTuner's queue comes first
+            self.lose(name)
         return values
 
     @property
@@ -141,16 +144,17 @@ def count_trials(plan: Plan, epochs: int) -> int:
     for bracket in range(tuner._get_num_brackets()):
         for rung in range(bracket + 1):
             trials_a_pass += tuner._get_size(bracket, rung)
-    return int(trials_a_pass * max(1, plan.trials // trials_a_pass))
+    passes = max(1, plan.trials // trials_a_pass)
+    return int(trials_a_pass * passes)
 
 
 def _make_tuner(plan: Plan, epochs: int) -> Any:
     """Return KerasTuner's oracle of a new sweep, which stores nothing."""
     algorithm = _ALGORITHMS[plan.algorithm]
     bases: tuple[type, ...] = (_Unstored, algorithm)
-    limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm in ("random", "bayesian"):
         bases = (_Unstored, _Distinct, algorithm)
+    limits: dict[str, Any] = {"max_trials": plan.trials}
     if plan.algorithm == "hyperband":
         # As many passes as there may be trials: `max_trials`, set below, ends them.
         limits = {
@@ -158,8 +162,11 @@ def _make_tuner(plan: Plan, epochs: int) -> Any:
             "factor": _FACTOR,
             "hyperband_iterations": plan.trials,
         }
+    direction = "min"
+    if plan.sign > 0:
+        direction = "max"
     tuner = type(algorithm.__name__, bases, {})(
-        objective=keras_tuner.Objective(_OBJECTIVE, "max" if plan.sign > 0 else "min"),
+        objective=keras_tuner.Objective(_OBJECTIVE, direction),
         hyperparameters=_hyperparameters(plan.space),
         allow_new_entries=False,
         tune_new_entries=False,
@@ -197,10 +204,12 @@ class _Distinct:
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return what a new trial is to try, as KerasTuner has it."""
         proposed: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
-        if proposed["values"] is not None and not self._duplicate(proposed["values"]):
+        values = proposed["values"]
+        if values is not None and not self._duplicate(values):
             return proposed
         order = random.Random(f"{self.seed} {len(self.trials)}")
-        for point in _points(self.hyperparameters.space, order, {}):
+        space = self.hyperparameters.space
+        for point in _points(space, order, {}):
             if not self._duplicate(point):
                 return {"status": TrialStatus.RUNNING, "values": point}
         return {"status": TrialStatus.STOPPED, "values": None}
@@ -220,14 +229,18 @@ def _points(
         yield dict(before)
         return
     first, *rest = space
-    if not all(condition.is_active(before) for condition in first.conditions):
-        yield from _points(rest, order, before)
-        return
-    is_real = getattr(first, "step", 1) is None
-    values = [first.prob_to_value(order.random())] if is_real else list(first.values)
+    for condition in first.conditions:
+        if not condition.is_active(before):
+            yield from _points(rest, order, before)
+            return
+    if getattr(first, "step", 1) is None:  # real numbers
+        values = [first.prob_to_value(order.random())]
+    else:
+        values = list(first.values)
     order.shuffle(values)
     for value in values:
-        yield from _points(rest, order, {**before, first.name: value})
+        point = {**before, first.name: value}
+        yield from _points(rest, order, point)
 
 
 def _spread_seed(seed: int) -> int:
@@ -240,23 +253,29 @@ def _spread_seed(seed: int) -> int:
 
 def _hyperparameters(space: Space) -> Any:
     """Return a space in KerasTuner's own terms."""
-    ranges = {searched.name: searched for searched in space}
+    ranges: dict[str, Range] = {}
+    converted = []
+    for searched in space:
+        converted.append(_hyperparameter(searched, ranges))
+        ranges[searched.name] = searched
     hyperparameters = keras_tuner.HyperParameters()
-    hyperparameters.merge([_hyperparameter(searched, ranges) for searched in space])
+    hyperparameters.merge(converted)
     return hyperparameters
 
 
 def _hyperparameter(searched: Range, ranges: Mapping[str, Range]) -> Any:
+    """Return a range in KerasTuner's own terms; `ranges` are those before it, by name."""
+    name = searched.name
     parents = []
-    for name, allowed in (searched.when or {}).items():
-        encoded = [_encode(ranges[name], value) for value in allowed]
-        parents.append(conditions.Parent(name, encoded))
+    for parent, allowed in (searched.when or {}).items():
+        encoded = [_encode(ranges[parent], value) for value in allowed]
+        parents.append(conditions.Parent(parent, encoded))
     if searched.kind == "int":
         low = int(searched.low or 0)
         high = int(searched.high or 0)
         step = int(searched.step or 1)
         return kinds.Int(
-            searched.name,
+            name,
             low,
             high,
             step=step,
@@ -265,21 +284,36 @@ def _hyperparameter(searched: Range, ranges: Mapping[str, Range]) -> Any:
     # With a step, too: KerasTuner would miss the last of its values, as 1.0 // 0.1 is 9.
     if searched.listed is not None:
         choices = [_encode(searched, value) for value in searched.listed]
-        return kinds.Choice(searched.name, choices, conditions=parents)
+        return kinds.Choice(name, choices, conditions=parents)
     return kinds.Float(
-        searched.name, searched.low, searched.high, sampling=searched.kind, conditions=parents
+        name,
+        searched.low,
+        searched.high,
+        sampling=searched.kind,
+        conditions=parents,
     )
 
 
 def _encode(searched: Range, value: Any) -> Any:
     """Return a value as KerasTuner can hold it: null, lists and choices of several types stand as JSON."""
-    return value if _is_plain(searched) else json.dumps(value)
+    if _is_plain(searched):
+        return value
+    return json.dumps(value)
+
+
+def _decode(searched: Range, value: Any) -> Any:
+    """Return the value that `_encode` was given."""
+    if searched.kind == "choice" and not _is_plain(searched):
+        return json.loads(value)
+    return value
 
 
 def _is_plain(searched: Range) -> bool:
     """Whether KerasTuner can hold the choices: all of a single type, and that numbers or words."""
-    types = {type(value) for value in searched.values}
-    return not types or types in ({int}, {float}, {str})
+    types = set(map(type, searched.values))
+    if not types:
+        return True
+    return len(types) == 1 and types <= {int, float, str}
 
 
 def _configuration_values(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
@@ -288,8 +322,7 @@ def _configuration_values(values: Mapping[str, Any], space: Space) -> dict[str, 
     for searched in space:
         name = searched.name
         if name in values and searched.is_active(decoded):
-            is_json = searched.kind == "choice" and not _is_plain(searched)
-            decoded[name] = json.loads(values[name]) if is_json else values[name]
+            decoded[name] = _decode(searched, values[name])
     return decoded
 
 
@@ -297,9 +330,12 @@ def _check_equal(values: Mapping[str, Any], event: Event) -> None:
     stored = event.values
     if stored is None or values == stored:
         return
-    names = sorted(values.keys() | stored.keys())
-    differing = [name for name in names if values.get(name) != stored.get(name)]
+    differing = []
+    for name in sorted(values.keys() | stored.keys()):
+        if values.get(name) != stored.get(name):
+            differing.append(name)
+    names = ", ".join(differing)
     raise StorageError(
         f"trial {event.trial} was made by another search space, or another version of KerasTuner: "
-        f"{', '.join(differing)} would now differ; start a new sweep"
+        f"{names} would now differ; start a new sweep"
     )

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from epochal.app.config import SETTINGS
 from epochal.app.errors import UsageError
-from epochal.app.store.plan import KINDS, Range
+from epochal.app.store.plan import KINDS, Kind, Range
 
 OPTIONS = "optim.options."
 _MOST = 10_000  # values that a step may leave
@@ -29,15 +29,11 @@ def read_range(name: str, node: Any, where: str) -> Range:
         UsageError: one line for the first mistake.
     """
     prefix = f"{where}: {name}"
-    kinds = [kind for kind in KINDS if isinstance(node, dict) and kind in node]
-    if len(kinds) != 1 or not is_range(node):
-        expected = (
-            "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
-        )
-        raise UsageError(f"{prefix}: expected {expected}, got {_shown(node)}")
-    kind = kinds[0]
+    kind = _read_kind(node, prefix)
     span = node[kind]
-    when = _read_conditions(node["when"], prefix) if "when" in node else None
+    when = None
+    if "when" in node:
+        when = _read_conditions(node["when"], prefix)
     if kind == "choice":
         if "step" in node:
             raise UsageError(f"{prefix}: a choice has no step; drop it, or give linear or int")
@@ -68,6 +64,18 @@ def read_range(name: str, node: Any, where: str) -> Range:
     )
 
 
+def _read_kind(node: Any, prefix: str) -> Kind:
+    kinds = []
+    if isinstance(node, dict) and is_range(node):
+        kinds = [kind for kind in KINDS if kind in node]
+    if len(kinds) != 1:
+        expected = (
+            "one of {log: [low, high]}, {linear: [low, high]}, {int: [low, high]}, {choice: [...]}"
+        )
+        raise UsageError(f"{prefix}: expected {expected}, got {_shown(node)}")
+    return kinds[0]
+
+
 def is_range(node: Mapping[str, Any]) -> bool:
     """Whether a mapping is one range, and not a section of further fields."""
     keys = set(node)
@@ -78,8 +86,10 @@ def _read_conditions(node: Any, prefix: str) -> dict[str, tuple[Any, ...]]:
     conditions = {}
     if isinstance(node, dict):
         for parent, values in node.items():
-            conditions[str(parent)] = tuple(values) if isinstance(values, list) else (values,)
-    if not conditions or not all(conditions.values()):
+            if not isinstance(values, list):
+                values = [values]
+            conditions[str(parent)] = tuple(values)
+    if not conditions or () in conditions.values():
         raise UsageError(
             f"{prefix}: when needs another range and its values, {_EXAMPLE}; got {_shown(node)}"
         )
@@ -89,22 +99,28 @@ def _read_conditions(node: Any, prefix: str) -> dict[str, tuple[Any, ...]]:
 def _read_choices(span: Any, number_types: set[Any], prefix: str) -> tuple[Any, ...]:
     if not isinstance(span, list) or not span:
         raise UsageError(f"{prefix}: choice needs a list of at least one value, got {_shown(span)}")
-    values = [as_number(value) for value in span] if number_types else span
+    values = list(span)
+    if number_types:
+        values = list(map(as_number, span))
     for value in values:
         if not _is_plain(value):
             raise UsageError(
                 f"{prefix}: choices are numbers, words, true, false, null or lists of them, got "
                 f"{_shown(value)}; put words that YAML takes for something else in quotes"
             )
-    if float in number_types and {type(value) for value in values} == {int, float}:
-        values = [float(value) for value in values]  # KerasTuner's choices are of one type
+    if float in number_types and set(map(type, values)) == {int, float}:
+        values = list(map(float, values))  # KerasTuner's choices are of one type
+    _check_distinct(values, prefix)
+    return tuple(values)
+
+
+def _check_distinct(values: list[Any], prefix: str) -> None:
     seen = set()
     for value in values:
         text = json.dumps(value, sort_keys=True)
         if text in seen:
             raise UsageError(f"{prefix}: {text} is given twice among the choices; give it once")
         seen.add(text)
-    return tuple(values)
 
 
 def _check_kind(name: str, kind: str, prefix: str) -> None:
@@ -120,35 +136,36 @@ def _check_kind(name: str, kind: str, prefix: str) -> None:
 
 
 def _read_bounds(kind: str, span: Any, prefix: str) -> tuple[float, float]:
-    ends = [as_number(end) for end in span] if isinstance(span, list) else []
-    if len(ends) != 2 or not all(_is_real(end) for end in ends):
+    ends = []
+    if isinstance(span, list):
+        ends = list(map(as_number, span))
+    if len(ends) != 2 or not _is_real(ends[0]) or not _is_real(ends[1]):
         raise UsageError(f"{prefix}: {kind} needs two numbers, [low, high], got {_shown(span)}")
     low, high = ends
+    shown = f"[{low:g}, {high:g}]"
     if low >= high:
-        raise UsageError(
-            f"{prefix}: the range [{low:g}, {high:g}] is empty; the lower end comes first"
-        )
+        raise UsageError(f"{prefix}: the range {shown} is empty; the lower end comes first")
     if kind == "log" and low <= 0:
         raise UsageError(
             f"{prefix}: a log range cannot begin at {low:g}; begin above 0, for instance at 1e-6"
         )
-    if kind == "int" and (low != int(low) or high != int(high)):
-        raise UsageError(f"{prefix}: int needs whole numbers, got [{low:g}, {high:g}]")
+    is_whole = low == int(low) and high == int(high)
+    if kind == "int" and not is_whole:
+        raise UsageError(f"{prefix}: int needs whole numbers, got {shown}")
     return low, high
 
 
 def _read_step(kind: str, node: Any, width: float, prefix: str) -> float:
-    step = as_number(node)
+    shown = _shown(node)
     if kind == "log":
         raise UsageError(
-            f"{prefix}: log has no step, got {_shown(node)}; drop it, or give the values as choice"
+            f"{prefix}: log has no step, got {shown}; drop it, or give the values as choice"
         )
+    step = as_number(node)
     if not _is_real(step) or not 0 < step <= width:
-        raise UsageError(
-            f"{prefix}: step must be above 0 and at most {width:g}, got {_shown(node)}"
-        )
+        raise UsageError(f"{prefix}: step must be above 0 and at most {width:g}, got {shown}")
     if kind == "int" and step != int(step):
-        raise UsageError(f"{prefix}: int needs a whole step, got {_shown(node)}")
+        raise UsageError(f"{prefix}: int needs a whole step, got {shown}")
     if kind == "linear" and width / step > _MOST:
         raise UsageError(
             f"{prefix}: a step of {step:g} leaves over {_MOST:,} values; give a larger one, or none"
@@ -161,18 +178,21 @@ def _number_types(name: str) -> set[Any]:
 
     Of an optimizer's options all that is known is that numbers are among them.
     """
+    numbers: set[Any] = {int, float}
     if name.startswith(OPTIONS):
-        return {int, float}
+        return numbers
     setting_type = SETTINGS[name].type
-    types = set(get_args(setting_type)) or {setting_type}
-    return types & {int, float}
+    members = get_args(setting_type) or (setting_type,)
+    return numbers.intersection(members)
 
 
 def as_number(value: Any) -> Any:
     """Return text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all else as it is."""
     if not isinstance(value, str) or not re.fullmatch(_NUMBER, value):
         return value
-    return int(value) if re.fullmatch(_WHOLE, value) else float(value)
+    if re.fullmatch(_WHOLE, value):
+        return int(value)
+    return float(value)
 
 
 def _is_real(value: Any) -> bool:
@@ -182,12 +202,16 @@ def _is_real(value: Any) -> bool:
 
 def _is_plain(value: Any) -> bool:
     """Whether JSON can hold it."""
+    if value is None or isinstance(value, bool | str):
+        return True
     if isinstance(value, list):
-        return all(_is_plain(part) for part in value)
+        return all(map(_is_plain, value))
     if isinstance(value, dict):
-        has_names = all(isinstance(key, str) for key in value)
-        return has_names and all(_is_plain(part) for part in value.values())
-    return value is None or isinstance(value, bool | str) or _is_real(value)
+        for key in value:
+            if not isinstance(key, str):
+                return False
+        return all(map(_is_plain, value.values()))
+    return _is_real(value)
 
 
 def _shown(node: Any) -> str:

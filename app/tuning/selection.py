@@ -22,7 +22,8 @@ def is_clearly_worse(scores: Sequence[float], best: Sequence[float], sign: int) 
     deficits = []
     for score, best_score in zip(scores, best, strict=False):
         deficits.append(sign * (best_score - score))
-    if len(deficits) < _FEWEST:
+    count = len(deficits)
+    if count < _FEWEST:
         return False
     mean = statistics.mean(deficits)
     if mean <= 0:
@@ -32,8 +33,9 @@ def is_clearly_worse(scores: Sequence[float], best: Sequence[float], sign: int) 
         return True
     from scipy.stats import t
 
-    statistic = mean / (deviation / math.sqrt(len(deficits)))
-    return bool(t.sf(statistic, len(deficits) - 1) < _ALPHA)
+    error = deviation / math.sqrt(count)
+    p_value = t.sf(mean / error, count - 1)
+    return bool(p_value < _ALPHA)
 
 
 def rank_completed(trials: Iterable[Trial], sign: int) -> list[Trial]:
@@ -42,7 +44,7 @@ def rank_completed(trials: Iterable[Trial], sign: int) -> list[Trial]:
     for trial in trials:
         if trial.status == COMPLETED and trial.score is not None:
             completed.append((-sign * trial.score, trial.name, trial))
-    completed.sort(key=lambda entry: entry[:2])
+    completed.sort(key=lambda ranked: ranked[:2])
     return [trial for _, _, trial in completed]
 
 
@@ -55,12 +57,14 @@ def select_winner(trials: Iterable[Trial], plan: Plan) -> Trial | None:
     if not ranked:
         return None
     best = ranked[0]
-    if plan.select == "best" or len(best.scores) < 2:
+    splits = len(best.scores)
+    if plan.select == "best" or splits < 2:
         return best
-    error = statistics.stdev(best.scores) / math.sqrt(len(best.scores))
+    error = statistics.stdev(best.scores) / math.sqrt(splits)
     smallest = best
     for trial in ranked:
-        is_near = abs((best.score or 0.0) - (trial.score or 0.0)) <= error
-        if is_near and (trial.weights or 0) < (smallest.weights or 0):
+        distance = abs((best.score or 0.0) - (trial.score or 0.0))
+        is_smaller = (trial.weights or 0) < (smallest.weights or 0)
+        if distance <= error and is_smaller:
             smallest = trial
     return smallest

@@ -68,7 +68,11 @@ def count_points(space: Space, values: Mapping[str, Any] | None = None) -> float
     rest = space[1:]
     if not first.is_active(values):
         return count_points(rest, values)
-    if not any(first.name in (other.when or {}) for other in rest):
+    is_parent = False
+    for other in rest:
+        if other.when and first.name in other.when:
+            is_parent = True
+    if not is_parent:
         return first.count * count_points(rest, values)
     count = 0.0
     for value in first.values:
@@ -80,8 +84,9 @@ def corners(space: Space) -> Iterator[dict[str, Any]]:
     """Yield points of the space in which every range has each of its extremes at least once."""
     seen = set()
     for searched in space:
+        fixed = _values_needed(searched, space)
         for value in searched.extremes():
-            fixed = {**_values_needed(searched, space), searched.name: value}
+            fixed[searched.name] = value
             point = _point_with(fixed, space)
             text = json.dumps(point)
             if text not in seen:
@@ -97,8 +102,8 @@ def changed(base: Config, values: Mapping[str, Any]) -> Config:
     """
     nested = asdict(base)
     for name, value in values.items():
-        *groups, last = name.split(".")
         node = nested
+        *groups, last = name.split(".")
         for group in groups:
             if node[group] is None:
                 node[group] = {}
@@ -112,19 +117,25 @@ def _range_nodes(values: Mapping[str, Any], where: str, prefix: str = "") -> lis
     nodes: list[tuple[str, Any]] = []
     for key, node in values.items():
         name = f"{prefix}{key}"
-        is_option = name.startswith(OPTIONS) and name.removeprefix(OPTIONS).isidentifier()
-        is_group = name in GROUPS or name == OPTIONS.removesuffix(".")
+        is_group = name in GROUPS or f"{name}." == OPTIONS
         if is_group and isinstance(node, dict) and not is_range(node):
             nodes += _range_nodes(node, where, f"{name}.")
-        elif name in SETTINGS and SETTINGS[name].traits.unsearchable is not None:
-            reason = SETTINGS[name].traits.unsearchable
-            raise UsageError(f"{where}: {name} cannot be searched: {reason}")
-        elif name in SETTINGS or is_option:
-            nodes.append((name, node))
         else:
-            hint = suggestion(name, _searchable_names())
-            raise UsageError(f"{where}: unknown key {name}{hint}; see epochal train --help")
+            _check_searchable(name, where)
+            nodes.append((name, node))
     return nodes
+
+
+def _check_searchable(name: str, where: str) -> None:
+    option = name.removeprefix(OPTIONS)
+    if option != name and option.isidentifier():
+        return
+    if name not in SETTINGS:
+        hint = suggestion(name, _searchable_names())
+        raise UsageError(f"{where}: unknown key {name}{hint}; see epochal train --help")
+    reason = SETTINGS[name].traits.unsearchable
+    if reason is not None:
+        raise UsageError(f"{where}: {name} cannot be searched: {reason}")
 
 
 def _searchable_names() -> list[str]:
@@ -152,18 +163,21 @@ def _resolve_conditions(searched: Range, before: Space, where: str) -> Range:
         return replace(searched, when=None)
     above = {other.name: other for other in before}
     when = {}
-    for parent, values in searched.when.items():
-        prefix = f"{where}: {searched.name}: when {parent}"
-        if parent not in above:
+    for name, values in searched.when.items():
+        prefix = f"{where}: {searched.name}: when {name}"
+        parent = above.get(name)
+        if parent is None:
             names = ", ".join(above) or "none"
             raise UsageError(f"{prefix}: no range above it has that name; there are: {names}")
-        when[parent] = tuple(_find_choice(above[parent], value, prefix) for value in values)
+        choices = [_find_choice(parent, value, prefix) for value in values]
+        when[name] = tuple(choices)
     return replace(searched, when=when)
 
 
 def _find_choice(parent: Range, value: Any, prefix: str) -> Any:
+    number = as_number(value)
     for choice in parent.values:
-        is_equal = choice in (value, as_number(value))
+        is_equal = choice in (value, number)
         if is_equal and isinstance(choice, bool) == isinstance(value, bool):
             return choice
     choices = "its choices: it is a range of numbers"
@@ -186,6 +200,9 @@ def _point_with(fixed: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """Return a point of the space with some values fixed, and the first extreme of all other active ranges."""
     point: dict[str, Any] = {}
     for searched in space:
-        if searched.is_active(point):
-            point[searched.name] = fixed.get(searched.name, searched.extremes()[0])
+        if not searched.is_active(point):
+            continue
+        name = searched.name
+        first = searched.extremes()[0]
+        point[name] = fixed.get(name, first)
     return point

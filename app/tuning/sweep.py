@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -17,7 +17,7 @@ from epochal.app.store import files
 from epochal.app.store.plan import Plan
 from epochal.app.store.run import dump
 from epochal.app.store.sweep import Sweep, SweepResult
-from epochal.app.store.trials import FAILED
+from epochal.app.store.trials import FAILED, Trial
 from epochal.app.training.run.devices import prepare
 from epochal.app.training.train import train_at
 from epochal.app.tuning.candidates import check_candidates
@@ -46,11 +46,14 @@ def check_sweep(plan: Plan, base: Config, where: str) -> None:
     Raises:
         UsageError: the data cannot be had or not be split so often, or no trial can be built as the search says.
     """
-    splits = Splits.of(plan.splits)
-    fold = None if splits.kind == "holdout" else str(Fold(splits, 1))
     # Before data is loaded: afterwards, this process could not train the winner on several devices.
     prepare(base)
-    data = load(replace(base, data=replace(base.data, split=fold)))
+    splits = Splits.of(plan.splits)
+    fold = None
+    if splits.kind != "holdout":
+        fold = str(Fold(splits, 1))
+    first_split = replace(base.data, split=fold)
+    data = load(replace(base, data=first_split))
     check_candidates(
         plan.space,
         base,
@@ -75,15 +78,16 @@ def run_sweep(
         KeyboardInterrupt: when this process was asked to stop; everything is saved then.
     """
     oracle = Oracle(sweep.plan, sweep.base.epochs)
-    events = sweep.events()
-    values = oracle.replay(events)
-    for event in events:
-        if not event.is_end and event.values is None:
-            sweep.record_loss(event.trial, values[event.trial], events)
+    _replay(oracle, sweep)
     display = LeaderboardDisplay(sweep, jobs=jobs or 1, width=_terminal_width)
     chief = Chief(sweep, oracle, display.show)
     try:
-        _run_workers(chief, jobs, address, patience)
+        _run_workers(
+            chief,
+            jobs,
+            address,
+            patience,
+        )
         return _train_winner(sweep)
     except KeyboardInterrupt:
         options = ""
@@ -93,6 +97,15 @@ def run_sweep(
             options = f" --chief {address}"
         _logger.info("saved; go on with: epochal tune --resume %s%s", sweep.folder, options)
         raise
+
+
+def _replay(oracle: Oracle, sweep: Sweep) -> None:
+    """Bring a new oracle to where the sweep is; trials whose files are damaged are recorded as lost."""
+    events = sweep.events()
+    values = oracle.replay(events)
+    for event in events:
+        if not event.is_end and event.values is None:
+            sweep.record_loss(event.trial, values[event.trial], events)
 
 
 def _terminal_width() -> int | None:
@@ -138,28 +151,40 @@ def _train_winner(sweep: Sweep) -> SweepResult:
     trials = sweep.trials().values()
     best = select_winner(trials, sweep.plan)
     if best is None:
-        messages = [trial.message for trial in trials if trial.status == FAILED]
-        cause = messages[0] if messages else "there was none"
-        raise TrainingFailed(f"no trial of {sweep.folder} could be scored; the first: {cause}")
+        raise TrainingFailed(
+            f"no trial of {sweep.folder} could be scored; the first: {_first_failure(trials)}"
+        )
     config = winner_config(changed(sweep.base, best.values), best.epochs)
     files.write_bytes(sweep.best_config, dump(config.to_dict()).encode())
+    run = sweep.winner
     _logger.info(
-        "the winner, trial %s, is trained again on all training images: %s",
-        best.name,
-        sweep.winner.folder,
+        "the winner, trial %s, is trained again on all training images: %s", best.name, run.folder
     )
-    result = train_at(sweep.winner, config, test=True)
-    seconds = result.wall_seconds + sum(trial.seconds for trial in trials)
+    result = train_at(run, config, test=True)
+    seconds = result.wall_seconds
+    for trial in trials:
+        seconds += trial.seconds
     return conclude_sweep(sweep, winner=best.name, seconds=seconds)
+
+
+def _first_failure(trials: Iterable[Trial]) -> str | None:
+    for trial in trials:
+        if trial.status == FAILED:
+            return trial.message
+    return "there was none"
 
 
 def winner_config(config: Config, epochs: Sequence[int]) -> Config:
     """Return a trial's configuration for training on all images, up to the median of the splits' best epochs."""
+    after = None
     last = round(median(epochs))
-    after = last if last < config.epochs else None
+    if last < config.epochs:
+        after = last
+    data = replace(config.data, split="all", validation=None)
+    stopping = replace(config.stopping, after=after, patience=None)
     return replace(
         config,
         name=None,
-        data=replace(config.data, split="all", validation=None),
-        stopping=replace(config.stopping, after=after, patience=None),
+        data=data,
+        stopping=stopping,
     )

@@ -34,10 +34,12 @@ def run_trial(sweep: Sweep, proposal: Proposal) -> None:
     except StorageError:  # the disk's fault, not the trial's
         raise
     except (EpochalError, tf.errors.OpError, MemoryError, ValueError, TypeError) as error:
-        message = " ".join(str(error).split())[:_MESSAGE]
+        words = str(error).split()
+        message = " ".join(words)[:_MESSAGE]
         if not isinstance(error, EpochalError):
             message = f"{type(error).__name__}: {message}"
-        outcome = failed(message, round(time.monotonic() - began, 2))
+        seconds = time.monotonic() - began
+        outcome = failed(message, round(seconds, 2))
     sweep.write_outcome(proposal.trial, outcome)
 
 
@@ -57,39 +59,63 @@ def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
             seconds_before += origin.result().wall_seconds
             if not run.folder.exists():
                 origin.copy_unfinished(run.folder)
-        result = _train_run(
-            run,
-            _split_config(
-                config,
-                splits,
-                split,
-                proposal.until,
-            ),
+        split_config = _split_config(
+            config,
+            splits,
+            split,
+            proposal.until,
         )
+        result = _train_run(run, split_config)
         results.append(result)
         scores.append(_score(result, plan.monitor))
         if may_drop and split < splits.count and _is_hopeless(sweep, scores):
             break
-    seconds = sum(result.wall_seconds for result in results)
+    status = DROPPED
+    if len(results) == splits.count:
+        status = COMPLETED
+    return _outcome_of(
+        results,
+        scores,
+        status,
+        seconds_before,
+    )
+
+
+def _outcome_of(
+    results: list[Result], scores: list[float], status: str, seconds_before: float
+) -> Outcome:
+    """Return the outcome of a trial; `seconds_before` were spent by those that it was promoted from."""
+    seconds = -seconds_before
+    epochs = []
+    for result in results:
+        seconds += result.wall_seconds
+        epochs.append(result.best_epoch or result.epochs)
+    spread = None
+    if len(scores) > 1:
+        spread = statistics.stdev(scores)
     return Outcome(
-        status=COMPLETED if len(results) == splits.count else DROPPED,
+        status=status,
         score=statistics.mean(scores),
         scores=tuple(scores),
-        spread=statistics.stdev(scores) if len(scores) > 1 else None,
-        epochs=tuple(result.best_epoch or result.epochs for result in results),
+        spread=spread,
+        epochs=tuple(epochs),
         weights=results[0].params,
-        seconds=round(seconds - seconds_before, 2),
+        seconds=round(seconds, 2),
     )
 
 
 def _split_config(config: Config, splits: Splits, number: int, until: int | None) -> Config:
     """Return the configuration of a trial's run on one split, that ends after the epoch `until`."""
-    fold = None if splits.kind == "holdout" else str(Fold(splits, number))
+    fold = None
+    if splits.kind != "holdout":
+        fold = str(Fold(splits, number))
+    data = replace(config.data, split=fold)
+    stopping = replace(config.stopping, after=until)
     return replace(
         config,
         name=None,
-        data=replace(config.data, split=fold),
-        stopping=replace(config.stopping, after=until),
+        data=data,
+        stopping=stopping,
     )
 
 

@@ -28,7 +28,12 @@ def work(sweep: Sweep, address: str, connect: float = CONNECT) -> None:
         KeyboardInterrupt: when this process was asked to stop.
     """
     name = os.environ.get("KERASTUNER_TUNER_ID") or f"{os.uname().nodename}-{os.getpid()}"
-    client = Client(address, sweep, name, connect)
+    client = Client(
+        address,
+        sweep,
+        name,
+        connect,
+    )
     # Every trial collects garbage, of which TensorFlow's modules are none: half a second saved in each.
     gc.freeze()
     while True:

@@ -36,7 +36,10 @@ def standings_of(folder: Path) -> Standings:
 
 
 def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any) -> Path:
-    """Write a sweep of which one trial in ten failed and every fifth was dropped; only the learning rate matters much."""
+    """Write a sweep in which only the learning rate matters much.
+
+    One trial in ten failed, and every fifth was dropped.
+    """
     generator = np.random.default_rng(seed)
     write_sweep(folder, trials=trials, **settings)
     plan = json.loads((folder / "sweep.json").read_text())
@@ -47,7 +50,14 @@ def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any
         elif number % 5 == 3:
             status = "dropped"
         values = draw(plan["space"], generator)
-        write_trial(folder, number, status, values, plan["monitor"], generator)
+        write_trial(
+            folder,
+            number,
+            status,
+            values,
+            plan["monitor"],
+            generator,
+        )
     return folder
 
 
@@ -96,7 +106,7 @@ def _value(parameter: dict[str, Any], generator: np.random.Generator) -> Any:
 
 
 def quality(values: dict[str, Any]) -> float:
-    """Return the accuracy that values deserve: best at a learning rate of 0.03, a little better with Adam."""
+    """Return the accuracy of values: best at a learning rate of 0.03, a little better with Adam."""
     decades = math.log10(values.get("learning_rate", 0.03) / 0.03)
     accuracy = 0.97 - 0.09 * decades * decades
     if values.get("optimizer") == "adam":
@@ -112,7 +122,7 @@ def write_trial(
     monitor: str,
     generator: np.random.Generator,
 ) -> None:
-    """Write `trial.json` and the runs of the trial's splits: five completed ones, two of a dropped one."""
+    """Write `trial.json` and the runs of its splits: five completed ones, two of a dropped one."""
     trial = folder / "trials" / f"{number:04d}"
     trial.mkdir()
     splits = {"completed": 5, "dropped": 2}.get(status, 0)
@@ -162,7 +172,12 @@ def write_run(folder: Path, accuracy: float, epochs: int) -> None:
     for epoch in range(1, epochs + 1):
         share = accuracy * (1 - 0.5**epoch) / (1 - 0.5**epochs)
         rows.append([epoch, 1, 0.5, -math.log(share), share])
-    with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
+    with open(
+        folder / "history.csv",
+        "w",
+        newline="",
+        encoding="utf-8",
+    ) as file:
         csv.writer(file).writerows(rows)
     write_data_card(folder)
     write_result(folder, validation=figures_of(accuracy))
@@ -178,7 +193,11 @@ def write_data_card(folder: Path) -> None:
         mean=(127.5,),
         deviation=(50.0,),
         fingerprint="0" * 64,
-        counts=Counts(train=1000, validation=250, test=500),
+        counts=Counts(
+            train=1000,
+            validation=250,
+            test=500,
+        ),
     )
     (folder / "data.json").write_text(json.dumps(card.to_dict()))
 
@@ -221,11 +240,19 @@ BEARABLE = {"sgd": 2.0, "adam": 0.02}  # the rate from which a formula diverges
 
 
 def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int = 8) -> Path:
-    """Write a grid of rates and optimizers, of which each trial descends a bowl; what ends above where it began failed."""
+    """Write a grid of rates and optimizers, of which each trial descends a bowl.
+
+    A trial that ends above where it began failed.
+    """
     optimizers = OPTIMIZER | {"values": list(BEARABLE)}
     searched_rates = {"name": "learning_rate", "kind": "choice", "values": rates}
     trials = len(rates) * len(BEARABLE)
-    write_sweep(folder, space=[optimizers, searched_rates], trials=trials, splits=f"kfold:{splits}")
+    write_sweep(
+        folder,
+        space=[optimizers, searched_rates],
+        trials=trials,
+        splits=f"kfold:{splits}",
+    )
     number = 0
     for optimizer, bearable in BEARABLE.items():
         for rate in rates:
@@ -233,13 +260,21 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
             for epoch in range(1, epochs + 1):
                 losses.append(math.log(10) * descent(rate / bearable, 4 * epoch))
             values = {"optimizer": optimizer, "learning_rate": rate}
-            _write_descent(folder / "trials" / f"{number:04d}", values, losses, splits)
+            _write_descent(
+                folder / "trials" / f"{number:04d}",
+                values,
+                losses,
+                splits,
+            )
             number += 1
     return folder
 
 
 def descent(share: float, step: int) -> float:
-    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start; it diverges above a share of 1."""
+    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start.
+
+    It diverges above a share of 1.
+    """
     return float(np.mean((1 - 2 * share * np.array([1.0, 0.3])) ** (2 * step)))
 
 

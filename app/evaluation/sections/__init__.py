@@ -14,10 +14,10 @@ from epochal.app.evaluation.sections.section import Section
 from epochal.app.evaluation.sections.timing import timing
 from epochal.app.store.run import Run
 
-__all__ = ["FINDERS", "Section", "sections_of"]
+__all__ = ["MAKERS", "Section", "sections_of"]
 
-_Finder = Callable[[Run], Section | None]
-FINDERS: tuple[_Finder, ...] = (
+_Maker = Callable[[Run], Section | None]
+MAKERS: tuple[_Maker, ...] = (
     losses,
     schedule,
     gradient_flow,
@@ -30,5 +30,10 @@ FINDERS: tuple[_Finder, ...] = (
 
 
 def sections_of(run: Run) -> list[Section]:
-    """All sections that the files of a run allow."""
-    return [section for find in FINDERS if (section := find(run)) is not None]
+    """Return all sections that the files of a run allow."""
+    sections = []
+    for make_section in MAKERS:
+        section = make_section(run)
+        if section is not None:
+            sections.append(section)
+    return sections

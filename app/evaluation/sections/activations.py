@@ -13,7 +13,7 @@ _SATURATED = 0.5  # of a layer's values, from which on a sentence names it
 
 
 def activations(run: Run) -> Section | None:
-    """The section, or None where no activation was recorded."""
+    """Return the section, or None where no activation was recorded."""
     lines = lines_of(run.activations_log)
     if not lines or not lines[-1]["layers"]:
         return None
@@ -31,7 +31,9 @@ def activations(run: Run) -> Section | None:
         spread = picture(
             epochs, "spread", title="Spread", label="standard deviation", logarithmic=True
         )
-        figures = [figure for figure in (saturation, spread) if figure]
+        for figure in (saturation, spread):
+            if figure:
+                figures.append(figure)
     sentences = [*_dead(last), *_saturated(last)]
     if not sentences:
         sentences = ["No non-linearity here can die or saturate."]
@@ -56,17 +58,33 @@ def _dead(line: dict[str, Any]) -> list[str]:
     if line["data"] == "validation":
         state = "dead"
         images = f"{line['images']:,} validation images"
-    units = sum(row["units"] for row in rectified)
-    dead = sum(len(row["dead"]) for row in rectified)
-    if not dead:
-        return [f"No ReLU is {state}: each of the {units:,} units is above 0 in some of {images}."]
-    hit = [row for row in rectified if row["dead"]]
-    hit.sort(key=lambda row: -len(row["dead"]) / row["units"])
-    names = [f"{row['layer']} ({len(row['dead'])} of {row['units']})" for row in hit]
+    num_units = sum(row["units"] for row in rectified)
+    num_dead = sum(len(row["dead"]) for row in rectified)
+    if not num_dead:
+        return [
+            f"No ReLU is {state}: each of the {num_units:,} units is above 0 in some of {images}."
+        ]
+    rectified.sort(key=_dead_share, reverse=True)
+    names = []
+    for row in rectified:
+        if row["dead"]:
+            names.append(f"{row['layer']} ({_dead_of_units(row)})")
     return [
-        f"{dead:,} of {units:,} ReLU units are {state}, 0 at every position of all {images}: {listed(names)}. "
-        "Such a unit passes no gradient on: a lower learning rate, or leaky ReLUs, keep units alive."
+        f"{num_dead:,} of {num_units:,} ReLU units are {state}, 0 at every position of all "
+        f"{images}: {listed(names)}. Such a unit passes no gradient on: a lower learning rate, or "
+        "leaky ReLUs, keep units alive."
     ]
+
+
+def _dead_share(row: dict[str, Any]) -> float:
+    """Return the share of a layer's units that are dead."""
+    return float(len(row["dead"]) / row["units"])
+
+
+def _dead_of_units(row: dict[str, Any]) -> str:
+    """Return `2 of 8`."""
+    num_dead = len(row["dead"])
+    return f"{num_dead} of {row['units']}"
 
 
 def _saturated(line: dict[str, Any]) -> Sequence[str]:
@@ -85,30 +103,32 @@ def _saturated(line: dict[str, Any]) -> Sequence[str]:
         highest = max(shares.values())
         return [f"At most {highest:.0%} of a layer's values are saturated (slope below 0.01)."]
     return [
-        f"Saturated, with slopes below 0.01: {listed(names)}. Smaller initial weights or a normalisation help."
+        f"Saturated, with slopes below 0.01: {listed(names)}. "
+        "Smaller initial weights or a normalisation help."
     ]
 
 
 def _table(line: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Return the figures of each layer, the heads first."""
     split = "training"
     if line["data"] == "validation":
         split = "validation"
     images = f"{line['images']:,} {split} images"
     head = (f"layer, {images}", "mean", "spread", "zero or saturated", "dead units")
-    return (head, *(_row(row) for row in line["layers"]))
+    table: list[tuple[str, ...]] = [head]
+    for row in line["layers"]:
+        mean = _format(row["mean"], ".3g")
+        spread = _format(row["spread"], ".3g")
+        saturated = _format(row["saturated"], ".1%")
+        dead = "–"
+        if row["units"] is not None:
+            dead = _dead_of_units(row)
+        table.append((row["layer"], mean, spread, saturated, dead))
+    return tuple(table)
 
 
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    saturated = "–"
-    if row["saturated"] is not None:
-        saturated = f"{row['saturated']:.1%}"
-    dead = "–"
-    if row["units"] is not None:
-        dead = f"{len(row['dead'])} of {row['units']}"
-    return row["layer"], _number(row["mean"]), _number(row["spread"]), saturated, dead
-
-
-def _number(value: float | None) -> str:
+def _format(value: float | None, specification: str) -> str:
+    """Return a number in a format, a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:.3g}"
+    return format(value, specification)

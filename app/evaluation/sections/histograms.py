@@ -1,9 +1,11 @@
-"""Weights and gradients of some layers over the epochs, from the event files of `WeightHistograms`."""
+"""Weights and gradients of some layers over the epochs, from files of `WeightHistograms`."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,62 +20,68 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 History = dict[int, np.ndarray]
-"""Of an epoch, from 0: buckets `[n, 3]`, each left edge, right edge and count."""
+"""Buckets `[n, 3]` by epoch, from 0: left edge, right edge and count of each."""
 
-KINDS = ("weights", "gradients")
-_KERNEL = re.compile(r"(weights|gradients)/(.*kernel)")
+QUANTITIES = ("weights", "gradients")
+_KERNEL_TAG = re.compile(r"(weights|gradients)/(.*kernel)")
 _CELLS = 60  # upwards
 _COLUMNS = 120  # more epochs than that are thinned
 
 
 def histograms(run: Run) -> Section | None:
-    """Of the first, middle and last kernel: how its values were spread at the end of each epoch."""
-    found = _read(run.tensorboard)
-    paths = list(dict.fromkeys(path for _, path in found))
-    chosen = (
-        list(dict.fromkeys(paths[place] for place in (0, len(paths) // 2, -1))) if paths else []
-    )
-    figures = [
-        svg(
-            (4.6, 2.6),
-            partial(_draw, history=found[kind, path], title=f"{path}: {kind}"),
-            f"{path}: {kind}",
-        )
-        for path in chosen
-        for kind in KINDS
-        if (kind, path) in found
-    ]
+    """Return the section about the first, middle and last kernel, or None without histograms."""
+    histories = _read_histories(run.tensorboard)
+    figures = []
+    for path in _choose_kernels(histories):
+        for quantity in QUANTITIES:
+            if (quantity, path) in histories:
+                title = f"{path}: {quantity}"
+                draw = partial(_draw, history=histories[quantity, path], title=title)
+                figures.append(svg((4.6, 2.6), draw, title))
     if not figures:
         return None
     text = (
-        "How the values of the first, middle and last kernel are spread after each epoch: the more, the bluer; lines "
-        "are the 5th, 50th and 95th percentile. Gradients are those of one fixed batch. A spread that grows without "
-        "end, or gradients that vanish in the first layers, ask for another learning rate or initialisation."
+        "How the values of the first, middle and last kernel are spread after each epoch: the "
+        "more, the bluer; lines are the 5th, 50th and 95th percentile. Gradients are those of one "
+        "fixed batch. A spread that grows without end, or gradients that vanish in the first "
+        "layers, ask for another learning rate or initialisation."
     )
-    return Section(
-        title="Histograms over time",
-        text=text,
-        figures=tuple(figures),
-    )
+    return Section(title="Histograms over time", text=text, figures=tuple(figures))
 
 
-def _read(folder: Path) -> dict[tuple[str, str], History]:
-    """Histograms of kernels by kind and path; of an epoch that was trained again after a stop, the last."""
-    found: dict[tuple[str, str], History] = {}
+def _choose_kernels(histories: Mapping[tuple[str, str], History]) -> list[str]:
+    """Return the paths of the first, the middle and the last kernel, each once."""
+    paths = list(dict.fromkeys(path for _, path in histories))
+    if not paths:
+        return []
+    middle = paths[len(paths) // 2]
+    return list(dict.fromkeys([paths[0], middle, paths[-1]]))
+
+
+def _read_histories(folder: Path) -> dict[tuple[str, str], History]:
+    """Read the histograms of kernels by quantity and path.
+
+    Of an epoch that was trained again after a stop the last histogram counts.
+    """
+    histories: dict[tuple[str, str], History] = defaultdict(dict)
     for file in sorted(folder.glob("*tfevents*")):
         for step, tag, buckets in _histograms_in(file):
-            if place := _KERNEL.fullmatch(tag):
-                found.setdefault((place[1], place[2]), {})[step] = buckets
-    return found
+            match = _KERNEL_TAG.fullmatch(tag)
+            if match is not None:
+                quantity, path = match.groups()
+                histories[quantity, path][step] = buckets
+    return histories
 
 
 def _histograms_in(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Read step, tag and buckets of each histogram of an event file."""
     import tensorflow as tf
 
     from epochal.app.data.dataset import without_tuning
 
+    records = without_tuning(tf.data.TFRecordDataset(str(file)))
     try:
-        for record in without_tuning(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
+        for record in records.as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "histograms":
@@ -83,65 +91,75 @@ def _histograms_in(file: Path) -> Iterator[tuple[int, str, np.ndarray]]:
 
 
 def spread(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the edges upwards `[61]`, the share of values in each cell `[60, epochs]`, and percentiles `[3, epochs]`.
+    """Return how the values are spread at each epoch; within a bucket they are taken to lie evenly.
 
-    Values are taken to lie evenly within a bucket. The edges leave out what is beyond 99 % of the values.
+    Returns:
+        The edges of the cells upwards `[61]`, which leave out what is beyond 99 % of the values;
+        the share of values in each cell `[60, epochs]`; the 5th, 50th and 95th percentiles
+        `[3, epochs]`.
     """
-    columns = [history[epoch] for epoch in sorted(history)]
-    marks = np.stack(
-        [_quantiles(buckets, [0.005, 0.05, 0.5, 0.95, 0.995]) for buckets in columns], axis=1
-    )
+    distributions = []
+    quantiles = []
+    for epoch in sorted(history):
+        edges, below = _distribution(history[epoch])
+        distributions.append((edges, below))
+        quantiles.append(np.interp([0.005, 0.05, 0.5, 0.95, 0.995], below, edges))
+    marks = np.stack(quantiles, axis=1)
     low = marks[0].min()
     high = marks[-1].max()
-    edges = np.linspace(low, high if high > low else low + 1e-12, _CELLS + 1)
-    below = [np.interp(edges, *_distribution(buckets)) for buckets in columns]
-    return edges, np.diff(np.stack(below, axis=1), axis=0), marks[1:4]
+    if high <= low:
+        high = low + 1e-12
+    cell_edges = np.linspace(low, high, _CELLS + 1)
+    columns = []
+    for edges, below in distributions:
+        below_cell_edges = np.interp(cell_edges, edges, below)
+        columns.append(np.diff(below_cell_edges))
+    return cell_edges, np.stack(columns, axis=1), marks[1:4]
 
 
 def _distribution(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges, and the share of values below each."""
-    counts = np.concatenate([[0.0], np.cumsum(buckets[:, 2])])
-    return np.append(buckets[:, 0], buckets[-1, 1]), counts / max(counts[-1], 1.0)
-
-
-def _quantiles(buckets: np.ndarray, shares: list[float]) -> np.ndarray:
-    edges, below = _distribution(buckets)
-    return np.interp(shares, below, edges)
+    """Return the edges of the buckets, and the share of values below each."""
+    left_edges, right_edges, counts = buckets.T
+    edges = np.append(left_edges, right_edges[-1])
+    below = np.zeros(len(edges))
+    below[1:] = np.cumsum(counts)
+    count = max(below[-1], 1.0)
+    return edges, below / count
 
 
 def _draw(axes: Axes, history: History, title: str) -> None:
+    """Draw the spread over the epochs as a heat-map, with lines for its percentiles."""
     from matplotlib.ticker import MaxNLocator
 
-    epochs = sorted(history)
-    epochs = epochs[:: -(-len(epochs) // _COLUMNS)]
+    thinning = math.ceil(len(history) / _COLUMNS)
+    epochs = sorted(history)[::thinning]
     edges, shares, percentiles = spread({epoch: history[epoch] for epoch in epochs})
-    half = (epochs[-1] - epochs[0]) / max(1, len(epochs) - 1) / 2 or 0.5
-    sides = (epochs[0] + 1 - half, epochs[-1] + 1 + half, edges[0], edges[-1])
-    blues = clear_blue(most=0.9)
+    numbers = [epoch + 1 for epoch in epochs]
+    width = 1.0
+    if len(numbers) > 1:
+        width = (numbers[-1] - numbers[0]) / (len(numbers) - 1)
+    left = numbers[0] - width / 2
+    right = numbers[-1] + width / 2
+    bottom = edges[0]
+    top = edges[-1]
     axes.imshow(
         np.sqrt(shares),
-        cmap=blues,
+        cmap=clear_blue(most=0.9),
         aspect="auto",
         origin="lower",
-        extent=sides,
+        extent=(left, right, bottom, top),
         interpolation="none",
     )
-    for values, width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
+    for values, line_width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
         axes.plot(
-            [epoch + 1 for epoch in epochs],
+            numbers,
             values,
             color=SOFT,
-            linewidth=width,
+            linewidth=line_width,
         )
-    axes.set_xlim(sides[:2])
-    axes.set_ylim(sides[2:])
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     axes.set_title(title, fontsize=9.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(
-        MaxNLocator(
-            integer=True,
-            nbins=8,
-            min_n_ticks=1,
-        )
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))

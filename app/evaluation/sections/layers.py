@@ -1,10 +1,13 @@
-"""Figures of layers over epochs: JSON lines, pictures and lists of names, shared by the sections about layers."""
+"""Figures of layers over epochs: JSON lines, pictures and lists of names.
+
+The sections about layers share them.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,68 +23,84 @@ LISTED = 6  # names in a sentence
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file in their order, none where it is missing; what was cut short is left out."""
+    """Read JSON lines, none where the file is missing; a line that was cut short is left out."""
     if not path.exists():
         return []
-    return [
-        json.loads(line)
-        for line in path.read_text().splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
+    values = []
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            values.append(json.loads(line))
+    return values
 
 
 def figures_of(lines: Sequence[dict[str, Any]], key: str) -> np.ndarray:
-    """One figure of every layer of the last line (down) in every line (across): float64, NaN where there is none."""
-    columns = [{row["layer"]: row[key] for row in line["layers"]} for line in lines]
-    names = [row["layer"] for row in lines[-1]["layers"]]
-    return np.array([[column.get(name) for column in columns] for name in names], np.float64)
+    """Return one figure of the last line's layers in every line: float64 `[layers, lines]`.
+
+    It is NaN where there is none.
+    """
+    names = _layer_names(lines)
+    columns = []
+    for line in lines:
+        by_name = {row["layer"]: row[key] for row in line["layers"]}
+        column = [by_name.get(name) for name in names]
+        columns.append(column)
+    # None becomes NaN.
+    figures = np.array(columns, np.float64)
+    return figures.T
+
+
+def _layer_names(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the layers of the last line."""
+    return [row["layer"] for row in lines[-1]["layers"]]
 
 
 def picture(
     lines: Sequence[dict[str, Any]], key: str, *, title: str, label: str, logarithmic: bool
 ) -> str:
-    """An SVG element: layers from the lowest (below) to the topmost, epochs across, the figure as a colour.
+    """Return an SVG element: layers upwards, epochs across, one figure of each as a colour.
 
-    Empty where the lines hold no such figure.
+    It is empty where the lines hold no such figure.
     """
     values = figures_of(lines, key)
-    shown = np.where(values > 0, values, np.nan) if logarithmic else values
-    if not np.isfinite(shown).any():
+    if logarithmic:
+        values = np.where(values > 0, values, np.nan)
+    if not np.isfinite(values).any():
         return ""
-    names = [row["layer"] for row in lines[-1]["layers"]]
+    names = _layer_names(lines)
     height = min(9.0, max(3.0, 0.9 + 0.135 * len(names)))
-    draw = partial(
-        _draw,
-        values=shown,
-        names=names,
-        epochs=[line["epoch"] for line in lines],
-        words=(title, label),
-        logarithmic=logarithmic,
-    )
+
+    def draw(axes: Axes) -> None:
+        axes.set_title(title)
+        _draw_values(
+            axes,
+            values,
+            label,
+            logarithmic=logarithmic,
+        )
+        _name_layers(axes, names)
+        _name_epochs(axes, [line["epoch"] for line in lines])
+
     return svg((4.8, height), draw, title)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names as a sentence has room for them."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    """Return the names as a sentence has room for them."""
+    text = ", ".join(names[:LISTED])
+    if len(names) > LISTED:
+        text += f" and {len(names) - LISTED} more"
+    return text
 
 
-def _draw(
-    axes: Axes,
-    values: np.ndarray,
-    names: list[str],
-    epochs: list[int],
-    words: tuple[str, str],
-    logarithmic: bool,
-) -> None:
+def _draw_values(axes: Axes, values: np.ndarray, label: str, *, logarithmic: bool) -> None:
+    """Draw values as colours, with a bar that explains them."""
     from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    low = np.nanmin(values)
-    high = np.nanmax(values)
     scale: Normalize = Normalize(0, 1)
-    if logarithmic:  # at least a decade: rounding is no pattern
+    if logarithmic:
+        low = np.nanmin(values)
+        high = np.nanmax(values)
+        # At least a decade, so that rounding makes no pattern.
         scale = LogNorm(min(low, high / 10), high)
     image = axes.imshow(
         values,
@@ -99,33 +118,40 @@ def _draw(
     )
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.set_label(words[1])
+    bar.set_label(label)
     bar.outline.set_visible(False)
-    step = -(-len(names) // NAMED)
-    size = 8.5 if len(names) <= 20 else 6.2
-    axes.set_yticks(
-        range(0, len(names), step), [_short(name) for name in names[::step]], fontsize=size
-    )
-    axes.xaxis.set_major_locator(
-        MaxNLocator(
-            integer=True,
-            nbins=8,
-            min_n_ticks=1,
-        )
-    )
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _epoch(epochs, place)))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def _name_layers(axes: Axes, names: list[str]) -> None:
+    """Write the layers' names upwards, every n-th where they are too many."""
+    step = math.ceil(len(names) / NAMED)
+    shown = [_shorten(name) for name in names[::step]]
+    size = 6.2
+    if len(names) <= 20:
+        size = 8.5
+    axes.set_yticks(range(0, len(names), step), shown, fontsize=size)
+
+
+def _name_epochs(axes: Axes, epochs: list[int]) -> None:
+    """Write the epochs across, at whole columns only."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def format_epoch(column: float, _place: float) -> str:
+        if column == int(column) and 0 <= column < len(epochs):
+            return str(epochs[int(column)])
+        return ""
+
+    locator = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(FuncFormatter(format_epoch))
     axes.set_xlabel("epoch")
-    axes.set_title(words[0])
 
 
-def _epoch(epochs: list[int], place: float) -> str:
-    inside = place == int(place) and 0 <= place < len(epochs)
-    return str(epochs[int(place)]) if inside else ""
-
-
-def _short(name: str) -> str:
-    """The end of a path, where layers differ."""
+def _shorten(name: str) -> str:
+    """Return the end of a path, where layers differ."""
     text = printable(name)
-    return text if len(text) <= 24 else "…" + text[-23:]
+    if len(text) > 24:
+        text = "…" + text[-23:]
+    return text

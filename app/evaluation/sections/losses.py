@@ -18,48 +18,65 @@ if TYPE_CHECKING:
 
 
 def losses(run: Run) -> Section | None:
-    """Training loss raw and smoothed, validation loss, drops of the rate, and whether validation came to rise."""
+    """Return the section, or None where no iteration was logged.
+
+    It shows the training loss raw and smoothed, the validation loss, the drops of the learning rate
+    and the epoch from which the validation loss rises.
+    """
     path = run.losses_file
     if not path.exists():
         return None
-    found = json.loads(path.read_text())
-    if not found["iterations"]:
+    curves = json.loads(path.read_text())
+    if not curves["iterations"]:
         return None
-    figure = svg((9.6, 4.2), partial(draw_losses, found=found), "Losses over the iterations")
-    return Section(
-        title="Losses over the iterations",
-        text=_text(found),
-        figures=(figure,),
-    )
+    title = "Losses over the iterations"
+    figure = svg((9.6, 4.2), partial(draw_losses, curves=curves), title)
+    return Section(title=title, text=_text(curves), figures=(figure,))
 
 
-def _text(found: dict[str, Any]) -> str:
-    validation = found["validation"]["losses"]
-    rises = found["rises"]
+def _text(curves: dict[str, Any]) -> str:
+    """Return the distance of validation from training at the end, and whether validation rose."""
+    validation = curves["validation"]["losses"]
     if not validation:
         return "No validation loss was logged."
-    apart = validation[-1] - found["smoothed"][-1]
-    gap = f"At the end it lies {abs(apart):.3g} {'above' if apart > 0 else 'below'} the smoothed training loss."
-    if rises:
-        return (
-            f"The validation loss rises for good after epoch {rises['epoch']}: from there on training fits its own "
-            f"images alone. {gap} Stronger augmentation or weight decay, more images or fewer epochs would help."
-        )
-    return f"The validation loss shows no lasting rise. {gap}"
+    difference = validation[-1] - curves["smoothed"][-1]
+    side = "below"
+    if difference > 0:
+        side = "above"
+    gap = f"At the end it lies {abs(difference):.3g} {side} the smoothed training loss."
+    rises = curves["rises"]
+    if not rises:
+        return f"The validation loss shows no lasting rise. {gap}"
+    return (
+        f"The validation loss rises for good after epoch {rises['epoch']}: from there on training "
+        f"fits its own images alone. {gap} Stronger augmentation or weight decay, more images or "
+        "fewer epochs would help."
+    )
 
 
-def draw_losses(axes: Axes, found: dict[str, Any]) -> None:
-    """Draws what `losses.json` holds."""
-    iterations = found["iterations"]
-    validation = found["validation"]
+def draw_losses(axes: Axes, curves: dict[str, Any]) -> None:
+    """Draw the curves of `losses.json`."""
+    iterations = curves["iterations"]
     axes.plot(
-        iterations, found["raw"], color=VERMILLION, alpha=0.35, linewidth=0.8, label="training, raw"
+        iterations,
+        curves["raw"],
+        color=VERMILLION,
+        alpha=0.35,
+        linewidth=0.8,
+        label="training, raw",
     )
     axes.plot(
-        iterations, found["smoothed"], color=VERMILLION, linewidth=2, label="training, smoothed"
+        iterations,
+        curves["smoothed"],
+        color=VERMILLION,
+        linewidth=2,
+        label="training, smoothed",
     )
+    validation = curves["validation"]
     if validation["losses"]:
-        marker = "o" if len(validation["losses"]) <= 40 else ""
+        marker = ""
+        if len(validation["losses"]) <= 40:
+            marker = "o"
         axes.plot(
             validation["iterations"],
             validation["losses"],
@@ -68,8 +85,8 @@ def draw_losses(axes: Axes, found: dict[str, Any]) -> None:
             label="validation",
         )
     dots: Any = (0, (1, 2))
-    for place, iteration in enumerate(found["drops"]):
-        label = "_" if place else "learning rate drops"
+    label = "learning rate drops"
+    for iteration in curves["drops"]:
         axes.axvline(
             iteration,
             color=SOFT,
@@ -77,17 +94,24 @@ def draw_losses(axes: Axes, found: dict[str, Any]) -> None:
             linestyle=dots,
             label=label,
         )
-    if found["rises"]:
-        label = f"validation rises after epoch {found['rises']['epoch']}"
+        # Matplotlib leaves labels that begin with _ out of the legend, which names the drops once.
+        label = "_"
+    rises = curves["rises"]
+    if rises:
+        label = f"validation rises after epoch {rises['epoch']}"
         axes.axvline(
-            found["rises"]["iteration"], color=BLUE, linewidth=1.2, linestyle="--", label=label
+            rises["iteration"],
+            color=BLUE,
+            linewidth=1.2,
+            linestyle="--",
+            label=label,
         )
-    _scale(axes, np.array([*found["smoothed"], *validation["losses"]], np.float64))
+    _scale(axes, np.array([*curves["smoothed"], *validation["losses"]], np.float64))
     axes.legend(labelcolor=SOFT)
 
 
 def _scale(axes: Axes, shown: np.ndarray) -> None:
-    """Up to a little above what counts: the raw losses of the first steps would squeeze the rest."""
+    """Scale to the smoothed losses: the raw ones of the first steps would squeeze the rest."""
     from matplotlib.ticker import NullFormatter
 
     axes.set_xlabel("iteration")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from epochal.app.evaluation.figures import BLUE, svg
 from epochal.app.evaluation.plots import LOG_SPAN
+from epochal.app.evaluation.sections.layers import lines_of
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store.run import Run
 
@@ -16,34 +16,33 @@ if TYPE_CHECKING:
 
 
 def schedule(run: Run) -> Section | None:
-    """The rate over the iterations."""
-    path = run.iterations_log
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    lines = [line for line in lines if "loss" in line]
+    """Return the section, or None where fewer than two iterations were logged."""
+    lines = []
+    for line in lines_of(run.iterations_log):
+        if "loss" in line:
+            lines.append(line)
     if len(lines) < 2:
         return None
+    iterations = [line["iteration"] for line in lines]
     rates = [line["learning_rate"] for line in lines]
-    figure = svg((9.6, 2.8), partial(_draw, lines=lines), "Learning rate over the iterations")
-    return Section(
-        title="Schedule",
-        text=_text(rates),
-        figures=(figure,),
-    )
+    draw = partial(_draw, iterations=iterations, rates=rates)
+    figure = svg((9.6, 2.8), draw, "Learning rate over the iterations")
+    return Section(title="Schedule", text=_text(rates), figures=(figure,))
 
 
 def _text(rates: list[float]) -> str:
     if min(rates) == max(rates):
         return f"The learning rate was {rates[0]:.3g} throughout."
     return (
-        f"The learning rate as trained: {rates[0]:.3g} at first, {max(rates):.3g} at its highest, {rates[-1]:.3g} at "
-        "last."
+        f"The learning rate as trained: {rates[0]:.3g} at first, {max(rates):.3g} at its highest, "
+        f"{rates[-1]:.3g} at last."
     )
 
 
-def _draw(axes: Axes, lines: list[dict[str, Any]]) -> None:
-    rates = [line["learning_rate"] for line in lines]
+def _draw(axes: Axes, iterations: list[int], rates: list[float]) -> None:
+    """Draw the rate of each iteration, on a logarithmic axis where it spans far."""
     axes.plot(
-        [line["iteration"] for line in lines],
+        iterations,
         rates,
         color=BLUE,
         drawstyle="steps-pre",

@@ -1,4 +1,4 @@
-"""Timing: the time that each part of the training took, from what `Timing` wrote."""
+"""Timing: the time that each part of the training took, from the file of `Timing`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _MEANING = {
 
 
 def timing(run: Run) -> Section | None:
-    """What bounds an iteration, and the median, 95th percentile, total and share of each part of the training."""
+    """Return the section, or None where the time was not measured.
+
+    It says what bounds an iteration, and how long each part of the training took.
+    """
     path = run.timing_file
     if not path.exists():
         return None
@@ -46,6 +49,7 @@ def timing(run: Run) -> Section | None:
 
 
 def _text(bound: str | None, parts: Mapping[str, Any]) -> str:
+    """Return what bounds an iteration, and which part of the training took the most."""
     if bound is None:
         return "There were too few steps to tell what an iteration takes."
     iteration = parts["iteration"]
@@ -55,15 +59,18 @@ def _text(bound: str | None, parts: Mapping[str, Any]) -> str:
         if part in parts:
             share = parts[part]["total"] / iteration["total"]
             shares.append(f"{name} {share:.0%}")
-    known = [part for part in PARTS if part in parts]
-    longest = max(known, key=lambda part: parts[part]["total"])
+    totals = {}
+    for part in PARTS:
+        if part in parts:
+            totals[part] = parts[part]["total"]
+    longest = max(totals, key=totals.__getitem__)
+    longest_share = totals[longest] / _total(parts)
     median = format_seconds(iteration["median"])
     p95 = format_seconds(iteration["p95"])
-    share = parts[longest]["total"] / _total(parts)
     return (
         f"An iteration took {median} (median; 95th percentile {p95}) and was "
         f"{bound}: {_MEANING[bound]} ({', '.join(shares)}). "
-        f"Of the whole training, {PARTS[longest].lower()} took the most: {share:.0%}."
+        f"Of the whole training, {PARTS[longest].lower()} took the most: {longest_share:.0%}."
     )
 
 

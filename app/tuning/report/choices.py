@@ -60,7 +60,11 @@ def choices_section(standings: Standings) -> Section | None:
         "Each choice by its best trial, whatever the other hyperparameters are there. "
         f"{budget} {_describe_chance(standings)}"
     )
-    return Section(title="Best of each choice", text=text, table=tuple(rows))
+    return Section(
+        title="Best of each choice",
+        text=text,
+        table=tuple(rows),
+    )
 
 
 def _rows(standings: Standings, searched: Range, trials: TrialsByChoice) -> list[tuple[str, ...]]:
@@ -79,7 +83,12 @@ def _rows(standings: Standings, searched: Range, trials: TrialsByChoice) -> list
         if best is None or index not in bests:
             row += ["–", "–", "–", "0", "none ended with a score"]
         else:
-            row += _compare(bests[index], best, searched, standings)
+            row += _compare(
+                bests[index],
+                best,
+                searched,
+                standings,
+            )
         rows.append(tuple(row))
     return rows
 
@@ -99,7 +108,12 @@ def _describe_difference(trial: Trial, best: Trial, standings: Standings) -> str
     difference = paired_difference(trial, best)
     if difference is None:
         return "–"
-    return with_spread(difference.mean, difference.error, standings, signed=True)
+    return with_spread(
+        difference.mean,
+        difference.error,
+        standings,
+        signed=True,
+    )
 
 
 def _describe_budget(compared: Sequence[tuple[Range, TrialsByChoice]]) -> str:

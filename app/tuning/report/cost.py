@@ -102,7 +102,11 @@ def cost_section(standings: Standings) -> Section | None:
     figure = svg((9.6, 2.6), draw, alternative)
     dropped = len(standings.having(DROPPED))
     text = _describe_cost(cost, dropped)
-    return Section(title="What the sweep cost", text=text, figures=(figure,))
+    return Section(
+        title="What the sweep cost",
+        text=text,
+        figures=(figure,),
+    )
 
 
 def _describe_cost(cost: Cost, dropped: int) -> str:
@@ -141,14 +145,27 @@ def _draw_times(axes: Axes, timed: Sequence[Trial]) -> None:
         else:
             faces.append("none")
             edges.append(SOFT)
-    axes.bar(range(len(timed)), heights, width=0.8, color=faces, edgecolor=edges, linewidth=0.8)
+    axes.bar(
+        range(len(timed)),
+        heights,
+        width=0.8,
+        color=faces,
+        edgecolor=edges,
+        linewidth=0.8,
+    )
 
     def name_at(place: float, _: float) -> str:
         if place == int(place) and 0 <= place < len(timed):
             return timed[int(place)].name
         return ""
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=12,
+            min_n_ticks=1,
+        )
+    )
     axes.xaxis.set_major_formatter(name_at)
     axes.set_xlim(-0.7, max(len(timed), 10) - 0.3)
     axes.set_xlabel("trial (full: completed; hollow: dropped, failed or still running)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,11 +45,12 @@ class Difference:
 
 def finalists_of(standings: Standings, winner: Trial | None) -> list[Trial]:
     """Return the best completed trials by rank; the winner takes the last place where it is not among them."""
-    completed = [trial for trial in standings.scored if trial.status == COMPLETED]
+    scored = standings.scored
+    completed = [trial for trial in scored if trial.status == COMPLETED]
     finalists = completed[:FINALISTS]
-    if winner is not None and winner in standings.scored and winner not in finalists:
-        finalists = [*finalists[:-1], winner]
-    return finalists
+    if winner is None or winner not in scored or winner in finalists:
+        return finalists
+    return [*finalists[:-1], winner]
 
 
 def paired_difference(trial: Trial, other: Trial) -> Difference | None:
@@ -59,7 +61,9 @@ def paired_difference(trial: Trial, other: Trial) -> Difference | None:
     if not differences:
         return None
     count = len(differences)
-    error = stdev(differences) / count**0.5 if count > 1 else None
+    error = None
+    if count > 1:
+        error = stdev(differences) / math.sqrt(count)
     return Difference(
         mean=fmean(differences),
         error=error,
@@ -76,24 +80,29 @@ def curves_section(standings: Standings, winner: Trial | None) -> Section | None
             curves[trial.name] = curve
     if not curves:
         return None
+    figure_name = metric(standings)
     finalists = [trial for trial in finalists_of(standings, winner) if trial.name in curves]
-    alternative = f"{metric(standings)} over the epochs of {number_of(len(curves), 'trial')}"
+    alternative = f"{figure_name} over the epochs of {number_of(len(curves), 'trial')}"
     if finalists:
         names = ", ".join(trial.name for trial in finalists)
         alternative += f"; the finalists are {names}"
+    heights = heights_of(standings)
     draw = partial(
         _draw_curves,
-        heights=heights_of(standings),
+        heights=heights,
         curves=curves,
         finalists=finalists,
         winner=winner,
     )
+    figure = svg((9.6, 4.2), draw, alternative)
     text = (
-        f"The {metric(standings)} of every trial, mean of its splits; bold ones are the finalists. Curves of finalists "
-        "that still improve at their last epoch ask for more epochs."
+        f"The {figure_name} of every trial, mean of its splits; bold ones are the finalists. "
+        "Curves of finalists that still improve at their last epoch ask for more epochs."
     )
     return Section(
-        title="Learning curves", text=text, figures=(svg((9.6, 4.2), draw, alternative),)
+        title="Learning curves",
+        text=text,
+        figures=(figure,),
     )
 
 
@@ -107,30 +116,31 @@ def _draw_curves(
     from matplotlib.ticker import MaxNLocator
 
     alpha = min(0.5, max(0.1, 12 / len(curves)))
-    values: list[float] = []
     for curve in curves.values():
-        values += curve.values()
-        marker = "." if len(curve) == 1 else ""
-        scaled = heights.scale * np.array(list(curve.values()))
-        axes.plot(
-            list(curve),
-            scaled,
+        _draw_curve(
+            axes,
+            heights,
+            curve,
+            marker=".",
             color=BLUE,
             alpha=alpha,
             linewidth=0.9,
-            marker=marker,
         )
     for trial, dashes in zip(finalists, _DASHES, strict=False):
-        curve = curves[trial.name]
-        has_won = winner is not None and trial.name == winner.name
-        axes.plot(
-            list(curve),
-            heights.scale * np.array(list(curve.values())),
-            color=VERMILLION if has_won else BLUE,
-            linestyle=dashes,
-            linewidth=2.4 if has_won else 1.8,
-            marker="o" if len(curve) == 1 else "",
-            label=f"trial {trial.name}, the winner" if has_won else f"trial {trial.name}",
+        label = f"trial {trial.name}"
+        colour = BLUE
+        width = 1.8
+        if winner is not None and trial.name == winner.name:
+            label += ", the winner"
+            colour = VERMILLION
+            width = 2.4
+        looks = {"color": colour, "linestyle": dashes, "linewidth": width, "label": label}
+        _draw_curve(
+            axes,
+            heights,
+            curves[trial.name],
+            marker="o",
+            **looks,
         )
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(
@@ -143,10 +153,24 @@ def _draw_curves(
     heights.scale_axes(axes)
     if heights.sign < 0 and axes.get_yscale() == "linear":
         # Losses of a diverged tenth would squeeze everything else.
-        top = float(np.quantile(values, 0.9))
-        axes.set_ylim(min(0.0, min(values)), 1.3 * heights.scale * top or 1)
+        values = np.concatenate([list(curve.values()) for curve in curves.values()])
+        top = heights.scale * float(np.quantile(values, 0.9))
+        axes.set_ylim(min(0.0, values.min()), 1.3 * top or 1)
     if finalists:
         axes.legend(fontsize=8.5)
+
+
+def _draw_curve(axes: Axes, heights: Heights, curve: Curve, *, marker: str, **looks: Any) -> None:
+    """Draw a curve; of a single epoch, which makes no line, the marker."""
+    if len(curve) > 1:
+        marker = ""
+    scaled = heights.scale * np.array(list(curve.values()))
+    axes.plot(
+        list(curve),
+        scaled,
+        marker=marker,
+        **looks,
+    )
 
 
 def splits_section(standings: Standings, winner: Trial | None) -> Section | None:
@@ -154,21 +178,24 @@ def splits_section(standings: Standings, winner: Trial | None) -> Section | None
     finalists = [trial for trial in finalists_of(standings, winner) if trial.scores]
     if not finalists:
         return None
+    shown = []
+    rows = [_SPLIT_HEADS]
+    for trial in finalists:
+        shown.append(f"{trial.name} {score(trial, standings)}")
+        rows.append(_split_row(trial, standings, winner))
+    heights = heights_of(standings)
     draw = partial(
         _draw_splits,
-        heights=heights_of(standings),
+        heights=heights,
         finalists=finalists,
         winner=winner,
     )
-    shown = [f"{trial.name} {score(trial, standings)}" for trial in finalists]
-    alternative = f"Scores of the finalists by split: {'; '.join(shown)}"
-    rows = [_SPLIT_HEADS]
-    for trial in finalists:
-        rows.append(_split_row(trial, standings, winner))
+    size = (9.6, 0.9 + 0.45 * len(finalists))
+    figure = svg(size, draw, f"Scores of the finalists by split: {'; '.join(shown)}")
     return Section(
         title="The finalists, split by split",
         text=_describe_splits(finalists, winner),
-        figures=(svg((9.6, 0.9 + 0.45 * len(finalists)), draw, alternative),),
+        figures=(figure,),
         table=tuple(rows),
     )
 
@@ -192,35 +219,44 @@ def _describe_splits(finalists: Sequence[Trial], winner: Trial | None) -> str:
 def _split_row(
     trial: Trial, standings: Standings, winner: Trial | None
 ) -> tuple[str, str, str, str, str]:
-    figure = score(trial, standings)
-    splits = str(len(trial.scores))
-    if winner is None:
-        return (trial.name, figure, splits, "–", "")
-    if trial.name == winner.name:
-        return (trial.name, figure, splits, "the winner", "")
-    difference = paired_difference(trial, winner)
-    if difference is None:
-        return (trial.name, figure, splits, "–", "")
+    text = "–"
+    wins = ""
+    if winner is not None and trial.name == winner.name:
+        text = "the winner"
+    elif winner is not None:
+        difference = paired_difference(trial, winner)
+        if difference is not None:
+            text = with_spread(
+                difference.mean,
+                difference.error,
+                standings,
+                signed=True,
+            )
+            better = _count_better(trial, winner, standings.sign)
+            wins = f"{better} of {difference.splits}"
+    return (trial.name, score(trial, standings), str(len(trial.scores)), text, wins)
+
+
+def _count_better(trial: Trial, other: Trial, sign: int) -> int:
     better = 0
-    for mine, winners in zip(trial.scores, winner.scores, strict=False):
-        better += standings.sign * mine > standings.sign * winners
-    text = with_spread(
-        difference.mean,
-        difference.error,
-        standings,
-        signed=True,
-    )
-    return (trial.name, figure, splits, text, f"{better} of {difference.splits}")
+    for mine, others in zip(trial.scores, other.scores, strict=False):
+        if sign * mine > sign * others:
+            better += 1
+    return better
 
 
 def _draw_splits(
     axes: Axes, heights: Heights, finalists: Sequence[Trial], winner: Trial | None
 ) -> None:
+    names = []
     for place, trial in enumerate(finalists):
-        has_won = winner is not None and trial.name == winner.name
-        colour = VERMILLION if has_won else BLUE
+        colour = BLUE
+        if winner is not None and trial.name == winner.name:
+            colour = VERMILLION
+        names.append(f"trial {trial.name}")
         values = heights.scale * np.array(trial.scores)
         places = np.full(len(values), place)
+        mean = values.mean()
         axes.axhline(
             place,
             color=GRID,
@@ -235,14 +271,13 @@ def _draw_splits(
             alpha=0.65,
             linewidth=0,
         )
-        mean = values.mean()
         axes.plot(
             [mean, mean],
             [place - 0.28, place + 0.28],
             color=colour,
             linewidth=2.4,
         )
-    axes.set_yticks(range(len(finalists)), [f"trial {trial.name}" for trial in finalists])
+    axes.set_yticks(range(len(finalists)), names)
     axes.set_ylim(len(finalists) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

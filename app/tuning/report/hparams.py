@@ -68,43 +68,58 @@ def _write_events(folder: Path, steps: Iterable[Step]) -> None:
 def _session(standings: Standings, trial: Trial) -> list[Step]:
     began = float(trial.created or 0)
     ended = float(trial.ended or began)
-    steps: list[Step] = [(0, began, [_session_start(standings, trial, began)])]
     monitor = standings.plan.monitor
-    for epoch, value in standings.mean_curve(trial, monitor).items():
+    steps: list[Step] = []
+    steps.append((0, began, [_session_start(standings, trial, began)]))
+    curve = standings.mean_curve(trial, monitor)
+    for epoch, value in curve.items():
         steps.append((epoch, ended, [_scalar(monitor, value)]))
+    steps.append((0, ended, _figures(trial)))
+    steps.append((0, ended, [_session_end(trial, ended)]))
+    return steps
+
+
+def _figures(trial: Trial) -> list[Any]:
     figures = []
     for name in METRICS:
         figure = getattr(trial, name)
         if figure is not None:
             figures.append(_scalar(name, float(figure)))
-    steps.append((0, ended, figures))
-    steps.append((0, ended, [_session_end(trial, ended)]))
-    return steps
+    return figures
 
 
 def _experiment(standings: Standings) -> Any:
     metrics = []
     for name in METRICS:
-        shown = standings.plan.monitor if name == "score" else name
-        metrics.append(api_pb2.MetricInfo(name=api_pb2.MetricName(tag=name), display_name=shown))
+        shown = name
+        if name == "score":
+            shown = standings.plan.monitor
+        tag = api_pb2.MetricName(tag=name)
+        metrics.append(api_pb2.MetricInfo(name=tag, display_name=shown))
+    hparams = [_hparam_info(searched) for searched in standings.space]
     created = [trial.created for trial in standings.trials if trial.created]
     experiment = api_pb2.Experiment(
         description=f"{standings.plan.algorithm} search over {standings.plan.splits}",
-        hparam_infos=[_hparam_info(searched) for searched in standings.space],
+        hparam_infos=hparams,
         metric_infos=metrics,
         time_created_secs=min(created, default=0),
     )
-    return _value(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+    content = plugin_data_pb2.HParamsPluginData(experiment=experiment)
+    return _value(metadata.EXPERIMENT_TAG, content)
 
 
 def _hparam_info(searched: Range) -> Any:
+    name = searched.name
     value_type = _value_type(searched)
     info = api_pb2.HParamInfo(
-        name=searched.name, type=_TYPES[value_type], display_name=searched.name
+        name=name,
+        type=_TYPES[value_type],
+        display_name=name,
     )
     if searched.kind == "choice":
         domain = struct_pb2.ListValue()
-        domain.extend([_convert(value, value_type) for value in searched.values])
+        for value in searched.values:
+            domain.append(_convert(value, value_type))
         info.domain_discrete.CopyFrom(domain)
     else:
         interval = api_pb2.Interval(min_value=searched.low, max_value=searched.high)
@@ -114,24 +129,29 @@ def _hparam_info(searched: Range) -> Any:
 
 def _value_type(searched: Range) -> type:
     """Return the type that all values of a range can be written as: bool, float or str."""
-    types = {type(value) for value in searched.values}
+    types = set(map(type, searched.values))
     if types == {bool}:
         return bool
-    return float if types <= {int, float} else str
+    if types <= {int, float}:
+        return float
+    return str
 
 
 def _convert(value: Any, value_type: type) -> Any:
-    return plain(value) if value_type is str else value_type(value)
+    if value_type is str:
+        return plain(value)
+    return value_type(value)
 
 
 def _session_start(standings: Standings, trial: Trial, began: float) -> Any:
     info = plugin_data_pb2.SessionStartInfo(group_name=trial.name, start_time_secs=began)
     values = trial.active_values
     for searched in standings.space:
-        if searched.name in values:
+        name = searched.name
+        if name in values:
             value_type = _value_type(searched)
-            value = _convert(values[searched.name], value_type)
-            setattr(info.hparams[searched.name], _FIELDS[value_type], value)
+            value = _convert(values[name], value_type)
+            setattr(info.hparams[name], _FIELDS[value_type], value)
     content = plugin_data_pb2.HParamsPluginData(session_start_info=info)
     return _value(metadata.SESSION_START_INFO_TAG, content)
 
@@ -145,7 +165,9 @@ def _session_end(trial: Trial, ended: float) -> Any:
 
 def _value(tag: str, content: Any) -> Any:
     return summary_pb2.Summary.Value(
-        tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
+        tag=tag,
+        metadata=metadata.create_summary_metadata(content),
+        tensor=metadata.NULL_TENSOR,
     )
 
 

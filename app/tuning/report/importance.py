@@ -66,25 +66,33 @@ def encode_trials(space: Sequence[Range], trials: Sequence[Trial]) -> np.ndarray
     """Return float64 [trials, hyperparameters]: indices of choices, logarithms of log ranges, inactive ones below all."""
     encoded = np.empty((len(trials), len(space)), np.float64)
     for row, trial in enumerate(trials):
+        values = trial.active_values
         for column, searched in enumerate(space):
-            encoded[row, column] = _encode_value(searched, trial.active_values.get(searched.name))
+            value = values.get(searched.name)
+            encoded[row, column] = _encode_value(searched, value)
     return encoded
 
 
 def _encode_value(searched: Range, value: Any) -> float:
     if searched.kind == "choice":
         index = searched.index_of(value)
-        return -1.0 if index is None else float(index)
+        if index is None:
+            return -1.0
+        return float(index)
     low = searched.low or 0.0
     high = searched.high or 0.0
+    is_logarithmic = searched.kind == "log" and low > 0
+    if is_logarithmic:
+        low = math.log(low)
+        high = math.log(high)
     is_active = isinstance(value, int | float)
-    if searched.kind == "log":
-        is_active = is_active and value > 0
-        if low > 0:
-            low = math.log(low)
-            high = math.log(high)
-            value = math.log(value) if is_active else None
-    return float(value) if is_active else 2 * low - high - 1
+    if is_active and searched.kind == "log":
+        is_active = value > 0
+    if not is_active:
+        return 2 * low - high - 1
+    if is_logarithmic:
+        return math.log(value)
+    return float(value)
 
 
 def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -93,17 +101,15 @@ def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np
     everyone = np.arange(len(scores))
     increases = []
     for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
-        left_out = np.setdiff1d(everyone, drawn)
-        if len(left_out) > 1:
-            rows = encoded[left_out]
-            increases.append(
-                _tree_error_increases(
-                    tree,
-                    rows,
-                    scores[left_out],
-                    generator,
-                )
+        rows = np.setdiff1d(everyone, drawn)
+        if len(rows) > 1:
+            increase = _tree_error_increases(
+                tree,
+                encoded[rows],
+                scores[rows],
+                generator,
             )
+            increases.append(increase)
     return np.mean(increases, axis=0)
 
 
@@ -116,34 +122,42 @@ def _tree_error_increases(
         for repetition in range(SHUFFLES):
             permuted = generator.permutation(encoded[:, column])
             shuffled[column, repetition, :, column] = permuted
-    # One call for all: [columns, shuffles * trials].
-    predicted = tree.predict(shuffled.reshape(-1, columns)).reshape(columns, -1, count)
-    errors = (predicted - scores) ** 2
-    error_before = np.mean((tree.predict(encoded) - scores) ** 2)
-    return errors.mean(axis=(1, 2)) - error_before
+    # One call for all.
+    rows = shuffled.reshape(-1, columns)
+    predicted = tree.predict(rows)
+    predicted = predicted.reshape(columns, -1, count)
+    errors = np.square(predicted - scores)
+    errors_before = np.square(tree.predict(encoded) - scores)
+    return errors.mean(axis=(1, 2)) - errors_before.mean()
 
 
 def importance_section(standings: Standings) -> Section | None:
     """Return bars, and in words how far to trust them; None where nothing is searched."""
     if not standings.space:
         return None
-    importance = measure_importance(standings)
     count = len(standings.scored)
+    if count < LEAST:
+        trials = number_of(count, "trial")
+        text = (
+            f"Too few trials to tell: {trials} ended with a score, and at least {LEAST} are needed."
+        )
+        return Section(title=TITLE, text=text)
+    importance = measure_importance(standings)
     if importance is None:
         text = "All trials scored the same, so that no hyperparameter can be said to have mattered."
-        if count < LEAST:
-            text = f"Too few trials to tell: {number_of(count, 'trial')} ended with a score, "
-            text += f"and at least {LEAST} are needed."
         return Section(title=TITLE, text=text)
-    shown = [f"{name} {share:z.2f}" for name, share in importance.shares.items()]
+    shares = importance.shares
+    shown = [f"{name} {share:z.2f}" for name, share in shares.items()]
     alternative = f"Importance of each hyperparameter: {', '.join(shown)}"
-    height = 1.1 + 0.3 * len(importance.shares)
-    figure = svg((9.6, height), partial(_draw_shares, shares=importance.shares), alternative)
+    size = (9.6, 1.1 + 0.3 * len(shares))
+    figure = svg(size, partial(_draw_shares, shares=shares), alternative)
+    trust = _describe_trust(importance.r2)
     text = (
-        f"A random forest learned to predict the score from the hyperparameters of {count} trials. A bar "
-        "is the share of the scores' variance that a hyperparameter accounts for, alone or together with others: how "
-        "much worse the forest predicts trials that it has not seen once this one is shuffled. "
-        f"{_describe_trust(importance.r2)} All this holds for the ranges that were searched; failed trials are left out."
+        f"A random forest learned to predict the score from the hyperparameters of {count} trials. "
+        "A bar is the share of the scores' variance that a hyperparameter accounts for, alone or "
+        "together with others: how much worse the forest predicts trials that it has not seen once "
+        f"this one is shuffled. {trust} All this holds for the ranges that were searched; failed "
+        "trials are left out."
     )
     return Section(
         title=TITLE,
@@ -165,22 +179,28 @@ def _describe_trust(r2: float) -> str:
 
 
 def _draw_shares(axes: Axes, shares: dict[str, float]) -> None:
-    values = list(shares.values())
-    places = range(len(values))
-    axes.barh(places, values, height=0.65, color=BLUE)
-    longest = max(map(abs, values)) or 1.0
+    places = range(len(shares))
+    values = np.array(list(shares.values()))
+    names = [printable(name) for name in shares]
+    longest = float(np.abs(values).max()) or 1.0
+    axes.barh(
+        places,
+        values,
+        height=0.65,
+        color=BLUE,
+    )
+    ends = np.maximum(values, 0.0) + 0.01 * longest
     for place, share in enumerate(values):
-        across = max(share, 0.0) + 0.01 * longest
         axes.text(
-            across,
+            ends[place],
             place,
             f"{share:z.2f}",
             va="center",
             fontsize=8.5,
             color=SOFT,
         )
-    axes.set_yticks(places, [printable(name) for name in shares])
-    axes.set_ylim(len(values) - 0.4, -0.6)
-    axes.set_xlim(min(0.0, *values), 1.1 * longest)
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    axes.set_xlim(min(0.0, values.min()), 1.1 * longest)
     axes.tick_params(length=0)
     axes.set_xlabel("share of the scores' variance")

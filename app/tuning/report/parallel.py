@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epochal.app.evaluation.figures import BLUE, GRID, INK, VERMILLION, printable, svg
-from epochal.app.evaluation.plots import EM
+from epochal.app.evaluation.plots import LETTER_WIDTH
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.tuning.report.axes import axis_marks, heights_of, place_of, share_of
 from epochal.app.tuning.report.formatting import plain, score, short_names
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INACTIVE = -0.2  # the height at which a line passes a hyperparameter that its trial did not have
 _MANY = 60  # lines, from which they are drawn fainter
-Line = list[tuple[float, float]]
+Line = list[tuple[int, float]]
 
 
 def parallel_section(standings: Standings) -> Section | None:
@@ -27,11 +27,8 @@ def parallel_section(standings: Standings) -> Section | None:
     trials = standings.scored
     if len(trials) < 2 or not standings.space:
         return None
-    best_count = max(1, len(trials) // 10)
     best = trials[0]
-    values = ", ".join(f"{name} {plain(value)}" for name, value in best.active_values.items())
-    alternative = f"Parallel coordinates of {len(trials)} trials; "
-    alternative += f"the best, {score(best, standings)}, has {values}"
+    best_count = max(1, len(trials) // 10)
     highlighted = "orange is the best one"
     if best_count > 1:
         highlighted = (
@@ -39,8 +36,13 @@ def parallel_section(standings: Standings) -> Section | None:
         )
     text = f"A line is a trial, the bluer the better; {highlighted}."
     lines = _trial_lines(standings)
-    if any(height == INACTIVE for line in lines for _, height in line):
+    if np.any(np.array(lines)[:, :, 1] == INACTIVE):
         text += " Below an axis, a line passes where the hyperparameter was inactive."
+    values = []
+    for name, value in best.active_values.items():
+        values.append(f"{name} {plain(value)}")
+    alternative = f"Parallel coordinates of {len(trials)} trials; "
+    alternative += f"the best, {score(best, standings)}, has {', '.join(values)}"
     draw = partial(
         _draw_lines,
         standings=standings,
@@ -59,17 +61,21 @@ def _trial_lines(standings: Standings) -> list[Line]:
     """Return a line a trial, by rank: its height at each axis, the score last."""
     heights = _score_heights(standings)
     low = heights.min()
-    high = heights.max()
+    span = heights.max() - low
+    score_shares = np.full(len(heights), 0.5)
+    if span > 0:
+        score_shares = (heights - low) / span
     lines = []
-    for trial, height in zip(standings.scored, heights, strict=True):
-        line: Line = []
-        for across, searched in enumerate(standings.space):
+    for trial, score_share in zip(standings.scored, score_shares, strict=True):
+        shares = []
+        for searched in standings.space:
             place = place_of(searched, trial)
-            share = INACTIVE if place is None else share_of(searched, place)
-            line.append((float(across), share))
-        score_share = float((height - low) / (high - low)) if high > low else 0.5
-        line.append((float(len(standings.space)), score_share))
-        lines.append(line)
+            if place is None:
+                shares.append(INACTIVE)
+            else:
+                shares.append(share_of(searched, place))
+        shares.append(float(score_share))
+        lines.append(list(enumerate(shares)))
     return lines
 
 
@@ -79,23 +85,11 @@ def _score_heights(standings: Standings) -> np.ndarray:
 
 
 def _draw_lines(axes: Axes, standings: Standings, lines: list[Line], best_count: int) -> None:
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import to_rgba
-
-    count = len(lines)
-    strength = 0.5 if count < _MANY else 0.3
-    colours = []
-    widths = []
-    for rank in range(count):
-        is_best = rank < best_count
-        blue = to_rgba(BLUE, 0.08 + strength * (1 - rank / count))
-        colours.append(to_rgba(VERMILLION, 0.9) if is_best else blue)
-        widths.append(2.0 if is_best else 1.1)
-    # The best is drawn last.
-    axes.add_collection(LineCollection(lines[::-1], colors=colours[::-1], linewidths=widths[::-1]))
-    names = short_names(searched.name for searched in standings.space)
+    _add_lines(axes, lines, best_count)
+    short = short_names(searched.name for searched in standings.space)
+    names = [*short.values(), standings.plan.monitor]
     axes.vlines(
-        range(len(names) + 1),
+        range(len(names)),
         0,
         1,
         color=GRID,
@@ -111,31 +105,63 @@ def _draw_lines(axes: Axes, standings: Standings, lines: list[Line], best_count:
                 printable(text),
             )
     for height, text in _score_marks(standings):
-        _draw_mark(axes, len(names), height, text)
-    _name_axes(axes, [*names.values(), standings.plan.monitor])
-    axes.set_xlim(-0.3, len(names) + 0.3)
+        _draw_mark(
+            axes,
+            len(short),
+            height,
+            text,
+        )
+    _name_axes(axes, names)
+    axes.set_xlim(-0.3, len(short) + 0.3)
     axes.set_ylim(INACTIVE - 0.04, 1.08)
     axes.set_yticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
+def _add_lines(axes: Axes, lines: list[Line], best_count: int) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    count = len(lines)
+    strength = 0.5
+    if count >= _MANY:
+        strength = 0.3
+    colours = []
+    widths = []
+    for rank in reversed(range(count)):  # the best is drawn last
+        if rank < best_count:
+            colours.append(to_rgba(VERMILLION, 0.9))
+            widths.append(2.0)
+        else:
+            colours.append(to_rgba(BLUE, 0.08 + strength * (1 - rank / count)))
+            widths.append(1.1)
+    axes.add_collection(LineCollection(lines[::-1], colors=colours, linewidths=widths))
+
+
 def _score_marks(standings: Standings) -> list[tuple[float, str]]:
     heights = _score_heights(standings)
-    low = f"{heights.min():.4g}"
-    high = f"{heights.max():.4g}"
-    if heights.max() == heights.min():
-        return [(0.5, low)]
-    return [(0.0, low), (1.0, high)]
+    low = heights.min()
+    high = heights.max()
+    if high == low:
+        return [(0.5, f"{low:.4g}")]
+    return [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]
 
 
 def _name_axes(axes: Axes, names: list[str]) -> None:
     """Write the names below the axes, aslant where they would touch."""
-    is_crowded = EM * len(names) * (1 + max(map(len, names))) > 9
+    longest = max(map(len, names))
+    needed = LETTER_WIDTH * len(names) * (1 + longest)
     texts = [printable(name) for name in names]
-    axes.set_xticks(range(len(names)), texts, rotation=30 if is_crowded else 0)
-    for label in axes.get_xticklabels():
-        label.set_horizontalalignment("right" if is_crowded else "center")
+    if needed > 9:
+        axes.set_xticks(
+            range(len(names)),
+            texts,
+            rotation=30,
+            horizontalalignment="right",
+        )
+    else:
+        axes.set_xticks(range(len(names)), texts)
 
 
 def _draw_mark(axes: Axes, across: int, height: float, text: str) -> None:
@@ -143,10 +169,14 @@ def _draw_mark(axes: Axes, across: int, height: float, text: str) -> None:
     offset = (4.0, 0.0)
     horizontal = "left"
     vertical = "center"
-    if height in (0.0, 1.0):
-        offset = (0.0, 4.0 if height else -4.0)
+    if height == 1.0:
+        offset = (0.0, 4.0)
         horizontal = "center"
-        vertical = "bottom" if height else "top"
+        vertical = "bottom"
+    elif height == 0.0:
+        offset = (0.0, -4.0)
+        horizontal = "center"
+        vertical = "top"
     axes.annotate(
         text,
         (across, height),

@@ -93,7 +93,12 @@ def labelled_rates(standings: Standings) -> list[LabelledRate]:
         group = None
         if other is not None:
             group = trial.active_values.get(other)
-        descent = _Descent(trial=trial, rate=float(rate), group=group, final=final)
+        descent = _Descent(
+            trial=trial,
+            rate=float(rate),
+            group=group,
+            final=final,
+        )
         groups.setdefault(plain(group), []).append(descent)
     labelled = []
     for descents in groups.values():
@@ -116,7 +121,13 @@ def _label_group(standings: Standings, descents: list[_Descent]) -> list[Labelle
     labels = label_rates(rates, finals, before)
     labelled = []
     for descent, label in zip(descents, labels, strict=True):
-        labelled.append(LabelledRate(**descent.__dict__, before=before, label=label))
+        labelled.append(
+            LabelledRate(
+                **descent.__dict__,
+                before=before,
+                label=label,
+            )
+        )
     return labelled
 
 
@@ -175,11 +186,21 @@ def rates_section(standings: Standings) -> Section | None:
         width = 9.6
     figures = []
     for title, group in groups.items():
-        draw = partial(_draw_losses, standings=standings, group=group, title=title)
+        draw = partial(
+            _draw_losses,
+            standings=standings,
+            group=group,
+            title=title,
+        )
         ranges = "; ".join(_rates_by_label(group).values())
         alternative = f"Training loss over the epochs, {title}; {ranges}"
         figures.append(svg((width, 3.2), draw, alternative))
-    return Section(title="Learning rates", text=_TEXT, figures=tuple(figures), table=tuple(rows))
+    return Section(
+        title="Learning rates",
+        text=_TEXT,
+        figures=tuple(figures),
+        table=tuple(rows),
+    )
 
 
 def _heads(other: str, standings: Standings) -> tuple[str, ...]:
@@ -235,11 +256,27 @@ def _draw_losses(
         style = dict(_STYLES[rate.label])
         if len(curve) == 1:
             style["marker"] = "."
-        axes.plot(list(curve), losses, label=label, **style)
-    axes.axhline(before, color=GRID, linewidth=1, zorder=0)
+        axes.plot(
+            list(curve),
+            losses,
+            label=label,
+            **style,
+        )
+    axes.axhline(
+        before,
+        color=GRID,
+        linewidth=1,
+        zorder=0,
+    )
     axes.set_ylim(0, top)
     axes.set_title(printable(title))
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=10,
+            min_n_ticks=1,
+        )
+    )
     axes.legend(fontsize=8)

@@ -123,23 +123,32 @@ def table_section(standings: Standings, winner: Trial | None) -> Section | None:
         status = trial.status
         if winner is not None and trial.name == winner.name:
             status = "winner"
-        cells = [str(rank), trial.name, status]
-        cells += _trial_cells(trial, standings)
-        values = trial.active_values
-        for name in names:
-            cell = ""
-            if name in values:
-                cell = short(values[name])
-            cells.append(cell)
-        rows.append(tuple(cells))
+        figures = _figure_cells(trial, standings)
+        values = _value_cells(trial, standings)
+        rows.append((str(rank), trial.name, status, *figures, *values))
     text = (
         "By rank: completed trials by score, then dropped ones, then the rest. The best epoch is "
         "the median over the splits. leaderboard.csv holds the same with all digits."
     )
-    return Section(title="All trials", text=text, table=tuple(rows))
+    return Section(
+        title="All trials",
+        text=text,
+        table=tuple(rows),
+    )
 
 
-def _trial_cells(trial: Trial, standings: Standings) -> list[str]:
+def _value_cells(trial: Trial, standings: Standings) -> list[str]:
+    cells = []
+    values = trial.active_values
+    for searched in standings.space:
+        cell = ""
+        if searched.name in values:
+            cell = short(values[searched.name])
+        cells.append(cell)
+    return cells
+
+
+def _figure_cells(trial: Trial, standings: Standings) -> list[str]:
     splits = []
     for figure in trial.scores:
         if standings.sign > 0:

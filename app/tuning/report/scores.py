@@ -38,7 +38,11 @@ def scores_section(standings: Standings, winner: Trial | None) -> Section | None
     figures = []
     for searched in standings.space:
         draw = partial(
-            _draw_scores, standings=standings, searched=searched, winner=winner, heights=heights
+            _draw_scores,
+            standings=standings,
+            searched=searched,
+            winner=winner,
+            heights=heights,
         )
         alternative = _alternative(standings, searched, winner)
         figures.append(svg((width, 3.0), draw, alternative))
@@ -50,7 +54,11 @@ def scores_section(standings: Standings, winner: Trial | None) -> Section | None
         f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
         "Good trials that crowd at the end of a range ask for a wider one."
     )
-    return Section(title="Score against each hyperparameter", text=text, figures=tuple(figures))
+    return Section(
+        title="Score against each hyperparameter",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _alternative(standings: Standings, searched: Range, winner: Trial | None) -> str:
@@ -75,11 +83,28 @@ def _draw_scores(
     for status, looks in _LOOKS.items():
         trials = [trial for trial in standings.having(status) if trial is not winner]
         shown, places = _place_trials(searched, trials, generator)
-        _draw_points(axes, heights, shown, places, s=22, linewidth=1.1, **looks)
+        _draw_points(
+            axes,
+            heights,
+            shown,
+            places,
+            s=22,
+            linewidth=1.1,
+            **looks,
+        )
     shown, places = _place_trials(
         searched, [trial for trial in standings.scored if trial is winner]
     )
-    _draw_points(axes, heights, shown, places, s=120, marker="*", color=VERMILLION, zorder=3)
+    _draw_points(
+        axes,
+        heights,
+        shown,
+        places,
+        s=120,
+        marker="*",
+        color=VERMILLION,
+        zorder=3,
+    )
     heights.scale_axes(axes)
     _, places = _place_trials(searched, standings.having(FAILED), generator)
     edge = 0.98
@@ -87,7 +112,14 @@ def _draw_scores(
         edge = 0.02
     transform = axes.get_xaxis_transform()
     edges = np.full(len(places), edge)
-    axes.plot(places, edges, "x", color=SOFT, transform=transform, clip_on=False)
+    axes.plot(
+        places,
+        edges,
+        "x",
+        color=SOFT,
+        transform=transform,
+        clip_on=False,
+    )
     axes.set_title(printable(searched.name))
     _scale_across(axes, searched)
 
@@ -134,7 +166,13 @@ def _scale_across(axes: Axes, searched: Range) -> None:
         margin = 0.04 * (high - low) or 0.5
         axes.set_xlim(low - margin, high + margin)
         only_whole = searched.kind == "int"
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=only_whole, min_n_ticks=1))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(
+                nbins=7,
+                integer=only_whole,
+                min_n_ticks=1,
+            )
+        )
 
 
 def _scale_choices(axes: Axes, searched: Range) -> None:

@@ -83,7 +83,11 @@ def read_standings(sweep: Sweep) -> Standings:
     Raises:
         StorageError: its plan is missing or damaged.
     """
-    return Standings(sweep=sweep, plan=sweep.plan, trials=sweep.ranked_trials())
+    return Standings(
+        sweep=sweep,
+        plan=sweep.plan,
+        trials=sweep.ranked_trials(),
+    )
 
 
 def read_result(run: Run) -> Result | None:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from epochal.app.commands.main import main
-from epochal.app.evaluation.cost_plots import MOST, costs_png, pareto_png, parts_of
-from epochal.app.evaluation.pareto import Placed
+from epochal.app.evaluation.cost_plots import MAX_PARTS, costs_png, group_layers, pareto_png
+from epochal.app.evaluation.pareto import ComparedRun
 from epochal.app.units import count, size
 from epochal.models import ZOO
 from epochal.models.complexity import model_cost, skeleton
@@ -150,8 +150,8 @@ def test_a_plot_is_written_once(capsys) -> None:
 @pytest.mark.parametrize("name", ["lenet5", "vgg16", "resnet20", "densenet_bc_40_12", "mobilenet"])
 def test_parts_are_few_and_add_up(name: str, tmp_path: Path) -> None:
     cost = model_cost(skeleton(name))
-    parts = parts_of(cost.layers)
-    assert len(parts) <= MOST
+    parts = group_layers(cost.layers)
+    assert len(parts) <= MAX_PARTS
     assert sum(part.multiply_adds for part in parts) == cost.multiply_adds
     assert sum(part.params for part in parts) == cost.params
     assert 0.97 * cost.kept_bytes < sum(part.kept_bytes for part in parts) <= cost.kept_bytes
@@ -161,7 +161,7 @@ def test_parts_are_few_and_add_up(name: str, tmp_path: Path) -> None:
 
 def test_parts_are_named_after_their_layers() -> None:
     lenet, resnet = (
-        [part.name for part in parts_of(model_cost(skeleton(name)).layers)]
+        [part.name for part in group_layers(model_cost(skeleton(name)).layers)]
         for name in ("lenet5", "resnet20")
     )
     assert lenet == ["canvas", "c1", "s2", "c3", "s4", "c5", "f6", "logits"]
@@ -170,7 +170,7 @@ def test_parts_are_named_after_their_layers() -> None:
 
 
 def test_layers_without_a_name_of_their_own_belong_to_the_next_one() -> None:
-    names = [part.name for part in parts_of(model_cost(skeleton("inception_v3")).layers)]
+    names = [part.name for part in group_layers(model_cost(skeleton("inception_v3")).layers)]
     assert names[:3] == ["mixed0", "mixed1", "mixed2"]
     assert not any("conv2d" in name or "normalization" in name for name in names)
 
@@ -184,8 +184,8 @@ def test_runs_are_drawn(runs: int, tmp_path: Path) -> None:
         "image_size": 8,
         "model": "softmax",
     }
-    placed = [
-        Placed(
+    runs = [
+        ComparedRun(
             run=f"runs/$a${i}",
             dataset=data,
             cheaper_by="operations" if i % 2 else "architecture",
@@ -197,7 +197,7 @@ def test_runs_are_drawn(runs: int, tmp_path: Path) -> None:
         for data in ("digits", "mnist")
         for i in range(1, runs + 1)
     ]
-    pareto_png(tmp_path / "runs.png", placed)
+    pareto_png(tmp_path / "runs.png", runs)
     width, height = size_of(tmp_path / "runs.png")
     assert height > width  # a panel a data set
 

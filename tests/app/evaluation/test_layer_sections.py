@@ -1,4 +1,4 @@
-"""Sections of the report: what they say of planted lines, and pictures that sixty layers still fit into."""
+"""Sections of the report: sentences about planted lines, and pictures with sixty layers."""
 
 import json
 from pathlib import Path
@@ -91,8 +91,8 @@ def test_dead_units_are_those_of_the_whole_validation_set(tmp_path: Path) -> Non
     activations(tmp_path, [seen("relu", units=8, dead=[1, 5]), seen("other", units=8, dead=[])])
     (section,) = sections_of(Run(tmp_path))
     assert (
-        "2 of 16 ReLU units are dead, 0 at every position of all 1,200 validation images: relu (2 of 8)"
-        in section.text
+        "2 of 16 ReLU units are dead, 0 at every position of all 1,200 validation images:"
+        " relu (2 of 8)" in section.text
     )
     assert section.table[1][-1] == "2 of 8"
     activations(tmp_path, [seen("relu", units=8, dead=[])])

@@ -1,4 +1,4 @@
-"""Figures against scikit-learn and SciPy, laws by hypothesis, and every image counted exactly once."""
+"""Figures against scikit-learn and SciPy, laws by hypothesis, every image counted once."""
 
 from dataclasses import fields
 

@@ -9,32 +9,35 @@ from hypothesis import strategies as st
 
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.pareto import front, place
+from epochal.app.evaluation.pareto import compare_runs, pareto_front
 from epochal.app.store.run import Run, claim
 from tests.support.records import make_data_card, make_figures, make_result
 
 CLASSES = ("a", "b", "c")
-points = st.lists(
-    st.tuples(st.integers(0, 5), st.integers(0, 5))
-)  # few values, so that many are equal
+# Few values, so that many are equal.
+points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)))
 
 
-def dominates(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Nowhere worse and somewhere better."""
-    return one[0] <= other[0] and one[1] >= other[1] and one != other
+def dominates(point: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether a point is nowhere worse and somewhere better than another."""
+    cost, accuracy = point
+    other_cost, other_accuracy = other
+    return cost <= other_cost and accuracy >= other_accuracy and point != other
 
 
 @given(points)
 def test_the_front_is_what_no_other_point_dominates(points: list[tuple[int, int]]) -> None:
-    assert front(points) == [
-        not any(dominates(other, point) for other in points) for point in points
-    ]
+    expected = []
+    for point in points:
+        is_dominated = any(dominates(other, point) for other in points)
+        expected.append(not is_dominated)
+    assert pareto_front(points) == expected
 
 
 @given(points)
 def test_the_front_only_knows_order(points: list[tuple[int, int]]) -> None:
     stretched = [(10.0**cost, accuracy**3 - 7) for cost, accuracy in points]
-    assert front(stretched) == front(points)
+    assert pareto_front(stretched) == pareto_front(points)
 
 
 @pytest.fixture(autouse=True)
@@ -64,38 +67,38 @@ def test_runs_are_placed_by_cost_at_their_own_images() -> None:
     finished("large", "softmax", 0.5, size=16)
     finished("small", "softmax", 0.5)
     finished("mlp", "mlp", 0.9)
-    placed = place(["runs/large", "mlp", "small", "mlp"]).placed
-    assert [(run.run, run.multiply_adds) for run in placed] == [
+    runs = compare_runs(["runs/large", "mlp", "small", "mlp"]).runs
+    assert [(run.run, run.multiply_adds) for run in runs] == [
         ("runs/small", 8 * 8 * 3),
         ("runs/large", 16 * 16 * 3),
         ("runs/mlp", 8 * 8 * 256 + 256 * 128 + 128 * 3),
     ]
-    assert [run.front for run in placed] == [True, False, True]
+    assert [run.front for run in runs] == [True, False, True]
 
 
 def test_narrow_numbers_make_operations_cheaper_not_fewer() -> None:
     for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
         finished(precision, "softmax", 0.5, precision=precision)
-    placed = place(["float32", "mixed_bfloat16", "mixed_float16"]).placed
-    assert {Path(run.run).name: run.cheaper_by for run in placed} == {
+    runs = compare_runs(["float32", "mixed_bfloat16", "mixed_float16"]).runs
+    assert {Path(run.run).name: run.cheaper_by for run in runs} == {
         "float32": "architecture",
         "mixed_bfloat16": "operations",
         "mixed_float16": "operations",
     }
-    assert len({run.multiply_adds for run in placed}) == 1
+    assert len({run.multiply_adds for run in runs}) == 1
 
 
 def test_each_data_set_has_its_own_front() -> None:
     finished("a", "softmax", 0.9, dataset="mnist")
     finished("b", "softmax", 0.1, size=16)
-    placed = place(["a", "b"]).placed
-    assert [(run.dataset, run.front) for run in placed] == [("digits", True), ("mnist", True)]
+    runs = compare_runs(["a", "b"]).runs
+    assert [(run.dataset, run.front) for run in runs] == [("digits", True), ("mnist", True)]
 
 
 def test_options_of_the_model_count() -> None:
     finished("plain", "lenet5", 0.9, size=28)
     finished("maxout", "lenet5", 0.9, size=28, activation="maxout")
-    plain, maxout = place(["plain", "maxout"]).placed
+    plain, maxout = compare_runs(["plain", "maxout"]).runs
     assert (plain.model, maxout.model) == ("lenet5", "lenet5, maxout")
     convolutions = 28 * 28 * 25 * 6 * 2 + 10 * 10 * 25 * 6 * 32  # two pieces each
     assert maxout.multiply_adds == convolutions + 400 * 240 + 120 * 168 + 84 * 3
@@ -109,15 +112,15 @@ def test_what_is_no_finished_run_is_left_out_by_name() -> None:
     finished("gone", "softmax", 0.5)
     Path("runs/gone/result.json").write_text(json.dumps({"params": 1}))
     finished("unknown", "no_such_model", 0.5)
-    placement = place(map(str, sorted(Path("runs").iterdir())))
-    assert [run.run for run in placement.placed] == ["runs/good"]
+    comparison = compare_runs(map(str, sorted(Path("runs").iterdir())))
+    assert [run.run for run in comparison.runs] == ["runs/good"]
     reasons = [
         "gone: runs/gone/result.json is missing or damaged",
         "notes.txt: no run",
         "unfinished: not finished",
         "unknown: model",
     ]
-    for skipped, reason in zip(placement.skipped, reasons, strict=True):
+    for skipped, reason in zip(comparison.skipped, reasons, strict=True):
         assert skipped.startswith(f"runs/{reason}")
 
 
@@ -126,10 +129,10 @@ def test_no_finished_run_is_an_error() -> None:
     with pytest.raises(
         UsageError, match="none of these is a finished run: runs/unfinished: not finished"
     ):
-        place(["unfinished"])
+        compare_runs(["unfinished"])
 
 
 def test_a_run_that_does_not_exist_is_an_error() -> None:
     finished("good", "softmax", 0.5)
     with pytest.raises(UsageError, match="nothing: no run there"):
-        place(["good", "nothing"])
+        compare_runs(["good", "nothing"])

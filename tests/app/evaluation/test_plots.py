@@ -41,15 +41,16 @@ def evaluation_of(num_classes, num_images=300):
 
 
 def texts(svg):
-    """Every text of an SVG, after a strict parser has accepted it."""
-    root = ElementTree.fromstring(svg.replace("<svg", '<svg xmlns:xlink="x"', 1))
+    """Return every text of an SVG, after a strict parser has accepted it."""
+    # str, because a Markup would escape what is put into it.
+    root = ElementTree.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))
     return [element.text for element in root.iter("text")]
 
 
 def lines(rows, best_epoch=None, panel=0):
     """Label to values of the curves in one panel."""
     axes = Figure().add_subplot()
-    plots._draw_panel(axes, plots.PANELS[panel], rows, best_epoch)
+    plots.draw_panel(axes, plots.PANELS[panel], rows, best_epoch)
     return axes, {line.get_label(): line.get_xydata() for line in axes.lines}
 
 

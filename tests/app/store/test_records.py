@@ -1,4 +1,4 @@
-"""Records survive a round trip, files of earlier versions are read, later and damaged ones refused in one line."""
+"""Records: round trips, files of earlier versions, and refusals of later and damaged ones."""
 
 import json
 from dataclasses import replace

@@ -18,8 +18,8 @@ from epochal.app.config.files import read_config_file
 from epochal.app.data.dataset import CachedImages, Dataset
 from epochal.app.data.load import load
 from epochal.app.errors import EpochalError, RunInUse, StorageError, UsageError
-from epochal.app.evaluation.evaluate_run import evaluate_again
-from epochal.app.evaluation.pareto import place
+from epochal.app.evaluation.evaluate_run import evaluate_run
+from epochal.app.evaluation.pareto import compare_runs
 from epochal.app.export.export import export
 from epochal.app.export.variants import Variant
 from epochal.app.store import arrays as archive
@@ -158,7 +158,7 @@ def test_told_to_at_last_it_evaluates_test(unfinished: Run, trial: Run) -> None:
 
 
 def test_evaluate_gives_test_figures_too(trial: Run) -> None:
-    figures = evaluate_again(trial)
+    figures = evaluate_run(trial)
     stored = trial.result()
     assert Figures.from_dict(figures, "validation_") == stored.validation
     assert figures["test_count"] == 359
@@ -168,7 +168,7 @@ def test_pareto_leaves_it_out(trial: Run) -> None:
     with pytest.raises(
         UsageError, match="0001: only validation was evaluated, it has no test figures"
     ):
-        place([str(trial.folder)])
+        compare_runs([str(trial.folder)])
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from epochal.app.data.load import load
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.evaluate_run import evaluate_again
+from epochal.app.evaluation.evaluate_run import evaluate_run
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run, find
 from epochal.app.training import train as training
@@ -324,7 +324,7 @@ def test_resumed_half_thawed_and_without_its_source_it_ends_with_the_same_bytes(
     shutil.rmtree(origin)
     training.resume(find("stopped"), stopped, training.Session(load=HIGH))
     assert outcome(find("stopped").folder) == whole
-    figures = evaluate_again(find("stopped"), load=HIGH)
+    figures = evaluate_run(find("stopped"), load=HIGH)
     assert figures["test_accuracy"] == whole["result"]["test_accuracy"]
 
 
