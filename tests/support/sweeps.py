@@ -36,7 +36,9 @@ def standings_of(folder: Path) -> Standings:
 
 
 def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any) -> Path:
-    """Write a sweep of which one trial in ten failed and every fifth was dropped; only the learning rate matters much."""
+    """Write a sweep of which one trial in ten failed and every fifth was dropped; only the learning
+    rate matters much.
+    """
     generator = np.random.default_rng(seed)
     write_sweep(folder, trials=trials, **settings)
     plan = json.loads((folder / "sweep.json").read_text())
@@ -103,7 +105,9 @@ def _value(parameter: dict[str, Any], generator: np.random.Generator) -> Any:
 
 
 def quality(values: dict[str, Any]) -> float:
-    """Return the accuracy that values deserve: best at a learning rate of 0.03, a little better with Adam."""
+    """Return the accuracy that values deserve: best at a learning rate of 0.03, a little better
+    with Adam.
+    """
     decades = math.log10(values.get("learning_rate", 0.03) / 0.03)
     accuracy = 0.97 - 0.09 * decades * decades
     if values.get("optimizer") == "adam":
@@ -119,7 +123,9 @@ def write_trial(
     monitor: str,
     generator: np.random.Generator,
 ) -> None:
-    """Write `trial.json` and the runs of the trial's splits: five completed ones, two of a dropped one."""
+    """Write `trial.json` and the runs of the trial's splits: five completed ones, two of a dropped
+    one.
+    """
     trial = folder / "trials" / f"{number:04d}"
     trial.mkdir()
     splits = {"completed": 5, "dropped": 2}.get(status, 0)
@@ -237,7 +243,9 @@ BEARABLE = {"sgd": 2.0, "adam": 0.02}  # the rate from which a formula diverges
 
 
 def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int = 8) -> Path:
-    """Write a grid of rates and optimizers, of which each trial descends a bowl; what ends above where it began failed."""
+    """Write a grid of rates and optimizers, of which each trial descends a bowl; what ends above
+    where it began failed.
+    """
     optimizers = OPTIMIZER | {"values": list(BEARABLE)}
     searched_rates = {"name": "learning_rate", "kind": "choice", "values": rates}
     trials = len(rates) * len(BEARABLE)
@@ -265,7 +273,9 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
 
 
 def descent(share: float, step: int) -> float:
-    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start; it diverges above a share of 1."""
+    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start; it
+    diverges above a share of 1.
+    """
     return float(np.mean((1 - 2 * share * np.array([1.0, 0.3])) ** (2 * step)))
 
 
