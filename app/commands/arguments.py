@@ -65,7 +65,9 @@ def _read(setting: Setting, word: str) -> Any:
     if not is_text(setting.type):
         return read_value(word)
     nullable = setting.default is None
-    return None if nullable and word == "null" else word
+    if nullable and word == "null":
+        return None
+    return word
 
 
 def given_settings(arguments: Namespace) -> dict[str, Any]:

@@ -65,5 +65,7 @@ def _examine(config: Config) -> Iterator["CheckResult"]:
 
 def _line(check: "CheckResult", *, timed: bool) -> str:
     """Return level, name and text of a check in columns."""
-    seconds = f"{check.seconds:5.1f} s  " if timed else ""
+    seconds = ""
+    if timed:
+        seconds = f"{check.seconds:5.1f} s  "
     return f"{_WORDS[check.level]:4}  {check.check:13}  {seconds}{check.text}"

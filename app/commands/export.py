@@ -51,7 +51,10 @@ def run(words: list[str], verbosity: int) -> int:
         from epochal.app.export.compare import compare, format_table
 
         rows = compare(finished)
-        print(json.dumps(rows) if arguments.json else format_table(rows))
+        if arguments.json:
+            print(json.dumps(rows))
+        else:
+            print(format_table(rows))
         return 0
     from epochal.app.export.export import export
 

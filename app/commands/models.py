@@ -139,7 +139,9 @@ def answer(arguments: Namespace) -> str:
     if arguments.pareto:
         return _pareto(arguments)
     rows = json.loads(_sizes_file().read_bytes())
-    return json.dumps(rows) if arguments.json else cost_tables.zoo_table(rows)
+    if arguments.json:
+        return json.dumps(rows)
+    return cost_tables.zoo_table(rows)
 
 
 def _sizes_file() -> Path:
@@ -172,7 +174,9 @@ def _model(arguments: Namespace) -> str:
     if arguments.plot:
         costs_png(arguments.plot, cost)
         say(f"drawn in {arguments.plot}")
-    return json.dumps(_values(cost)) if arguments.json else cost_tables.model_table(cost)
+    if arguments.json:
+        return json.dumps(_values(cost))
+    return cost_tables.model_table(cost)
 
 
 def _shape(arguments: Namespace) -> tuple[int, int, int] | None:

@@ -25,5 +25,8 @@ def run(words: list[str], verbosity: int) -> int:
     for prediction in predict_files(
         finished, arguments.images, report_unreadable=lambda reason: say(f"error: {reason}")
     ):
-        print(prediction.json() if arguments.json else prediction.line(), flush=True)
+        if arguments.json:
+            print(prediction.json(), flush=True)
+        else:
+            print(prediction.line(), flush=True)
     return 0

@@ -21,7 +21,7 @@ This page is printed by `python -m epochal.app.commands.reference`.
 
 
 def reference() -> str:
-    """Return the page of all settings: a section for each group: flag, type, default and documentation of its settings."""
+    """Return the page of all settings: flag, type, default and meaning, a section a group."""
     sections = [_HEAD, _section("", "General")]
     for name, group in GROUPS.items():
         sections.append(_section(name, name, group.__doc__.partition("\n")[0]))
@@ -40,7 +40,9 @@ def _section(group: str, title: str, description: str = "") -> str:
 
 
 def _row(setting: Setting) -> str:
-    default = "null" if setting.default is None else str(setting.default).lower()
+    default = "null"
+    if setting.default is not None:
+        default = str(setting.default).lower()
     cells = [
         f"`{flag_of(setting.key)}`",
         type_in_words(setting.type),

@@ -30,7 +30,10 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.training.failures.replay import replay
 
     evidence, finding = replay(finished)
-    print(json.dumps(_values(evidence, finding)) if arguments.json else _text(evidence, finding))
+    if arguments.json:
+        print(json.dumps(_values(evidence, finding)))
+    else:
+        print(_text(evidence, finding))
     return 0
 
 
@@ -53,7 +56,9 @@ def _values(evidence: "FailedStep", finding: "Finding") -> dict[str, object]:
 
 def _data_index(evidence: "FailedStep", finding: "Finding") -> int | None:
     """Return the image's index in the data set."""
-    return None if finding.image is None else int(evidence.indices[finding.image])
+    if finding.image is None:
+        return None
+    return int(evidence.indices[finding.image])
 
 
 def _text(evidence: "FailedStep", finding: "Finding") -> str:

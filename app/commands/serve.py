@@ -44,7 +44,9 @@ def run(words: list[str], verbosity: int) -> int:
     arguments = parser.parse_args(words)
     _check_port(arguments.port)
     _check_packages()
-    token = None if arguments.token_file is None else _read_token(arguments.token_file)
+    token = None
+    if arguments.token_file is not None:
+        token = _read_token(arguments.token_file)
     _check_folder(arguments.folder)
     if arguments.host not in _LOCAL:
         lacks = "encryption" if token else "encryption or password"

@@ -87,8 +87,11 @@ def parse(words: list[str]) -> Namespace:
 
 def _modes(arguments: Namespace) -> list[str]:
     """The flags that ask for something else than a plain training."""
-    values = {name: getattr(arguments, name) for name in _MODES}
-    return [flag_of(name) for name, value in values.items() if value not in (None, False)]
+    flags = []
+    for name in _MODES:
+        if getattr(arguments, name) not in (None, False):
+            flags.append(flag_of(name))
+    return flags
 
 
 def _check_resume(arguments: Namespace) -> None:

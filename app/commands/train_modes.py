@@ -49,7 +49,9 @@ def print_ladder(rungs: Iterable["Rung"]) -> None:
 
 def _row(rung: "Rung") -> str:
     learned = rung.learned
-    remark = "" if learned.by_heart else "  not memorised"
+    remark = ""
+    if not learned.by_heart:
+        remark = "  not memorised"
     return (
         f"{rung.images:>8,}  {learned.steps:>6,}  {learned.loss:8.3g}  {rung.train_accuracy:6.1%}"
         f"  {rung.validation_accuracy:10.1%}{remark}"
@@ -77,6 +79,8 @@ def pilot(config: Config) -> Config:
     from epochal.app.training.run.pilot import changes, pilot
 
     smaller = pilot(config)
-    lines = [f"  {change}" for change in changes(config, smaller)]
-    say("\n".join(["pilot:", *lines]))
+    lines = ["pilot:"]
+    for change in changes(config, smaller):
+        lines.append(f"  {change}")
+    say("\n".join(lines))
     return smaller

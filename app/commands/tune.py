@@ -224,7 +224,9 @@ def _search_file(arguments: Namespace) -> Path:
     if name is None:
         path = search_path(_GENERAL_SEARCH)
         special = path.with_stem(arguments.recipe or _GENERAL_SEARCH)
-        return special if special.exists() else path
+        if special.exists():
+            return special
+        return path
     if name.endswith(".yaml") or "/" in name:
         return Path(name)
     return search_path(name)

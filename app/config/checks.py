@@ -14,57 +14,32 @@ def check(condition: bool, key: str, expected: str, received: object) -> None:
 
 def check_between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
     """Refuse a number outside of [low, high]; null passes."""
-    if value is not None:
-        check(
-            low <= value <= high,
-            key,
-            f"from {low} to {high}{unit}",
-            value,
-        )
+    in_range = value is None or low <= value <= high
+    check(in_range, key, f"from {low} to {high}{unit}", value)
 
 
 def check_at_least(key: str, value: float | None, least: float, unit: str = "") -> None:
     """Refuse a number below `least`, or one that is not finite; null passes."""
-    if value is not None:
-        check(
-            is_number(value, least),
-            key,
-            f"{least:g}{unit} or more",
-            value,
-        )
+    in_range = value is None or is_number(value, least)
+    check(in_range, key, f"{least:g}{unit} or more", value)
 
 
 def check_positive(key: str, value: float | None) -> None:
     """Refuse a number that is not above 0, or not finite; null passes."""
-    if value is not None:
-        check(
-            is_number(value, 0) and value > 0,
-            key,
-            "above 0",
-            value,
-        )
+    in_range = value is None or (math.isfinite(value) and value > 0)
+    check(in_range, key, "above 0", value)
 
 
 def check_inside(key: str, value: float | None, low: float, high: float) -> None:
     """Refuse a number that is not above `low` and below `high`; null passes."""
-    if value is not None:
-        check(
-            low < value < high,
-            key,
-            f"above {low:g} and below {high:g}, or null",
-            value,
-        )
+    in_range = value is None or low < value < high
+    check(in_range, key, f"above {low:g} and below {high:g}, or null", value)
 
 
 def check_share(key: str, value: float | None) -> None:
     """Refuse a number outside of [0, 1); null passes."""
-    if value is not None:
-        check(
-            0 <= value < 1,
-            key,
-            "from 0 to below 1",
-            value,
-        )
+    in_range = value is None or 0 <= value < 1
+    check(in_range, key, "from 0 to below 1", value)
 
 
 def is_number(value: float, least: float) -> bool:

@@ -37,10 +37,11 @@ class Augmentation:
         """Crop and mirror images `[n, S, S, C]` by draws, uint32 `[n, 4]`, to `[n, s, s, C]`."""
         padded_size = self.stored_size + 2 * self.pad
         num_places = padded_size - self.image_size + 1
-        offsets = random[:, :2] % tf.constant(num_places, tf.uint32)
+        divisor = tf.constant(num_places, tf.uint32)
+        offsets = random[:, :2] % divisor
         corners = tf.cast(offsets, tf.int32) - self.pad
-        is_upper_half = random[:, 2] >= 2**31
-        mirrored = is_upper_half & self.flip
+        coin = random[:, 2]
+        mirrored = (coin >= 2**31) & self.flip
         return cut_windows(images, corners, mirrored, size=self.image_size, border=self.border)
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
@@ -53,10 +54,14 @@ def draws(
 ) -> tf.Tensor:
     """Return random numbers, uint32 `[n, 4]`, for positions from the first to before the second."""
     first, end = positions
-    key = tf.cast(tf.cast(seed, tf.int64) * 2**32 + tf.cast(epoch, tf.int64), tf.uint64)
-    counter = tf.stack([tf.cast(first, tf.uint64), tf.constant(0, tf.uint64)])
+    upper_half = tf.cast(seed, tf.int64) * 2**32
+    lower_half = tf.cast(epoch, tf.int64)
+    key = tf.cast(upper_half + lower_half, tf.uint64)
+    zero = tf.constant(0, tf.uint64)
+    counter = tf.stack([tf.cast(first, tf.uint64), zero])
+    count = tf.cast(end - first, tf.int32)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=tf.stack([tf.cast(end - first, tf.int32), 4]),
+        shape=tf.stack([count, 4]),
         key=key[None],
         counter=counter,
         alg=_PHILOX,
@@ -84,14 +89,16 @@ def cut_windows(
     last = side - 1
     steps = tf.range(size)
     rows = corners[:, :1] + steps
-    column_steps = tf.where(mirrored[:, None], steps[::-1], steps)
+    backward = steps[::-1]
+    column_steps = tf.where(mirrored[:, None], backward, steps)
     columns = corners[:, 1:] + column_steps
-    inner_rows = last - tf.abs(last - tf.abs(rows))
-    inner_columns = last - tf.abs(last - tf.abs(columns))
+    inner_rows = _reflect(rows, last)
+    inner_columns = _reflect(columns, last)
     # One flat index per pixel: twice as fast as a gather with batch dimensions.
-    first_rows = tf.range(count)[:, None] * side
-    flat_rows = first_rows + inner_rows
-    pixels = flat_rows[:, :, None] * side + inner_columns[:, None, :]
+    images_before = tf.range(count)[:, None]
+    flat_rows = images_before * side + inner_rows
+    row_starts = flat_rows[:, :, None] * side
+    pixels = row_starts + inner_columns[:, None, :]
     flat_images = tf.reshape(images, [-1, channels])
     windows = tf.gather(flat_images, pixels)
     if border == "reflect":
@@ -99,13 +106,22 @@ def cut_windows(
     inside_rows = inner_rows == rows
     inside_columns = inner_columns == columns
     inside = tf.logical_and(inside_rows[:, :, None], inside_columns[:, None, :])
-    return tf.where(inside[..., None], windows, tf.zeros([], images.dtype))
+    black = tf.zeros([], images.dtype)
+    return tf.where(inside[..., None], windows, black)
+
+
+def _reflect(places: tf.Tensor, last: int) -> tf.Tensor:
+    """Mirror places below 0 or above `last` into 0 to `last`; those at the edge come once."""
+    return last - tf.abs(last - tf.abs(places))
 
 
 def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> tf.Tensor:
     """Return the index at each position (int64) of the epoch's permutation of `count` items."""
-    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+    run_key = tf.constant(seed, tf.int64)
+    epoch_key = tf.cast(epoch, tf.int64)
+    key = tf.stack([run_key, epoch_key])
     # One position more than needed: TensorFlow refuses to shuffle none, which is what an idle
     # replica gets.
     padded = tf.concat([positions, [0]], axis=0)
-    return tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)[:-1]
+    images = tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)
+    return images[:-1]

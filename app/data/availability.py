@@ -49,7 +49,8 @@ def is_flippable(dataset: str) -> bool:
     its path.
     """
     if is_folder(dataset):
-        name = os.path.basename(os.path.abspath(os.path.expanduser(dataset)))
+        path = os.path.abspath(os.path.expanduser(dataset))
+        name = os.path.basename(path)
     else:
         name = dataset.split("/")[0]
     return not name.startswith(_CHARACTERS)
@@ -71,23 +72,27 @@ def check_data(config: Config) -> Config:
             )
         config = replace(config, weights=_absolute(config.weights))
     if config.init_from is not None:
-        config = replace(config, init_from=_absolute(str(runs.find(config.init_from).folder)))
+        folder = runs.find(config.init_from).folder
+        config = replace(config, init_from=_absolute(str(folder)))
     source = source_of(config.dataset)
     if source == "tfds":
         tfds.find(config.dataset, config.data_dir)
         if config.data_dir:
             config = replace(config, data_dir=_absolute(config.data_dir))
     if source == "folder":
-        path = Path(config.dataset).expanduser()
-        if not path.is_dir():
-            fault = "missing"
-            if path.exists():
-                fault = "a file"
-            raise UsageError(
-                f"{config.dataset} is {fault}; give a folder with one sub-folder of images a class"
-            )
+        _check_is_folder(config.dataset)
         config = replace(config, dataset=_absolute(config.dataset))
     return config
+
+
+def _check_is_folder(dataset: str) -> None:
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        return
+    fault = "missing"
+    if path.exists():
+        fault = "a file"
+    raise UsageError(f"{dataset} is {fault}; give a folder with one sub-folder of images a class")
 
 
 def _absolute(path: str) -> str:

@@ -45,15 +45,18 @@ class StreamedImages:
 
     def cached(self, count: int) -> CachedImages:
         """Decode the first `count` images into memory."""
-        stored = np.empty((count, *self.shape.stored_shape), np.uint8)
-        block_size = max(1, _BLOCK_BYTES // math.prod(self.shape.stored_shape))
+        shape = self.shape.stored_shape
+        stored = np.empty((count, *shape), np.uint8)
+        block_size = max(1, _BLOCK_BYTES // math.prod(shape))
         images = tf.data.Dataset.range(count).map(
             self._store, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+        blocks = without_tuning(images.batch(block_size).prefetch(1))
         filled = 0
-        for block in without_tuning(images.batch(block_size).prefetch(1)).as_numpy_iterator():
-            stored[filled : filled + len(block)] = block
-            filled += len(block)
+        for block in blocks.as_numpy_iterator():
+            end = filled + len(block)
+            stored[filled:end] = block
+            filled = end
         assert filled == count
         with tf.device("CPU:0"):
             return CachedImages(tf.constant(stored))
@@ -139,12 +142,14 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over classes, splits, labels and, where in memory, the images."""
-        digest = hashlib.sha256("\n".join(self.preprocessing.classes).encode())
+        names = "\n".join(self.preprocessing.classes)
+        digest = hashlib.sha256(names.encode())
         for split in (self.train, self.validation, self.test):
             digest.update(split.indices.tobytes())
             digest.update(split.labels.tobytes())
-            if isinstance(split.images, CachedImages):
-                digest.update(split.images.tensor.numpy().data)
+            images = split.images
+            if isinstance(images, CachedImages):
+                digest.update(images.tensor.numpy().data)
         return digest.hexdigest()
 
     def card(self, *, test: bool) -> DataCard:

@@ -32,6 +32,7 @@ SIGNATURES = (
 )
 
 _HEAD_BYTES = 66  # as far as the masks of a BMP
+_PALETTE_BYTES = 1024  # 256 entries of four bytes
 _BGRX_MASKS = [0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0]
 
 
@@ -131,7 +132,9 @@ def resize(image: tf.Tensor, size: int, *, crop: int | None = None) -> tf.Tensor
 
 def _cut_centre(batch: tf.Tensor, sides: tf.Tensor, crop: int) -> tf.Tensor:
     top, left = tf.unstack((sides - crop) // 2)
-    return batch[:, top : top + crop, left : left + crop]
+    bottom = top + crop
+    right = left + crop
+    return batch[:, top:bottom, left:right]
 
 
 def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> tf.Tensor:
@@ -160,8 +163,9 @@ def _luma(image: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
-    shape = tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)
-    encoded = _limited(encoded, shape[0], shape[1])
+    shape = tf.image.extract_jpeg_shape(encoded)
+    height, width, _ = tf.unstack(tf.cast(shape, tf.int64))
+    encoded = _limited(encoded, height, width)
     # TensorFlow's default, the fast integer DCT, is up to 4 levels off; no other operation offers
     # the choice
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
@@ -177,7 +181,8 @@ def _png(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
 
 def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     """Hand over the first frame alone: TensorFlow would unpack all of them first."""
-    content = tf.io.decode_raw(encoded + b"\0" * 16, tf.uint8)
+    padded = encoded + b"\0" * 16
+    content = tf.io.decode_raw(padded, tf.uint8)
     frame, end = first_gif_frame(content)
     screen_height = number(raw, 8, 2)
     screen_width = number(raw, 6, 2)
@@ -185,7 +190,8 @@ def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     frame_height = number(content, frame + 7, 2)
     frame_width = number(content, frame + 5, 2)
     encoded = _limited(encoded, frame_height, frame_width)
-    single_frame = tf.strings.substr(encoded, tf.constant(0, tf.int64), end) + b";"
+    start = tf.constant(0, tf.int64)
+    single_frame = tf.strings.substr(encoded, start, end) + b";"
     return tf.io.decode_image(single_frame, channels=3, expand_animations=False)
 
 
@@ -195,11 +201,13 @@ def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     header = number(raw, 14, 4)
     width = number(raw, 18, 4)
     # Negative where rows come from the top.
-    height = tf.abs(tf.cast(tf.bitcast(raw[22:26], tf.int32), tf.int64))
+    signed_height = tf.bitcast(raw[22:26], tf.int32)
+    height = tf.abs(tf.cast(signed_height, tf.int64))
     bits = number(raw, 28, 2)
     compression = number(raw, 30, 4)
     has_plain_masks = tf.reduce_all(raw[54:66] == _BGRX_MASKS)
-    is_plain = (compression == 0) | ((compression == 3) & has_plain_masks)
+    is_masked_plainly = (compression == 3) & has_plain_masks
+    is_plain = (compression == 0) | is_masked_plainly
     length = tf.cast(tf.strings.length(encoded), tf.int64)
     has_places = (header >= 40) & (14 + header <= start) & (start <= length)
     check = tf.debugging.Assert(is_plain & has_places, ["expected an uncompressed BMP"])
@@ -207,16 +215,13 @@ def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
         encoded = _limited(encoded, height, width)
     row_bytes = (width * bits + 31) // 32 * 4
     # Some programs append bytes, which TensorFlow refuses.
-    exact = tf.strings.substr(encoded, tf.constant(0, tf.int64), start + row_bytes * height)
+    end = start + row_bytes * height
+    exact = tf.strings.substr(encoded, tf.constant(0, tf.int64), end)
     image = tf.io.decode_bmp(exact)
+    palette_start = 14 + header
     return tf.cond(
         bits == 8,
-        lambda: _from_palette(
-            encoded,
-            image,
-            14 + header,
-            start,
-        ),
+        lambda: _from_palette(encoded, image, palette_start, start),
         lambda: image[..., :3],
     )
 
@@ -225,9 +230,12 @@ def _from_palette(
     encoded: tf.Tensor, index: tf.Tensor, begin: tf.Tensor, end: tf.Tensor
 ) -> tf.Tensor:
     """Return RGB of a BMP's palette indices; the palette's entries are blue, green, red, unused."""
-    length = tf.clip_by_value(end - begin, 0, 1024)
-    palette = tf.strings.substr(encoded, begin, length) + b"\0" * 1024
-    levels = tf.io.decode_raw(palette, tf.uint8)[:1024]
+    length = tf.clip_by_value(end - begin, 0, _PALETTE_BYTES)
+    stored = tf.strings.substr(encoded, begin, length)
+    # A palette may have fewer than 256 entries; the others are black.
+    palette = stored + b"\0" * _PALETTE_BYTES
+    levels = tf.io.decode_raw(palette, tf.uint8)
+    levels = levels[:_PALETTE_BYTES]
     bgr = tf.reshape(levels, [256, 4])
     rgb = bgr[:, 2::-1]
     places = tf.cast(index[..., 0], tf.int32)
@@ -244,9 +252,12 @@ def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     extended = tf.reduce_all(raw[12:16] == list(b"VP8X"))
     lossless = tf.reduce_all(raw[12:16] == list(b"VP8L"))
     flags = tf.cast(raw[20], tf.int64)
-    is_animated = extended & (flags // 2 % 2 == 1)
-    extended_alpha = extended & (flags // 16 % 2 == 1)
-    lossless_alpha = lossless & (raw[24] // 16 % 2 == 1)
+    has_animation_bit = flags // 2 % 2 == 1
+    is_animated = extended & has_animation_bit
+    has_alpha_bit = flags // 16 % 2 == 1
+    extended_alpha = extended & has_alpha_bit
+    has_lossless_alpha_bit = raw[24] // 16 % 2 == 1
+    lossless_alpha = lossless & has_lossless_alpha_bit
     height, width = webp_sides(raw, extended, lossless)
     encoded = _limited(encoded, height, width)
 
@@ -291,10 +302,12 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Undo an EXIF orientation: 5 to 8 are transposed, then mirrored (Exif 2.32, 4.6.4)."""
 
     def turn() -> tf.Tensor:
-        turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        is_transposed = orientation >= 5
+        turned = tf.cond(is_transposed, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
         mirror_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
         mirror_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
-        axes = tf.boolean_mask([0, 1], tf.stack([mirror_rows, mirror_columns]))
+        is_mirrored = tf.stack([mirror_rows, mirror_columns])
+        axes = tf.boolean_mask([0, 1], is_mirrored)
         return tf.reverse(turned, axes)
 
     return tf.cond(orientation > 1, turn, lambda: image)

@@ -26,29 +26,36 @@ def number(
     `raw` (uint8 vector) ends in a zero, which stands for all bytes past the end.
     """
     places = tf.range(size, dtype=tf.int64)
-    first = tf.cast(tf.expand_dims(at, -1), tf.int64)
+    first = tf.expand_dims(at, -1)
+    first = tf.cast(first, tf.int64)
     last_byte = tf.size(raw, tf.int64) - 1
     offsets = tf.minimum(first + places, last_byte)
-    digits = tf.cast(tf.gather(raw, offsets), tf.int64)
-    little_endian = tf.constant([256**place for place in range(size)], tf.int64)
-    weights = tf.where(big, little_endian[::-1], little_endian)
+    digits = tf.gather(raw, offsets)
+    digits = tf.cast(digits, tf.int64)
+    powers = [256**place for place in range(size)]
+    little_endian = tf.constant(powers, tf.int64)
+    big_endian = little_endian[::-1]
+    weights = tf.where(big, big_endian, little_endian)
     return tf.reduce_sum(digits * weights, axis=-1)
 
 
 def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     """Return the orientation, int64 1 to 8, in a JPEG's Exif segment (APP1), else 1."""
     beginning = tf.strings.substr(encoded, 0, _EXIF_WINDOW)
-    # Splitting is the one operation that finds a substring without touching every byte several times
-    parts = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1).values
+    # Splitting is the one operation that finds a substring without touching every byte often.
+    split = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1)
+    parts = split.values
     mark = tf.cast(tf.strings.length(parts[0]), tf.int64)
 
     def look_up() -> tf.Tensor:
         window = tf.io.decode_raw(beginning + b"\0", tf.uint8)
-        segment = number(window, tf.maximum(mark - 4, 0), 2)
+        segment_start = tf.maximum(mark - 4, 0)
+        segment = number(window, segment_start, 2)
         orientation = _ifd_orientation(window, mark + len(_EXIF_MARK))
         return tf.where(segment == _APP1, orientation, 1)
 
-    return tf.cond(tf.size(parts) > 1, look_up, lambda: tf.constant(1, tf.int64))
+    has_mark = tf.size(parts) > 1
+    return tf.cond(has_mark, look_up, lambda: tf.constant(1, tf.int64))
 
 
 def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
@@ -56,40 +63,38 @@ def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     byte_order = number(window, start, 4)
     big = byte_order == _BIG_ENDIAN
     directory = start + number(window, start + 4, 4, big)
-    count = tf.minimum(
-        number(
-            window,
-            directory,
-            2,
-            big,
-        ),
-        _EXIF_WINDOW // 12,
-    )
+    stated_count = number(window, directory, 2, big)
+    count = tf.minimum(stated_count, _EXIF_WINDOW // 12)
     entries = directory + 2 + 12 * tf.range(count)
     tags = number(window, entries, 2, big)
     types = number(window, entries + 2, 2, big)
     values = number(window, entries + 8, 2, big)
     is_orientation = (tags == _ORIENTATION) & (types == _SHORT)
-    value = tf.reduce_max(tf.where(is_orientation, values, 0))
+    orientations = tf.where(is_orientation, values, 0)
+    value = tf.reduce_max(orientations)
     in_range = (value >= 1) & (value <= 8)
-    order_is_known = big | (byte_order == _LITTLE_ENDIAN)
-    return tf.where(in_range & order_is_known, value, 1)
+    little = byte_order == _LITTLE_ENDIAN
+    is_valid = in_range & (big | little)
+    return tf.where(is_valid, value, 1)
 
 
 def webp_sides(
     raw: tf.Tensor, extended: tf.Tensor, lossless: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return height and width from the file's one of three headers (RFC 9649, 2.5 to 2.7)."""
+    limit = 2**14  # sides of a lossless or a simple file have 14 bits
     packed = number(raw, 21, 4)
-    lossless_height = packed // 2**14 % 2**14 + 1
-    lossless_width = packed % 2**14 + 1
-    simple_height = number(raw, 28, 2) % 2**14
-    simple_width = number(raw, 26, 2) % 2**14
-    height = tf.where(lossless, lossless_height, simple_height)
-    width = tf.where(lossless, lossless_width, simple_width)
+    lossless_height = packed // limit % limit + 1
+    lossless_width = packed % limit + 1
+    simple_height = number(raw, 28, 2) % limit
+    simple_width = number(raw, 26, 2) % limit
     extended_height = number(raw, 27, 3) + 1
     extended_width = number(raw, 24, 3) + 1
-    return tf.where(extended, extended_height, height), tf.where(extended, extended_width, width)
+    height = tf.where(lossless, lossless_height, simple_height)
+    height = tf.where(extended, extended_height, height)
+    width = tf.where(lossless, lossless_width, simple_width)
+    width = tf.where(extended, extended_width, width)
+    return height, width
 
 
 def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -104,13 +109,18 @@ def first_gif_frame(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     def colour_table_bytes(flags: tf.Tensor) -> tf.Tensor:
         return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
 
+    def skip_extension(at: tf.Tensor) -> tuple[tf.Tensor]:
+        return (_end_of_blocks(content, at + 2, limit=300),)
+
+    global_table = colour_table_bytes(byte(10))
     (frame,) = tf.while_loop(
         lambda at: byte(at) == _EXTENSION,
-        lambda at: (_end_of_blocks(content, at + 2, limit=300),),
-        (13 + colour_table_bytes(byte(10)),),
+        skip_extension,
+        (13 + global_table,),
         maximum_iterations=_MAX_EXTENSIONS,
     )
-    data = frame + 10 + colour_table_bytes(byte(frame + 9)) + 1
+    local_table = colour_table_bytes(byte(frame + 9))
+    data = frame + 10 + local_table + 1
     return frame, _end_of_blocks(content, data, limit=20_000)
 
 
@@ -122,10 +132,12 @@ def _end_of_blocks(content: tf.Tensor, start: tf.Tensor, *, limit: int) -> tf.Te
     """
 
     def step(at: tf.Tensor) -> tuple[tf.Tensor]:
-        shorter = tf.concat([content[at : at + _LONGEST_RUN : 256] != 255, [True]], axis=0)
-        at += 256 * tf.argmax(shorter)
+        lengths = content[at : at + _LONGEST_RUN : 256]
+        is_shorter = tf.concat([lengths != 255, [True]], axis=0)
+        at += 256 * tf.argmax(is_shorter)
         length = number(content, at, 1)
-        return (at + tf.where(length > 0, length + 1, 0),)
+        block_bytes = tf.where(length > 0, length + 1, 0)
+        return (at + block_bytes,)
 
     (last,) = tf.while_loop(
         lambda at: number(content, at, 1) > 0, step, (start,), maximum_iterations=limit

@@ -50,7 +50,8 @@ class BadFiles(UsageError):
         width = max(map(len, paths), default=0)
         lines = []
         for path, file in zip(paths, self.bad, strict=True):
-            lines.append(f"{path:{width}}  {file.reason}")
+            padded_path = path.ljust(width)
+            lines.append(f"{padded_path}  {file.reason}")
         return "\n".join(lines)
 
 

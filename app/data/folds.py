@@ -33,10 +33,7 @@ def fold_positions(
     Raises:
         UsageError: when a class has too few images.
     """
-    if splits.kind == "holdout" or not 0 <= index < splits.count:
-        raise ValueError(
-            f"index must be from 0 to below the {splits.count} splits of {splits}, got {index}."
-        )
+    _check_index(splits, index)
     repetition, place = divmod(index, splits.folds)
     random = fold_generator(seed, repetition)
     _check_classes(labels, splits)
@@ -48,20 +45,30 @@ def fold_positions(
         dealt = _draw_by_class(labels, random, np.random.Generator.permutation)
         validation = dealt[place :: splits.folds]
         train = np.setdiff1d(dealt, validation)
-    return np.sort(train).astype(np.int64), np.sort(validation).astype(np.int64)
+    train = np.sort(train)
+    validation = np.sort(validation)
+    return train.astype(np.int64), validation.astype(np.int64)
+
+
+def _check_index(splits: Splits, index: int) -> None:
+    if splits.kind == "holdout" or not 0 <= index < splits.count:
+        raise ValueError(
+            f"index must be from 0 to below the {splits.count} splits of {splits}, got {index}."
+        )
 
 
 def _check_classes(labels: np.ndarray, splits: Splits) -> None:
     classes, counts = np.unique(labels, return_counts=True)
-    smallest = int(counts.argmin())
+    place = int(counts.argmin())
+    smallest = counts[place]
     needed = max(2, splits.folds)
-    if counts[smallest] >= needed:
+    if smallest >= needed:
         return
     purpose = "a bootstrap"
     if splits.folds > 1:
         purpose = f"{splits.folds} folds"
     raise UsageError(
-        f"{splits}: class {classes[smallest]} has {counts[smallest]} image(s), "
+        f"{splits}: class {classes[place]} has {smallest} image(s), "
         f"at least {needed} are needed for {purpose}; give fewer folds or more images"
     )
 

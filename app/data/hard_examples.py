@@ -3,7 +3,7 @@
 import numpy as np
 
 from epochal.app.config import Config, Emphasis
-from epochal.app.data.order import ordered, permutation
+from epochal.app.data.order import ordered
 from epochal.app.streams import order_generator
 
 _MEMORY = 0.5  # of the moving average: what an epoch's loss leaves of the average before
@@ -41,10 +41,12 @@ class HardExamples:
 
     def learn(self, images: np.ndarray, losses: np.ndarray) -> None:
         """Take in losses of images, both `[N]`; of an image that came twice the mean counts."""
-        counts = np.bincount(images, minlength=len(self.losses))
-        sums = np.bincount(images, losses, len(self.losses))
+        num_images = len(self.losses)
+        counts = np.bincount(images, minlength=num_images)
+        sums = np.bincount(images, losses, num_images)
         means = sums / np.maximum(counts, 1)
-        before = np.where(np.isnan(self.losses), means, self.losses)
+        is_first = np.isnan(self.losses)
+        before = np.where(is_first, means, self.losses)
         averages = _MEMORY * before + (1 - _MEMORY) * means
         self.losses = np.where(counts > 0, averages, self.losses)
 
@@ -52,24 +54,21 @@ class HardExamples:
         """Return the image at each position of an epoch, and its weight."""
         count = len(self.losses)
         settings = self._settings
+        # A permutation with the sampler: the configuration refuses any other order there.
+        places = ordered(
+            self._order,
+            self._labels,
+            self._seed,
+            epoch,
+        )
         if epoch < settings.start or np.isnan(self.losses).all():
-            return ordered(
-                self._order,
-                self._labels,
-                self._seed,
-                epoch,
-            ), np.ones(count)
+            return places, np.ones(count)
         chances = probabilities(self.losses, settings)
         if settings.by == "weights":
-            images = ordered(
-                self._order,
-                self._labels,
-                self._seed,
-                epoch,
-            )
-            return images, count * chances[images]
-        drawn = draw_images(chances, order_generator(self._seed, epoch).random())
-        images = drawn[permutation(self._seed, epoch, count)]
+            return places, count * chances[places]
+        offset = order_generator(self._seed, epoch).random()
+        drawn = draw_images(chances, offset)
+        images = drawn[places]
         weights = np.ones(count)
         if settings.unbiased:
             num_kept = np.count_nonzero(chances)
@@ -104,7 +103,8 @@ def suspected(losses: np.ndarray, classes: int) -> float:
 
 
 def _share_between(values: np.ndarray, low: float, high: float) -> float:
-    return float(np.mean((values > low) & (values <= high)))
+    is_between = (values > low) & (values <= high)
+    return float(np.mean(is_between))
 
 
 def probabilities(losses: np.ndarray, emphasis: Emphasis) -> np.ndarray:
@@ -113,11 +113,15 @@ def probabilities(losses: np.ndarray, emphasis: Emphasis) -> np.ndarray:
     Proportional to `loss ** power` as far as the cap allows; images without a loss yet count as
     average.
     """
-    losses = np.where(np.isnan(losses), np.nanmean(losses), losses)
-    least = max(_LEAST * losses.mean(), np.finfo(np.float32).tiny)
+    average = np.nanmean(losses)
+    losses = np.where(np.isnan(losses), average, losses)
+    least = _LEAST * losses.mean()
+    least = max(least, np.finfo(np.float32).tiny)
     shares = np.maximum(losses, least) ** emphasis.power
-    shares[highest(losses, emphasis.trim)] = 0
-    return capped(shares, emphasis.cap / len(losses))
+    trimmed = highest(losses, emphasis.trim)
+    shares[trimmed] = 0
+    largest = emphasis.cap / len(losses)
+    return capped(shares, largest)
 
 
 def highest(losses: np.ndarray, share: float) -> np.ndarray:
@@ -129,11 +133,15 @@ def highest(losses: np.ndarray, share: float) -> np.ndarray:
 
 def capped(shares: np.ndarray, largest: float) -> np.ndarray:
     """Scale shares to the sum 1 with none above `largest`; the others get what is too much."""
-    falling = np.sort(shares)[::-1]
-    sum_from = np.cumsum(falling[::-1])[::-1]  # of a share and all smaller ones
-    left = 1 - largest * np.arange(len(shares))  # for the others when so many stand at the cap
+    rising = np.sort(shares)
+    falling = rising[::-1]
+    # The sum of a share and all smaller ones.
+    sum_from = np.cumsum(rising)[::-1]
+    # What is left for the others when so many stand at the cap.
+    left = 1 - largest * np.arange(len(shares))
     tolerance = 1 + 1e-9
-    fits = left * falling <= largest * sum_from * tolerance
+    scaled = left * falling
+    fits = scaled <= largest * sum_from * tolerance
     num_at_cap = int(np.argmax(fits))
     scale = left[num_at_cap] / sum_from[num_at_cap]
     return np.minimum(shares * scale, largest)
@@ -146,7 +154,9 @@ def draw_images(chances: np.ndarray, offset: float) -> np.ndarray:
     and every time `N p` rounded up or down. With equal probabilities every image comes once.
     """
     count = len(chances)
-    points = (np.arange(count) + offset) / count
-    images = np.searchsorted(np.cumsum(chances), points, side="right")
+    points = np.arange(count) + offset
+    points = points / count
+    ends = np.cumsum(chances)
+    images = np.searchsorted(ends, points, side="right")
     last_possible = np.flatnonzero(chances)[-1]
     return np.minimum(images, last_possible)

@@ -37,15 +37,16 @@ class LastPrepared:
 
     def read(self, config: Config, reader: Reader) -> RawDataset:
         """Return the data set of last time if its files and sizes are the same; else read it."""
-        files = sorted(tfds.find(config.dataset, config.data_dir).folder.iterdir())
-        key: list[object] = [config.image_size, config.augment.scale_crop, config.data.cache_gib]
-        for file in files:
+        prepared = tfds.find(config.dataset, config.data_dir)
+        parts: list[object] = [config.image_size, config.augment.scale_crop, config.data.cache_gib]
+        for file in sorted(prepared.folder.iterdir()):
             status = file.stat()
-            key.append((str(file), status.st_size, status.st_mtime_ns))
-        if self._raw is None or self._key != tuple(key):
+            parts.append((str(file), status.st_size, status.st_mtime_ns))
+        key = tuple(parts)
+        if self._raw is None or self._key != key:
             self.forget()  # first: two data sets may not fit into memory
             self._raw = reader(config)
-            self._key = tuple(key)
+            self._key = key
         return self._raw
 
 

@@ -31,10 +31,11 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
         epoch: counted from 0.
     """
     count = len(labels)
+    random = order_generator(seed, epoch)
     if order == "replacement":
-        return order_generator(seed, epoch).integers(count, size=count)
+        return random.integers(count, size=count)
     if order == "interleaved":
-        return interleaved(labels, order_generator(seed, epoch))
+        return interleaved(labels, random)
     if order == "once":
         return permutation(seed, 0, count)
     return permutation(seed, epoch, count)
@@ -66,22 +67,29 @@ def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     count = len(labels)
     counts = np.bincount(labels)
     num_rounds = int(counts.max())
-    class_order = np.lexsort((random.random(len(counts)), -counts))
+    ties = random.random(len(counts))
+    class_order = np.lexsort((ties, -counts))
     rank = np.argsort(class_order)
     mixed = random.permutation(count)
-    by_class = mixed[np.argsort(rank[labels[mixed]], kind="stable")]
-    column, row = np.divmod(np.arange(count), num_rounds)
-    sequence = np.argsort(np.arange(num_rounds) * _GOLDEN % 1)
+    ranks = rank[labels[mixed]]
+    by_class = mixed[np.argsort(ranks, kind="stable")]
+    place_in_round, round_of = np.divmod(np.arange(count), num_rounds)
+    fractions = np.arange(num_rounds) * _GOLDEN % 1
+    sequence = np.argsort(fractions)
     # A round of a single image begins as the next round does: if there are any such, one of them
     # comes last.
     first_single = 0
     if count < 2 * num_rounds:
         first_single = count - num_rounds
-    last = random.choice(np.flatnonzero(sequence >= first_single))
+    possible_last = np.flatnonzero(sequence >= first_single)
+    last = random.choice(possible_last)
     sequence = np.roll(sequence, num_rounds - 1 - last)
     place = np.argsort(sequence)
-    within_round = np.where(column > 0, (1 + random.random(count)) / 2, 0)
-    return by_class[np.argsort(place[row] + within_round)]
+    # Between a half and one, behind the first image of the round.
+    later = (1 + random.random(count)) / 2
+    within_round = np.where(place_in_round > 0, later, 0)
+    position = place[round_of] + within_round
+    return by_class[np.argsort(position)]
 
 
 @dataclass(kw_only=True)

@@ -98,12 +98,14 @@ class TrainingBatches:
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
             chosen = self._images_at(epoch, positions)
-            images = self.split.images.read(tf.gather(indices, chosen))
-            images = self.augmentation(images, draws(self.seed, epoch, (first, end)))
-            batch = (images, tf.gather(labels, chosen))
+            stored = self.split.images.read(tf.gather(indices, chosen))
+            random = draws(self.seed, epoch, (first, end))
+            images = self.augmentation(stored, random)
+            chosen_labels = tf.gather(labels, chosen)
             if table is None or table.weights is None:
-                return batch
-            return (*batch, table.weights.sparse_read(positions), positions)
+                return images, chosen_labels
+            weights = table.weights.sparse_read(positions)
+            return images, chosen_labels, weights, positions
 
         return _distributed(make_batch, self.steps, strategy)
 
@@ -115,14 +117,15 @@ class TrainingBatches:
             `weights`.
         """
         self.position.set(epoch, step)
-        images, labels, *weights_and_positions = next(iter(self.dataset()))
+        batches = iter(self.dataset())
+        images, labels, *weights_and_positions = next(batches)
         first = step * self.batch_size
         positions = tf.range(first, first + len(labels))
-        chosen = self._images_at(self.position.epoch, positions)
+        chosen = self._images_at(self.position.epoch, positions).numpy()
         arrays = {
             "images": images.numpy(),
             "labels": labels.numpy(),
-            "indices": self.split.indices[chosen.numpy()],
+            "indices": self.split.indices[chosen],
         }
         if weights_and_positions:
             arrays["weights"] = weights_and_positions[0].numpy()
@@ -183,8 +186,11 @@ def share(
     """
     first = step * batch_size
     end = tf.minimum(first + batch_size, count)
-    per_replica = -(-(end - first) // replicas)
-    start = tf.minimum(first + replica * per_replica, end)
+    num_images = end - first
+    # Rounded up.
+    per_replica = -(-num_images // replicas)
+    start = first + replica * per_replica
+    start = tf.minimum(start, end)
     return start, tf.minimum(start + per_replica, end)
 
 

@@ -29,16 +29,20 @@ def carve_missing_splits(
     if set(present) <= {"train"}:
         present = {"train": next(iter(splits.values()))}
         share = _SHARE_OF_ALL
-    missing = {name: share for name in NAMES if name not in present}
+    missing = {}
+    for name in NAMES:
+        if name not in present:
+            missing[name] = share
     if not missing:
         return present
     if "validation" in missing and validation is not None:
         missing["validation"] = validation
-    fractions = (1 - sum(missing.values()), *missing.values())
-    whole = present["train"]
-    parts = stratified_parts(whole.labels, fractions, seed)
+    left_for_train = 1 - sum(missing.values())
+    fractions = (left_for_train, *missing.values())
+    uncut = present["train"]
+    parts = stratified_parts(uncut.labels, fractions, seed)
     for name, part in zip(("train", *missing), parts, strict=True):
-        present[name] = whole.subset(part)
+        present[name] = uncut.subset(part)
     return present
 
 
@@ -88,13 +92,15 @@ def stratified_parts(
     random = split_generator(seed)
     parts: list[list[np.ndarray]] = [[] for _ in fractions]
     for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+        in_order = np.flatnonzero(labels == label)
+        members = random.permutation(in_order)
         if len(members) < len(fractions):
             raise UsageError(
                 f"class {label} has {len(members)} image(s), needs at least {len(fractions)} "
                 "to be split; add images or give train, val and test folders"
             )
-        pieces = np.split(members, _cuts(len(members), fractions))
+        cuts = _cuts(len(members), fractions)
+        pieces = np.split(members, cuts)
         for part, piece in zip(parts, pieces, strict=True):
             part.append(piece)
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
@@ -102,7 +108,8 @@ def stratified_parts(
 
 def _cuts(count: int, fractions: tuple[float, ...]) -> np.ndarray:
     """Return where to cut `count` items: rounded, and every part gets at least one."""
-    cuts = np.round(np.cumsum(fractions)[:-1] * count).astype(int)
+    ends = np.cumsum(fractions)[:-1] * count
+    cuts = np.round(ends).astype(int)
     least = 1
     for i in range(len(cuts)):
         cuts[i] = max(cuts[i], least)

@@ -27,18 +27,22 @@ def mean_and_deviation(
         seed: of the run; chooses the sample.
     """
     if isinstance(split.images, StreamedImages) and len(split) > _SAMPLE:
-        split = split.subset(sample_generator(seed).choice(len(split), _SAMPLE, replace=False))
+        sample = sample_generator(seed).choice(len(split), _SAMPLE, replace=False)
+        split = split.subset(sample)
     uncropped = replace(shape, image_size=shape.stored_size)
     counts = np.zeros((shape.channels, _LEVELS), np.int64)
-    for images, _ in evaluation_batches(split, uncropped).as_numpy_iterator():
+    batches = evaluation_batches(split, uncropped)
+    for images, _ in batches.as_numpy_iterator():
         for channel in range(shape.channels):
             levels = images[..., channel].ravel()
             counts[channel] += np.bincount(levels, minlength=_LEVELS)
     levels = np.arange(_LEVELS, dtype=np.float64)
-    pixels = counts[0].sum()
-    mean = counts @ levels / pixels
-    mean_square = counts @ levels**2 / pixels
+    num_pixels = counts[0].sum()
+    mean = counts @ levels / num_pixels
+    mean_square = counts @ levels**2 / num_pixels
     variance = mean_square - mean**2
-    deviation = np.sqrt(np.maximum(variance, 0))
-    deviation = np.where(deviation < 1e-6, 1.0, deviation)
+    variance = np.maximum(variance, 0)
+    deviation = np.sqrt(variance)
+    is_constant = deviation < 1e-6
+    deviation = np.where(is_constant, 1.0, deviation)
     return tuple(mean.tolist()), tuple(deviation.tolist())

@@ -70,11 +70,12 @@ def group_layers(layers: Sequence[LayerCost]) -> list[Part]:
     Left out is what has no weights and keeps next to nothing for training.
     """
     names = _block_names(layers)
-    depth = 1 + max(name.count("_") for name in names)
+    words = [name.split("_") for name in names]
     parts = _sum_parts(layers, names)
+    depth = max(map(len, words))
     while len(parts) > MAX_PARTS and depth > 1:
         depth -= 1
-        prefixes = ["_".join(name.split("_")[:depth]) for name in names]
+        prefixes = ["_".join(layer_words[:depth]) for layer_words in words]
         parts = _sum_parts(layers, prefixes)
     return parts
 
@@ -89,7 +90,7 @@ def _block_names(layers: Sequence[LayerCost]) -> list[str]:
     for layer in reversed(layers):
         if not block or not _is_named_by_keras(layer):
             block = layer.name
-            first_words, _, last_word = layer.name.rpartition("_")
+            first_words, _, last_word = block.rpartition("_")
             if first_words and not last_word.isdigit():
                 block = first_words
         names.append(block)
@@ -115,7 +116,7 @@ def _sum_parts(layers: Sequence[LayerCost], names: Sequence[str]) -> list[Part]:
         if not group or not name.startswith(f"{group}_"):
             group = name
         groups[group].append(layer)
-    all_kept_bytes = sum(layer.kept_bytes for layer in layers)
+    least_kept_bytes = VISIBLE_SHARE * sum(layer.kept_bytes for layer in layers)
     parts = []
     for name, members in groups.items():
         part = Part(
@@ -124,8 +125,7 @@ def _sum_parts(layers: Sequence[LayerCost], names: Sequence[str]) -> list[Part]:
             params=sum(layer.params for layer in members),
             kept_bytes=sum(layer.kept_bytes for layer in members),
         )
-        is_visible = part.kept_bytes > VISIBLE_SHARE * all_kept_bytes
-        if part.multiply_adds or part.params or is_visible:
+        if part.multiply_adds or part.params or part.kept_bytes > least_kept_bytes:
             parts.append(part)
     return parts
 

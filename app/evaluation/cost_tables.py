@@ -88,12 +88,18 @@ def heading(cost: ModelCost) -> str:
 def menu_table(blocks: Sequence[Block], pixels: int) -> str:
     """Return a table of the blocks that can replace a convolution, the convolution itself first."""
     head = ("block", "weights", "multiply-adds", "of full")
-    full = blocks[0].params
+    full_params = blocks[0].params
     table: list[Sequence[str]] = [head]
     for block in blocks:
         multiply_adds = block.multiply_adds(pixels)
-        share = block.params / full
-        table.append((block.name, f"{block.params:,}", f"{multiply_adds:,}", f"{share:.3f}"))
+        share = block.params / full_params
+        cells = (
+            block.name,
+            f"{block.params:,}",
+            f"{multiply_adds:,}",
+            f"{share:.3f}",
+        )
+        table.append(cells)
     return _columns(table, "<>>>")
 
 

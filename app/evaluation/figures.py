@@ -130,11 +130,12 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=no_metadata)
     text = buffer.getvalue()
-    prolog_end = text.index("<svg")
-    text = text[prolog_end:]
+    _, start, rest = text.partition("<svg")
+    text = start + rest
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
     label = escape(printable(title))
-    text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    labelled = f'<svg role="img" aria-label="{label}"'
+    text = text.replace("<svg", labelled, 1)
     text = re.sub(
         r" *<style.*?</style>\n?",
         "",

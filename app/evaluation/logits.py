@@ -26,6 +26,7 @@ def predict_logits(
         ValueError: there is no image, or a batch has another number of labels, another image shape
             or another dtype than uint8 and the model's own.
     """
+    input_dtype = model.inputs[0].dtype
     forward = _trace(model)
     logits: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -34,7 +35,7 @@ def predict_logits(
         # oneDNN's convolution fails on an empty batch.
         if len(batch_labels) == 0:
             continue
-        inputs = tf.cast(images, model.inputs[0].dtype)
+        inputs = tf.cast(images, input_dtype)
         outputs = forward(inputs)
         logits.append(outputs.numpy())
         labels.append(np.asarray(batch_labels, np.int32))

@@ -89,15 +89,12 @@ def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
         labels, predictions, labels=np.arange(num_classes), zero_division=np.nan
     )
     hits = int(np.trace(confusion))
-    top5_accuracy = None
-    if num_classes > TOP:
-        top5_accuracy = _top_accuracy(logits, labels)
     return Evaluation(
         count=len(labels),
         loss=float(losses.mean()),
         accuracy=hits / len(labels),
         interval=wilson_interval(hits, len(labels)),
-        top5_accuracy=top5_accuracy,
+        top5_accuracy=_top_accuracy(logits, labels),
         confusion=confusion,
         precision=precision,
         recall=recall,
@@ -231,12 +228,14 @@ def _log_probabilities(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the top-5 accuracy; ties go to the lower class.
+def _top_accuracy(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the top-5 accuracy, None up to five classes; ties go to the lower class.
 
     So they do in argmax, and top-5 is never below top-1. In scikit-learn's top_k_accuracy_score
     ties go to the higher class.
     """
+    if logits.shape[1] <= TOP:
+        return None
     true_logits = _pick(logits, labels)[:, None]
     is_lower_class = np.arange(logits.shape[1]) < labels[:, None]
     is_larger = logits > true_logits

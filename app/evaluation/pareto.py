@@ -83,7 +83,8 @@ def compare_runs(names: Iterable[str]) -> Comparison:
         except _Skipped as reason:
             skipped.append(str(reason))
     if not runs:
-        raise UsageError(f"none of these is a finished run: {'; '.join(skipped[:5])}")
+        reasons = "; ".join(skipped[:5])
+        raise UsageError(f"none of these is a finished run: {reasons}")
     return Comparison(_mark_fronts(runs), skipped)
 
 
@@ -141,6 +142,11 @@ def _read_run(run: Run, costs: _Costs) -> ComparedRun:
         raise _Skipped(f"{run.folder}: {error}") from error
 
 
+def _cost_accuracy_name(run: ComparedRun) -> tuple[int, float, str]:
+    """Order runs by rising cost, then by falling accuracy, then by name."""
+    return run.multiply_adds, -run.test_accuracy, run.run
+
+
 def _mark_fronts(runs: list[ComparedRun]) -> list[ComparedRun]:
     """Sort runs by data set and cost, and mark the front of each data set.
 
@@ -149,7 +155,7 @@ def _mark_fronts(runs: list[ComparedRun]) -> list[ComparedRun]:
     marked = []
     for dataset in sorted({run.dataset for run in runs}):
         group = [run for run in runs if run.dataset == dataset]
-        group.sort(key=lambda run: (run.multiply_adds, -run.test_accuracy, run.run))
+        group.sort(key=_cost_accuracy_name)
         points = [(run.multiply_adds, run.test_accuracy) for run in group]
         for run, is_efficient in zip(group, pareto_front(points), strict=True):
             marked.append(replace(run, front=is_efficient))

@@ -274,7 +274,7 @@ def _matrix_side(num_classes: int) -> float:
 
 def _names_width(classes: Sequence[str]) -> float:
     """Return the inches that the longest class name takes."""
-    longest = max(len(name) for name in _shorten(classes))
+    longest = max(map(len, _shorten(classes)))
     return LETTER_WIDTH * longest
 
 

@@ -97,9 +97,11 @@ def _predict_batch(
 ) -> Iterator[Prediction]:
     """Predict the images of some files together."""
     unused_labels = tf.zeros(len(images), tf.int32)
-    logits, _ = predict_logits(trained.model, [(tf.stack(images), unused_labels)])
+    batch = (tf.stack(images), unused_labels)
+    logits, _ = predict_logits(trained.model, [batch])
+    rows = probabilities(logits).tolist()
     classes = trained.preprocessing.classes
-    for path, row in zip(paths, probabilities(logits).tolist(), strict=True):
+    for path, row in zip(paths, rows, strict=True):
         ranked = list(zip(classes, row, strict=True))
         ranked.sort(key=itemgetter(1), reverse=True)
         yield Prediction(path=path, ranked=ranked)

@@ -35,8 +35,7 @@ class ShortTraining(Protocol):
 
 def plan_png(path: Path, curve: Sequence[tuple[float, float]], epochs: int, title: str) -> None:
     """Draw a rate over the epochs of a run; `curve` holds (epochs since the start, rate)."""
-    places = [place for place, _ in curve]
-    rates = [rate for _, rate in curve]
+    places, rates = zip(*curve, strict=True)
     with style():
         figure = new_figure(7.2, 3.0)
         axes: Any = figure.add_subplot()

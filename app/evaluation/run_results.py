@@ -16,6 +16,7 @@ from epochal.app.evaluation.report import Report, hardest, write_report
 from epochal.app.evaluation.sections import sections_of
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run, dump
+from epochal.models.complexity import trainable_params
 from epochal.models.feature_reuse import feature_reuse
 
 
@@ -88,9 +89,6 @@ def _write_pages(
 def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) -> Result:
     """Return the figures of the model and of its training, as `result.json` stores them."""
     config = training.config
-    params = 0
-    for weight in model.trainable_weights:
-        params += int(np.prod(weight.shape))
     speeds = []
     for row in training.rows:
         if row.get("images_per_second"):
@@ -108,7 +106,7 @@ def _result(model: Any, training: Training, evaluations: dict[str, Evaluation]) 
     return Result(
         dataset=config.dataset,
         model=config.model,
-        params=params,
+        params=trainable_params(model),
         seed=config.seed,
         epochs=len(training.rows),
         best_epoch=training.best_epoch,

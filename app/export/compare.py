@@ -29,13 +29,15 @@ def compare(run: Run) -> list[dict[str, Any]]:
     """
     exportable = read_run(run)
     rows = []
+    own_precision = exportable.model.card.precision
     for variant in installed_variants():
-        if variant.format == "saved_model" and variant.precision == exportable.model.card.precision:
+        if variant.format == "saved_model" and variant.precision == own_precision:
             continue  # the run's own is the same
         _LOG.info("%s %s ...", variant.format, variant.precision)
         rows.append(_measure(exportable, variant))
     best = max(row["accuracy"] for row in rows)
-    near = [row for row in rows if row["accuracy"] >= best - _NEAR]
+    least = best - _NEAR
+    near = [row for row in rows if row["accuracy"] >= least]
     smallest = min(near, key=lambda row: row["bytes"])
     for row in rows:
         row["smallest"] = row is smallest
@@ -61,9 +63,12 @@ def format_table(rows: list[dict[str, Any]]) -> str:
     """Return the figures of `compare`, a line a variant."""
     lines = [_HEAD]
     for row in rows:
-        mark = "*" if row["smallest"] else ""
+        mark = ""
+        if row["smallest"]:
+            mark = "*"
+        megabytes = row["bytes"] / 1e6
         line = f"{mark:2}{row['format']:12} {row['precision']:10}"
-        line += f" {row['accuracy']:9.4f} {row['bytes'] / 1e6:8.2f}"
+        line += f" {row['accuracy']:9.4f} {megabytes:8.2f}"
         for size in _BATCHES:
             median, late = row["milliseconds"][str(size)]
             line += f" {median:9.2f} {late:8.2f}"

@@ -39,9 +39,11 @@ class InferenceModel:
 
     def answer(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return `probabilities` `[N, classes]` and `features` `[N, F]` of stored images."""
-        features, logits = self.network(self.preprocessing.crop(stored), training=False)
+        images = self.preprocessing.crop(stored)
+        features, logits = self.network(images, training=False)
         num_images = tf.shape(logits)[0]
-        features = tf.reshape(features, [num_images, features.shape[-1]])
+        num_features = features.shape[-1]
+        features = tf.reshape(features, [num_images, num_features])
         logits = tf.cast(logits, tf.float32)
         return {
             "probabilities": tf.nn.softmax(logits / self.temperature),
@@ -92,8 +94,10 @@ def in_precision(model: InferenceModel, precision: str) -> InferenceModel:
     def clone_layer(layer: Any) -> Any:
         config = layer.get_config()
         stays = layer.name == "logits" or isinstance(layer, keras.layers.InputLayer)
-        if not stays:
-            config["dtype"] = precision if isinstance(layer, _KERNELS) else f"mixed_{precision}"
+        if isinstance(layer, _KERNELS) and not stays:
+            config["dtype"] = precision
+        elif not stays:
+            config["dtype"] = f"mixed_{precision}"
         return type(layer).from_config(config)
 
     network = keras.models.clone_model(model.network, clone_function=clone_layer)

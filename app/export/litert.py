@@ -26,7 +26,8 @@ def write(model: InferenceModel, export: Export, images: np.ndarray) -> None:
         autograph=False,
     )
     with tempfile.TemporaryDirectory() as temporary:
-        tf.saved_model.save(tf.Module(), temporary, {"serving_default": function})
+        signatures = {"serving_default": function}
+        tf.saved_model.save(tf.Module(), temporary, signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
         _set_precision(converter, model.card.precision, images)
         with quietly():

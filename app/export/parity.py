@@ -1,6 +1,4 @@
-"""Parity of an exported model with its run, checked in a fresh process that knows nothing of
-epochal.
-"""
+"""Parity of an exported model with its run, checked in a process that knows nothing of epochal."""
 
 import json
 import math
@@ -23,8 +21,7 @@ def check_parity(
     tolerance: float = math.inf,
     timed: Sequence[int] = (),
 ) -> Parity:
-    """Ask an exported model for its answers in a process of its own and compare them with the
-    reference.
+    """Compare the answers of an exported model, asked in a process of its own, with the reference.
 
     Args:
         export: the model.
@@ -37,9 +34,8 @@ def check_parity(
     """
     with tempfile.TemporaryDirectory() as temporary:
         reference.save(Path(temporary))
-        program = str(Path(parity_program.__file__))
         sizes = ",".join(str(size) for size in timed)
-        command = [sys.executable, "-EP", program]
+        command = [sys.executable, "-EP", parity_program.__file__]
         command += [str(export.model), temporary, str(tolerance), sizes]
         done = subprocess.run(  # noqa: S603 our own program
             command,
@@ -48,8 +44,12 @@ def check_parity(
             check=False,
         )
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+        lines = done.stderr.strip().splitlines()
+        reason = "no message"
+        if lines:
+            reason = lines[-1][:150]
         raise StorageError(
-            f"the exported model cannot be loaded and asked: {lines[-1][:150]}; not published"
+            f"the exported model cannot be loaded and asked: {reason}; not published"
         )
-    return Parity(**json.loads(done.stdout.splitlines()[-1]))
+    last_line = done.stdout.splitlines()[-1]
+    return Parity(**json.loads(last_line))

@@ -70,13 +70,16 @@ def main(model: str, reference: str, tolerance: str, timed: str = "") -> None:
             batch = slice_reference(expected, start, start + BATCH)
             answer = ask(batch["images"])
             distances = difference(answer, batch)
-            parity.largest_difference = max(parity.largest_difference, float(distances.max()))
+            largest = float(distances.max())
+            parity.largest_difference = max(parity.largest_difference, largest)
             # NaN is no distance within the tolerance.
             is_wrong = ~(distances <= float(tolerance))
             if is_wrong.any() and parity.first_difference is None:
-                parity.first_difference = f"image {start + int(is_wrong.argmax())} through {name}"
+                image = start + int(is_wrong.argmax())
+                parity.first_difference = f"image {image} through {name}"
             if name == first_way:
-                hits += int((answer["probabilities"].argmax(1) == batch["labels"]).sum())
+                predicted = answer["probabilities"].argmax(1)
+                hits += int((predicted == batch["labels"]).sum())
     parity.accuracy = hits / parity.images
     for size in timed.split(","):
         if size:
@@ -103,27 +106,38 @@ def difference(answer: Answer, expected: Answer) -> np.ndarray:
     distances = []
     for name, output in answer.items():
         if name == "probabilities":
-            distance = np.abs(output - probabilities).max(axis=1)
+            distance = _largest_gap(output, probabilities)
         elif name == "scores":
-            distance = np.abs(output - ranked[:, : output.shape[1]]).max(axis=1)
+            num_ranks = output.shape[1]
+            distance = _largest_gap(output, ranked[:, :num_ranks])
         elif name == "image":
-            seen = centre(expected["images"], output.shape[1]).astype(float)
-            distance = np.abs(output - seen).max(axis=(1, 2, 3))
+            seen = centre(expected["images"], output.shape[1])
+            distance = _largest_gap(output, seen.astype(float))
         elif name == "features":
             features = expected["features"]
             scale = max(1.0, float(np.abs(features).max()))
-            distance = np.abs(output - features).max(axis=1) / scale
+            distance = _largest_gap(output, features) / scale
         else:
-            places = _places_of(output.reshape(len(output), -1), expected["classes"])
+            labels = output.reshape(len(output), -1)
+            places = _places_of(labels, expected["classes"])
             of_labels = np.take_along_axis(probabilities, places, 1)
-            distance = np.abs(of_labels - ranked[:, : places.shape[1]]).max(axis=1)
+            num_ranks = places.shape[1]
+            distance = _largest_gap(of_labels, ranked[:, :num_ranks])
         distances.append(distance)
     return np.max(distances, axis=0)
 
 
+def _largest_gap(output: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return each row's largest difference, float `[n]`, from what was expected."""
+    gaps = np.abs(output - expected)
+    return gaps.reshape(len(gaps), -1).max(axis=1)
+
+
 def _places_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the places in `classes` of labels, bytes `[n, k]`."""
-    place_of = {str(name): place for place, name in enumerate(classes)}
+    place_of = {}
+    for place, name in enumerate(classes):
+        place_of[str(name)] = place
     places = []
     for row in labels.tolist():
         places.append([place_of[label.decode()] for label in row])
@@ -139,7 +153,8 @@ def centre(images: np.ndarray, size: int) -> np.ndarray:
 
 def clock(ask: Ask, images: np.ndarray, size: int, seconds: float = 2.0) -> list[float]:
     """Return median and 95th percentile of the milliseconds that a batch of `size` images takes."""
-    batch = np.resize(images, (size, *images.shape[1:]))
+    shape = (size, *images.shape[1:])
+    batch = np.resize(images, shape)
     milliseconds = []
     began = time.perf_counter()
     for _ in range(10_000):
@@ -149,7 +164,8 @@ def clock(ask: Ask, images: np.ndarray, size: int, seconds: float = 2.0) -> list
         milliseconds.append(1000 * (end - start))
         if len(milliseconds) > _LEAST_CALLS + 1 and end - began > seconds:
             break
-    median, late = np.percentile(milliseconds[_WARM_UP_CALLS:], [50, 95])
+    counted = milliseconds[_WARM_UP_CALLS:]
+    median, late = np.percentile(counted, [50, 95])
     return [round(float(median), 3), round(float(late), 3)]
 
 
@@ -170,10 +186,11 @@ def _open_litert(file: Path) -> Ask:
 
     def ask(images: np.ndarray) -> Answer:
         (image,) = interpreter.get_input_details()
+        place = image["index"]
         if list(image["shape"]) != list(images.shape):
-            interpreter.resize_tensor_input(image["index"], images.shape)
+            interpreter.resize_tensor_input(place, images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(image["index"], images)
+        interpreter.set_tensor(place, images)
         interpreter.invoke()
         (output,) = interpreter.get_output_details()
         return {"probabilities": interpreter.get_tensor(output["index"])}
@@ -205,7 +222,8 @@ def _open_saved_model(folder: Path) -> dict[str, Ask]:
         serialized = []
         for png in encode_files(images):
             example = tf.train.Example()
-            example.features.feature["image_bytes"].bytes_list.value.append(png.numpy())
+            feature = example.features.feature["image_bytes"]
+            feature.bytes_list.value.append(png.numpy())
             serialized.append(example.SerializeToString())
         return tf.constant(serialized)
 

@@ -46,18 +46,21 @@ class ReferenceAnswers:
         return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
 
     def save(self, folder: Path) -> None:
-        """Write a npy file an array for `parity_program.py`, which maps them: they may be larger
-        than memory.
+        """Write a npy file an array for `parity_program.py`, which maps what memory may not hold.
 
         Raises:
             StorageError: the disk is full.
         """
+        arrays = {
+            "images": self.images,
+            "labels": self.labels,
+            "probabilities": self.probabilities,
+            "features": self.features,
+            "classes": np.asarray(self.classes),
+        }
         with _temporary_files():
-            np.save(folder / "images.npy", self.images)
-            np.save(folder / "labels.npy", self.labels)
-            np.save(folder / "probabilities.npy", self.probabilities)
-            np.save(folder / "features.npy", self.features)
-            np.save(folder / "classes.npy", np.asarray(self.classes))
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array)
 
 
 def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -69,8 +72,7 @@ def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.nda
 
 
 def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Calibration:
-    """Fit the temperature on validation; return it with the calibration errors of the split that
-    judges.
+    """Fit the temperature on validation; return it with errors of the split that judges.
 
     It is 1 where every image was trained on: what a model knows by heart says nothing of its
     confidence.
@@ -105,7 +107,8 @@ def compute_reference(
     Raises:
         StorageError: they do not.
     """
-    test = evaluate_logits(logits, dataset.test.labels)
+    labels = dataset.test.labels
+    test = evaluate_logits(logits, labels)
     stored = run.result().test
     if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
@@ -114,18 +117,19 @@ def compute_reference(
             f"on {stored.count}; restore the data set"
         )
     images = map_images(dataset.test)
+    answers = _answer_all(model, images)
+    calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(
         images=images,
-        labels=dataset.test.labels,
-        probabilities=probabilities(logits / model.temperature).astype(np.float32),
-        features=_answer_all(model, images)["features"],
+        labels=labels,
+        probabilities=calibrated.astype(np.float32),
+        features=answers["features"],
         classes=model.preprocessing.classes,
     )
 
 
 def map_images(split: Split) -> np.ndarray:
-    """Return the stored images of a split, mapped from a file that goes with the array: they may
-    exceed memory.
+    """Return a split's stored images, which may exceed memory, mapped from a temporary file.
 
     Raises:
         StorageError: the disk is full.
@@ -133,23 +137,23 @@ def map_images(split: Split) -> np.ndarray:
     read = tf.function(split.images.read)
     with _temporary_files(), tempfile.TemporaryFile() as file:
         for start in range(0, len(split), _BLOCK):
-            indices = tf.constant(split.indices[start : start + _BLOCK])
+            end = start + _BLOCK
+            indices = tf.constant(split.indices[start:end])
             block = read(indices).numpy()
             file.write(block.tobytes())
         file.flush()
+        shape = (len(split), *block.shape[1:])
         return np.memmap(
             file,
             np.uint8,
             "r",
-            shape=(len(split), *block.shape[1:]),
+            shape=shape,
         )
 
 
 @contextmanager
 def _temporary_files() -> Iterator[None]:
-    """Say where files of the body lie if the disk is full: not in the folder that the user knows
-    of.
-    """
+    """Say where files of the body lie if the disk is full: in no folder that the user knows of."""
     try:
         yield
     except OSError as error:
@@ -168,7 +172,8 @@ def with_answers_of(reference: ReferenceAnswers, model: InferenceModel) -> Refer
 
 def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarray]:
     body = model.function()
-    spec = tf.TensorSpec([None, *images.shape[1:]], tf.uint8)
+    shape = [None, *images.shape[1:]]
+    spec = tf.TensorSpec(shape, tf.uint8)
     answer = tf.function(lambda stored: body(stored), input_signature=[spec], autograph=False)
     blocks: dict[str, list[np.ndarray]] = {"probabilities": [], "features": []}
     for start in range(0, len(images), _BLOCK):
@@ -176,7 +181,10 @@ def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarr
         outputs = answer(tf.constant(block))
         for name, parts in blocks.items():
             parts.append(outputs[name].numpy())
-    return {name: np.concatenate(parts) for name, parts in blocks.items()}
+    answers = {}
+    for name, parts in blocks.items():
+        answers[name] = np.concatenate(parts)
+    return answers
 
 
 def _are_disjoint(first: Split, second: Split) -> bool:

@@ -30,9 +30,12 @@ def write_requests(export: Export, name: str, reference: ReferenceAnswers) -> No
     export.sample_request.parent.mkdir(exist_ok=True)
     images = reference.images[:_SAMPLES]
     pngs = [tf.io.encode_png(image).numpy() for image in images]
-    sample = json.dumps(_make_sample(pngs, reference))
-    export.sample_request.write_text(sample + "\n", encoding="utf-8")
-    logs = _make_warm_up(name, pngs[:_WARM_UP_IMAGES], images[:_WARM_UP_IMAGES])
+    sample = _make_sample(pngs, reference)
+    text = json.dumps(sample) + "\n"
+    export.sample_request.write_text(text, encoding="utf-8")
+    few_pngs = pngs[:_WARM_UP_IMAGES]
+    few_images = images[:_WARM_UP_IMAGES]
+    logs = _make_warm_up(name, few_pngs, few_images)
     with tf.io.TFRecordWriter(str(export.warm_up_requests)) as writer:
         for log in logs:
             writer.write(log.SerializeToString())
@@ -42,8 +45,10 @@ def _make_sample(pngs: list[bytes], reference: ReferenceAnswers) -> dict[str, An
     instances = []
     expected = []
     for png, probabilities in zip(pngs, reference.probabilities, strict=False):
-        instances.append({"b64": base64.b64encode(png).decode()})
-        label = reference.classes[int(probabilities.argmax())]
+        encoded = base64.b64encode(png)
+        instances.append({"b64": encoded.decode()})
+        likeliest = int(probabilities.argmax())
+        label = reference.classes[likeliest]
         expected.append({"label": label, "probabilities": probabilities.tolist()})
     return {"signature_name": "serving_bytes", "instances": instances, "expected": expected}
 
@@ -61,10 +66,12 @@ def _make_warm_up(name: str, pngs: list[bytes], images: np.ndarray) -> list[Any]
     ]
     logs = []
     for signature, key, value in inputs:
+        tensor = tf.make_tensor_proto(value)
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = name
-        request.model_spec.signature_name = signature
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        spec = request.model_spec
+        spec.name = name
+        spec.signature_name = signature
+        request.inputs[key].CopyFrom(tensor)
         log = prediction_log_pb2.PredictLog(request=request)
         logs.append(prediction_log_pb2.PredictionLog(predict_log=log))
     request = classification_pb2.ClassificationRequest()
@@ -72,7 +79,8 @@ def _make_warm_up(name: str, pngs: list[bytes], images: np.ndarray) -> list[Any]
     request.model_spec.signature_name = "classify"
     for png in pngs:
         example = request.input.example_list.examples.add()
-        example.features.feature["image_bytes"].bytes_list.value.append(png)
+        feature = example.features.feature["image_bytes"]
+        feature.bytes_list.value.append(png)
     log = prediction_log_pb2.ClassifyLog(request=request)
     logs.append(prediction_log_pb2.PredictionLog(classify_log=log))
     return logs

@@ -60,9 +60,7 @@ class _ServingModule(tf.Module):
         # Lambdas, since tf.function names a signature's argument after the parameter.
         return {
             "serving_default": _trace(lambda image: self._classify_pixels(image), pixels),
-            "serving_float": _trace(
-                lambda image: self._classify_pixels(_round_levels(image)), floats
-            ),
+            "serving_float": _trace(lambda image: self._classify_floats(image), floats),
             "serving_bytes": _trace(lambda image_bytes: self._classify_files(image_bytes), files),
             "classify": _trace(lambda inputs: self._classify_examples(inputs), examples),
             "preprocess": _trace(lambda image_bytes: self._preprocess(image_bytes), files),
@@ -71,6 +69,9 @@ class _ServingModule(tf.Module):
 
     def _classify_pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._classify(self._store_pixels(image))
+
+    def _classify_floats(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._classify_pixels(_round_levels(image))
 
     def _classify_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._classify(self._store_files(image_bytes))
@@ -126,14 +127,14 @@ def _round_levels(image: tf.Tensor) -> tf.Tensor:
     pixels = [1, 2, 3]
     levels = tf.round(image)
     has_fractions = tf.reduce_any(image != levels, pixels)
-    is_fractions = has_fractions & (tf.reduce_max(image, pixels) <= 1)
+    brightest = tf.reduce_max(image, pixels)
+    is_fractions = has_fractions & (brightest <= 1)
     in_range = tf.reduce_all((levels >= 0) & (levels <= 255))
+    no_level = "expected levels 0 to 255, got some that are none"
+    fractions = "expected levels 0 to 255, got fractions of 1: multiply by 255"
     checks = [
-        tf.debugging.Assert(in_range, ["expected levels 0 to 255, got some that are none"]),
-        tf.debugging.Assert(
-            ~tf.reduce_any(is_fractions),
-            ["expected levels 0 to 255, got fractions of 1: multiply by 255"],
-        ),
+        tf.debugging.Assert(in_range, [no_level]),
+        tf.debugging.Assert(~tf.reduce_any(is_fractions), [fractions]),
     ]
     with tf.control_dependencies(checks):
         return tf.saturate_cast(levels, tf.uint8)

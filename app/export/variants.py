@@ -31,8 +31,10 @@ class Variant:
     @property
     def suffix(self) -> str:
         """What the exported model's name ends in, unless the user names it."""
-        is_plain = self.precision == PRECISIONS[self.format][0]
-        return "" if is_plain else f"-{self.precision}"
+        usual = PRECISIONS[self.format][0]
+        if self.precision == usual:
+            return ""
+        return f"-{self.precision}"
 
     def missing_packages(self) -> list[str]:
         """Return the packages that this format needs and that are not installed."""
@@ -46,13 +48,14 @@ def choose_variant(format: str | None, precision: str | None) -> Variant:
     Raises:
         UsageError: the format has no such precision, or its package is missing.
     """
-    format = format or "saved_model"
+    if format is None:
+        format = "saved_model"
     precisions = PRECISIONS[format]
-    precision = precision or precisions[0]
+    if precision is None:
+        precision = precisions[0]
     if precision not in precisions:
-        raise UsageError(
-            f"--precision {precision}: {format} has {', '.join(precisions)}; take one of these"
-        )
+        known = ", ".join(precisions)
+        raise UsageError(f"--precision {precision}: {format} has {known}; take one of these")
     variant = Variant(format=format, precision=precision)
     missing = variant.missing_packages()
     if missing:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from epochal.app.errors import StorageError
-from epochal.app.store import files as storage
+from epochal.app.store import files
 
 ARRAYS = "arrays.npz"
 VALUES = "state.json"
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
-    """Publishes arrays and values as a folder with a manifest.
+    """Publish arrays and values as a folder with a manifest.
 
     Raises:
         StorageError: when they cannot be written; nothing is left behind then.
@@ -30,28 +30,28 @@ def save(folder: Path, arrays: dict[str, np.ndarray], values: dict[str, Any]) ->
         (temporary / ARRAYS).write_bytes(archive.getbuffer())
         (temporary / VALUES).write_text(json.dumps(values))
 
-    storage.publish(folder, fill)
+    files.publish(folder, fill)
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and values of a published folder, after its manifest was verified.
+    """Read arrays and values of a published folder, after its manifest was verified.
 
     Raises:
         StorageError: when anything is missing or damaged.
     """
-    storage.verify(folder)
+    files.verify(folder)
     with np.load(folder / ARRAYS, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return arrays, json.loads((folder / VALUES).read_text())
 
 
 def arrays_of(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The variables' values."""
+    """Return the variables' values by name."""
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
 def assign(variables: dict[str, Any], arrays: dict[str, np.ndarray], where: object) -> None:
-    """Gives every variable its stored value.
+    """Give every variable its stored value.
 
     Raises:
         StorageError: when names or shapes differ, before anything is assigned.
@@ -71,4 +71,7 @@ def assign(variables: dict[str, Any], arrays: dict[str, np.ndarray], where: obje
 
 def all_finite(arrays: dict[str, np.ndarray]) -> bool:
     """Whether no array holds NaN or infinity."""
-    return all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+    for array in arrays.values():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return False
+    return True

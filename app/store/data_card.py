@@ -63,12 +63,12 @@ class DataCard:
         """
         counts = values["counts"]
         return cls(
-            classes=tuple(str(name) for name in values["classes"]),
+            classes=tuple(map(str, values["classes"])),
             channels=int(values["channels"]),
             stored_size=int(values["stored_size"]),
             image_size=int(values["image_size"]),
-            mean=tuple(float(value) for value in values["mean"]),
-            deviation=tuple(float(value) for value in values["deviation"]),
+            mean=tuple(map(float, values["mean"])),
+            deviation=tuple(map(float, values["deviation"])),
             fingerprint=str(values["fingerprint"]),
             counts=Counts(
                 train=int(counts["train"]),

@@ -95,7 +95,7 @@ class Environment:
                 learning_rate=float(origin["learning_rate"]),
             )
         return cls(
-            command=tuple(str(word) for word in values["command"]),
+            command=tuple(map(str, values["command"])),
             python=str(values["python"]),
             platform=str(values["platform"]),
             cores=int(values["cores"]),

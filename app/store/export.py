@@ -84,7 +84,11 @@ class Export:
 
     def num_bytes(self) -> int:
         """Return the size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        size = 0
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                size += path.stat().st_size
+        return size
 
     def read_card(self) -> ModelCard:
         """Read the model's card.
@@ -140,9 +144,11 @@ def _write_card(path: Path, card: ModelCard) -> None:
 def next_export(folder: Path, format: str) -> Export:
     """Return the next version of the model in `folder`; remove leftovers of a killed process."""
     files.sweep(folder)
-    taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    version = max(taken, default=0) + 1
-    return Export(folder / str(version), format)
+    latest = 0
+    for path in folder.glob("*"):
+        if path.name.isdecimal():
+            latest = max(latest, int(path.name))
+    return Export(folder / str(latest + 1), format)
 
 
 def served_versions(folder: Path) -> list[int]:

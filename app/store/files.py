@@ -22,7 +22,8 @@ _TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Raise StorageError in place of an OSError."""
     try:
         yield
     except OSError as error:
@@ -33,14 +34,14 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 def remedy(error: OSError) -> str:
-    """What may help where something could not be written."""
+    """Return advice for something that could not be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "move the file that stands where a folder should be"
     return "free space or change the permissions"
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable."""
+    """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -54,7 +55,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: when the file cannot be written; the old file is then untouched.
     """
-    with _reported(path):
+    with _storage_errors(path):
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -64,14 +65,15 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:
-            with suppress(OSError):  # the first failure is the one to report
+            # The first failure is the one to report.
+            with suppress(OSError):
                 os.unlink(name)
             raise
         sync_folder(path.parent)
 
 
 def check_new_png(path: Path | None) -> None:
-    """Refuses a place for a plot that is no new PNG file; None is no plot.
+    """Refuse a place for a plot that is no new PNG file; None is no plot.
 
     Raises:
         UsageError: saying what to give instead.
@@ -87,8 +89,9 @@ def check_new_png(path: Path | None) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Puts `value` at `path` as indented JSON, as `write_bytes` does."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write `value` to `path` as indented JSON, as `write_bytes` does."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -99,7 +102,7 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         StorageError: when anything cannot be written or `folder` exists; nothing is left then.
     """
-    with _reported(folder):
+    with _storage_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
         try:
@@ -116,13 +119,13 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Makes a folder and holds it for this process; one that stays empty is removed.
+    """Make a folder and hold it for this process; one that stays empty is removed.
 
     Raises:
         RunInUse: another process holds it.
         StorageError: it cannot be made.
     """
-    with _reported(folder):
+    with _storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -140,7 +143,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Returns the manifest of a published folder after comparing every byte with it.
+    """Return the manifest of a published folder after comparing every byte with it.
 
     Raises:
         StorageError: naming the first file that is missing, damaged or not of this folder.
@@ -148,26 +151,27 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         expected: dict[str, Any] = dict(manifest["files"])
-        sealed = manifest["seal"] == _digest_of(expected)
+        is_sealed = manifest["seal"] == _digest_of_sums(expected)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{folder}: its manifest is missing or damaged") from error
-    if not sealed:
+    if not is_sealed:
         raise StorageError(f"{folder}: its manifest was changed")
     if manifest.get("format") != FORMAT:
         raise StorageError(
             f"{folder}: format {manifest.get('format')!r} is not format {FORMAT} of this version"
         )
-    present = {name for name in _files(folder) if name != MANIFEST}
+    present = set(_file_names(folder))
+    present.discard(MANIFEST)
     for name in sorted(present | set(expected)):
         if name not in present:
             raise StorageError(f"{folder}: {name} is missing")
-        if name not in expected or _sum(folder / name) != expected[name]:
+        if name not in expected or _sha256(folder / name) != expected[name]:
             raise StorageError(f"{folder}: {name} is damaged")
     return manifest
 
 
 def sweep(folder: Path) -> None:
-    """Removes the temporary files and folders that a killed process left directly in `folder`."""
+    """Remove the temporary files and folders that a killed process left directly in `folder`."""
     for leftover in folder.glob(f"{_TEMPORARY}*"):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -181,14 +185,18 @@ def remove_published(folder: Path) -> None:
     A crash leaves it whole, or under a temporary name, which `sweep` removes.
     """
     doomed = folder.parent / f"{_TEMPORARY}{folder.name}"
-    with suppress(OSError):  # what cannot be deleted only costs space
+    # What cannot be deleted only costs space.
+    with suppress(OSError):
         os.rename(folder, doomed)
         shutil.rmtree(doomed)
 
 
 def _seal(folder: Path) -> None:
-    sums = {name: _sum(folder / name) for name in _files(folder)}
-    manifest = {"format": FORMAT, "files": sums, "seal": _digest_of(sums)}
+    """Write the manifest of a folder, and make all its files durable."""
+    sums = {}
+    for name in _file_names(folder):
+        sums[name] = _sha256(folder / name)
+    manifest = {"format": FORMAT, "files": sums, "seal": _digest_of_sums(sums)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for name in [*sums, MANIFEST]:
         with open(folder / name, "rb") as file:
@@ -199,20 +207,30 @@ def _seal(folder: Path) -> None:
     sync_folder(folder)
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+def _file_names(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder, relative to it and in order."""
+    names = []
+    for path in folder.rglob("*"):
+        if not path.is_dir():
+            names.append(str(path.relative_to(folder)))
+    names.sort()
+    return names
 
 
-def _sum(path: Path) -> str:
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 sum of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest_of(sums: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+def _digest_of_sums(sums: dict[str, Any]) -> str:
+    """Return the SHA-256 sum of all sums, by which a changed manifest is known."""
+    text = json.dumps(sums, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _umask() -> int:
+    """Return the permissions that new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -51,7 +51,9 @@ class Range:
     @property
     def count(self) -> float:
         """The number of different values; infinite for real numbers."""
-        return math.inf if self.listed is None else len(self.listed)
+        if self.listed is None:
+            return math.inf
+        return len(self.listed)
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether this range is searched where the ranges before it have `values`."""
@@ -83,7 +85,11 @@ class Range:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without what is not set."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        values = {}
+        for name, value in asdict(self).items():
+            if value not in (None, ()):
+                values[name] = value
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Range":
@@ -124,7 +130,9 @@ class Plan:
     @property
     def sign(self) -> int:
         """+1 where a larger score is better, -1 where a smaller one is."""
-        return -1 if self.monitor == "val_loss" else 1
+        if self.monitor == "val_loss":
+            return -1
+        return 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -139,7 +147,10 @@ class Plan:
         Raises:
             TypeError, KeyError, AttributeError: the values are no plan.
         """
-        fields = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        fields = {}
+        for name in cls.__dataclass_fields__:
+            if name in values:
+                fields[name] = values[name]
         fields["space"] = tuple(Range.from_dict(stored) for stored in values["space"])
         return cls(**fields)
 
@@ -171,9 +182,11 @@ class Plan:
             UsageError: naming the ranges that differ.
         """
         planned = {searched.name: searched for searched in self.space}
-        asked = {searched.name: searched for searched in space}
-        names = sorted(planned.keys() | asked.keys())
-        differing = [name for name in names if planned.get(name) != asked.get(name)]
+        requested = {searched.name: searched for searched in space}
+        differing = []
+        for name in sorted(planned.keys() | requested.keys()):
+            if planned.get(name) != requested.get(name):
+                differing.append(name)
         if differing:
             raise UsageError(
                 f"{where} was made by another search space (differing: {', '.join(differing)}); "

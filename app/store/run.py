@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -240,7 +241,9 @@ def claim(name: str, root: Path = ROOT) -> Run:
     try:
         root.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1_000_000):
-            folder = root / (name if number == 1 else f"{name}-{number}")
+            folder = root / name
+            if number > 1:
+                folder = root / f"{name}-{number}"
             try:
                 folder.mkdir()
             except FileExistsError:
@@ -255,7 +258,7 @@ def claim(name: str, root: Path = ROOT) -> Run:
 
 
 def check_writable(root: Path = ROOT) -> None:
-    """Raises StorageError where `claim` would fail for want of permission."""
+    """Raise StorageError where `claim` would fail for want of permission."""
     place = root.absolute()
     while not place.exists():
         place = place.parent
@@ -270,7 +273,7 @@ def check_writable(root: Path = ROOT) -> None:
 
 
 def find(where: str) -> Run:
-    """An existing run by its folder or its name under runs/.
+    """Return an existing run by its folder or its name under runs/.
 
     Raises:
         UsageError: naming the runs that exist, or those of a sweep or trial where it is one.
@@ -279,7 +282,7 @@ def find(where: str) -> Run:
         _check_no_sweep(folder)
         if (folder / CONFIG).is_file():
             return Run(folder)
-    known = ", ".join(folder.name for folder in _by_age()[:5]) or "none yet"
+    known = ", ".join(folder.name for folder in _folders_by_age()[:5]) or "none yet"
     raise UsageError(
         f"{where}: no run there (a run's folder holds config.yaml); newest runs in {ROOT}/: {known}"
     )
@@ -305,39 +308,44 @@ def _check_no_sweep(folder: Path) -> None:
 
 def finished() -> list[Run]:
     """Return the finished runs in runs/, those begun last first."""
-    runs = [Run(folder) for folder in _by_age()]
-    return [run for run in runs if run.finished]
+    runs = []
+    for folder in _folders_by_age():
+        run = Run(folder)
+        if run.finished:
+            runs.append(run)
+    return runs
 
 
 def newest() -> Run:
-    """The run in runs/ that was begun last.
+    """Return the run in runs/ that was begun last.
 
     Raises:
         UsageError: when there is none.
     """
-    folders = _by_age()
+    folders = _folders_by_age()
     if not folders:
         raise UsageError(f"{ROOT}/ holds no run to resume; start one with: epochal train")
     return Run(folders[0])
 
 
-def _by_age() -> list[Path]:
-    configs = sorted(ROOT.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime, reverse=True)
+def _folders_by_age() -> list[Path]:
+    """Return the folders in runs/, the newest first."""
+    configs = list(ROOT.glob(f"*/{CONFIG}"))
+    configs.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in configs]
 
 
 def default_name(config: Config) -> str:
-    """DATASET-MODEL, made of characters that a folder's name may have."""
-    dataset = Path(config.dataset.rstrip("/")).name if "/" in config.dataset else config.dataset
-    text = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-"
-        for c in f"{dataset}-{config.model}"
-    )
+    """Return DATASET-MODEL in characters that a folder's name may have."""
+    dataset = config.dataset
+    if "/" in dataset:
+        dataset = Path(dataset.rstrip("/")).name
+    text = re.sub(r"[^a-zA-Z0-9._-]", "-", f"{dataset}-{config.model}")
     name = text.lstrip(".-")[:64] or "run"
     assert is_name(name)
     return name
 
 
 def dump(values: dict[str, Any]) -> str:
-    """A configuration as YAML, keys in their order."""
+    """Return a configuration as YAML, keys in their order."""
     return to_yaml(values)

@@ -1,5 +1,4 @@
-"""Image files of every kind, sound and broken, and malformed folders, each with what must come of
-it.
+"""Image files of every kind, sound and broken, and malformed folders, with expected results.
 
 Everything is made here from a seedless picture, by Pillow or by hand, so that the corpus is the
 same everywhere.
@@ -23,8 +22,7 @@ WIDTH = 25  # odd and unequal: rows need padding, and no orientation looks like 
 
 @dataclass(frozen=True)
 class Sound:
-    """Must decode to `rgb` within `tolerance` levels; `rgb` None: to anything of the picture's
-    size.
+    """Must decode to `rgb` within `tolerance` levels, or (None) to anything of that size.
 
     Lossy formats have a tolerance: Pillow may bring another release of their library than
     TensorFlow.
@@ -344,9 +342,7 @@ class Malformed:
 
 
 def malformed_folders() -> dict[str, Malformed]:
-    """Ways to get a folder wrong, by name; `make` builds it under an empty folder and returns its
-    root.
-    """
+    """Ways to get a folder wrong, by name; `make` builds it in an empty folder, returns a root."""
 
     def classes(*names: str, count: int = 3) -> Callable[[Path], Path]:
         return lambda root: image_folder(root / "data", dict.fromkeys(names, count))

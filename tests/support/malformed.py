@@ -1,4 +1,4 @@
-"""Ways to get a request wrong. Each makes the bytes that go over the wire, from a source of random numbers."""
+"""Malformed requests: each way to get one wrong makes bytes that go over the wire, at random."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def http(method: str, path: str, body: bytes = b"", **headers: object) -> bytes:
 
 
 def malformed(path: str, files: list[bytes]) -> dict[str, Callable[[Random], bytes]]:
-    """The generators by name, for the predict path of a model of images, and files that it takes."""
+    """The generators by name, for the predict path of an image model and files that it takes."""
 
     def post(value: Any) -> bytes:
         return http("POST", path, value if isinstance(value, bytes) else json.dumps(value).encode())

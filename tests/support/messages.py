@@ -18,7 +18,7 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def heard(level: int = logging.INFO) -> Iterator[list[str]]:
-    """Give a list that gets what the console would show: messages of `level` and above, one after the other."""
+    """Give a list of what the console would show, in order: messages of `level` and above."""
     tree = logging.getLogger("epochal")
     listener = _Listener(level)
     level_before = tree.level

@@ -20,7 +20,7 @@ WALL_CLOCK = {"seconds", "images_per_second", "wall_seconds"}
 def start(
     arguments: list[str], folder: Path, *, largest_file: int = resource.RLIM_INFINITY
 ) -> subprocess.Popen:
-    """`epochal ARGUMENTS` in `folder`, going on beside the test; no file can grow past `largest_file` bytes."""
+    """Start `epochal ARGUMENTS` in `folder`; no file can grow past `largest_file` bytes."""
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
@@ -60,7 +60,7 @@ def epochal(
 def stop_when(
     process: subprocess.Popen, reached: Callable[[], bool], number: int, timeout: float = 90
 ) -> int:
-    """Sends a signal as soon as `reached()`; returns the exit code. Fails when the process ends before."""
+    """Send a signal as soon as `reached()`; return the exit code. Fails if it ends before."""
     deadline = time.monotonic() + timeout
     while not reached():
         assert process.poll() is None, f"ended before it was to be stopped: {process.stderr.read()}"
@@ -86,7 +86,7 @@ def outcome(run: Path) -> dict:
         ]
     result = json.loads((run / "result.json").read_text())
     archives = {"state": newest / "arrays.npz", "best": run / "checkpoints/best/arrays.npz"}
-    # Digests: where they differ, pytest would take hours to explain the difference of two megabytes.
+    # Digests: where they differ, pytest would take hours to explain a difference of two megabytes.
     return {
         **{key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in archives.items()},
         "history": history,

@@ -21,7 +21,7 @@ def make_figures(accuracy: float = 0.5, **changes: Any) -> Figures:
 
 
 def make_result(**changes: Any) -> Result:
-    """The result of a run of three epochs; without `test` and `validation`, it has figures of both."""
+    """The result of a run of three epochs, by default with figures of validation and test."""
     values: dict[str, Any] = {
         "dataset": "digits",
         "model": "softmax",

@@ -13,9 +13,9 @@ from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
 
 CASES = {
-    # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch of
-    # two leaves two of four replicas empty. From the third epoch on, the order depends on the images'
-    # losses.
+    # Dropout drawn per sample, clipping after the reduction; 1,078 = 1,076 + 2 images: a last batch
+    # of two leaves two of four replicas empty. From the third epoch on, the order depends on the
+    # images' losses.
     "mlp": Config(
         model="mlp",
         epochs=10,
@@ -35,8 +35,8 @@ CASES = {
     "resnet8 gently": Config(
         model="resnet8", epochs=1, batch_size=56, learning_rate=1e-4, augment=Augment(pad_crop=1)
     ),
-    # What else goes into a step: parts of a batch, weights of classes, every kind of clipping, other
-    # optimizers.
+    # What else goes into a step: parts of a batch, weights of classes, every kind of clipping,
+    # other optimizers.
     "parts": Config(
         model="mlp",
         epochs=10,

@@ -42,7 +42,7 @@ class Server:
 
 @contextmanager
 def started(folder: Path, *options: object) -> Iterator[Server]:
-    """Starts a server for a model's folder at any free port and waits until it is ready; ends it afterwards."""
+    """Start a server for a model's folder at a free port, wait until it is ready, then end it."""
     process = start(["serve", folder, "--port", 0, *options], folder.parent)
     assert process.stderr is not None
     assert process.stdout is not None

@@ -36,8 +36,9 @@ def standings_of(folder: Path) -> Standings:
 
 
 def make_sweep(folder: Path, *, trials: int = 20, seed: int = 0, **settings: Any) -> Path:
-    """Write a sweep of which one trial in ten failed and every fifth was dropped; only the learning
-    rate matters much.
+    """Write a sweep in which only the learning rate matters much.
+
+    One trial in ten failed, and every fifth was dropped.
     """
     generator = np.random.default_rng(seed)
     write_sweep(folder, trials=trials, **settings)
@@ -105,9 +106,7 @@ def _value(parameter: dict[str, Any], generator: np.random.Generator) -> Any:
 
 
 def quality(values: dict[str, Any]) -> float:
-    """Return the accuracy that values deserve: best at a learning rate of 0.03, a little better
-    with Adam.
-    """
+    """Return the accuracy of values: best at a learning rate of 0.03, a little better with Adam."""
     decades = math.log10(values.get("learning_rate", 0.03) / 0.03)
     accuracy = 0.97 - 0.09 * decades * decades
     if values.get("optimizer") == "adam":
@@ -123,9 +122,7 @@ def write_trial(
     monitor: str,
     generator: np.random.Generator,
 ) -> None:
-    """Write `trial.json` and the runs of the trial's splits: five completed ones, two of a dropped
-    one.
-    """
+    """Write `trial.json` and the runs of its splits: five completed ones, two of a dropped one."""
     trial = folder / "trials" / f"{number:04d}"
     trial.mkdir()
     splits = {"completed": 5, "dropped": 2}.get(status, 0)
@@ -243,8 +240,9 @@ BEARABLE = {"sgd": 2.0, "adam": 0.02}  # the rate from which a formula diverges
 
 
 def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int = 8) -> Path:
-    """Write a grid of rates and optimizers, of which each trial descends a bowl; what ends above
-    where it began failed.
+    """Write a grid of rates and optimizers, of which each trial descends a bowl.
+
+    A trial that ends above where it began failed.
     """
     optimizers = OPTIMIZER | {"values": list(BEARABLE)}
     searched_rates = {"name": "learning_rate", "kind": "choice", "values": rates}
@@ -273,8 +271,9 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
 
 
 def descent(share: float, step: int) -> float:
-    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start; it
-    diverges above a share of 1.
+    """Return the loss after so many steps of gradient descent in a bowl, 1 at its start.
+
+    It diverges above a share of 1.
     """
     return float(np.mean((1 - 2 * share * np.array([1.0, 0.3])) ** (2 * step)))
 

@@ -1,7 +1,7 @@
-"""Requests in TensorFlow Serving's wire format, and what that server replies; and the little model that they are for.
+"""Requests in TensorFlow Serving's wire format, its replies, and the little model they are for.
 
-The pairs follow its own tests (`http_rest_api_handler_test.cc`, `json_tensor_test.cc`). An error is compared by its
-beginning: `startswith` the text here.
+The pairs follow its own tests (`http_rest_api_handler_test.cc`, `json_tensor_test.cc`). An error is
+compared by its beginning: `startswith` the text here.
 """
 
 import base64
@@ -197,7 +197,8 @@ PAIRS = {
         _PREDICT,
         {"inputs": [1], "instances": [1]},
         400,
-        error='JSON Value: {"inputs":[1],"instances":[1]} Not formatted correctly expecting only one',
+        error='JSON Value: {"inputs":[1],"instances":[1]} Not formatted correctly '
+        "expecting only one",
     ),
     "no list": Pair(
         "POST",
@@ -267,7 +268,8 @@ PAIRS = {
         _PREDICT,
         _named("square", instances=[[[1, 2], 3]]),
         400,
-        error=f"{_FIRST}JSON Value: 3 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+        error=f"{_FIRST}JSON Value: 3 found at incorrect level: 2 in the JSON DOM. "
+        "Expected at level: 2",
     ),
     "ragged columns": Pair(
         "POST",
@@ -281,23 +283,24 @@ PAIRS = {
         _PREDICT,
         {"instances": [{"z": 1}]},
         400,
-        error="Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not "
-        "have named input: z",
+        error="Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: "
+        "JSON object: does not have named input: z",
     ),
     "a missing input": Pair(
         "POST",
         _PREDICT,
         _named("sum", instances=[{"x": 1.0}]),
         400,
-        error="Failed to process element: 0 of 'instances' list. JSON object: {\"x\":1.0} keys must be equal to: n,x",
+        error="Failed to process element: 0 of 'instances' list. "
+        'JSON object: {"x":1.0} keys must be equal to: n,x',
     ),
     "a wrong type by name": Pair(
         "POST",
         _PREDICT,
         _named("sum", instances=[{"x": 1.0, "n": 1}, {"x": 1.0, "n": None}]),
         400,
-        error="Failed to process element: 1 key: n of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: null "
-        "Type: Null is not of expected type: int64",
+        error="Failed to process element: 1 key: n of 'instances' list. Error: INVALID_ARGUMENT: "
+        "JSON Value: null Type: Null is not of expected type: int64",
     ),
     "a value among objects": Pair(
         "POST",
@@ -332,7 +335,8 @@ PAIRS = {
         _PREDICT,
         {"signature_name": 5, "instances": [1]},
         400,
-        error='JSON Value: {"signature_name":5,"instances":[1]} not formatted correctly. \'signature_name\' key',
+        error='JSON Value: {"signature_name":5,"instances":[1]} not formatted correctly. '
+        "'signature_name' key",
     ),
     "an unknown signature": Pair(
         "POST",
@@ -414,7 +418,8 @@ PAIRS = {
         f"{_MODEL}:classify",
         _named("classify"),
         400,
-        error='JSON Value: {"signature_name":"classify"} When method is classify, key \'examples\' is expected and was',
+        error='JSON Value: {"signature_name":"classify"} When method is classify, '
+        "key 'examples' is expected and was",
     ),
     "classify by an unknown signature": Pair(
         "POST",

@@ -28,9 +28,10 @@ def load(size: int) -> tuple[Split, tuple[str, ...]]:
     from sklearn.datasets import load_digits
 
     levels, labels = load_digits(return_X_y=True)
-    grey = np.round(levels * (255 / _BRIGHTEST)).astype(np.uint8)
-    images = grey.reshape(-1, _SIDE, _SIDE, 1)
+    grey = np.round(levels * (255 / _BRIGHTEST))
+    images = grey.astype(np.uint8).reshape(-1, _SIDE, _SIDE, 1)
     with tf.device("CPU:0"):
         stored = CachedImages(resize(tf.constant(images), size))
-    split = Split(stored, np.arange(len(labels)), labels.astype(np.int32))
+    indices = np.arange(len(labels))
+    split = Split(stored, indices, labels.astype(np.int32))
     return split, tuple("0123456789")

@@ -188,15 +188,18 @@ def _list_files(
 def _read_layout(root: Path) -> tuple[_Layout, list[BadFile]]:
     """Return paths by split and class, and the images that lie outside any class folder."""
     folders, strays = _folders_and_strays(root)
-    split_of = {name: SPLIT_NAMES.get(name.lower(), "") for name in folders}
+    split_of = {}
+    for name in folders:
+        split_of[name] = SPLIT_NAMES.get(name.lower(), "")
     if not all(split_of.values()):
         return {ALL: _read_classes(root, folders)}, strays
     _check_splits(root, split_of)
     layout: _Layout = {}
     for name, split in split_of.items():
-        classes, more_strays = _folders_and_strays(root / name)
+        folder = root / name
+        classes, more_strays = _folders_and_strays(folder)
         strays += more_strays
-        layout[split] = _read_classes(root / name, classes)
+        layout[split] = _read_classes(folder, classes)
     return layout, strays
 
 

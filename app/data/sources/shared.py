@@ -57,7 +57,8 @@ def make_split(
     """
     streamed = StreamedImages(load, shape)
     images: Images = streamed
-    num_bytes = len(labels) * shape.stored_size**2 * shape.channels
+    count = len(labels)
+    num_bytes = count * shape.stored_size**2 * shape.channels
     if num_bytes <= cache_gib * 2**30:
-        images = streamed.cached(len(labels))
-    return Split(images, np.arange(len(labels)), labels)
+        images = streamed.cached(count)
+    return Split(images, np.arange(count), labels)

@@ -35,7 +35,9 @@ def find(name: str, data_dir: str | None) -> Prepared:
     Raises:
         UsageError: saying how to prepare it, or which name was meant.
     """
-    default = os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    default = os.environ.get("TFDS_DATA_DIR")
+    if not default:
+        default = str(Path.home() / "tensorflow_datasets")
     root = Path(data_dir or default).expanduser()
     base = root.joinpath(*name.split("/"))
     infos: list[Path] = []
@@ -44,10 +46,11 @@ def find(name: str, data_dir: str | None) -> Prepared:
     if not infos:
         raise UsageError(_how_to_prepare(name, root))
 
-    def rank(info: Path) -> tuple[bool, tuple[int, ...]]:
-        return info.parent.parent == base, _version(info.parent.name)
+    def rank(folder: Path) -> tuple[bool, tuple[int, ...]]:
+        return folder.parent == base, _version(folder.name)
 
-    return Prepared(name=name, folder=max(infos, key=rank).parent)
+    folders = [info.parent for info in infos]
+    return Prepared(name=name, folder=max(folders, key=rank))
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -170,11 +173,14 @@ class Records:
 
         def read_record(index: np.ndarray) -> bytes:
             descriptor = descriptors[self.file[index]]
-            return os.pread(descriptor, int(self.length[index]), int(self.offset[index]))
+            length = int(self.length[index])
+            offset = int(self.offset[index])
+            return os.pread(descriptor, length, offset)
 
         def load(index: Any) -> Any:
             record = tf.numpy_function(read_record, [index], tf.string)
-            example = tf.io.parse_single_example(tf.ensure_shape(record, []), spec)
+            record = tf.ensure_shape(record, [])
+            example = tf.io.parse_single_example(record, spec)
             return example[self.image_key]
 
         return load
@@ -188,11 +194,14 @@ def index_records(builder: Any, split: str) -> Records:
     """
     image_key, label_key = builder.info.supervised_keys
     files = tuple(str(path) for path in builder.info.splits[split].filepaths)
-    all_labels, all_offsets, all_lengths = [], [], []
+    all_labels = []
+    all_offsets = []
+    all_lengths = []
     counts = []
     for name in files:
         labels, lengths = _labels_and_lengths(name, label_key)
-        ends = np.cumsum(lengths + _HEADER + _FOOTER)
+        record_bytes = lengths + _HEADER + _FOOTER
+        ends = np.cumsum(record_bytes)
         all_labels.append(labels)
         all_lengths.append(lengths)
         all_offsets.append(ends - lengths - _FOOTER)
@@ -223,13 +232,15 @@ def _labels_and_lengths(name: str, label_key: str) -> tuple[np.ndarray, np.ndarr
     spec = {label_key: tf.io.FixedLenFeature([], tf.int64)}
 
     def parse(serialized: Any) -> tuple[Any, Any]:
-        return tf.io.parse_example(serialized, spec)[label_key], tf.strings.length(serialized)
+        example = tf.io.parse_example(serialized, spec)
+        return example[label_key], tf.strings.length(serialized)
 
-    records = tf.data.TFRecordDataset(name).batch(_BATCH).map(parse).prefetch(1)
+    records = tf.data.TFRecordDataset(name).batch(_BATCH)
+    parsed = without_tuning(records.map(parse).prefetch(1))
     labels = [np.zeros(0, np.int64)]
     lengths = [np.zeros(0, np.int64)]
     try:
-        for some_labels, some_lengths in without_tuning(records).as_numpy_iterator():
+        for some_labels, some_lengths in parsed.as_numpy_iterator():
             labels.append(some_labels)
             lengths.append(some_lengths.astype(np.int64))
     except tf.errors.OpError as error:

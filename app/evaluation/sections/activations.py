@@ -13,7 +13,7 @@ _SATURATED = 0.5  # of a layer's values, from which on a sentence names it
 
 
 def activations(run: Run) -> Section | None:
-    """The section, or None where no activation was recorded."""
+    """Return the section, or None where no activation was recorded."""
     lines = lines_of(run.activations_log)
     if not lines or not lines[-1]["layers"]:
         return None

@@ -24,11 +24,12 @@ def feature_reuse(run: Run) -> Section | None:
     blocks = run.feature_reuse()
     if not blocks:
         return None
-    means = [np.array(block["means"], float) for block in blocks]
+    means = []
     figures = []
-    for number, block_means in enumerate(means, start=1):
+    for number, block in enumerate(blocks, start=1):
+        means.append(np.array(block["means"], float))
         title = f"Dense block {number}"
-        draw = partial(_draw, means=block_means, title=title)
+        draw = partial(_draw, means=means[-1], title=title)
         figures.append(svg((3.3, 2.9), draw, title))
     ratio = _older_to_newer(means)
     text = (

@@ -22,7 +22,7 @@ _ADVICE = {
 
 
 def gradient_flow(run: Run) -> Section | None:
-    """The section, or None where no gradient was recorded."""
+    """Return the section, or None where no gradient was recorded."""
     lines = lines_of(run.gradient_flow_log)
     if not lines or not lines[-1]["layers"]:
         return None

@@ -119,9 +119,10 @@ def spread(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _distribution(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the edges of the buckets, and the share of values below each."""
-    last_edge = buckets[-1, 1]
-    edges = np.append(buckets[:, 0], last_edge)
-    below = np.concatenate([[0.0], np.cumsum(buckets[:, 2])])
+    left_edges, right_edges, counts = buckets.T
+    edges = np.append(left_edges, right_edges[-1])
+    below = np.zeros(len(edges))
+    below[1:] = np.cumsum(counts)
     count = max(below[-1], 1.0)
     return edges, below / count
 

@@ -38,13 +38,15 @@ def figures_of(lines: Sequence[dict[str, Any]], key: str) -> np.ndarray:
 
     It is NaN where there is none.
     """
-    layers = {name: place for place, name in enumerate(_layer_names(lines))}
-    figures = np.full((len(layers), len(lines)), np.nan)
-    for column, line in enumerate(lines):
-        for row in line["layers"]:
-            if row["layer"] in layers and row[key] is not None:
-                figures[layers[row["layer"]], column] = row[key]
-    return figures
+    names = _layer_names(lines)
+    columns = []
+    for line in lines:
+        by_name = {row["layer"]: row[key] for row in line["layers"]}
+        column = [by_name.get(name) for name in names]
+        columns.append(column)
+    # None becomes NaN.
+    figures = np.array(columns, np.float64)
+    return figures.T
 
 
 def _layer_names(lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -141,7 +143,8 @@ def _name_epochs(axes: Axes, epochs: list[int]) -> None:
             return str(epochs[int(column)])
         return ""
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    locator = MaxNLocator(integer=True, nbins=8, min_n_ticks=1)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(format_epoch))
     axes.set_xlabel("epoch")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from epochal.app.evaluation.figures import BLUE, svg
 from epochal.app.evaluation.plots import LOG_SPAN
@@ -23,8 +23,10 @@ def schedule(run: Run) -> Section | None:
             lines.append(line)
     if len(lines) < 2:
         return None
+    iterations = [line["iteration"] for line in lines]
     rates = [line["learning_rate"] for line in lines]
-    figure = svg((9.6, 2.8), partial(_draw, lines=lines), "Learning rate over the iterations")
+    draw = partial(_draw, iterations=iterations, rates=rates)
+    figure = svg((9.6, 2.8), draw, "Learning rate over the iterations")
     return Section(title="Schedule", text=_text(rates), figures=(figure,))
 
 
@@ -37,10 +39,8 @@ def _text(rates: list[float]) -> str:
     )
 
 
-def _draw(axes: Axes, lines: list[dict[str, Any]]) -> None:
+def _draw(axes: Axes, iterations: list[int], rates: list[float]) -> None:
     """Draw the rate of each iteration, on a logarithmic axis where it spans far."""
-    iterations = [line["iteration"] for line in lines]
-    rates = [line["learning_rate"] for line in lines]
     axes.plot(
         iterations,
         rates,

@@ -479,7 +479,9 @@ def test_help_imports_nothing_that_is_slow(words: list[str], expected: str) -> N
 
 def test_keras_is_imported_without_what_it_is_not_asked_for() -> None:
     program = (
-        "import sys; from epochal.app.process.tensorflow_import import import_tensorflow; import_tensorflow(verbose=False);"
+        "import sys;"
+        "from epochal.app.process.tensorflow_import import import_tensorflow;"
+        "import_tensorflow(verbose=False);"
         "print([name for name in ('jax', 'matplotlib', 'sklearn') if name in sys.modules]);"
         "import matplotlib.pyplot, sklearn"
     )

@@ -1,4 +1,4 @@
-"""The real commands, one after the other, on a folder of images: train, evaluate, predict, export."""
+"""The real commands in turn, on a folder of images: train, evaluate, predict, export."""
 
 import json
 import re
@@ -51,9 +51,16 @@ def trained(tmp_path_factory) -> Path:
 
 def test_a_run_leaves_what_the_page_of_files_says(trained: Path) -> None:
     names = {path.name for path in (trained / "runs/r").iterdir() if not path.name.startswith(".")}
-    promised = "config.yaml environment.json data.json history.csv result.json log.txt tensorboard checkpoints curves.png"
     assert names >= {
-        *promised.split(),
+        "config.yaml",
+        "environment.json",
+        "data.json",
+        "history.csv",
+        "result.json",
+        "log.txt",
+        "tensorboard",
+        "checkpoints",
+        "curves.png",
         "confusion.png",
         "report.html",
         "losses.png",
@@ -134,7 +141,7 @@ def test_an_export_to_a_full_disk_leaves_nothing(trained: Path) -> None:
 
 
 def incomplete(versions: Path, ended: Event) -> list[str]:
-    """What ModelServer, which loads any folder with a number for its name, would have found broken."""
+    """Return what would have broken ModelServer, which loads any folder named by a number."""
     wrong = []
     while not ended.is_set():
         for path in versions.glob("[0-9]*"):

@@ -1,6 +1,4 @@
-"""Emphasis on hard images: probabilities, draws, unbiased weights, trimming, and a state that
-resumes to the bit.
-"""
+"""Emphasis on hard images: probabilities, draws, weights, trimming, bit-exact resuming."""
 
 import re
 import signal
@@ -255,9 +253,7 @@ def test_images_are_suspected_where_a_tenth_lies_beyond_a_gap(share: float, clas
 
 @pytest.mark.parametrize("decay", [0.45, 0.6, 0.8, 1.2])
 def test_hard_images_of_a_network_that_has_barely_learned_are_not_suspected(decay: float) -> None:
-    """Of a network at a rate too high for it a tenth to half are worse than a guess, the harder the
-    fewer.
-    """
+    """At too high a rate a tenth to half are worse than a guess, the harder the fewer."""
     guess = np.log(10)
     places = (np.arange(5000) + 0.5) / 5000
     hard = -decay * guess * np.log(places)

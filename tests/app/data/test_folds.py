@@ -1,6 +1,4 @@
-"""Splits of a pool: the laws that folds and bootstraps obey, and what becomes of a data set's own
-splits.
-"""
+"""Splits of a pool: laws of folds and bootstraps, and what becomes of a data set's own splits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -230,9 +228,7 @@ def test_a_part_of_a_fold(plain: Dataset) -> None:
 
 @pytest.fixture
 def own_splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
-    """A data set with three splits, whose training images are darkest and whose test images are
-    brightest.
-    """
+    """A data set with three splits: training images are darkest, test images brightest."""
     splits = {}
     labels = (np.arange(20) % 2).astype(np.int32)
     for place, name in enumerate(("train", "validation", "test")):

@@ -1,6 +1,4 @@
-"""Preprocessing: one operation, the same eagerly, in tf.data and in a SavedModel, file by file and
-in batches.
-"""
+"""Preprocessing: one operation, the same eagerly, in tf.data, in a SavedModel and in batches."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -14,21 +14,24 @@ from epochal.app.store.run import Run, claim
 from tests.support.records import make_data_card, make_figures, make_result
 
 CLASSES = ("a", "b", "c")
-points = st.lists(
-    st.tuples(st.integers(0, 5), st.integers(0, 5))
-)  # few values, so that many are equal
+# Few values, so that many are equal.
+points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)))
 
 
-def dominates(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Nowhere worse and somewhere better."""
-    return one[0] <= other[0] and one[1] >= other[1] and one != other
+def dominates(point: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether a point is nowhere worse and somewhere better than another."""
+    cost, accuracy = point
+    other_cost, other_accuracy = other
+    return cost <= other_cost and accuracy >= other_accuracy and point != other
 
 
 @given(points)
 def test_the_front_is_what_no_other_point_dominates(points: list[tuple[int, int]]) -> None:
-    assert pareto_front(points) == [
-        not any(dominates(other, point) for other in points) for point in points
-    ]
+    expected = []
+    for point in points:
+        is_dominated = any(dominates(other, point) for other in points)
+        expected.append(not is_dominated)
+    assert pareto_front(points) == expected
 
 
 @given(points)

@@ -62,14 +62,15 @@ PARTS = {
 
 
 def test_timing_names_what_bounds_the_run_and_shares_add_up(tmp_path: Path) -> None:
-    found = timing(written(tmp_path, "timing.json", {"bound": "data-bound", "parts": PARTS}))
-    assert found is not None
+    section = timing(written(tmp_path, "timing.json", {"bound": "data-bound", "parts": PARTS}))
+    assert section is not None
     assert (
-        "An iteration took 400 ms (median; 95th percentile 500 ms) and was data-bound" in found.text
+        "An iteration took 400 ms (median; 95th percentile 500 ms) and was data-bound"
+        in section.text
     )
-    assert "(waiting for input 75%, step 20%, callbacks 5%)" in found.text
-    assert "evaluation took the most: 80%" in found.text
-    heads, *rows = found.table
+    assert "(waiting for input 75%, step 20%, callbacks 5%)" in section.text
+    assert "evaluation took the most: 80%" in section.text
+    heads, *rows = section.table
     assert heads == ("Part", "times", "median", "95th percentile", "total", "share")
     assert rows[0] == ("Waiting for input", "9", "310 ms", "400 ms", "3 s", "15.0 %")
     assert rows[2] == ("Callbacks of a step", "9", "0.2 ms", "30 ms", "200 ms", "1.0 %")
@@ -78,10 +79,10 @@ def test_timing_names_what_bounds_the_run_and_shares_add_up(tmp_path: Path) -> N
 
 def test_timing_of_a_single_step(tmp_path: Path) -> None:
     parts = {"first_step": {"times": 1, "median": 2000.0, "p95": 2000.0, "total": 2000.0}}
-    found = timing(written(tmp_path, "timing.json", {"bound": None, "parts": parts}))
-    assert found is not None
-    assert "too few steps" in found.text
-    assert found.table[1] == (
+    section = timing(written(tmp_path, "timing.json", {"bound": None, "parts": parts}))
+    assert section is not None
+    assert "too few steps" in section.text
+    assert section.table[1] == (
         "Steps that were traced",
         "1",
         "2,000 s",
@@ -92,10 +93,12 @@ def test_timing_of_a_single_step(tmp_path: Path) -> None:
 
 
 def test_schedule_tells_the_rate_as_trained(tmp_path: Path) -> None:
-    found = schedule(logged(tmp_path, [0.01, 0.1, 0.1, 0.001]))
-    assert found is not None
-    assert found.text.endswith("0.01 at first, 0.1 at its highest, 0.001 at last.")
-    assert {"iteration", "learning rate", "0.1", "0.001"} <= set(texts(found))  # a logarithmic axis
+    section = schedule(logged(tmp_path, [0.01, 0.1, 0.1, 0.001]))
+    assert section is not None
+    assert section.text.endswith("0.01 at first, 0.1 at its highest, 0.001 at last.")
+    assert {"iteration", "learning rate", "0.1", "0.001"} <= set(
+        texts(section)
+    )  # a logarithmic axis
     constant = schedule(logged(tmp_path, [0.1, 0.1]))
     assert constant is not None
     assert "0.1 throughout" in constant.text
@@ -113,11 +116,11 @@ CURVES = {
 
 
 def test_losses_say_gap_and_rise(tmp_path: Path) -> None:
-    found = losses(written(tmp_path, "losses.json", CURVES))
-    assert found is not None
-    assert "no lasting rise" in found.text
-    assert "0.25 below" in found.text
-    labels = texts(found)
+    section = losses(written(tmp_path, "losses.json", CURVES))
+    assert section is not None
+    assert "no lasting rise" in section.text
+    assert "0.25 below" in section.text
+    labels = texts(section)
     assert [
         labels.count(word) for word in ("training, raw", "training, smoothed", "validation")
     ] == [1, 1, 1]

@@ -1,6 +1,4 @@
-"""An export of a real run: its signatures, what travels with it, what is refused, other formats and
-precisions.
-"""
+"""Exports of a real run: signatures, what travels with them, refusals, formats, precisions."""
 
 import base64
 import errno
