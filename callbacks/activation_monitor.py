@@ -79,9 +79,12 @@ class ActivationMonitor(keras.callbacks.Callback):
         images = 0
         with state_preserved(self.model), observe_activations(self.model) as layers:
             for batch in batches:
-                inputs = batch[0] if isinstance(batch, tuple) else batch
+                inputs = batch
+                if isinstance(batch, tuple):
+                    inputs = batch[0]
                 self.model(inputs, training=False)
-                images += len(keras.tree.flatten(inputs)[0])
+                first_input, *_ = keras.tree.flatten(inputs)
+                images += len(first_input)
         rows = []
         for name, statistics in layers.items():
             rows.append({"layer": name, **statistics.figures()})

@@ -91,7 +91,10 @@ class BestWeights(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return the values of the epochs that are kept, best first."""
-        return {"kept": {str(entry["epoch"]): entry["value"] for entry in self.kept}}
+        kept = {}
+        for entry in self.kept:
+            kept[str(entry["epoch"])] = entry["value"]
+        return {"kept": kept}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what `get_state` returned, except epochs whose file is gone.

@@ -96,8 +96,10 @@ class Budget(keras.callbacks.Callback):
         ahead = 0
         if not self.model.stop_training:
             share = max(self.share(), 1e-9)
-            ahead = max(1, math.ceil((1 / share - 1) * done))
-        self._expected_epochs = int(min(done + ahead, self._most_epochs))
+            remaining = (1 / share - 1) * done
+            ahead = max(1, math.ceil(remaining))
+        expected = min(done + ahead, self._most_epochs)
+        self._expected_epochs = int(expected)
 
     def expected_epochs(self) -> int:
         """Return how many epochs there will be in all, 0 until the first has ended."""

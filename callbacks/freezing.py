@@ -75,7 +75,8 @@ class Freezing(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Freeze what is not to be trained yet."""
         frozen = frozen_in(epoch, self._parts, self.every)
-        if self._frozen is None or len(frozen) != len(self._frozen):
+        is_changed = self._frozen is None or len(frozen) != len(self._frozen)
+        if is_changed:
             self._frozen = frozen
             self._unfreeze()
             freeze(self.model, frozen)

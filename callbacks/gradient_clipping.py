@@ -70,21 +70,27 @@ class GradientClipping(ClippingLog):
         variables: Any = None,
     ) -> None:
         replica = tf.distribute.get_replica_context()
-        replicas = replica.num_replicas_in_sync if replica else 1
+        replicas = 1
+        if replica:
+            replicas = replica.num_replicas_in_sync
         gradients = [dense(gradient) for gradient in grads if gradient is not None]
         if not gradients:
             apply(grads, variables)
             return
         if replicas > 1:
             gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients = self.clipper(gradients, optimizer.scale_loss(tf.ones(())))
-        if replicas > 1:
-            # The optimizer's own sum over the replicas follows.
-            gradients = [gradient / tf.cast(replicas, gradient.dtype) for gradient in gradients]
-        clipped = iter(gradients)
-        results = []
+        loss_scale = optimizer.scale_loss(tf.ones(()))
+        clipped = iter(self.clipper(gradients, loss_scale))
+        results: list[Any] = []
         for gradient in grads:
-            results.append(None if gradient is None else next(clipped))
+            if gradient is None:
+                results.append(None)
+                continue
+            share = next(clipped)
+            if replicas > 1:
+                # The optimizer's own sum over the replicas follows.
+                share = share / tf.cast(replicas, share.dtype)
+            results.append(share)
         apply(results, variables)
 
 

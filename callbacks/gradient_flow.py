@@ -130,16 +130,25 @@ class GradientFlow(keras.callbacks.Callback):
         return {variable.path: variable.numpy() for variable in self.model.trainable_variables}
 
     def _write(self, epoch: int) -> None:
-        gradients = {path: value.numpy() for path, value in self._gradients().items()}
+        gradients = {}
+        for path, value in self._gradients().items():
+            gradients[path] = value.numpy()
         rate = learning_rate(self.model)
-        layers = describe_layers(gradients, self._read_weights(), rate=rate)
+        weights = self._read_weights()
+        layers = describe_layers(gradients, weights, rate=rate)
         for layer in layers:
-            layer["update"] = self._updates.get(layer["layer"])
+            name = layer["layer"]
+            layer["update"] = self._updates.get(name)
         clip = None
-        norms = np.zeros(0) if self.norms is None else self.norms()
+        norms = np.zeros(0)
+        if self.norms is not None:
+            norms = self.norms()
         if len(norms) >= _ENOUGH:
             clip = float(np.percentile(norms, _PERCENTILE, method="inverted_cdf"))
-        iteration = iteration_of(self.model)
-        self._records.write(
-            {"iteration": iteration, "epoch": epoch, "clip": clip, "layers": layers}
-        )
+        record = {
+            "iteration": iteration_of(self.model),
+            "epoch": epoch,
+            "clip": clip,
+            "layers": layers,
+        }
+        self._records.write(record)

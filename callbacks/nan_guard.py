@@ -104,16 +104,20 @@ class NanGuard(keras.callbacks.Callback):
         self._epoch = epoch
         self._check(logs or {})
         for weight in getattr(self.model, "weights", ()):
-            if not np.isfinite(weight.numpy()).all():
+            is_finite = np.isfinite(weight.numpy())
+            if not is_finite.all():
                 self._fail(f"weight {weight.path}", "not finite")
 
     def _check(self, logs: Mapping[str, Any]) -> None:
         for name, value in logs.items():
             values = np.asarray(value)  # a metric may have one for each class
             # Other quantities may be infinite in good health: the perplexity of a first epoch, say.
-            is_bad = ~np.isfinite(values) if name.endswith("loss") else np.isnan(values)
+            is_bad = np.isnan(values)
+            if name.endswith("loss"):
+                is_bad = ~np.isfinite(values)
             if is_bad.any():
-                self._fail(name, str(float(values[is_bad][0])))
+                first_bad = values[is_bad][0]
+                self._fail(name, str(float(first_bad)))
 
     def _keep(self, step: int) -> None:
         if self._last_finite is not None:

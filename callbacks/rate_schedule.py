@@ -62,7 +62,8 @@ class RateSchedule(keras.callbacks.Callback):
             if not was_active or self.position is None:
                 return
             step = self.steps - 1
-        set_learning_rate(self.model, self.rate * self.shape(step), "RateSchedule")
+        rate = self.rate * self.shape(step)
+        set_learning_rate(self.model, rate, "RateSchedule")
 
     def is_over(self) -> bool:
         """Tell whether the next step lies past its `steps`; without `steps` there is no such."""

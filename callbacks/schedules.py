@@ -57,11 +57,14 @@ def one_cycle(
         return end
     if step <= turn:
         low = start
-        share = 1 - step / turn if turn > 0 else 0.0
+        share = 0.0
+        if turn > 0:
+            share = 1 - step / turn
     else:
         low = end
         share = (step - turn) / (last - turn)
-    return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+    cosine = math.cos(math.pi * share)
+    return low + (1 - low) * (1 + cosine) / 2
 
 
 def warmed(step: int, warm_up: int, shape: Shape) -> float:

@@ -68,7 +68,10 @@ class Timing(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Close what came before."""
         is_separate = self._fetching is not None and self._fetching.is_separate
-        self._times.switch("callbacks" if is_separate else "step")
+        if is_separate:
+            self._times.switch("callbacks")
+        else:
+            self._times.switch("step")
         self._times.close("epoch_callbacks")
         self._times.begin_step(batch)
         if self._times.durations["iteration"].times == _ENOUGH:

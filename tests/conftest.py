@@ -1,6 +1,7 @@
 """Fixtures and options that several files use."""
 
 import logging
+import sys
 import zlib
 from collections.abc import Iterator
 
@@ -40,10 +41,14 @@ def messages_propagate() -> None:
     logging.getLogger("epochal").propagate = True
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def determinism_ends_here() -> Iterator[None]:
-    """Undo that `set_up` makes the whole process deterministic, in which Keras compiles nothing with XLA."""
-    from tensorflow.python.framework.config import disable_op_determinism
+    """Undo, after each file, that `set_up` makes the whole process deterministic.
 
+    Keras then compiles nothing with XLA, which tests in other files want.
+    """
     yield
-    disable_op_determinism()
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        disable_op_determinism()

@@ -38,7 +38,8 @@ class ActivationStatistics:
             is_saturated = ops.logical_or(outputs == 0, outputs == self._top)
             self._saturated += _count(is_saturated)
             positions = tuple(range(outputs.ndim - 1))
-            largest = ops.convert_to_numpy(ops.max(outputs, axis=positions))
+            largest = ops.max(outputs, axis=positions)
+            largest = ops.convert_to_numpy(largest)
             if self._largest is not None:
                 largest = np.maximum(self._largest, largest)
             self._largest = largest

@@ -73,17 +73,21 @@ def observe_activations(model: Any) -> Iterator[dict[str, ActivationStatistics]]
     These are by the path of their layer, in the order in which the layers run.
     """
     layers: dict[str, ActivationStatistics] = {}
+    statistics: ActivationStatistics | None
     replacements: list[tuple[Any, str, Any]] = []
     for layer in model._flatten_layers(include_self=False):
         function = vars(layer).get("activation")
         if function is not None and getattr(function, "__name__", "") != "linear":
-            observer = _Observer(layers, layer, _statistics_of_function(function))
-            replacements.append((layer, "activation", partial(observer.call, function)))
-            continue
-        statistics = _statistics_of_layer(layer)
+            statistics = _statistics_of_function(function)
+            name = "activation"
+        else:
+            statistics = _statistics_of_layer(layer)
+            name = "call"
+            function = layer.call
         if statistics is not None:
             observer = _Observer(layers, layer, statistics)
-            replacements.append((layer, "call", partial(observer.call, layer.call)))
+            observed = partial(observer.call, function)
+            replacements.append((layer, name, observed))
     with replaced(replacements):
         yield layers
 
@@ -101,6 +105,10 @@ def _statistics_of_layer(layer: Any) -> ActivationStatistics | None:
     """Return statistics for a layer that is a non-linearity itself; None for any other."""
     name = type(layer).__name__
     if name == "ReLU" and not layer.negative_slope and not layer.threshold:
-        top = math.inf if layer.max_value is None else float(layer.max_value)
+        top = math.inf
+        if layer.max_value is not None:
+            top = float(layer.max_value)
         return ActivationStatistics(top=top)
-    return ActivationStatistics() if name in _LAYERS else None
+    if name in _LAYERS:
+        return ActivationStatistics()
+    return None

@@ -146,7 +146,8 @@ def _clip_values(
     for gradient in gradients:
         bound = tf.cast(limit, gradient.dtype)
         results.append(tf.clip_by_value(gradient, -bound, bound))
-        largest.append(tf.cast(tf.reduce_max(tf.abs(gradient)), limit.dtype))
+        largest_of_gradient = tf.reduce_max(tf.abs(gradient))
+        largest.append(tf.cast(largest_of_gradient, limit.dtype))
     return results, tf.reduce_any(tf.stack(largest) > limit)
 
 

@@ -20,7 +20,9 @@ def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
     matches = [path for path in paths if re.search(pattern, path)]
     if not matches or len(matches) == len(paths):
         some = ", ".join(paths[:3])
-        amount = "every weight" if matches else "none of the weights"
+        amount = "none of the weights"
+        if matches:
+            amount = "every weight"
         raise ValueError(
             f"Freezing {pattern!r} finds {amount} of {model.name}, which are called {some}, ..."
         )
@@ -38,9 +40,11 @@ def frozen_parts(model: Any, pattern: str) -> list[list[Any]]:
 
 def frozen_in(epoch: int, parts: Sequence[Sequence[Any]], every: int | None) -> list[Any]:
     """Return the weights frozen in `epoch` (from 0); the last part thaws after `every` epochs."""
-    thawed = 0 if every is None else epoch // every
+    num_frozen = len(parts)
+    if every is not None:
+        num_frozen = max(0, num_frozen - epoch // every)
     frozen: list[Any] = []
-    for part in parts[: max(0, len(parts) - thawed)]:
+    for part in parts[:num_frozen]:
         frozen.extend(part)
     return frozen
 

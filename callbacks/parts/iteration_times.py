@@ -66,7 +66,10 @@ class IterationTimes(Stopwatch):
 
         Empty before there are any.
         """
-        spent = {part: self.durations[part].seconds for part in PARTS if part in self.durations}
+        spent = {}
+        for part in PARTS:
+            if part in self.durations:
+                spent[part] = self.durations[part].seconds
         total = sum(spent.values())
         if not total:
             return {}
@@ -89,7 +92,9 @@ class IterationTimes(Stopwatch):
         if not shares or median <= limit:
             return None
         longest = next(iter(shares))
-        words = [f"{_NAMES[part]} {share:.0%}" for part, share in shares.items()]
+        words = []
+        for part, share in shares.items():
+            words.append(f"{_NAMES[part]} {share:.0%}")
         parts = ", ".join(words)
         return (
             f"an iteration takes {median * 1000:.0f} ms (median), "

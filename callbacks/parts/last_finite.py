@@ -49,7 +49,8 @@ class LastFinite:
         place = tf.constant([epoch, step, learning_rate], tf.float64)
         if self._copy is None:
             self._copy = (place, *self._rows())
-            self._advance = tf.function(self._choose).get_concrete_function(place, self._copy)
+            choose = tf.function(self._choose)
+            self._advance = choose.get_concrete_function(place, self._copy)
         else:
             self._copy = self._advance(place, self._copy)
 
@@ -64,7 +65,8 @@ class LastFinite:
             begin = 0
             for variable in variables:
                 end = begin + int(np.prod(variable.shape))
-                values[id(variable)] = array[begin:end].reshape(variable.shape)
+                part = array[begin:end]
+                values[id(variable)] = part.reshape(variable.shape)
                 begin = end
         return Kept(
             epoch=int(place[0]),
@@ -97,5 +99,6 @@ class LastFinite:
         is_finite = tf.constant(True)
         for row in rows:
             if row.dtype.is_floating:
-                is_finite = tf.logical_and(is_finite, tf.reduce_all(tf.math.is_finite(row)))
+                is_row_finite = tf.reduce_all(tf.math.is_finite(row))
+                is_finite = tf.logical_and(is_finite, is_row_finite)
         return tf.cond(is_finite, lambda: (place, *rows), lambda: copy)

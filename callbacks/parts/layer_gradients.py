@@ -28,11 +28,14 @@ def paths_by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
     layers: dict[str, list[str]] = {}
     with_kernel = set()
     for path, array in arrays.items():
-        layer = path.rpartition("/")[0]
+        layer, _, _ = path.rpartition("/")
         layers.setdefault(layer, []).append(path)
         if array.ndim > 1:
             with_kernel.add(layer)
-    return {layer: paths for layer, paths in layers.items() if layer in with_kernel}
+    for layer in list(layers):
+        if layer not in with_kernel:
+            del layers[layer]
+    return layers
 
 
 def norm(arrays: Iterable[np.ndarray]) -> float:
@@ -53,10 +56,14 @@ def relative_changes(
     """
     changes = {}
     for layer, paths in paths_by_layer(before).items():
-        length = norm([before[path] for path in paths])
-        change = norm([after[path] - before[path] for path in paths])
+        weights = []
+        updates = []
+        for path in paths:
+            weights.append(before[path])
+            updates.append(after[path] - before[path])
+        length = norm(weights)
         if length:
-            changes[layer] = change / length
+            changes[layer] = norm(updates) / length
     return changes
 
 
@@ -80,6 +87,9 @@ def describe_layers(
         rms = length / entries.size**0.5
         largest = float(np.max(np.abs(entries)))
         is_leap = rate * length >= weight > 0
+        ratio = None
+        if weight:
+            ratio = length / weight
         flag = None
         if not np.isfinite(rms) or is_leap or rms * VANISHED > above > 0:
             flag = "exploding"
@@ -91,7 +101,7 @@ def describe_layers(
                 "gradient": length,
                 "rms": rms,
                 "weight": weight,
-                "ratio": length / weight if weight else None,
+                "ratio": ratio,
                 "flag": flag,
             }
         )

@@ -41,6 +41,11 @@ class Lines:
         if not self.path.exists():
             return
         lines = self.path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and is_kept(self.place(line))]
+        kept = []
+        for line in lines:
+            # A line without its end was cut short.
+            if line.endswith("\n") and is_kept(self.place(line)):
+                kept.append(line)
         if kept != lines:
-            write_whole(self.path, "".join(kept).encode())
+            text = "".join(kept)
+            write_whole(self.path, text.encode())

@@ -65,7 +65,8 @@ def rises_after(losses: Sequence[float]) -> int | None:
     is_finite = np.isfinite(values)
     if not is_finite.any():
         return None
-    place = int(np.argmin(np.where(is_finite, values, np.inf)))
+    finite_or_inf = np.where(is_finite, values, np.inf)
+    place = int(np.argmin(finite_or_inf))
     lowest = values[place]
     after = values[place + 1 :]
     after = after[np.isfinite(after)]
@@ -102,17 +103,22 @@ def read_curves(log: Path, weight: float | None) -> dict[str, Any]:
     `iteration` of the validation loss that was the lowest before it rose.
     """
     lines = _read_lines(log)
-    steps = [line for line in lines if "loss" in line]
+    losses = []
+    iterations = []
+    rates = []
+    for line in lines:
+        if "loss" in line:
+            losses.append(line["loss"])
+            iterations.append(line["iteration"])
+            rates.append(line["learning_rate"])
     epochs = [line for line in lines if "val_loss" in line]
-    losses = [line["loss"] for line in steps]
-    iterations = [line["iteration"] for line in steps]
     epoch_losses = [line["val_loss"] for line in epochs]
     epoch_ends = [line["iteration"] for line in epochs]
     if weight is None:
-        weight = 1 - 1 / max(2.5, len(steps) / 50)
+        weight = 1 - 1 / max(2.5, len(losses) / 50)
     averages = [round(float(average), 6) for average in smoothed(losses, weight)]
     drops = []
-    for place in rate_drops([line["learning_rate"] for line in steps]):
+    for place in rate_drops(rates):
         before = iterations[place]
         after = iterations[place + 1]
         ends = [end for end in epoch_ends if before <= end < after]
@@ -120,8 +126,8 @@ def read_curves(log: Path, weight: float | None) -> dict[str, Any]:
     lowest = rises_after(epoch_losses)
     rises = None
     if lowest is not None:
-        rises = {"epoch": epochs[lowest]["epoch"], "iteration": epochs[lowest]["iteration"]}
-    shown = _thinned(len(steps))
+        rises = {"epoch": epochs[lowest]["epoch"], "iteration": epoch_ends[lowest]}
+    shown = _thinned(len(losses))
     return {
         "iterations": iterations[shown],
         "raw": losses[shown],

@@ -45,7 +45,8 @@ class Snapshots:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / file
         listed = self.read_list()
-        if path.exists() and file not in [entry["file"] for entry in listed]:
+        listed_files = [entry["file"] for entry in listed]
+        if path.exists() and file not in listed_files:
             raise FileExistsError(f"{path} was not written by BestWeights; choose another folder.")
         kept_files = [entry["file"] for entry in kept]
         dropped = [entry for entry in listed if entry["file"] not in kept_files]
@@ -55,7 +56,9 @@ class Snapshots:
         arrays = {}
         for name, array in zip(_named_weights(model), weights, strict=True):
             # NumPy has no type for bfloat16.
-            arrays[name] = array.astype(np.float32) if array.dtype.kind == "V" else array
+            if array.dtype.kind == "V":
+                array = array.astype(np.float32)
+            arrays[name] = array
         data = io.BytesIO()
         np.savez(data, allow_pickle=False, **arrays)
         write_whole(path, data.getvalue())
@@ -101,6 +104,7 @@ def _shapes(arrays: dict[str, Any]) -> dict[tuple[str, str], tuple[int, ...]]:
     """
     shapes = {}
     for name, array in arrays.items():
-        place = name.partition("/")[0]
-        shapes[place, name.rpartition("/")[2]] = tuple(array.shape)
+        place, _, _ = name.partition("/")
+        _, _, weight = name.rpartition("/")
+        shapes[place, weight] = tuple(array.shape)
     return shapes

@@ -54,8 +54,9 @@ class WeightAverages:
         averages = iter(self._averages)
         arrays = []
         for weight in self.model.weights:
-            source = next(averages) if _is_averaged(weight) else weight
-            arrays.append(source.numpy())
+            if _is_averaged(weight):
+                weight = next(averages)
+            arrays.append(weight.numpy())
         return arrays
 
     def exchange(self, arrays: list[np.ndarray]) -> list[np.ndarray]:

@@ -117,7 +117,10 @@ class WindowMeans:
         samples = self._epoch_samples or _count_samples(model)
         if samples is None:
             samples = float(self._epoch_steps)
-        sums = {name: float(logs.get(name, 0.0)) * samples for name in self.names}
+        sums = {}
+        for name in self.names:
+            mean = float(logs.get(name, 0.0))
+            sums[name] = mean * samples
         sums[_SAMPLES] = samples
         return sums
 

@@ -11,11 +11,11 @@ BOUNDARY = "\r\n"
 
 def http(method: str, path: str, body: bytes = b"", **headers: object) -> bytes:
     """A request that ends its connection; `headers` with underscores for dashes."""
-    given = {"Host": "localhost", "Content-Length": len(body), "Connection": "close"}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    fields = {"Host": "localhost", "Content-Length": len(body), "Connection": "close"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [
         f"{method} {path} HTTP/1.1",
-        *(f"{name}: {value}" for name, value in given.items()),
+        *(f"{name}: {value}" for name, value in fields.items()),
         "",
         "",
     ]

@@ -35,9 +35,10 @@ class Server:
         reply = connection.getresponse()
         content = reply.read()
         connection.close()
-        return reply.status, json.loads(content) if "json" in reply.headers.get(
-            "Content-Type", ""
-        ) else content
+        content_type = reply.headers.get("Content-Type", "")
+        if "json" in content_type:
+            return reply.status, json.loads(content)
+        return reply.status, content
 
 
 @contextmanager

@@ -141,12 +141,8 @@ class Examination:
             yield from self._look("weight", variable.path, [variable.value])
         images = tf.convert_to_tensor(self._step.images)
         count = len(self._step.images)
-        yield from self._look(
-            "input",
-            self._model.inputs[0].name,
-            [images],
-            np.arange(count),
-        )
+        name = self._model.inputs[0].name
+        yield from self._look("input", name, [images], np.arange(count))
         micro_batches = self._config.optim.micro_batches if self._is_training else 1
         parts = parts_of_batch(count, self._config.devices, micro_batches)
         shares = sum(len(chosen) > 0 for chosen in parts)
@@ -170,19 +166,9 @@ class Examination:
             penalties = [*self._model.losses, *of_weights]
             total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties, shares)
         for call in forward.calls:
-            yield from self._look(
-                "layer",
-                call.name,
-                call.outputs,
-                chosen,
-            )
+            yield from self._look("layer", call.name, call.outputs, chosen)
             self._note_activations(call)
-        yield from self._look(
-            "loss",
-            self._config.objective.loss,
-            [losses],
-            chosen,
-        )
+        yield from self._look("loss", self._config.objective.loss, [losses], chosen)
         yield from self._look("loss", "weight penalty", penalties)
         yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
@@ -220,18 +206,22 @@ class Examination:
     ) -> Iterator[Finding]:
         """Yield gradients that are not finite, from the loss back to the input."""
         # A tensor may be the output of one layer and the input of another: identity tells them.
-        weights_of_calls = [[weight.value for weight in call.weights] for call in calls]
+        weights_of_calls = []
         sources: dict[int, Any] = {}
-        for call, weights in zip(calls, weights_of_calls, strict=True):
+        for call in calls:
+            weights = [weight.value for weight in call.weights]
+            weights_of_calls.append(weights)
             for source in [*call.outputs, *call.inputs, *weights]:
                 sources[id(source)] = source
-        gradients = dict(zip(sources, tape.gradient(total, list(sources.values())), strict=True))
+        all_gradients = tape.gradient(total, list(sources.values()))
+        gradients = dict(zip(sources, all_gradients, strict=True))
 
         def gradients_by(tensors: Sequence[Any]) -> list[tf.Tensor]:
             present = []
             for tensor in tensors:
-                if gradients[id(tensor)] is not None:
-                    present.append(tf.convert_to_tensor(gradients[id(tensor)]))
+                gradient = gradients[id(tensor)]
+                if gradient is not None:
+                    present.append(tf.convert_to_tensor(gradient))
             return present
 
         for call, weights in zip(reversed(calls), reversed(weights_of_calls), strict=True):

@@ -73,13 +73,13 @@ def weight_penalty(config: Config) -> WeightPenalty:
     """Return the pull on weights that joins the gradient; decoupled decay is the optimizer's."""
     optimizer_class, _ = chosen_optimizer(config)
     optim = config.optim
-    decay = 0.0 if is_decoupled(optimizer_class, optim) else optim.weight_decay
-    l1 = 0.0 if optim.l1_proximal else optim.l1
-    return WeightPenalty(
-        decay=decay,
-        l1=l1,
-        pattern=optim.decays,
-    )
+    decay = optim.weight_decay
+    if is_decoupled(optimizer_class, optim):
+        decay = 0.0
+    l1 = optim.l1
+    if optim.l1_proximal:
+        l1 = 0.0
+    return WeightPenalty(decay=decay, l1=l1, pattern=optim.decays)
 
 
 def check_decay(config: Config) -> None:
@@ -144,16 +144,21 @@ def chosen_optimizer(config: Config) -> tuple[Any, dict[str, Any]]:
     if unknown:
         hint = suggestion(unknown[0], list(defaults))
         raise _refusal(config, f"it has no {', '.join(unknown)}{hint}")
-    return optimizer_class, {key: _cast(key, defaults[key], options[key]) for key in options}
+    converted = {}
+    for key, value in options.items():
+        converted[key] = _cast(key, defaults[key], value)
+    return optimizer_class, converted
 
 
 def _defaults_of(optimizer_class: Any) -> dict[str, Any]:
     """Return the default of every argument of an optimizer, those of its base classes included."""
     defaults: dict[str, Any] = {}
     for base in reversed(optimizer_class.__mro__):
-        if issubclass(base, keras.optimizers.Optimizer):
-            for name, parameter in inspect.signature(base).parameters.items():
-                defaults[name] = parameter.default
+        if not issubclass(base, keras.optimizers.Optimizer):
+            continue
+        parameters = inspect.signature(base).parameters
+        for name, parameter in parameters.items():
+            defaults[name] = parameter.default
     return defaults
 
 
@@ -170,15 +175,19 @@ def _cast(key: str, default: Any, value: Any) -> Any:
     if isinstance(default, int | float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"optim.options: {key} must be a number, got {value!r}")
-        return float(value) if isinstance(default, float) else value
+        if isinstance(default, float):
+            return float(value)
     return value
 
 
 def _refusal(config: Config, reason: str) -> UsageError:
     """Return the error for refused options, which says where they are documented."""
     name = config.optimizer.lower()
-    reason = reason.splitlines()[0][:120].rstrip(".")
-    documentation = "docs/optimizers.md" if name in _OUR_NAMES else "keras.optimizers"
+    first_line = reason.splitlines()[0]
+    reason = first_line[:120].rstrip(".")
+    documentation = "keras.optimizers"
+    if name in _OUR_NAMES:
+        documentation = "docs/optimizers.md"
     return UsageError(
         f"optim.options: {name} refuses {config.optim.options}: {reason}; see {documentation}"
     )

@@ -83,8 +83,10 @@ class Adam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         m = self._momentums[index]
         v = self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        m_change = gradient - m
+        self.assign_add(m, m_change * (1 - self.beta_1))
+        v_change = ops.square(gradient) - v
+        self.assign_add(v, v_change * (1 - self.beta_2))
         if self.amsgrad:
             largest = self._velocity_hats[index]
             self.assign(largest, ops.maximum(largest, v))

@@ -58,9 +58,12 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         factor = ops.where(agreement > 0, self.up, falling)
         factor = ops.cast(factor, variable.dtype)
         least, most = self.limits
-        self.assign(gain, ops.clip(gain * factor, least, most))
-        self.assign_add(average, (gradient - average) * (1 - self.average))
-        self.assign_sub(variable, rate * gain * gradient)
+        moved_gain = gain * factor
+        self.assign(gain, ops.clip(moved_gain, least, most))
+        change = gradient - average
+        self.assign_add(average, change * (1 - self.average))
+        step = rate * gain * gradient
+        self.assign_sub(variable, step)
 
     def get_config(self) -> dict[str, Any]:
         """Return Keras' configuration, the factors and the limits."""

@@ -48,11 +48,16 @@ class CurvatureRates(keras.callbacks.Callback):
             self._traced[trained] = tf.function(self._estimate)
         estimate = self._traced[trained]
         random = generator(self._seed, "curvature", epoch)
-        totals = [np.zeros(weight.shape) for weight in weights]
+        totals = []
+        for weight in weights:
+            totals.append(np.zeros(weight.shape))
         with state_preserved(self.model):
             for images, labels in self._batches:
-                signs = [_random_signs(random, weight) for weight in weights]
-                for total, part in zip(totals, estimate(images, labels, signs), strict=True):
+                signs = []
+                for weight in weights:
+                    signs.append(_random_signs(random, weight))
+                parts = estimate(images, labels, signs)
+                for total, part in zip(totals, parts, strict=True):
                     total += part.numpy()
         for total in totals:
             total /= len(self._batches)

@@ -43,12 +43,15 @@ class DiagonalNewton(SGD):
     def take(self, weights: Sequence[Any], curvatures: Sequence[Any]) -> None:
         """Remember the curvatures of weights, of the same shapes, for the updates to come."""
         for weight, curvature in zip(weights, curvatures, strict=True):
-            self._curvatures[self._get_variable_index(weight)].assign(curvature)
+            index = self._get_variable_index(weight)
+            self._curvatures[index].assign(curvature)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move a weight, and its momentum."""
-        curvature = ops.abs(self._curvatures[self._get_variable_index(variable)])
-        super().update_step(gradient / (curvature + self.damping), variable, learning_rate)
+        index = self._get_variable_index(variable)
+        curvature = ops.abs(self._curvatures[index])
+        gradient = gradient / (curvature + self.damping)
+        super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         """Return Keras' configuration and the damping."""

@@ -56,7 +56,8 @@ class GlobalGain(SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move a weight, and remembers its gradient, whose scale the cosine does not feel."""
-        self.assign(self._before[self._get_variable_index(variable)], gradient)
+        index = self._get_variable_index(variable)
+        self.assign(self._before[index], gradient)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
@@ -71,11 +72,16 @@ class GlobalGain(SGD):
     def _all_reduce_sum_gradients(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """Move the gain; this is where Keras has all gradients together and summed."""
         summed = super()._all_reduce_sum_gradients(pairs)
-        cosine = self._cosine([pair for pair in summed if pair[0] is not None])
+        present = []
+        for gradient, variable in summed:
+            if gradient is not None:
+                present.append((gradient, variable))
+        cosine = self._cosine(present)
         rise = (self.up - 1) * ops.maximum(cosine, 0)
         fall = (1 - self.down) * ops.minimum(cosine, 0)
         least, most = self.limits
-        self._gain.assign(ops.clip(self._gain * (1 + rise + fall), least, most))
+        gain = self._gain * (1 + rise + fall)
+        self._gain.assign(ops.clip(gain, least, most))
         gain = ops.convert_to_tensor(self._gain)
         multiplied: list[tuple[Any, Any]] = []
         for gradient, variable in summed:
@@ -90,11 +96,17 @@ class GlobalGain(SGD):
         now = []
         before = []
         for gradient, variable in pairs:
+            index = self._get_variable_index(variable)
             now.append(ops.cast(gradient, dtype))
-            before.append(ops.cast(self._before[self._get_variable_index(variable)], dtype))
-        lengths = ops.sqrt(_inner_product(now, now)) * ops.sqrt(_inner_product(before, before))
+            before.append(ops.cast(self._before[index], dtype))
+        length_now = ops.sqrt(_inner_product(now, now))
+        length_before = ops.sqrt(_inner_product(before, before))
+        lengths = length_now * length_before
         return ops.divide_no_nan(_inner_product(now, before), lengths)
 
 
 def _inner_product(left: Sequence[Any], right: Sequence[Any]) -> Any:
-    return sum(ops.sum(a * b) for a, b in zip(left, right, strict=True))
+    total: Any = 0
+    for left_part, right_part in zip(left, right, strict=True):
+        total = total + ops.sum(left_part * right_part)
+    return total

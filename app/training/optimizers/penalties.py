@@ -67,9 +67,14 @@ def matching(model: Any, pattern: str, key: str) -> list[Any]:
     Raises:
         UsageError: naming `key` and some paths, when there are none.
     """
-    matches = [weight for weight in model.trainable_weights if re.search(pattern, weight.path)]
+    matches = []
+    paths = []
+    for weight in model.trainable_weights:
+        paths.append(weight.path)
+        if re.search(pattern, weight.path):
+            matches.append(weight)
     if not matches:
-        some = ", ".join(weight.path for weight in model.trainable_weights[:3])
+        some = ", ".join(paths[:3])
         raise UsageError(
             f"{key}: {pattern!r} matches no weight of {model.name}; they are called {some}, ..."
         )

@@ -86,7 +86,9 @@ def build_optimizer(
         UsageError: when a regular expression matches no weight.
     """
     weights = list(network.trainable_weights)
-    decaying = {id(weight) for weight in decayed(network, optim.decays)}
+    decaying = set()
+    for weight in decayed(network, optim.decays):
+        decaying.add(id(weight))
     decoupled = is_decoupled(optimizer_class, optim)
     options = dict(options)
     if decoupled:
@@ -95,10 +97,12 @@ def build_optimizer(
     thresholds = []
     kept = []
     for weight in weights:
-        is_decaying = id(weight) in decaying
-        thresholds.append(optim.l1 if is_decaying and optim.l1_proximal else 0.0)
-        if not is_decaying:
+        threshold = 0.0
+        if id(weight) not in decaying:
             kept.append(weight)
+        elif optim.l1_proximal:
+            threshold = optim.l1
+        thresholds.append(threshold)
     if any(thresholds) or set(factors) != {1.0}:
         # Of the same name, for this names the variables in checkpoints.
         optimizer_class = type(optimizer_class.__name__, (PerWeight, optimizer_class), {})
@@ -147,9 +151,11 @@ def rate_factors(model: Any, optim: Optim) -> list[float]:
     layers_above = _count_layers_above(model)
     factors: dict[int, float] = {}
     for layer in model.layers:
+        factor = optim.rate_growth ** layers_above[layer.name]
         for weight in layer.trainable_weights:
-            factors[id(weight)] = optim.rate_growth ** layers_above[layer.name]
-    for pattern, factor in (optim.rates or {}).items():
+            factors[id(weight)] = factor
+    rates = optim.rates or {}
+    for pattern, factor in rates.items():
         for weight in matching(model, pattern, "optim.rates"):
             factors[id(weight)] *= factor
     return [factors[id(weight)] for weight in model.trainable_weights]
@@ -163,6 +169,7 @@ def _count_layers_above(model: Any) -> dict[str, int]:
         if any(weight.name.endswith("kernel") for weight in layer.weights):
             count += 1
         for tensor in inputs_of(layer):
-            source = tensor._keras_history.operation.name
+            operation = tensor._keras_history.operation
+            source = operation.name
             layers_above[source] = max(layers_above[source], count)
     return layers_above

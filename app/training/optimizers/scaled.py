@@ -31,9 +31,11 @@ class Adagrad(keras.optimizers.Adagrad):
             return
         gradient = ops.cast(gradient, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
-        total = self._accumulators[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)
+        total = self._accumulators[index]
         self.assign_add(total, ops.square(gradient))
-        self.assign_sub(variable, rate * gradient / (ops.sqrt(total) + self.epsilon))
+        scale = ops.sqrt(total) + self.epsilon
+        self.assign_sub(variable, rate * gradient / scale)
 
     def get_config(self) -> dict[str, Any]:
         """Return Keras' configuration and the mode."""
@@ -68,9 +70,12 @@ class RMSprop(keras.optimizers.RMSprop):
             return
         gradient = ops.cast(gradient, variable.dtype)
         rate = ops.cast(learning_rate, variable.dtype)
-        average = self._velocities[self._get_variable_index(variable)]
-        self.assign_add(average, (ops.square(gradient) - average) * (1 - self.rho))
-        self.assign_sub(variable, rate * gradient / (ops.sqrt(average) + self.epsilon))
+        index = self._get_variable_index(variable)
+        average = self._velocities[index]
+        change = ops.square(gradient) - average
+        self.assign_add(average, change * (1 - self.rho))
+        scale = ops.sqrt(average) + self.epsilon
+        self.assign_sub(variable, rate * gradient / scale)
 
     def get_config(self) -> dict[str, Any]:
         """Return Keras' configuration and the mode."""

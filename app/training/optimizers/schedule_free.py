@@ -30,9 +30,10 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         if self.built:
             return
         super().build(variables)
-        self._sums = [
-            self.add_variable((), dtype=variable.dtype, name="sum") for variable in variables
-        ]
+        self._sums = []
+        for variable in variables:
+            total = self.add_variable((), dtype=variable.dtype, name="sum")
+            self._sums.append(total)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move a weight, its sequence, and its second moment."""
@@ -47,7 +48,8 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         moment_change = ops.square(gradient) - second_moment
         self.assign_add(second_moment, moment_change * (1 - self.beta_2))
         correction = 1 - ops.power(self.beta_2, step)
-        change = gradient / (ops.sqrt(second_moment / correction) + self.epsilon)
+        deviation = ops.sqrt(second_moment / correction)
+        change = gradient / (deviation + self.epsilon)
         if self.warmup_steps:
             rate = rate * ops.minimum(step / self.warmup_steps, 1.0)
         if self.weight_decay and self._use_weight_decay(variable):
@@ -57,8 +59,9 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         self.assign_add(total, square)
         share = ops.divide_no_nan(square, ops.convert_to_tensor(total))
         average = average + (sequence - average) * share
-        mixture = self.beta_1 * average + (1 - self.beta_1) * sequence
-        self.assign(variable, mixture)
+        averages = self.beta_1 * average
+        sequences = (1 - self.beta_1) * sequence
+        self.assign(variable, averages + sequences)
 
     def _apply_weight_decay(self, variables: Any) -> None:
         """Do nothing: `update_step` lets the sequence decay."""

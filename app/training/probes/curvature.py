@@ -42,16 +42,18 @@ def largest_curvature(
     """
     random = np.random.default_rng(seed)
     times_hessian = tf.function(lambda *vector: hessian_times(loss, weights, vector))
-    start = [
-        tf.constant(random.normal(size=tuple(weight.shape)), weight.dtype) for weight in weights
-    ]
+    start = []
+    for weight in weights:
+        direction = random.normal(size=tuple(weight.shape))
+        start.append(tf.constant(direction, weight.dtype))
     vector = _scale_to_length_1(start)
     value = 0.0
     for _ in range(iterations):
         product = times_hessian(*vector)
         before = value
         value = float(_inner_product(vector, product))
-        if abs(value - before) <= tolerance * abs(value):
+        change = abs(value - before)
+        if change <= tolerance * abs(value):
             break
         vector = _scale_to_length_1(product)
     return value
@@ -65,7 +67,10 @@ def diagonal_part(
     Exact for any signs where weights do not interact (Hutchinson 1990; Bekas et al. 2007).
     """
     products = hessian_times(loss, weights, signs)
-    return [sign * product for sign, product in zip(signs, products, strict=True)]
+    diagonal = []
+    for sign, product in zip(signs, products, strict=True):
+        diagonal.append(sign * product)
+    return diagonal
 
 
 def suggest_rate(curvature: float) -> float:
@@ -82,9 +87,17 @@ def suggest_rate(curvature: float) -> float:
 
 
 def _inner_product(left: Sequence[tf.Tensor], right: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n([tf.reduce_sum(a * b) for a, b in zip(left, right, strict=True)])
+    sums = []
+    for left_part, right_part in zip(left, right, strict=True):
+        product = left_part * right_part
+        sums.append(tf.reduce_sum(product))
+    return tf.add_n(sums)
 
 
 def _scale_to_length_1(vector: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    length = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part)) for part in vector]))
+    squares = []
+    for part in vector:
+        square = tf.square(part)
+        squares.append(tf.reduce_sum(square))
+    length = tf.sqrt(tf.add_n(squares))
     return [part / length for part in vector]

@@ -31,12 +31,15 @@ def dry_run(config: Config, began: float) -> None:
     check_writable()
     setup, origin, budget = prepare(config, Session(began=began))
     check_piloted(setup)
-    seconds = train_two_steps(setup, budget) * setup.batches.steps * config.last_epoch
+    step_seconds = train_two_steps(setup, budget)
+    epoch_seconds = step_seconds * setup.batches.steps
+    seconds = epoch_seconds * config.last_epoch
     duration = config.budget
     if duration is None:
         duration = f"about {time_of(seconds)}, validation apart"
-    folder = ROOT / (config.name or default_name(config))
-    print(f"dry run: {summary(setup, origin)}\nwould train {duration}, in {folder}")
+    name = config.name or default_name(config)
+    print(f"dry run: {summary(setup, origin)}")
+    print(f"would train {duration}, in {ROOT / name}")
 
 
 def train_two_steps(setup: Setup, budget: Any) -> float:

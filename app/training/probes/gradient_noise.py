@@ -27,7 +27,9 @@ class Noise:
         Of smaller batches two nearly do the work of one twice as large; above it, more images gain
         ever less (arXiv:1812.06162, section 2.2).
         """
-        return self.variance / self.signal if self.signal > 0 else math.inf
+        if not self.signal > 0:
+            return math.inf
+        return self.variance / self.signal
 
 
 def gradient_noise(gradients: Iterable[np.ndarray], size: int) -> Noise:
@@ -41,13 +43,17 @@ def gradient_noise(gradients: Iterable[np.ndarray], size: int) -> Noise:
     sum_of_squares = 0.0
     for gradient in gradients:
         exact = gradient.astype(np.float64)
+        square = float(exact @ exact)
         count = count + 1
         total = total + exact
-        sum_of_squares = sum_of_squares + float(exact @ exact)
+        sum_of_squares = sum_of_squares + square
     if count < 2:
         raise ValueError(f"the noise of gradients needs at least 2 batches, got {count}.")
     square_of_mean = float(total @ total) / count**2
-    variance_of_batch = (sum_of_squares - count * square_of_mean) / (count - 1)
+    deviations = sum_of_squares - count * square_of_mean
+    variance_of_batch = deviations / (count - 1)
+    variance_of_mean = variance_of_batch / count
     return Noise(
-        variance=variance_of_batch * size, signal=square_of_mean - variance_of_batch / count
+        variance=variance_of_batch * size,
+        signal=square_of_mean - variance_of_mean,
     )

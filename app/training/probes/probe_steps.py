@@ -40,8 +40,9 @@ def logs_of_steps(setup: Setup, count: int) -> Iterator[dict[str, Any]]:
     model = setup.model
     steps = setup.batches.steps
     for step in range(count):
-        if step % steps == 0:
-            setup.batches.position.set(step // steps)
+        epoch, step_of_epoch = divmod(step, steps)
+        if step_of_epoch == 0:
+            setup.batches.position.set(epoch)
             iterator = iter(setup.batches.dataset(setup.strategy))
         model.reset_metrics()
         yield model.train_function(iterator)
@@ -57,9 +58,13 @@ def step_seconds(setup: Setup, *, most: int, within: float) -> list[float]:
     for logs in logs_of_steps(setup, most + 1):
         float(logs["loss"])  # waits for the device
         ends.append(time.monotonic())
-        if len(ends) > 1 and ends[-1] - ends[0] > within:
+        elapsed = ends[-1] - ends[0]
+        if len(ends) > 1 and elapsed > within:
             break
-    return [after - before for before, after in pairwise(ends)]
+    seconds = []
+    for before, after in pairwise(ends):
+        seconds.append(after - before)
+    return seconds
 
 
 def seconds_a_step(setup: Setup) -> float:

@@ -76,13 +76,8 @@ def train_courses(config: Config, steps: int) -> tuple[list[Course], Start]:
         for rate in RATES:
             put_back()
             losses = tuple(_losses_at(setup, rate, steps))
-            courses.append(
-                Course(
-                    rate=rate,
-                    before=math.nan,
-                    losses=losses,
-                )
-            )
+            course = Course(rate=rate, before=math.nan, losses=losses)
+            courses.append(course)
     return courses, begin
 
 
@@ -95,8 +90,13 @@ def _measure_start(setup: Setup) -> Start:
     setup.batches.position.set(0)
     batches = setup.batches.dataset().take(_NOISE_BATCHES)
     images, labels, *_ = next(iter(batches))
+
+    def loss() -> tf.Tensor:
+        logits = model(images, training=True)
+        return model.compute_loss(y=labels, y_pred=logits)
+
     curvature = largest_curvature(
-        lambda: model.compute_loss(y=labels, y_pred=model(images, training=True)),
+        loss,
         model.trainable_weights,
         iterations=20,
         tolerance=0.02,
@@ -113,9 +113,15 @@ def _gradients_of_full_batches(model: Any, batches: Any, size: int) -> Iterator[
     @tf.function
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(y=labels, y_pred=model(images, training=True))
-        gradients = tape.gradient(loss, model.trainable_weights, unconnected_gradients="zero")
-        return tf.concat([tf.reshape(tf.cast(part, tf.float32), [-1]) for part in gradients], 0)
+            logits = model(images, training=True)
+            loss = model.compute_loss(y=labels, y_pred=logits)
+        weights = model.trainable_weights
+        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        parts = []
+        for part in gradients:
+            part = tf.cast(part, tf.float32)
+            parts.append(tf.reshape(part, [-1]))
+        return tf.concat(parts, 0)
 
     for images, labels, *_ in batches:
         if len(labels) == size:
@@ -141,17 +147,25 @@ def labelled(courses: Sequence[Course]) -> list[Course]:
     Raises:
         TrainingFailed: when none ends below it.
     """
-    before = float(np.median([course.losses[0] for course in courses]))
-    rates = [course.rate for course in courses]
-    finals = [course.final for course in courses]
+    first_losses = []
+    rates = []
+    finals = []
+    for course in courses:
+        first_losses.append(course.losses[0])
+        rates.append(course.rate)
+        finals.append(course.final)
+    before = float(np.median(first_losses))
     try:
         labels = label_rates(rates, finals, before)
     except ValueError:
         raise TrainingFailed(
             "no learning rate makes the loss fall; look at the data, or at the model with --dry-run"
         ) from None
-    pairs = zip(courses, labels, strict=True)
-    return [replace(course, before=before, label=label) for course, label in pairs]
+    complete = []
+    for course, label in zip(courses, labels, strict=True):
+        course = replace(course, before=before, label=label)
+        complete.append(course)
+    return complete
 
 
 def suggested(courses: Sequence[Course]) -> float:

@@ -79,7 +79,9 @@ def budget_for(
     epoch = step * setup.batches.steps
     needed = spent + epoch + seconds_after(validation)
     if fresh and needed > seconds:
-        and_export = " and export" if export else ""
+        and_export = ""
+        if export:
+            and_export = " and export"
         raise UsageError(
             f"budget: {setup.config.budget} is too little for one epoch: {spent:.0f} s until now, "
             f"about {epoch:.0f} s for it and {seconds_after(validation):.0f} s of "
@@ -103,6 +105,7 @@ def _fixed_seconds_after(setup: Setup, *, export: bool) -> float:
     seconds = _REPORT_SECONDS + _REPORT_PER_BUILDING * building
     if export:
         image_bytes = preprocessing.stored_size**2 * preprocessing.channels
+        image_seconds = _PNG_SECONDS + _PNG_SECONDS_PER_BYTE * image_bytes
         seconds += _EXPORT_SECONDS + _EXPORT_PER_BUILDING * building
-        seconds += len(setup.dataset.test) * (_PNG_SECONDS + _PNG_SECONDS_PER_BYTE * image_bytes)
+        seconds += len(setup.dataset.test) * image_seconds
     return seconds

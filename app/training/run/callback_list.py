@@ -189,7 +189,8 @@ def _curvature_rates(setup: Setup) -> list[Any]:
     images = []
     labels = []
     for _ in range(_CURVATURE_BATCHES):
-        drawn = split.subset(random.choice(len(split), size, replace=False))
+        chosen = random.choice(len(split), size, replace=False)
+        drawn = split.subset(chosen)
         images.append(_plain_images(setup, drawn))
         labels.append(drawn.labels)
     return [CurvatureRates(images, labels, seed=setup.config.seed)]

@@ -221,7 +221,9 @@ class Checkpoints(keras.callbacks.Callback):
         arrays = archive.arrays_of(state.variables_of(self.model)) | metrics
         if not archive.all_finite(arrays):
             return
-        states = {callback.key: callback.get_state() for callback in self._stateful}
+        states = {}
+        for callback in self._stateful:
+            states[callback.key] = callback.get_state()
         more_arrays, plain = state.split_states(states)
         place = self._folder / _name(self._epoch, self._step)
         if not place.exists():
@@ -253,9 +255,9 @@ def restore_variables(checkpoint: Checkpoint, model: Any) -> None:
     for name, array in checkpoint.arrays.items():
         if not name.startswith(state.CALLBACKS):
             arrays[name] = array
-    archive.assign(
-        state.variables_of(model), arrays, Path(_name(checkpoint.epoch, checkpoint.step))
-    )
+    variables = state.variables_of(model)
+    place = Path(_name(checkpoint.epoch, checkpoint.step))
+    archive.assign(variables, arrays, place)
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -312,8 +314,13 @@ def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) 
     states = values.pop("callbacks")
     if version == 1:
         arrays = {_renamed(name): array for name, array in arrays.items()}
-        states = {_KEYS[name]: plain for name, plain in states.items() if name in _KEYS}
-    return Checkpoint(arrays=arrays, callbacks=state.join_states(arrays, states), **values)
+        old_states = states
+        states = {}
+        for name, plain in old_states.items():
+            if name in _KEYS:
+                states[_KEYS[name]] = plain
+    joined = state.join_states(arrays, states)
+    return Checkpoint(arrays=arrays, callbacks=joined, **values)
 
 
 def _renamed(name: str) -> str:

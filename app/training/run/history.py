@@ -95,9 +95,12 @@ class History(keras.callbacks.Callback):
     def _write(self) -> None:
         columns = ["epoch"]
         for row in self.rows:
-            columns += [name for name in row if name not in columns]
+            for name in row:
+                if name not in columns:
+                    columns.append(name)
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        storage.write_bytes(self._path, text.getvalue().encode())
+        data = text.getvalue().encode()
+        storage.write_bytes(self._path, data)

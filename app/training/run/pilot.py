@@ -116,22 +116,34 @@ def _keep_within(shorter: dict[str, Any], epochs: int, *, in_steps: bool) -> Non
     first = math.floor(shorter.get("schedule.warm_up", 0)) + 1
     last = math.inf if in_steps else latest
     if "schedule.milestones" in shorter:
-        milestones = {max(first, milestone) for milestone in shorter["schedule.milestones"]}
-        shorter["schedule.milestones"] = sorted(place for place in milestones if place <= last)
+        milestones = set()
+        for milestone in shorter["schedule.milestones"]:
+            place = max(first, milestone)
+            if place <= last:
+                milestones.add(place)
+        shorter["schedule.milestones"] = sorted(milestones)
     if "schedule.every" in shorter:
-        interval = min(max(first, shorter["schedule.every"]), last)
-        shorter["schedule.every"] = interval if first <= last else None
+        interval = max(first, shorter["schedule.every"])
+        shorter["schedule.every"] = None
+        if first <= last:
+            shorter["schedule.every"] = min(interval, last)
     if "optim.unfreeze_every" in shorter:
-        shorter["optim.unfreeze_every"] = min(shorter["optim.unfreeze_every"], latest) or None
+        interval = min(shorter["optim.unfreeze_every"], latest)
+        shorter["optim.unfreeze_every"] = interval or None
     if "emphasis.start" in shorter:
-        shorter["emphasis.start"] = max(1, min(shorter["emphasis.start"], latest))
+        start = min(shorter["emphasis.start"], latest)
+        shorter["emphasis.start"] = max(1, start)
 
 
 def changes(config: Config, other: Config) -> list[str]:
     """Return what differs, a line for each setting: `epochs: 30 -> 6`."""
     before = flatten(config.to_dict())
     after = flatten(other.to_dict())
-    return [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
+    lines = []
+    for key, value in before.items():
+        if value != after[key]:
+            lines.append(f"{key}: {value} -> {after[key]}")
+    return lines
 
 
 def check_piloted(setup: Setup) -> None:

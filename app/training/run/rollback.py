@@ -59,7 +59,9 @@ def go_back(setup: Setup, run: Run, error: callbacks.NonFiniteError) -> Checkpoi
     if setup.config.nan_policy == "rollback" and len(rollbacks) < LIMIT:
         good = last_good(run, rollbacks)
     if good is None:
-        after = f" after {len(rollbacks)} rollback(s)" if rollbacks else ""
+        after = ""
+        if rollbacks:
+            after = f" after {len(rollbacks)} rollback(s)"
         raise TrainingFailed(f"{what}{after}; {REMEDY}{hint}") from error
     latest = Rollback(
         quantity=error.quantity,
@@ -97,7 +99,10 @@ def charged(budget: callbacks.Budget | None, checkpoint: Checkpoint) -> callback
     then = checkpoint.callbacks[budget.key]
     lost = now["trained"] + now["lost"] - then["trained"] - then["lost"]
     return callbacks.Budget(
-        budget.seconds, after=budget.after, validation=budget.validation, spent=lost
+        budget.seconds,
+        after=budget.after,
+        validation=budget.validation,
+        spent=lost,
     )
 
 

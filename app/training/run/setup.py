@@ -94,7 +94,8 @@ def set_up(
     strategy = prepare(config)
     _check_patterns(config)
     dataset = load(config)
-    return assemble(config, _standardised_for_weights(config, dataset, run), strategy)
+    dataset = _standardised_for_weights(config, dataset, run)
+    return assemble(config, dataset, strategy)
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
@@ -199,8 +200,10 @@ def start(setup: Setup) -> Origin | None:
 
 def _reset_optimizer(model: Classifier) -> None:
     """Give the optimizer's variables their first values, some of which are the weights."""
-    optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a loss scale
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    # That of a loss scale is inside it.
+    optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer_class = type(optimizer)
+    fresh = optimizer_class.from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
     for variable, initial in zip(optimizer.variables, fresh.variables, strict=True):
         variable.assign(initial)
@@ -235,9 +238,11 @@ def _num_trained_validation_images(dataset: Dataset) -> int:
 def _some_images(setup: Setup) -> Any:
     """Return a batch of training images, drawn by the seed and without augmentation."""
     split = setup.dataset.train
-    order = np.random.default_rng(setup.config.seed).permutation(len(split))
+    random = np.random.default_rng(setup.config.seed)
+    order = random.permutation(len(split))
     drawn = split.subset(order[: setup.config.batch_size])
-    images, _ = next(iter(evaluation_batches(drawn, setup.dataset.preprocessing)))
+    batches = evaluation_batches(drawn, setup.dataset.preprocessing)
+    images, _ = next(iter(batches))
     return images
 
 

@@ -70,8 +70,11 @@ def join_states(arrays: Arrays, values: States) -> States:
         states[key] = {}
         for name, value in plain.items():
             if isinstance(value, dict) and set(value) == {"arrays"}:
-                place = f"{CALLBACKS}{key}/{name}"
-                value = [arrays[f"{place}/{number:04d}"] for number in range(value["arrays"])]
+                items = []
+                for number in range(value["arrays"]):
+                    place = f"{CALLBACKS}{key}/{name}/{number:04d}"
+                    items.append(arrays[place])
+                value = items
             states[key][name] = value
     for place, array in arrays.items():
         if place.startswith(CALLBACKS) and place.count("/") == 2:

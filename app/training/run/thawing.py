@@ -50,7 +50,10 @@ class Thawing(keras.callbacks.Callback):
 
 
 def _count(weights: list[Any]) -> int:
-    return sum(math.prod(weight.shape) for weight in weights)
+    count = 0
+    for weight in weights:
+        count += math.prod(weight.shape)
+    return count
 
 
 def _layers(weights: list[Any]) -> str:

@@ -111,9 +111,17 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
     source = run.config()
     _check_options(config, source, run)
     classes_before = run.data_card().classes
-    known = [name for name in classes if name in classes_before]
-    places = [classes.index(name) for name in known]
-    places_before = [classes_before.index(name) for name in known]
+    known = []
+    fresh = []
+    places = []
+    places_before = []
+    for place, name in enumerate(classes):
+        if name in classes_before:
+            known.append(name)
+            places.append(place)
+            places_before.append(classes_before.index(name))
+        else:
+            fresh.append(name)
     for weight, array in _pair_weights(model, best.arrays, run):
         value = array
         if weight.path.startswith(_HEAD):
@@ -126,7 +134,7 @@ def take_over(model: Any, config: Config, classes: tuple[str, ...]) -> Origin:
         learning_rate=run.last_rate(),
         peak_rate=source.peak_rate,
         known_classes=tuple(known),
-        fresh_classes=tuple(name for name in classes if name not in classes_before),
+        fresh_classes=tuple(fresh),
     )
 
 
@@ -145,15 +153,23 @@ def _pair_weights(
 ) -> list[tuple[Any, np.ndarray]]:
     """Pair every weight with its stored array; only the number of classes may differ."""
     names = sorted(arrays)  # which begin with their places
-    wanted = [_describe(weight.path, weight.shape) for weight in model.weights]
-    stored = [_describe(name.partition("/")[2], arrays[name].shape) for name in names]
+    wanted = []
+    for weight in model.weights:
+        wanted.append(_describe(weight.path, weight.shape))
+    stored = []
+    for name in names:
+        _, _, path = name.partition("/")
+        stored.append(_describe(path, arrays[name].shape))
     for ours, theirs in zip_longest(wanted, stored, fillvalue="nothing"):
         if ours != theirs:
             raise UsageError(
                 f"init_from: {run.folder} has another network: {theirs} stands there where ours "
                 f"has {ours}"
             )
-    return [(weight, arrays[name]) for weight, name in zip(model.weights, names, strict=True)]
+    pairs = []
+    for weight, name in zip(model.weights, names, strict=True):
+        pairs.append((weight, arrays[name]))
+    return pairs
 
 
 def _describe(path: str, shape: Sequence[int]) -> str:

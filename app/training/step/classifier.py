@@ -77,14 +77,8 @@ class Classifier(keras.Model):
         for part in range(self.micro_batches):
             with _after(total):
                 pieces = [piece(values, part, self.micro_batches) for values in data]
-            with part_of_batch(
-                _part_of(
-                    labels,
-                    pieces[1],
-                    part,
-                    self.micro_batches,
-                )
-            ):
+            place = _part_of(labels, pieces[1], part, self.micro_batches)
+            with part_of_batch(place):
                 gradients = self.compute_gradients(pieces, samples=samples, shares=shares)
             total = _sums(total, gradients)
         loss_scale = self.optimizer.scale_loss(tf.ones(()))
@@ -106,7 +100,9 @@ class Classifier(keras.Model):
                 penalties
         """
         images, labels, *emphasis = data
-        image_weights = emphasis[0] if emphasis else None
+        image_weights = None
+        if emphasis:
+            image_weights = emphasis[0]
         with tf.GradientTape() as tape:
             logits = self._logits(images, training=True)
             losses = self.objective.loss(labels, logits)
@@ -201,7 +197,8 @@ def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
 @contextmanager
 def _after(gradients: Sequence[Any]) -> Iterator[None]:
     """Let a part wait for the one before: together they need the memory to be saved."""
-    with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+    present = [gradient for gradient in gradients if gradient is not None]
+    with tf.control_dependencies(present):
         yield
 
 
@@ -209,8 +206,13 @@ def _sums(total: list[Any], gradients: list[Any]) -> list[Any]:
     """Return the sums of gradients, None where a weight has none; nothing yet is an empty list."""
     if not total:
         return gradients
-    pairs = zip(total, gradients, strict=True)
-    return [None if gradient is None else summed + gradient for summed, gradient in pairs]
+    sums: list[Any] = []
+    for summed, gradient in zip(total, gradients, strict=True):
+        if gradient is None:
+            sums.append(None)
+        else:
+            sums.append(summed + gradient)
+    return sums
 
 
 def _part_of(batch: tf.Tensor, rows: tf.Tensor, part: int, parts: int) -> Part:

@@ -29,7 +29,9 @@ def apply_transforms(
     if not transforms or not present:
         return list(gradients)
     replica = tf.distribute.get_replica_context()
-    replicas = replica.num_replicas_in_sync if replica else 1
+    replicas = 1
+    if replica:
+        replicas = replica.num_replicas_in_sync
     if replicas > 1:
         present = replica.all_reduce(tf.distribute.ReduceOp.SUM, present)
     for transform in transforms:
@@ -40,6 +42,8 @@ def apply_transforms(
         if gradient is None:
             shares.append(None)
             continue
-        total = next(remaining)
-        shares.append(total / tf.cast(replicas, total.dtype) if replicas > 1 else total)
+        share = next(remaining)
+        if replicas > 1:
+            share = share / tf.cast(replicas, share.dtype)
+        shares.append(share)
     return shares

@@ -42,7 +42,9 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
         return partial(schedules.one_cycle, steps=total)
     warm_up = _warm_up_steps(config, steps)
     run_length = number_of(total, "step")
-    last_change = max(warm_up, schedule.every or 0, *(schedule.milestones or [0]))
+    changes = [warm_up, schedule.every or 0]
+    changes += schedule.milestones or []
+    last_change = max(changes)
     if last_change >= total:
         raise UsageError(
             f"schedule: a milestone, every or the warm-up lies past the end of the {run_length}"
@@ -61,7 +63,9 @@ def shape_of(config: Config, steps: int) -> schedules.Shape:
 
 def _steps_per_unit(config: Config, steps: int) -> int:
     """Return the steps in what the schedule counts: a step or an epoch."""
-    return 1 if config.schedule.unit == "steps" else steps
+    if config.schedule.unit == "steps":
+        return 1
+    return steps
 
 
 def _warm_up_steps(config: Config, steps: int) -> int:
@@ -111,7 +115,8 @@ def _milestones(config: Config, steps: int, warm_up: int) -> list[int]:
     total = config.epochs * steps
     unit = _steps_per_unit(config, steps)
     if schedule.every is not None:
-        places = list(range(schedule.every * unit, total, schedule.every * unit))
+        interval = schedule.every * unit
+        places = list(range(interval, total, interval))
     elif schedule.milestones is not None:
         places = [milestone * unit for milestone in schedule.milestones]
     else:

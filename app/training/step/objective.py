@@ -107,19 +107,23 @@ class Objective:
         if image_weights is not None:
             losses = losses * tf.cast(image_weights, losses.dtype)
         if self.class_weights is not None:
-            losses = losses * tf.cast(tf.gather(self.class_weights, labels), losses.dtype)
+            factors = tf.gather(self.class_weights, labels)
+            losses = losses * tf.cast(factors, losses.dtype)
         return losses
 
     def mean_loss(self, labels: Any, logits: Any) -> tf.Tensor:
         """Return the weighted mean loss of a batch, without penalties."""
-        return tf.reduce_mean(self.weigh(self.loss(labels, logits), labels))
+        losses = self.loss(labels, logits)
+        return tf.reduce_mean(self.weigh(losses, labels))
 
     def penalized(
         self, loss: tf.Tensor, penalties: Sequence[tf.Tensor], shares: int = 1
     ) -> tf.Tensor:
         """Return a loss with one of `shares` equal shares of the penalties."""
-        total = tf.add_n([tf.zeros((), loss.dtype), *[tf.cast(p, loss.dtype) for p in penalties]])
-        return loss + total / shares
+        terms = [tf.zeros((), loss.dtype)]
+        for penalty in penalties:
+            terms.append(tf.cast(penalty, loss.dtype))
+        return loss + tf.add_n(terms) / shares
 
 
 def loss_of(settings: Settings) -> Loss:
@@ -144,8 +148,10 @@ def class_weights(
     if chosen is None:
         return None
     if chosen == "balanced":
-        counts = np.maximum(np.bincount(labels, minlength=len(classes)), 1)
-        return (len(labels) / (len(classes) * counts)).astype(np.float32)
+        counts = np.bincount(labels, minlength=len(classes))
+        counts = np.maximum(counts, 1)
+        balanced = len(labels) / (len(classes) * counts)
+        return balanced.astype(np.float32)
     unknown = sorted(set(chosen) - set(classes))
     if unknown:
         known = ", ".join(classes[:10])

@@ -33,8 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
-    with started(model, "--trust") as found:
-        yield found
+    with started(model, "--trust") as process:
+        yield process
 
 
 def raw(server: Server, content: bytes) -> bytes:
@@ -161,10 +161,10 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
     numbers = range(VERSION + 1, VERSION + 21)
     folder = tmp_path / NAME
     save(folder)
-    found: list[tuple[int, object]] = []
+    replies: list[tuple[int, object]] = []
     with started(folder, "--trust") as server:
         ended = Event()
-        clients = [Thread(target=client, args=(server, found, ended)) for _ in range(3)]
+        clients = [Thread(target=client, args=(server, replies, ended)) for _ in range(3)]
         for thread in clients:
             thread.start()
         for version in numbers:
@@ -173,7 +173,8 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
         broken = numbers[-1] + 1
         (folder / str(broken)).mkdir()
         (folder / str(broken) / "saved_model.pb").write_bytes(b"no model")
-        states = {one["version"]: one["state"] for one in wait_for(server, broken, "END")}
+        statuses = wait_for(server, broken, "END")
+        states = {status["version"]: status["state"] for status in statuses}
         assert states.pop(str(numbers[-1])) == "AVAILABLE"
         assert set(states.values()) == {"END"}
         shutil.rmtree(folder)
@@ -182,15 +183,17 @@ def test_versions_are_swapped_while_requests_come(tmp_path: Path) -> None:
         for thread in clients:
             thread.join()
         assert server.ask("POST", PREDICT, ONE)[0] == 200
-    assert {status for status, _ in found} == {200}
-    assert {json.dumps(reply) for _, reply in found} == {
-        json.dumps({"predictions": [v * x + 2.0 for x in (1, 2, 3)]}) for v in (0.5, *numbers)
-    }
+    assert {status for status, _ in replies} == {200}
+    expected = set()
+    for slope in (0.5, *numbers):
+        predictions = [slope * x + 2.0 for x in (1, 2, 3)]
+        expected.add(json.dumps({"predictions": predictions}))
+    assert {json.dumps(reply) for _, reply in replies} == expected
 
 
-def client(server: Server, found: list[tuple[int, object]], ended: Event) -> None:
+def client(server: Server, replies: list[tuple[int, object]], ended: Event) -> None:
     while not ended.is_set():
-        found.append(server.ask("POST", PREDICT, {"instances": [1.0, 2.0, 3.0]}))
+        replies.append(server.ask("POST", PREDICT, {"instances": [1.0, 2.0, 3.0]}))
 
 
 def publish(beside: Path, folder: Path, version: int) -> None:
@@ -202,11 +205,13 @@ def publish(beside: Path, folder: Path, version: int) -> None:
 def wait_for(server: Server, version: int, state: str = "AVAILABLE") -> list[dict]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        states = server.ask("GET", f"/v1/models/{NAME}")[1]["model_version_status"]
-        if any((one["version"], one["state"]) == (str(version), state) for one in states):
-            return states
+        _, reply = server.ask("GET", f"/v1/models/{NAME}")
+        statuses = reply["model_version_status"]
+        for status in statuses:
+            if status["version"] == str(version) and status["state"] == state:
+                return statuses
         time.sleep(0.1)
-    raise AssertionError(f"version {version} never came to {state}: {states}")
+    raise AssertionError(f"version {version} never came to {state}: {statuses}")
 
 
 @pytest.mark.slow
@@ -239,10 +244,11 @@ def test_a_signal_lets_end_what_is_being_answered(number: int, code: int, model:
             server.process.send_signal(number)
             time.sleep(0.3)
             connection.sendall(body[-1:].encode())
-            found = b""
-            while b"[2.5]" not in found:
-                found += (part := connection.recv(65536))
-                assert part, found
+            reply = b""
+            while b"[2.5]" not in reply:
+                part = connection.recv(65536)
+                assert part, reply
+                reply += part
         assert server.process.wait(20) == code
 
 
@@ -294,15 +300,15 @@ def test_no_version_is_said(tmp_path: Path) -> None:
             serve([str(folder)], 0)
 
 
-@pytest.mark.parametrize("given", ["saved_models/m/1", "m"])
+@pytest.mark.parametrize("folder", ["saved_models/m/1", "m"])
 def test_what_was_meant_is_said(
-    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("saved_models/m/1").mkdir(parents=True)
     Path("saved_models/m/1/saved_model.pb").touch()
     with pytest.raises(UsageError, match=r"no version there .* did you mean saved_models/m\?"):
-        serve([given], 0)
+        serve([folder], 0)
 
 
 def test_a_port_in_use_is_said(server: Server, model: Path) -> None:

@@ -47,22 +47,22 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(exported: Path) -> Iterator[Server]:
-    with started(exported) as found:
-        yield found
+    with started(exported) as process:
+        yield process
 
 
 def exchanged(server: Server, content: bytes) -> tuple[int, bytes]:
     """Return status and body of the reply to bytes; 0 where the connection closed without one."""
     host, port = server.place.split(":")
-    found = b""
+    reply = b""
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         try:
             connection.sendall(content)
             while part := connection.recv(65536):
-                found += part
+                reply += part
         except ConnectionError:
             pass  # it has answered, and does not want the rest
-    head, _, body = found.partition(b"\r\n\r\n")
+    head, _, body = reply.partition(b"\r\n\r\n")
     return (int(head.split()[1]) if head else 0), body
 
 
@@ -186,5 +186,5 @@ def test_the_golden_file_is_a_request(server: Server, exported: Path) -> None:
     content = Export(exported / "1").sample_request.read_bytes()
     status, reply = server.ask("POST", PREDICT, content)
     assert status == 200
-    expected = [one["label"] for one in json.loads(content)["expected"]]
-    assert [one["label"] for one in reply["predictions"]] == expected
+    expected = [answer["label"] for answer in json.loads(content)["expected"]]
+    assert [prediction["label"] for prediction in reply["predictions"]] == expected

@@ -115,10 +115,14 @@ def test_other_hosts_are_not_unless_wanted(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "Bearer", "Bearer wrong", "Basic right one", "bearer right one", "Bearer right"]
+    "authorization",
+    ["", "Bearer", "Bearer wrong", "Basic right one", "bearer right one", "Bearer right"],
 )
-def test_another_token_is_refused(given: str) -> None:
-    assert send_through(Limits(token="right one"), HEADERS | {"authorization": given})[0] == 401
+def test_another_token_is_refused(authorization: str) -> None:
+    assert (
+        send_through(Limits(token="right one"), HEADERS | {"authorization": authorization})[0]
+        == 401
+    )
 
 
 def test_the_right_token_is_let_in_and_health_needs_none() -> None:

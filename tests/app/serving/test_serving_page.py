@@ -24,14 +24,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert done.returncode == 0, done.stderr
     done = epochal(["export", "digits"], folder)
     assert done.returncode == 0, done.stderr
-    with started(folder / "saved_models/digits") as found:
-        yield found
+    with started(folder / "saved_models/digits") as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 @pytest.fixture
