@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
 
     from epochal.app.store.run import Run
     from epochal.app.store.sweep import Sweep
-    from epochal.app.training import train
+    from epochal.app.training.run.callback_list import run_callbacks
     from epochal.app.tuning.space import changed
     from epochal.app.tuning.worker import forget
     from epochal.callbacks.parts.phase import Phase
@@ -80,27 +80,29 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
     gc.freeze()  # as a worker does
     fit_begins: list[float] = []
     first_steps: list[float] = []
-    fit = train.fit
     stored = Sweep(sweep)
     values = [trial.values for trial in stored.trials().values() if not trial.is_damaged]
 
-    def watched(setup: Any, watching: Iterable[Any], checkpoints: Any) -> None:
+    def watch(*arguments: Any, **options: Any) -> list[Any]:
+        def note_beginning(logs: Any) -> None:
+            fit_begins.append(time.monotonic() - start)
+
         def note_first_step(batch: int, logs: Any) -> None:
             if len(first_steps) < len(fit_begins):
                 first_steps.append(time.monotonic() - start)
 
-        fit_begins.append(time.monotonic() - start)
-        noting = keras.callbacks.LambdaCallback(on_train_batch_end=note_first_step)
+        noting = keras.callbacks.LambdaCallback(
+            on_train_begin=note_beginning, on_train_batch_end=note_first_step
+        )
         noting.phase = Phase.MEASURE
-        fit(setup, [*watching, noting], checkpoints)
+        return [*run_callbacks(*arguments, **options), noting]
 
-    train.fit = watched
     seconds = 0.0
     sizes = []
     for number in range(max(many, len(values))):
         start = time.monotonic()
         config = changed(stored.base, values[number % len(values)])
-        train.train_at(Run(folder / "alone" / str(number)), config, test=False)
+        train_watched(Run(folder / "alone" / str(number)), config, watch)
         forget()
         if number < len(values):
             seconds += time.monotonic() - start
@@ -112,6 +114,27 @@ def train_again(folder: Path, sweep: Path, many: int) -> dict[str, Any]:
         "starts": first_steps[1:],
         "sizes": sizes,
     }
+
+
+def train_watched(run: Any, config: Any, watch: Callable[..., list[Any]]) -> None:
+    """Train as a trial's run is trained, with the callbacks that `watch` makes."""
+    from epochal.app.evaluation.run_results import report_results
+    from epochal.app.evaluation.trained_model import weight_arrays
+    from epochal.app.store.environment import Environment
+    from epochal.app.training.run.checkpoints import Checkpoint
+    from epochal.app.training.train import Session, fit_with_rollbacks, prepare
+
+    run.make()
+    session = Session()
+    with run.locked(), session.stop.deferred() as stopping:
+        setup, _, budget = prepare(config, session)
+        run.write_environment(Environment.of_this_process(None))
+        run.write_data_card(setup.dataset.card(test=False))
+        run.write_config(config)
+        beginning = Checkpoint(identity=setup.identity())
+        training, _ = fit_with_rollbacks(run, setup, beginning, budget, stopping, watch=watch)
+        run.publish_weights(weight_arrays(setup.model), setup.model.name)
+        report_results(run, setup.model, setup.dataset, training, test=False)
 
 
 def measure_pairs(folder: Path, trials: int, pairs: int) -> dict[str, list[float]]:

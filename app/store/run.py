@@ -60,14 +60,6 @@ class Run(RunFiles):
                 f"cannot make {self.folder}: {error.strerror}; {files.remedy(error)}"
             ) from error
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Store a JSON file of the run."""
-        files.write_json(self.folder / name, value)
-
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the run."""
-        return read_json(self.folder / name)
-
     def config(self) -> Config:
         """Read the resolved configuration; UsageError names what is wrong in its file."""
         return read_config_file(self.config_file)

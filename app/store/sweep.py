@@ -16,6 +16,7 @@ from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import files
 from epochal.app.store.plan import Plan
+from epochal.app.store.record import read_json
 from epochal.app.store.run import Run, claim
 from epochal.app.store.trials import (
     LOST,
@@ -89,7 +90,7 @@ class Sweep:
     def begin(cls, plan: Plan, base: Config, name: str, root: Path = ROOT) -> "Sweep":
         """Make the folder of a new sweep, root/name or name-2, name-3, ..."""
         run = claim(name, root)
-        run.write_json(_PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
+        files.write_json(run.folder / _PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
         # The configuration as it was given, so that each trial has its own optimizer's usual rate
         # where none was; and last: with it the folder is a sweep, which can be resumed.
         files.write_bytes(run.folder / _CONFIG, to_yaml(asdict(base)).encode())
@@ -122,7 +123,7 @@ class Sweep:
 
     @cached_property
     def _stored_plan(self) -> Any:
-        return Run(self.folder).read_json(_PLAN)
+        return read_json(self.folder / _PLAN)
 
     @cached_property
     def plan(self) -> Plan:
@@ -313,7 +314,7 @@ class Sweep:
 
     def result(self) -> SweepResult:
         """Return the stored result; StorageError when it is missing or damaged."""
-        stored = Run(self.folder).read_json(_RESULT)
+        stored = read_json(self.folder / _RESULT)
         try:
             return SweepResult.from_dict(stored)
         except (TypeError, KeyError) as error:

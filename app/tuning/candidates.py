@@ -1,4 +1,6 @@
-"""Candidates of a search, built before anything is written: names and options that only Keras and the zoo know."""
+"""Candidates of a search, built before anything is written: names and options that only Keras and
+the zoo know.
+"""
 
 from collections.abc import Hashable
 from dataclasses import replace

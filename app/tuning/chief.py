@@ -1,4 +1,6 @@
-"""The chief of a sweep: hands trials out to workers, stores how they end, and takes back those of workers that are gone."""
+"""The chief of a sweep: hands trials out to workers, stores how they end, and takes back those of
+workers that are gone.
+"""
 
 import logging
 import threading
@@ -29,7 +31,8 @@ class Lease:
 
 
 class Chief:
-    """Answers workers, from any thread; every trial is stored when it is handed out and when it ends.
+    """Answers workers, from any thread; every trial is stored when it is handed out and when it
+    ends.
 
     Args:
         sweep: whose trials these are.
@@ -99,7 +102,9 @@ class Chief:
                     lease.heard = self._heard
 
     def lose_worker(self, worker: str, cause: str) -> None:
-        """Take back the trial of a worker that is gone, for another one, unless it has cost too many workers."""
+        """Take back the trial of a worker that is gone, for another one, unless it has cost too
+        many workers.
+        """
         with self._answering():
             lease = self.leases.get(worker)
             if lease is None:

@@ -34,7 +34,8 @@ class LocalWorkers:
         self._ended_before = 0
 
     def restart_dead(self) -> None:
-        """Start workers that do not run, but those that ended well; take the trials of dead ones back.
+        """Start workers that do not run, but those that ended well; take the trials of dead ones
+        back.
 
         Raises:
             StorageError: when a worker could not write.
@@ -106,7 +107,9 @@ def _last_line(log: Path) -> str:
 
 
 def worker_environments(count: int) -> list[dict[str, str]]:
-    """Return for each worker the environment with its cores, and its GPUs where there is one for each."""
+    """Return for each worker the environment with its cores, and its GPUs where there is one for
+    each.
+    """
     cores = sorted(os.sched_getaffinity(0))
     gpus = list(filter(None, _visible_gpus()))
     parent = str(os.getpid())

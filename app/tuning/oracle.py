@@ -1,8 +1,10 @@
-"""KerasTuner behind one adapter: an oracle proposes trials, is told their scores, and is brought back after a stop.
+"""KerasTuner behind one adapter: an oracle proposes trials, is told their scores, and is brought
+back after a stop.
 
-Nothing else of the program touches KerasTuner. Its own files are not used: they are written in place, one damaged file
-makes the whole project unloadable, and they lack grid search's place and the Gaussian process's random state. Oracles
-are pure functions of their seed and of what happened: here the same events happen to them again.
+Nothing else of the program touches KerasTuner. Its own files are not used: they are written in
+place, one damaged file makes the whole project unloadable, and they lack grid search's place and
+the Gaussian process's random state. Oracles are pure functions of their seed and of what happened:
+here the same events happen to them again.
 """
 
 import json
@@ -93,7 +95,8 @@ class Oracle:
                 self._tuner._retry_queue.append(trial)
 
     def replay(self, events: Sequence[Event]) -> dict[str, Mapping[str, Any]]:
-        """Let the events of a stopped sweep happen again; trials that had not ended are proposed again, in order.
+        """Let the events of a stopped sweep happen again; trials that had not ended are proposed
+        again, in order.
 
         Returns:
             The values of every trial, by its name.
@@ -123,8 +126,8 @@ class Oracle:
     def is_done(self) -> bool:
         """Whether every trial has ended and none will follow.
 
-        While no trial runs, the oracle is asked for one, which the next worker gets: there may be no worker whose
-        asking would tell.
+        While no trial runs, the oracle is asked for one, which the next worker gets: there may be
+        no worker whose asking would tell.
         """
         if self._tuner.ongoing_trials or self._tuner._retry_queue:
             return False
@@ -136,7 +139,9 @@ class Oracle:
 
 
 def count_trials(plan: Plan, epochs: int) -> int:
-    """Return the largest number of trials: Hyperband makes whole passes, at least one, or no trial would be promoted."""
+    """Return the largest number of trials: Hyperband makes whole passes, at least one, or no trial
+    would be promoted.
+    """
     if plan.algorithm != "hyperband":
         return plan.trials
     tuner = _make_tuner(plan, epochs)
@@ -190,10 +195,12 @@ class _Unstored:
 
 
 class _Distinct:
-    """Makes one of KerasTuner's oracles propose no point twice, and end when, and only when, none is left.
+    """Makes one of KerasTuner's oracles propose no point twice, and end when, and only when, none
+    is left.
 
-    Its Gaussian process proposes the same point again and again where there are few, and its random search gives up
-    after some collisions. The point that takes the place depends on the seed and on the number of trials alone.
+    Its Gaussian process proposes the same point again and again where there are few, and its random
+    search gives up after some collisions. The point that takes the place depends on the seed and on
+    the number of trials alone.
     """
 
     hyperparameters: Any
@@ -246,7 +253,8 @@ def _points(
 def _spread_seed(seed: int) -> int:
     """Return a seed far from that of the neighbours, never 0, which means any seed to KerasTuner.
 
-    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials, one place apart.
+    KerasTuner draws its n-th number with the seed plus n: neighbours would propose the same trials,
+    one place apart.
     """
     return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2) + 1
 
@@ -295,7 +303,9 @@ def _hyperparameter(searched: Range, ranges: Mapping[str, Range]) -> Any:
 
 
 def _encode(searched: Range, value: Any) -> Any:
-    """Return a value as KerasTuner can hold it: null, lists and choices of several types stand as JSON."""
+    """Return a value as KerasTuner can hold it: null, lists and choices of several types stand as
+    JSON.
+    """
     if _is_plain(searched):
         return value
     return json.dumps(value)

@@ -1,4 +1,6 @@
-"""Ranges of a search file: one line of it read as the values that one configuration field may have."""
+"""Ranges of a search file: one line of it read as the values that one configuration field may
+have.
+"""
 
 import json
 import re
@@ -187,7 +189,9 @@ def _number_types(name: str) -> set[Any]:
 
 
 def as_number(value: Any) -> Any:
-    """Return text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all else as it is."""
+    """Return text that is a number to everybody but YAML 1.1, such as 1e-4, as that number; all
+    else as it is.
+    """
     if not isinstance(value, str) or not re.fullmatch(_NUMBER, value):
         return value
     if re.fullmatch(_WHOLE, value):

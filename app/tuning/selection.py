@@ -1,4 +1,6 @@
-"""Selection of trials: the statistical test that drops one early, and the rules that pick the winner."""
+"""Selection of trials: the statistical test that drops one early, and the rules that pick the
+winner.
+"""
 
 import math
 import statistics
@@ -12,7 +14,8 @@ _FEWEST = 2  # splits that it needs
 
 
 def is_clearly_worse(scores: Sequence[float], best: Sequence[float], sign: int) -> bool:
-    """Whether a trial's scores are worse than the best trial's on the same splits: Student's paired test, 5 %.
+    """Whether a trial's scores are worse than the best trial's on the same splits: Student's paired
+    test, 5 %.
 
     Args:
         scores: of the splits done so far, in order.
@@ -49,9 +52,11 @@ def rank_completed(trials: Iterable[Trial], sign: int) -> list[Trial]:
 
 
 def select_winner(trials: Iterable[Trial], plan: Plan) -> Trial | None:
-    """Return the best trial, or the one with the fewest weights within one standard error of it; None without any.
+    """Return the best trial, or the one with the fewest weights within one standard error of it;
+    None without any.
 
-    The standard error is that of the best trial's mean over the splits (Breiman et al. 1984, section 3.4.3).
+    The standard error is that of the best trial's mean over the splits (Breiman et al. 1984,
+    section 3.4.3).
     """
     ranked = rank_completed(trials, plan.sign)
     if not ranked:

@@ -1,4 +1,6 @@
-"""The wire between a chief and its workers: three requests over gRPC, in JSON, without encryption or password."""
+"""The wire between a chief and its workers: three requests over gRPC, in JSON, without encryption
+or password.
+"""
 
 import json
 import os
@@ -128,7 +130,9 @@ class Client:
 
     @contextmanager
     def keep_alive(self, trial: str) -> Iterator[None]:
-        """Tell the chief now and then that this worker lives; without a chief, ask this process to save and end."""
+        """Tell the chief now and then that this worker lives; without a chief, ask this process to
+        save and end.
+        """
         is_over = threading.Event()
 
         def beat() -> None:

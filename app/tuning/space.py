@@ -1,4 +1,6 @@
-"""The search space: ranges of configuration fields, read from a file and checked before anything runs."""
+"""The search space: ranges of configuration fields, read from a file and checked before anything
+runs.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,12 +29,15 @@ def read_search(path: Path, base: Config) -> Space:
 
 
 def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
-    """Return the ranges in a search file's mapping, nested as a configuration is, or with dotted names.
+    """Return the ranges in a search file's mapping, nested as a configuration is, or with dotted
+    names.
 
     Args:
-        values: as `{"learning_rate": {"log": [1e-4, 1]}, "optim": {"weight_decay": {"choice": [0, 1e-4]}}}`.
+        values: as `{"learning_rate": {"log": [1e-4, 1]}, "optim": {"weight_decay": {"choice": [0,
+            1e-4]}}}`.
         where: the file, for messages.
-        base: the configuration that the ranges change; every corner has to make a valid one with it.
+        base: the configuration that the ranges change; every corner has to make a valid one with
+            it.
 
     Raises:
         UsageError: one line for the first mistake.
@@ -55,7 +60,8 @@ def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
 
 
 def count_points(space: Space, values: Mapping[str, Any] | None = None) -> float:
-    """Return the number of different configurations in a space; infinite with a range of real numbers.
+    """Return the number of different configurations in a space; infinite with a range of real
+    numbers.
 
     Args:
         space: or the rest of it.
@@ -197,7 +203,9 @@ def _values_needed(searched: Range, space: Space) -> dict[str, Any]:
 
 
 def _point_with(fixed: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Return a point of the space with some values fixed, and the first extreme of all other active ranges."""
+    """Return a point of the space with some values fixed, and the first extreme of all other active
+    ranges.
+    """
     point: dict[str, Any] = {}
     for searched in space:
         if not searched.is_active(point):

@@ -1,4 +1,6 @@
-"""A sweep as a story: an oracle behind a chief, workers, a winner that is trained again and tested once."""
+"""A sweep as a story: an oracle behind a chief, workers, a winner that is trained again and tested
+once.
+"""
 
 import logging
 import shutil
@@ -41,10 +43,12 @@ _logger = logging.getLogger("epochal.sweep")
 
 
 def check_sweep(plan: Plan, base: Config, where: str) -> None:
-    """Check data, splits and candidates before anything is written; `where` is the search file, for messages.
+    """Check data, splits and candidates before anything is written; `where` is the search file, for
+    messages.
 
     Raises:
-        UsageError: the data cannot be had or not be split so often, or no trial can be built as the search says.
+        UsageError: the data cannot be had or not be split so often, or no trial can be built as the
+            search says.
     """
     # Before data is loaded: afterwards, this process could not train the winner on several devices.
     prepare(base)
@@ -100,7 +104,9 @@ def run_sweep(
 
 
 def _replay(oracle: Oracle, sweep: Sweep) -> None:
-    """Bring a new oracle to where the sweep is; trials whose files are damaged are recorded as lost."""
+    """Bring a new oracle to where the sweep is; trials whose files are damaged are recorded as
+    lost.
+    """
     events = sweep.events()
     values = oracle.replay(events)
     for event in events:
@@ -175,7 +181,9 @@ def _first_failure(trials: Iterable[Trial]) -> str | None:
 
 
 def winner_config(config: Config, epochs: Sequence[int]) -> Config:
-    """Return a trial's configuration for training on all images, up to the median of the splits' best epochs."""
+    """Return a trial's configuration for training on all images, up to the median of the splits'
+    best epochs.
+    """
     after = None
     last = round(median(epochs))
     if last < config.epochs:

@@ -84,7 +84,9 @@ def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
 def _outcome_of(
     results: list[Result], scores: list[float], status: str, seconds_before: float
 ) -> Outcome:
-    """Return the outcome of a trial; `seconds_before` were spent by those that it was promoted from."""
+    """Return the outcome of a trial; `seconds_before` were spent by those that it was promoted
+    from.
+    """
     seconds = -seconds_before
     epochs = []
     for result in results:
@@ -137,6 +139,8 @@ def _train_run(run: Run, config: Config) -> Result:
 
 
 def _is_hopeless(sweep: Sweep, scores: list[float]) -> bool:
-    """Whether the scores are clearly worse than those of the best trial so far on the same splits."""
+    """Whether the scores are clearly worse than those of the best trial so far on the same
+    splits.
+    """
     ranked = rank_completed(sweep.trials().values(), sweep.plan.sign)
     return bool(ranked) and is_clearly_worse(scores, ranked[0].scores, sweep.plan.sign)

@@ -25,7 +25,9 @@ _LONGEST = 18  # letters of a choice on an axis
 
 @dataclass(frozen=True, kw_only=True)
 class Heights:
-    """The places of scores upwards: in percent for accuracies, and no lower than keeps the best apart."""
+    """The places of scores upwards: in percent for accuracies, and no lower than keeps the best
+    apart.
+    """
 
     label: str
     scale: float
@@ -44,7 +46,9 @@ class Heights:
         return np.minimum(heights, self.edge)
 
     def scale_axes(self, axes: Axes) -> None:
-        """Label the axis after drawing: logarithmic where losses span far, and no accuracy above 100 %."""
+        """Label the axis after drawing: logarithmic where losses span far, and no accuracy above
+        100 %.
+        """
         from matplotlib.ticker import NullFormatter
 
         axes.set_ylabel(self.label)
@@ -88,7 +92,9 @@ def _span_far(losses: np.ndarray) -> bool:
 
 
 def _edge_of(scores: np.ndarray, sign: int) -> float | None:
-    """Return the score from which on worse ones are drawn at the edge; None where there is none that far."""
+    """Return the score from which on worse ones are drawn at the edge; None where there is none
+    that far.
+    """
     goodness = sign * scores
     middle = float(np.median(goodness))
     distance = max(goodness.max() - middle, 1e-3 * abs(middle))
@@ -110,7 +116,9 @@ def choice_names(searched: Range) -> list[str]:
 
 
 def place_of(searched: Range, trial: Trial) -> float | None:
-    """Return the value as a number: a choice by its index; None where it is inactive or no value of the space."""
+    """Return the value as a number: a choice by its index; None where it is inactive or no value of
+    the space.
+    """
     value = trial.active_values.get(searched.name)
     if searched.kind == "choice":
         value = searched.index_of(value)
@@ -141,7 +149,9 @@ def ends_of(searched: Range) -> tuple[float, float]:
 
 
 def axis_marks(searched: Range) -> list[tuple[float, str]]:
-    """Return the marks of an axis of the parallel coordinates: the share of the height, and the text."""
+    """Return the marks of an axis of the parallel coordinates: the share of the height, and the
+    text.
+    """
     marks = []
     if searched.kind == "choice":
         for index, name in enumerate(choice_names(searched)):

@@ -1,4 +1,6 @@
-"""Choices compared best against best: of each the best trial, and how far it lies behind that of the best choice."""
+"""Choices compared best against best: of each the best trial, and how far it lies behind that of
+the best choice.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ TrialsByChoice = Mapping[int, Sequence[Trial]]
 
 
 def trials_by_choice(standings: Standings, searched: Range) -> TrialsByChoice:
-    """Return the trials that ended by the index of their choice, by rank; choices without any are left out."""
+    """Return the trials that ended by the index of their choice, by rank; choices without any are
+    left out.
+    """
     trials: dict[int, list[Trial]] = {}
     for index in range(len(searched.values)):
         trials[index] = []
@@ -39,9 +43,11 @@ def trials_by_choice(standings: Standings, searched: Range) -> TrialsByChoice:
 
 
 def choices_section(standings: Standings) -> Section | None:
-    """Return a row for every choice of every hyperparameter of which two were tried; None where there is none.
+    """Return a row for every choice of every hyperparameter of which two were tried; None where
+    there is none.
 
-    None, too, where nothing else is searched: each choice then is one trial, and the table of trials says it all.
+    None, too, where nothing else is searched: each choice then is one trial, and the table of
+    trials says it all.
     """
     if len(standings.space) < 2 or not standings.scored:
         return None

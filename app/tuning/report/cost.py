@@ -1,4 +1,6 @@
-"""The cost of a sweep: time, epochs and images, and the time that dropping trials early has saved."""
+"""The cost of a sweep: time, epochs and images, and the time that dropping trials early has
+saved.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Cost:
     images: int | None
     """Seen in training, those seen again counted again; None where a run does not tell."""
     saved: float
-    """Seconds that the splits left out by dropping would have taken, at the pace of the same trials."""
+    """Seconds that the splits left out by dropping would have taken, at the pace of the same
+    trials.
+    """
 
 
 def cost_of(standings: Standings) -> Cost:

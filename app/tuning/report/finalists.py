@@ -1,4 +1,6 @@
-"""The finalists side by side: learning curves of all trials, and the scores of the best split by split."""
+"""The finalists side by side: learning curves of all trials, and the scores of the best split by
+split.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Difference:
 
 
 def finalists_of(standings: Standings, winner: Trial | None) -> list[Trial]:
-    """Return the best completed trials by rank; the winner takes the last place where it is not among them."""
+    """Return the best completed trials by rank; the winner takes the last place where it is not
+    among them.
+    """
     scored = standings.scored
     completed = [trial for trial in scored if trial.status == COMPLETED]
     finalists = completed[:FINALISTS]
@@ -174,7 +178,9 @@ def _draw_curve(axes: Axes, heights: Heights, curve: Curve, *, marker: str, **lo
 
 
 def splits_section(standings: Standings, winner: Trial | None) -> Section | None:
-    """Return the finalists' scores split by split, and what they differ from the winner's; None without a finalist."""
+    """Return the finalists' scores split by split, and what they differ from the winner's; None
+    without a finalist.
+    """
     finalists = [trial for trial in finalists_of(standings, winner) if trial.scores]
     if not finalists:
         return None

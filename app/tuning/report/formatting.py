@@ -17,7 +17,9 @@ def metric(standings: Standings) -> str:
 
 
 def score(trial: Trial, standings: Standings) -> str:
-    """Return `95.31 ± 0.42 %` of an accuracy, `0.1234 ± 0.0042` of a loss, a dash where there is none."""
+    """Return `95.31 ± 0.42 %` of an accuracy, `0.1234 ± 0.0042` of a loss, a dash where there is
+    none.
+    """
     if trial.score is None:
         return "–"
     return with_spread(trial.score, trial.spread, standings)
@@ -59,7 +61,9 @@ def plain(value: Any) -> str:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each dotted name, the whole name where two have the same last part."""
+    """Return the last part of each dotted name, the whole name where two have the same last
+    part.
+    """
     tails = {}
     for name in names:
         tails[name] = name.rpartition(".")[2]
@@ -71,7 +75,9 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def settings(trial: Trial, standings: Standings, without: str | None = None) -> str:
-    """Return `learning_rate 0.01, optimizer sgd`, in the order of the space; `without` is left out."""
+    """Return `learning_rate 0.01, optimizer sgd`, in the order of the space; `without` is left
+    out.
+    """
     names = short_names(searched.name for searched in standings.space)
     values = trial.active_values
     parts = []

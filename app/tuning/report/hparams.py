@@ -1,4 +1,6 @@
-"""TensorBoard's HParams tab: `tensorboard --logdir sweeps/NAME/tensorboard` shows the trials. No TensorFlow here."""
+"""TensorBoard's HParams tab: `tensorboard --logdir sweeps/NAME/tensorboard` shows the trials. No
+TensorFlow here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Importance of hyperparameters: a random forest that predicts scores, and what shuffling a column costs it."""
+"""Importance of hyperparameters: a random forest that predicts scores, and what shuffling a column
+costs it.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +33,25 @@ class Importance:
     """The importances by a forest, and how far to trust it."""
 
     shares: dict[str, float]
-    """By hyperparameter, the most important first: the share of the scores' variance that it accounts for, alone or
-    together with others. About 0 where it does not matter; chance may make it a little negative."""
+    """By hyperparameter, the most important first: the share of the scores' variance that it
+    accounts for, alone or together with others. About 0 where it does not matter; chance may make
+    it a little negative.
+    """
     r2: float
-    """Coefficient of determination on trials that a tree has not seen; 1 is perfect, 0 no better than the mean."""
+    """Coefficient of determination on trials that a tree has not seen; 1 is perfect, 0 no better
+    than the mean.
+    """
 
 
 def measure_importance(standings: Standings) -> Importance | None:
-    """Return importances by trials that ended with a score; None where they are too few or all scored the same.
+    """Return importances by trials that ended with a score; None where they are too few or all
+    scored the same.
 
-    Each tree is asked about the trials that its own bootstrap sample left out, so that what it learned by heart does
-    not count (Breiman 2001, "Random Forests", section 10). Shuffling a hyperparameter raises the squared error by twice
-    the variance that it accounts for (Gregorutti, Michel and Saint-Pierre 2017, "Correlation and variable importance in
-    random forests", section 2).
+    Each tree is asked about the trials that its own bootstrap sample left out, so that what it
+    learned by heart does not count (Breiman 2001, "Random Forests", section 10). Shuffling a
+    hyperparameter raises the squared error by twice the variance that it accounts for (Gregorutti,
+    Michel and Saint-Pierre 2017, "Correlation and variable importance in random forests", section
+    2).
     """
     trials = standings.scored
     if len(trials) < LEAST or not standings.space:
@@ -63,7 +71,9 @@ def measure_importance(standings: Standings) -> Importance | None:
 
 
 def encode_trials(space: Sequence[Range], trials: Sequence[Trial]) -> np.ndarray:
-    """Return float64 [trials, hyperparameters]: indices of choices, logarithms of log ranges, inactive ones below all."""
+    """Return float64 [trials, hyperparameters]: indices of choices, logarithms of log ranges,
+    inactive ones below all.
+    """
     encoded = np.empty((len(trials), len(space)), np.float64)
     for row, trial in enumerate(trials):
         values = trial.active_values
@@ -96,7 +106,9 @@ def _encode_value(searched: Range, value: Any) -> float:
 
 
 def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return for each column the mean rise of the squared error on left-out trials when it is shuffled among them."""
+    """Return for each column the mean rise of the squared error on left-out trials when it is
+    shuffled among them.
+    """
     generator = np.random.default_rng(0)
     everyone = np.arange(len(scores))
     increases = []

@@ -1,4 +1,6 @@
-"""The leaderboard: the trials by rank, as a file for programs and as a few lines for the terminal."""
+"""The leaderboard: the trials by rank, as a file for programs and as a few lines for the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class LeaderboardDisplay:
     Args:
         sweep: whose trials are shown.
         jobs: trials that run at once.
-        width: called for the letters that the terminal's lines have; None where there is no terminal.
+        width: called for the letters that the terminal's lines have; None where there is no
+            terminal.
     """
 
     def __init__(self, sweep: Sweep, *, jobs: int, width: Callable[[], int | None]) -> None:
@@ -54,7 +57,9 @@ def write_leaderboard(standings: Standings) -> None:
 
 
 def leaderboard_rows(standings: Standings) -> list[list[str]]:
-    """Return rows by rank, the heads first: what is inactive or unknown is empty, numbers have all their digits."""
+    """Return rows by rank, the heads first: what is inactive or unknown is empty, numbers have all
+    their digits.
+    """
     splits = 0
     for trial in standings.trials:
         splits = max(splits, len(trial.scores))
@@ -98,8 +103,9 @@ def leaderboard_text(
 ) -> str:
     """Return the best `rows` trials with a score, and how far the sweep is.
 
-    No line has more than `width` letters, None for no limit: hyperparameters that do not fit stand on lines of their
-    own. The time left is that of the trials to come at the mean time of those that ended, `jobs` at once.
+    No line has more than `width` letters, None for no limit: hyperparameters that do not fit stand
+    on lines of their own. The time left is that of the trials to come at the mean time of those
+    that ended, `jobs` at once.
     """
     best = standings.scored[:rows]
     lines = []
@@ -138,7 +144,9 @@ def _best_lines(standings: Standings, best: Sequence[Trial], width: int | None) 
 
 
 def _wrap(values: str, width: int | None) -> list[str]:
-    """Return lines that end after a comma, of at most `width` letters where a hyperparameter is no longer than that."""
+    """Return lines that end after a comma, of at most `width` letters where a hyperparameter is no
+    longer than that.
+    """
     if width is None:
         return [values]
     first, *others = values.split(", ")

@@ -1,4 +1,6 @@
-"""Parallel coordinates: every trial of a sweep as a line through all its hyperparameters to its score."""
+"""Parallel coordinates: every trial of a sweep as a line through all its hyperparameters to its
+score.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,9 @@ def _name_axes(axes: Axes, names: list[str]) -> None:
 
 
 def _draw_mark(axes: Axes, across: int, height: float, text: str) -> None:
-    """Write the ends of an axis above and below it, where few lines pass; what lies between, beside it."""
+    """Write the ends of an axis above and below it, where few lines pass; what lies between, beside
+    it.
+    """
     offset = (4.0, 0.0)
     horizontal = "left"
     vertical = "center"

@@ -1,4 +1,6 @@
-"""Learning rates of a sweep, called too low, good, too high or diverged by the training losses of the trials."""
+"""Learning rates of a sweep, called too low, good, too high or diverged by the training losses of
+the trials.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class _Descent:
     group: Any
     """The value of the other hyperparameter, None where there is none."""
     final: float
-    """The mean of its splits' training losses over their last quarter; infinite where one was not finite."""
+    """The mean of its splits' training losses over their last quarter; infinite where one was not
+    finite.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +75,10 @@ class LabelledRate(_Descent):
 def labelled_rates(standings: Standings) -> list[LabelledRate]:
     """Return the learning rates by group, rising; empty where rates are not comparable.
 
-    They are where learning_rate and at most one other hyperparameter are searched, and all trials are given the same
-    epochs, as by Hyperband they are not: trials are compared with those of the same value of the other. A group has at
-    least three different rates, and one at which the loss fell.
+    They are where learning_rate and at most one other hyperparameter are searched, and all trials
+    are given the same epochs, as by Hyperband they are not: trials are compared with those of the
+    same value of the other. A group has at least three different rates, and one at which the loss
+    fell.
     """
     names = [searched.name for searched in standings.space]
     if RATE not in names or len(names) > 2 or standings.plan.algorithm == "hyperband":
@@ -107,7 +112,9 @@ def labelled_rates(standings: Standings) -> list[LabelledRate]:
 
 
 def _label_group(standings: Standings, descents: list[_Descent]) -> list[LabelledRate]:
-    """Return the rates of one group with their labels, rising; empty where they are too few, or no loss fell."""
+    """Return the rates of one group with their labels, rising; empty where they are too few, or no
+    loss fell.
+    """
     before = None
     descents.sort(key=lambda descent: descent.rate)
     for descent in descents:
@@ -132,7 +139,8 @@ def _label_group(standings: Standings, descents: list[_Descent]) -> list[Labelle
 
 
 def _final_loss(standings: Standings, trial: Trial) -> float | None:
-    """Return the mean final loss of the splits; None where a trial failed otherwise, or its curves are lost.
+    """Return the mean final loss of the splits; None where a trial failed otherwise, or its curves
+    are lost.
 
     A rate that was lowered on the way was not borne: the loss counts as infinite.
     """
@@ -153,7 +161,9 @@ def _final_loss(standings: Standings, trial: Trial) -> float | None:
 
 
 def _guessing_loss(standings: Standings, trial: Trial) -> float | None:
-    """Return the loss of a network that has learned nothing; None where the trial's files do not tell."""
+    """Return the loss of a network that has learned nothing; None where the trial's files do not
+    tell.
+    """
     run = standings.sweep.split_run(trial.name, 1)
     card = read_data_card(run)
     if card is None or not card.classes:
@@ -166,7 +176,9 @@ def _guessing_loss(standings: Standings, trial: Trial) -> float | None:
 
 
 def rates_section(standings: Standings) -> Section | None:
-    """Return a row for each trial, and its training loss over the epochs; None where rates are not comparable."""
+    """Return a row for each trial, and its training loss over the epochs; None where rates are not
+    comparable.
+    """
     labelled = labelled_rates(standings)
     if not labelled:
         return None

@@ -1,4 +1,6 @@
-"""The report of a sweep: one HTML file in the look of a run's report, the verdict first, then the reasons."""
+"""The report of a sweep: one HTML file in the look of a run's report, the verdict first, then the
+reasons.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ Curve = dict[int, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Standings:
-    """A sweep's trials at one moment, by rank: completed by score, then dropped by score, then the rest."""
+    """A sweep's trials at one moment, by rank: completed by score, then dropped by score, then the
+    rest.
+    """
 
     sweep: Sweep
     plan: Plan
@@ -62,7 +64,9 @@ class Standings:
         return self.sweep.split_runs(trial.name)
 
     def curves(self, trial: Trial, key: str) -> list[Curve]:
-        """Return for each split the values of one recorded figure by epoch, without those that are not finite."""
+        """Return for each split the values of one recorded figure by epoch, without those that are
+        not finite.
+        """
         return [_read_curve(run, key) for run in self.split_runs(trial)]
 
     def mean_curve(self, trial: Trial, key: str) -> Curve:

@@ -22,7 +22,9 @@ _VERBS = {
 
 
 def make_result(standings: Standings, winner: Trial | None, seconds: float) -> SweepResult:
-    """Return the figures of a sweep; `seconds` of training are all trials' and the winner's last one."""
+    """Return the figures of a sweep; `seconds` of training are all trials' and the winner's last
+    one.
+    """
     result = SweepResult(
         winner=None,
         values=None,

@@ -1,4 +1,6 @@
-"""Sweeps as real processes: what they leave, stopped and killed anywhere, with a chief and workers, with nonsense."""
+"""Sweeps as real processes: what they leave, stopped and killed anywhere, with a chief and workers,
+with nonsense.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The chief without training: whom it answers, what it hands out again, and how it and its workers come to an end."""
+"""The chief without training: whom it answers, what it hands out again, and how it and its workers
+come to an end.
+"""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""Oracles brought back: whatever the algorithm, a stopped search proposes what an unstopped one would have."""
+"""Oracles brought back: whatever the algorithm, a stopped search proposes what an unstopped one
+would have.
+"""
 
 import json
 import math

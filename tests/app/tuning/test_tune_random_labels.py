@@ -1,4 +1,6 @@
-"""An honest winner: where labels are random, what the search calls good is chance on images it has not seen."""
+"""An honest winner: where labels are random, what the search calls good is chance on images it has
+not seen.
+"""
 
 import statistics
 from dataclasses import replace
@@ -40,7 +42,9 @@ def random_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def search(root: Path, seed: int) -> tuple[float, float, float]:
-    """Search without a chief: return the winner's mean and best score over the folds, and its test accuracy."""
+    """Search without a chief: return the winner's mean and best score over the folds, and its test
+    accuracy.
+    """
     base = replace(BASE, seed=seed)
     space = read_space({"learning_rate": {"log": [0.001, 1]}}, "here", base)
     plan = Plan(space=space, trials=TRIALS, splits=str(Splits.of("kfold:3")), seed=seed)

@@ -1,4 +1,6 @@
-"""What is read from a sweep's folder and shown of it: numbers against the files and NumPy, pages by a strict parser."""
+"""What is read from a sweep's folder and shown of it: numbers against the files and NumPy, pages by
+a strict parser.
+"""
 
 import csv
 import json

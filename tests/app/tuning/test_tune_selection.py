@@ -36,7 +36,9 @@ def test_one_split_drops_nothing_and_an_equal_difference_at_once() -> None:
 
 
 def dropped_early(seed: int, trials: int = 20) -> tuple[float, bool]:
-    """A random search over true accuracies, folds of different difficulty, noise: share of fits saved, winner kept."""
+    """A random search over true accuracies, folds of different difficulty, noise: share of fits
+    saved, winner kept.
+    """
     generator = np.random.default_rng(seed)
     truth = 0.95 - 0.05 * generator.uniform(0, 1.5, trials) ** 2
     scores = (
@@ -65,7 +67,9 @@ def test_dropping_saves_a_third_and_keeps_the_winner() -> None:
 
 
 def trials_needed(algorithm: str, seed: int, most: int = 40) -> int:
-    """Return the number of trials until one lies within a tenth of the ranges around the planted optimum."""
+    """Return the number of trials until one lies within a tenth of the ranges around the planted
+    optimum.
+    """
     plan = Plan(space=PLAN.space, algorithm=algorithm, trials=most, seed=seed)
     oracle = Oracle(plan, 1)
     for number in range(1, most + 1):

@@ -1,4 +1,6 @@
-"""Best against best, and rates by name: tables of a sweep's report against the formulas that its folder is made by."""
+"""Best against best, and rates by name: tables of a sweep's report against the formulas that its
+folder is made by.
+"""
 
 import json
 import math
