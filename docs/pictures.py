@@ -1,4 +1,4 @@
-"""Pictures of the documentation: `python docs/pictures.py` trains on the digits and photographs the report.
+"""Pictures of the documentation: `python docs/pictures.py` trains and photographs the report.
 
 It needs Chromium (Debian: `apt-get install chromium`), and epochal installed.
 """

@@ -1,1 +1,1 @@
-"""epochal under one name: `epochal.app`, `epochal.models` and `epochal.callbacks` are links to the folders beside."""
+"""All of epochal under one name: `app`, `models` and `callbacks` are links to the folders beside."""

@@ -133,7 +133,8 @@ def _check_kind(name: str, kind: str, prefix: str) -> None:
         )
     if kind != "int" and float not in types:
         raise UsageError(
-            f"{prefix}: is a whole number, got a range {kind}; give {{int: [low, high]}} or {{choice: [...]}}"
+            f"{prefix}: is a whole number, got a range {kind}; give {{int: [low, high]}} or "
+            f"{{choice: [...]}}"
         )
 
 

@@ -160,7 +160,8 @@ class Client:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
                 raise UsageError(
-                    f"--worker {self._address}: {error.details()}, not {self._sweep.folder}; give --sweep"
+                    f"--worker {self._address}: {error.details()}, not {self._sweep.folder}; give "
+                    "--sweep"
                 ) from None
             raise TrainingFailed(
                 f"the chief at {self._address} does not answer any more; what was trained is saved"

@@ -140,7 +140,8 @@ def _run_workers(chief: Chief, jobs: int, address: str, patience: float) -> None
                     raise chief.error
                 if not jobs and chief.silence > patience:
                     raise TrainingFailed(
-                        f"no worker was heard of for {patience / 60:g} minutes; what was trained is saved, go on with: "
+                        f"no worker was heard of for {patience / 60:g} minutes; what was trained "
+                        "is saved, go on with: "
                         f"epochal tune --resume {folder} --chief {listening}"
                     )
                 time.sleep(_LOOK)

@@ -34,7 +34,8 @@ def work(sweep: Sweep, address: str, connect: float = CONNECT) -> None:
         name,
         connect,
     )
-    # Every trial collects garbage, of which TensorFlow's modules are none: half a second saved in each.
+    # Every trial collects garbage, of which TensorFlow's modules are none: half a second saved in
+    # each.
     gc.freeze()
     while True:
         proposal, is_done = client.next_trial()
@@ -52,7 +53,8 @@ def work(sweep: Sweep, address: str, connect: float = CONNECT) -> None:
 def forget() -> None:
     """Let go of what Keras and TensorFlow keep of networks that nothing uses any more."""
     keras.backend.clear_session()
-    # TensorFlow never drops the gradient of a traced tf.custom_gradient, which holds the graph around it.
+    # TensorFlow never drops the gradient of a traced tf.custom_gradient, which holds the graph
+    # around it.
     for name in list(gradient_registry.list()):
         if name.startswith("CustomGradient-"):
             del gradient_registry._registry[name]

@@ -75,7 +75,8 @@ class Origin:
         if first_rate > _JUMP * max(self.learning_rate, low):
             return (
                 f"warning: the learning rate jumps from {self.learning_rate:g}, the last one "
-                f"there, to {first_rate:g}: what was learned may be lost; leave --learning-rate out "
+                f"there, to {first_rate:g}: what was learned may be lost; leave --learning-rate "
+                "out "
                 "to go on at the last one, or add --schedule.warm-up"
             )
         return None

@@ -18,7 +18,8 @@ from epochal.app.tuning.report.standings import Standings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Trials further below the middle one than so many times its distance to the best are drawn at the edge.
+# Trials further below the middle one than so many times its distance to the best are drawn at the
+# edge.
 FAR = 6
 _LONGEST = 18  # letters of a choice on an axis
 

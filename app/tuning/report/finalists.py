@@ -209,15 +209,21 @@ def splits_section(standings: Standings, winner: Trial | None) -> Section | None
 def _describe_splits(finalists: Sequence[Trial], winner: Trial | None) -> str:
     if max(len(trial.scores) for trial in finalists) == 1:
         return (
-            "Each point is one split, the bar their mean. With a single split nothing tells how much of a difference "
+            "Each point is one split, the bar their mean. With a single split nothing tells how "
+            "much of a difference "
             "is chance: more splits would."
         )
-    text = "Each point is one split, the upright bar their mean; the spread is the sample standard deviation."
+    text = (
+        "Each point is one split, the upright bar their mean; the spread is the sample standard "
+        "deviation."
+    )
     if winner is None:
         return text
     return (
-        f"{text} The paired difference compares trials on the same images; its ± is a standard error. It is too small "
-        "rather than too large, because the splits share training images (Nadeau and Bengio 2003): a difference below "
+        f"{text} The paired difference compares trials on the same images; its ± is a standard "
+        "error. It is too small "
+        "rather than too large, because the splits share training images (Nadeau and Bengio "
+        "2003): a difference below "
         "two of them is no difference."
     )
 

@@ -42,9 +42,12 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _NOT_FINITE = "is not finite"  # what a trial's message says of a loss, gradient or weight
 _TEXT = (
-    "By the training loss over the last quarter of the epochs, mean of the splits: a rate is good where it fell by "
-    "at least 80 % of what it fell by at the best rate, from where a network starts that guesses; too low or too "
-    "high on either side of that; diverged where it is not finite or hardly below guessing. Good rates that are "
+    "By the training loss over the last quarter of the epochs, mean of the splits: a rate is "
+    "good where it fell by "
+    "at least 80 % of what it fell by at the best rate, from where a network starts that "
+    "guesses; too low or too "
+    "high on either side of that; diverged where it is not finite or hardly below guessing. Good "
+    "rates that are "
     "the lowest or the highest of the table ask for a wider range."
 )
 

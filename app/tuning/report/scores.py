@@ -50,8 +50,10 @@ def scores_section(standings: Standings, winner: Trial | None) -> Section | None
     if heights.edge is not None:
         worse = " Trials that were much worse stand at the edge."
     text = (
-        "Each point is a trial: full ones completed, hollow ones were dropped after some of the splits, the star won, "
-        f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial is not shown. "
+        "Each point is a trial: full ones completed, hollow ones were dropped after some of the "
+        "splits, the star won, "
+        f"crosses at the worse edge failed.{worse} Where a hyperparameter was inactive, the trial "
+        "is not shown. "
         "Good trials that crowd at the end of a range ask for a wider one."
     )
     return Section(

@@ -27,7 +27,7 @@ STEPS = 5
 
 
 def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dict:
-    """Trains in this process until `stopping` says so; returns history and the newest checkpoint's arrays."""
+    """Train until `stopping` says so; return history and the newest checkpoint's arrays."""
     setup = set_up(CONFIG)
     history = History(folder / "history.csv", images_per_step=CONFIG.batch_size)
     average = ExponentialMovingAverage(0.9)
@@ -62,7 +62,8 @@ def uninterrupted(tmp_path_factory) -> dict:
     return trained(tmp_path_factory.mktemp("whole"), lambda: False)
 
 
-# An epoch asks 2 times a training step, once or twice a validation step and at its end: this covers two epochs.
+# An epoch asks 2 times a training step, once or twice a validation step and at its end: this
+# covers two epochs.
 @pytest.mark.parametrize(
     "count",
     [1, 9, 12, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 10, 11, 13, 14, 15, 17))],

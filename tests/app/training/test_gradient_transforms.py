@@ -1,4 +1,4 @@
-"""Gradient transforms: their order, what they get, and what becomes of a step that is not finite."""
+"""Gradient transforms: their order, their arguments, and steps that are not finite."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The history of a run: rows of history.csv, and the same figures for TensorBoard, each epoch once."""
+"""The history of a run: history.csv, and the same figures for TensorBoard, each epoch once."""
 
 import csv
 from pathlib import Path

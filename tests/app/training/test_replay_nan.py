@@ -1,4 +1,4 @@
-"""What went wrong is named exactly: the pixel, the layer, the gradient, in a replay of the very step."""
+"""Replays of the step that went wrong: the pixel, the layer or the gradient is named exactly."""
 
 import json
 from dataclasses import replace

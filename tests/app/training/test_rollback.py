@@ -1,4 +1,4 @@
-"""A run whose rate is too high goes back and recovers, gives up after three times, and may be killed in between."""
+"""Rollbacks: a run whose rate is too high recovers, gives up after three, and may be killed."""
 
 import json
 import signal
@@ -87,7 +87,10 @@ def test_recovers_at_a_tenth_of_the_rate(recovered: tuple[Run, dict[str, Any], l
     for number, (line, log) in enumerate(zip(said, logged, strict=True), 1):
         rate = 10 ** (2 - number)
         divisor = 10**number
-        place = f"(learning rate {rate}): rollback {number} of 3, to step 1 of epoch 1, learning rates divided by {divisor}"
+        place = (
+            f"(learning rate {rate}): rollback {number} of 3, to step 1 of epoch 1, learning rates "
+            f"divided by {divisor}"
+        )
         assert place in line
         assert place in log
         assert f"epochal replay-nan {run.folder} names where it began" in line
@@ -156,7 +159,10 @@ def test_a_run_that_went_on_and_learned_nothing_says_so(
     figures = make_figures(accuracy, accuracy_low=low, chance=0.25, loss=895352.0)
     with run.locked(), heard() as said:
         log_end(make_result(test=figures))
-    line = f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; epochal doctor"
+    line = (
+        f"no better than guessing: test accuracy {accuracy:.4f}, the commonest class makes 0.2500; "
+        "epochal doctor"
+    )
     assert any(text.startswith(line) for text in said) == told
     finished, *more = [text[20:] for text in (run.folder / "log.txt").read_text().splitlines()]
     assert finished.startswith(
@@ -252,7 +258,7 @@ def test_the_command_recovers_killed_or_not(tmp_path: Path, devices: int) -> Non
 
 
 def first_not_finite(run: Path) -> tuple[str, str]:
-    """What leaves float32 first when NumPy takes the kept validation batch through the perceptron."""
+    """Return what leaves float32 first when NumPy takes the kept batch through the network."""
     arrays, _ = archive.load(run / "nan")
     data = json.loads((run / "data.json").read_text())
     weights = {

@@ -1,4 +1,4 @@
-"""Runs as a sweep makes them: in a given folder, over one of several splits, ended early, judged by validation."""
+"""Runs as a sweep makes them: in a given folder, on one of several splits, ended early."""
 
 import gc
 import json
@@ -292,7 +292,8 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
     [
         (
             Data(split="all"),
-            "1,438 train, 360 validation (360 trained on as well, so that its figures flatter), 359 test",
+            "1,438 train, 360 validation (360 trained on as well, so that its figures flatter), "
+            "359 test",
         ),
         (Data(split="kfold:3/2"), "959 train, 479 validation, 359 test images, 10 classes"),
     ],

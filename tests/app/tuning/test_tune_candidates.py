@@ -22,7 +22,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "option of another": (
         BOTH | MOMENTUM,
-        "; see docs/optimizers.md; what some optimizers lack is searched with when: {optimizer: [...]}",
+        "; see docs/optimizers.md; what some optimizers lack is searched with when: "
+        "{optimizer: [...]}",
     ),
     "optimizer": (
         {"optimizer": {"choice": ["sgd", "adma"]}},

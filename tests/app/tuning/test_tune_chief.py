@@ -238,7 +238,8 @@ def test_a_scheduler_may_say_who_is_who(
 
 def test_an_older_sweep_without_identity_can_be_read(sweep: Sweep) -> None:
     (sweep.folder / "sweep.json").write_text(
-        '{"space": [{"name": "learning_rate", "kind": "log", "low": 0.001, "high": 1}], "trials": 3}'
+        '{"space": [{"name": "learning_rate", "kind": "log", "low": 0.001, "high": 1}], '
+        '"trials": 3}'
     )
     older = Sweep(sweep.folder)
     assert older.identity == ""

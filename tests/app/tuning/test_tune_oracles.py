@@ -348,7 +348,8 @@ def test_folders_that_are_no_trials_are_left_alone(
 
 @pytest.mark.parametrize(("trials", "expected"), [(1, 23), (45, 23), (46, 46)])
 def test_hyperband_makes_whole_passes(trials: int, expected: int, tmp_path: Path) -> None:
-    # nine epochs: 9 of one epoch, of which 3 go on to three and 1 to nine; 5 of three, of which 2 go on; 3 of nine
+    # nine epochs: 9 of one epoch, of which 3 go on to three and 1 to nine; 5 of three, of which 2
+    # go on; 3 of nine
     plan = plan_of("hyperband", trials)
     assert count_trials(plan, EPOCHS) == expected
     sweep = new_sweep(replace(plan, trials=expected), tmp_path)

@@ -327,7 +327,8 @@ def test_importance_finds_what_was_planted() -> None:
     assert found is not None
     assert list(found.shares) == ["first", "second", "dummy"]
     assert found.r2 > 0.8
-    # Of independent uniform values, a sum's variance falls on its parts as the squares of their factors.
+    # Of independent uniform values, a sum's variance falls on its parts as the squares of their
+    # factors.
     assert found.shares["first"] == pytest.approx(0.9, abs=0.15)
     assert found.shares["second"] == pytest.approx(0.1, abs=0.08)
     assert abs(found.shares["dummy"]) < 0.02
@@ -422,10 +423,12 @@ def test_result_and_words_agree_with_the_files(twenty: Path) -> None:
     spread = 100 * np.std(best["scores"], ddof=1)
     for expected in (
         f"Trial {best['trial']} won: learning_rate {best['values']['learning_rate']:.3g}, epochs ",
-        f"Its validation accuracy is {mean:.2f} ± {spread:.2f} % (mean and sample standard deviation of 5 splits).",
+        f"Its validation accuracy is {mean:.2f} ± {spread:.2f} % (mean and sample standard "
+        "deviation of 5 splits).",
         "it is right on 95.00 % of 360 test images (95 % interval 92.0 % to 96.9 %).",
         f"validation minus test accuracy, is {mean - 95:+.2f} points: more than chance explains",
-        "Of 20 planned trials, 14 completed, 4 dropped after some of the splits, 2 failed; training took 20 min 34 s "
+        "Of 20 planned trials, 14 completed, 4 dropped after some of the splits, 2 failed; "
+        "training took 20 min 34 s "
         "in all.",
     ):
         assert expected in words
@@ -436,7 +439,8 @@ def test_result_and_words_agree_with_the_files(twenty: Path) -> None:
     [
         (
             0.94,
-            "is -1.00 points: the validation accuracy lies inside the interval, so that chance explains it.",
+            "is -1.00 points: the validation accuracy lies inside the interval, so that chance "
+            "explains it.",
         ),
         (0.98, "is +3.00 points: more than chance explains"),
         (0.9, "is -5.00 points: the winner does better than in validation"),
@@ -457,7 +461,8 @@ def test_optimism_is_weighed_against_chance(tmp_path: Path, score: float, words:
     [
         (
             0.48,
-            "retraining went wrong, not the choice: the retrained network is right on 48.0 % of the validation images, "
+            "retraining went wrong, not the choice: the retrained network is right on 48.0 % of "
+            "the validation images, "
             "the trial was on 95.0 %; try best.yaml with other seeds.",
         ),
         (0.67, "retraining went wrong"),  # worse by 28 points, of an optimism of 55
@@ -493,8 +498,8 @@ def test_of_losses_the_optimism_is_that_of_the_accuracy(tmp_path: Path) -> None:
     said = describe_result(found, second, result)[0]
     best = found.trials[0]
     assert (
-        f"Trial {best.name} has the best mean, {best.score:.4f} ± {best.spread:.4f}; the one-standard-error"
-        in said
+        f"Trial {best.name} has the best mean, {best.score:.4f} ± {best.spread:.4f}; the "
+        "one-standard-error" in said
     )
 
 
@@ -524,7 +529,8 @@ def test_paired_differences_are_those_of_numpy(twenty: Path) -> None:
     assert [row[0] for row in section.table[1:]] == [trial.name for trial in found.trials[:5]]
     assert section.table[1][3:] == ("the winner", "")
     assert section.table[2][3:] == (
-        f"{100 * differences.mean():+.2f} ± {100 * differences.std(ddof=1) / np.sqrt(5):.2f} points",
+        f"{100 * differences.mean():+.2f} ± {100 * differences.std(ddof=1) / np.sqrt(5):.2f} "
+        "points",
         f"{(differences > 0).sum()} of 5",
     )
     assert paired_difference(trial(scores=()), first) is None

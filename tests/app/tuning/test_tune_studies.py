@@ -183,7 +183,8 @@ def test_the_table_is_in_the_report(tmp_path: Path) -> None:
     )
     words = [re.findall('aria-label="([^"]*)"', figure)[0] for figure in section.figures]
     assert words[0] == (
-        "Training loss over the epochs, optimizer sgd; too low: 0.0003 to 0.03; good: 0.1 to 1; diverged: 3"
+        "Training loss over the epochs, optimizer sgd; too low: 0.0003 to 0.03; good: 0.1 to 1; "
+        "diverged: 3"
     )
     assert words[1].startswith(
         "Training loss over the epochs, optimizer adam; too low: 0.0003; good: 0.001 to "
