@@ -1,1 +1,1 @@
-"""All of epochal under one name: `app`, `models` and `callbacks` are links to the folders beside."""
+"""epochal under one name: `app`, `models` and `callbacks` are links to the folders beside."""

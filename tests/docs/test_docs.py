@@ -1,7 +1,7 @@
 """The documentation is true: every command and every program that it shows is run, on tiny data.
 
-In a page, a `bash` or `python` block is run; a `shell` block is not (it needs a cluster, a container
-engine or a browser, or serves until somebody stops it); a block with `title="NAME"` is a file that
+In a page, a `bash` or `python` block is run; a `shell` block is not (it needs a cluster, a
+container engine or a browser, or serves until somebody stops it); a block with `title="NAME"` is a file that
 the blocks after it find.
 """
 
