@@ -14,7 +14,11 @@ def count(number: float) -> str:
 
 def size(num_bytes: float) -> str:
     """Return `1.61 MiB` for 1,684,992 bytes, `-` for 0."""
-    return _scaled(num_bytes, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+    return _scaled(
+        num_bytes,
+        1024,
+        (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"),
+    )
 
 
 def time_of(seconds: float) -> str:

@@ -81,7 +81,11 @@ class Turns(keras.callbacks.Callback):
 def make_callbacks(setup: Setup, run: Run) -> list[Any]:
     """Return the callbacks that `epochal train` has."""
     early_stopping = early_stopping_of(setup.config)
-    history = History(run.history_file, images_per_step=128, events=ScalarEvents(run.tensorboard))
+    history = History(
+        run.history_file,
+        images_per_step=128,
+        events=ScalarEvents(run.tensorboard),
+    )
     watching = [*run_callbacks(setup, run, None), early_stopping, history]
     saving = Checkpoints(
         run.checkpoints,
@@ -123,7 +127,10 @@ def measure_steps(setup: Setup, watching: list[Any], pairs: int) -> tuple[np.nda
     bare_turns = Turns(first, second, pairs + 1)
     full_turns = Turns(second, first, pairs + 1)
     bare_model = build_classifier(setup.config, setup.dataset)
-    thread = threading.Thread(target=train, args=(setup, bare_model, [], bare_turns))
+    thread = threading.Thread(
+        target=train,
+        args=(setup, bare_model, [], bare_turns),
+    )
     thread.start()
     train(setup, setup.model, watching, full_turns)
     thread.join()

@@ -33,7 +33,11 @@ def search_rate(folder: Path, optimizer: str) -> tuple[float, list[float]]:
     for half_decades in range(2 * low, 2 * high + 1):
         rate = 10.0 ** (half_decades / 2)
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 2 --seed 0"
-        result = train_once(folder, f"{optimizer}-search-{half_decades}", options)
+        result = train_once(
+            folder,
+            f"{optimizer}-search-{half_decades}",
+            options,
+        )
         accuracies.append(result["validation_accuracy"])
         scores[rate] = (result["validation_accuracy"], -result["validation_loss"])
     best = max(scores, key=lambda rate: scores[rate])
@@ -56,7 +60,11 @@ def main() -> None:
         options = f"{COMMON} --optimizer {optimizer} --learning-rate {rate:.3g} --epochs 5"
         accuracies = []
         for seed in range(arguments.seeds):
-            result = train_once(folder, f"{optimizer}-final-{seed}", f"{options} --seed {seed}")
+            result = train_once(
+                folder,
+                f"{optimizer}-final-{seed}",
+                f"{options} --seed {seed}",
+            )
             accuracies.append(result["test_accuracy"])
         print(
             f"| {optimizer} | {rate:.3g} | {near} of {len(searched)} | {spread(accuracies)} | "

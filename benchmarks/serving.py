@@ -45,7 +45,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mlserver", metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--part", choices=("bare", "load", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--part",
+        choices=("bare", "load", "plain"),
+        help=argparse.SUPPRESS,
+    )
     parser.add_argument("--words", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:

@@ -86,7 +86,14 @@ def main(pairs: int) -> None:
     data = setup.batches.dataset().repeat()
     alternation = Alternation(make_bare_step(setup), pairs)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [*run_callbacks(setup, Run(Path(folder)), None), alternation]
+        callbacks = [
+            *run_callbacks(
+                setup,
+                Run(Path(folder)),
+                None,
+            ),
+            alternation,
+        ]
         everyone = Callbacks(
             callbacks,
             add_history=True,
@@ -107,7 +114,14 @@ def main(pairs: int) -> None:
     bare = statistics.median(bare_seconds)
     images = COUNTED * setup.config.batch_size
     print(f"bare loop: {images / bare:.0f} images/s")
-    ratios = [fit / bare for fit, bare in zip(fit_seconds, bare_seconds, strict=True)]
+    ratios = [
+        fit / bare
+        for fit, bare in zip(
+            fit_seconds,
+            bare_seconds,
+            strict=True,
+        )
+    ]
     print(
         f"application / bare loop: {statistics.median(ratios):.3f} of the time "
         f"({min(ratios):.3f} to {max(ratios):.3f})"

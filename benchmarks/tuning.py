@@ -132,9 +132,22 @@ def train_watched(run: Any, config: Any, watch: Callable[..., list[Any]]) -> Non
         run.write_data_card(setup.dataset.card(test=False))
         run.write_config(config)
         beginning = Checkpoint(identity=setup.identity())
-        training, _ = fit_with_rollbacks(run, setup, beginning, budget, stopping, watch=watch)
+        training, _ = fit_with_rollbacks(
+            run,
+            setup,
+            beginning,
+            budget,
+            stopping,
+            watch=watch,
+        )
         run.publish_weights(weight_arrays(setup.model), setup.model.name)
-        report_results(run, setup.model, setup.dataset, training, test=False)
+        report_results(
+            run,
+            setup.model,
+            setup.dataset,
+            training,
+            test=False,
+        )
 
 
 def measure_pairs(folder: Path, trials: int, pairs: int) -> dict[str, list[float]]:
@@ -146,7 +159,11 @@ def measure_pairs(folder: Path, trials: int, pairs: int) -> dict[str, list[float
             trials,
             jobs=1,
         ),
-        "alone": lambda name: train_in_child(folder / name, folder / FIRST, trials)["seconds"],
+        "alone": lambda name: train_in_child(
+            folder / name,
+            folder / FIRST,
+            trials,
+        )["seconds"],
         "jobs-2": lambda name: measure_sweep(
             folder,
             name,
@@ -172,7 +189,11 @@ def median_ratio(numerators: list[float], denominators: list[float]) -> float:
     """Return the median of the ratios, pair by pair."""
     return statistics.median(
         numerator / denominator
-        for numerator, denominator in zip(numerators, denominators, strict=True)
+        for numerator, denominator in zip(
+            numerators,
+            denominators,
+            strict=True,
+        )
     )
 
 
@@ -186,7 +207,11 @@ def main() -> None:
     parser.add_argument("--again", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.again:
-        figures = train_again(arguments.folder, arguments.again, arguments.many)
+        figures = train_again(
+            arguments.folder,
+            arguments.again,
+            arguments.many,
+        )
         print(json.dumps(figures))
         return
     folder = arguments.folder.resolve()
@@ -199,7 +224,11 @@ def main() -> None:
         f"({arguments.trials} trials, {arguments.pairs} pairs)"
     )
     print(f"trials per minute, two jobs / one: {gain:.2f}")
-    figures = train_in_child(folder / "many", folder / FIRST, arguments.many)
+    figures = train_in_child(
+        folder / "many",
+        folder / FIRST,
+        arguments.many,
+    )
     for event, key in (("fit begins", "begins"), ("first step", "starts")):
         times = sorted(figures[key])
         median = statistics.median(times)

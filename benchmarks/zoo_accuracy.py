@@ -86,7 +86,11 @@ def main() -> None:
         seeds = 1 if arguments.study in ONE_SEED else arguments.seeds
         for seed in range(seeds):
             for name, options in STUDIES[arguments.study].items():
-                train_once(arguments.folder, f"{name}-{seed}", f"--seed {seed} {options}")
+                train_once(
+                    arguments.folder,
+                    f"{name}-{seed}",
+                    f"--seed {seed} {options}",
+                )
     print_table(arguments.folder)
 
 

@@ -87,7 +87,11 @@ def choose_commands(name: str, cores: int, torch: str | None) -> dict[str, list[
     }
     if torch:
         torch_script = [torch, str(HERE / "zoo_torch.py"), name]
-        ways = product(("float32", "bfloat16"), ("first", "last"), ("eager", "compiled"))
+        ways = product(
+            ("float32", "bfloat16"),
+            ("first", "last"),
+            ("eager", "compiled"),
+        )
         commands["torch"] = find_fastest([[*torch_script, *way, str(cores)] for way in ways])
     return commands
 
@@ -108,7 +112,14 @@ def compare(name: str, cores: int, blocks: int, torch: str | None) -> None:
     for who in commands:
         if who == "ours":
             continue
-        ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates[who], strict=True)]
+        ratios = [
+            ours / theirs
+            for ours, theirs in zip(
+                rates["ours"],
+                rates[who],
+                strict=True,
+            )
+        ]
         median = statistics.median(ratios)
         line += f"  / {who} {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     if torch:

@@ -104,7 +104,15 @@ class Inverted(nn.Module):
         wide = ins * expansion
         parts = []
         if expansion > 1:
-            parts += [conv(ins, wide, 1), nn.BatchNorm2d(wide), nn.ReLU6()]
+            parts += [
+                conv(
+                    ins,
+                    wide,
+                    1,
+                ),
+                nn.BatchNorm2d(wide),
+                nn.ReLU6(),
+            ]
         parts += [
             conv(
                 wide,
@@ -131,7 +139,11 @@ class Head(nn.Sequential):
     """The mean of each channel and the logits."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, 10))
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(features, 10),
+        )
 
 
 def resnet(widths: tuple[int, ...], blocks: int, projected: bool) -> nn.Module:
@@ -160,7 +172,15 @@ def vgg16() -> nn.Module:
     before = 3
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
-            parts += [conv(before, width, bias=True), nn.BatchNorm2d(width), nn.ReLU()]
+            parts += [
+                conv(
+                    before,
+                    width,
+                    bias=True,
+                ),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
             before = width
         parts.append(nn.MaxPool2d(2))
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(512, 10))
@@ -172,7 +192,16 @@ def densenet_bc(growth: int = 12, layers_per_block: int = 6) -> nn.Module:
     parts = [conv(3, width)]
     for block in range(3):
         if block:
-            parts += [nn.BatchNorm2d(width), nn.ReLU(), conv(width, width // 2, 1), nn.AvgPool2d(2)]
+            parts += [
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                conv(
+                    width,
+                    width // 2,
+                    1,
+                ),
+                nn.AvgPool2d(2),
+            ]
             width //= 2
         for _ in range(layers_per_block):
             parts.append(Dense(width, growth))
@@ -211,13 +240,25 @@ def mobilenet_v2() -> nn.Module:
             before = width
             stride = 1
     return nn.Sequential(
-        *parts, conv(before, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6(), Head(1280)
+        *parts,
+        conv(
+            before,
+            1280,
+            1,
+        ),
+        nn.BatchNorm2d(1280),
+        nn.ReLU6(),
+        Head(1280),
     )
 
 
 NETWORKS = {
     "resnet20": lambda: resnet((16, 32, 64), 3, projected=False),
-    "resnet18_cifar": lambda: resnet((64, 128, 256, 512), 2, projected=True),
+    "resnet18_cifar": lambda: resnet(
+        (64, 128, 256, 512),
+        2,
+        projected=True,
+    ),
     "vgg16_cifar": vgg16,
     "densenet_bc_40_12": densenet_bc,
     "mobilenet_v2_cifar": mobilenet_v2,
@@ -242,7 +283,11 @@ def main(name: str, precision: str, layout: str, execution: str, cores: int) -> 
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(
+            "cpu",
+            torch.bfloat16,
+            enabled=precision == "bfloat16",
+        ):
             loss = functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()

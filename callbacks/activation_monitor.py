@@ -67,7 +67,11 @@ class ActivationMonitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write, if it is the epoch's turn."""
-        if self.batch is not None and passes_multiple(epoch, epoch + 1, self.every):
+        if self.batch is not None and passes_multiple(
+            epoch,
+            epoch + 1,
+            self.every,
+        ):
             self._write([self.batch], {"epoch": epoch + 1, "data": "batch"})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -55,7 +55,11 @@ class Freezing(keras.callbacks.Callback):
         require_tensorflow("Freezing", "set trainable of the layers before compiling instead")
         self._release()
         model = self.model
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        optimizer = getattr(
+            model.optimizer,
+            "inner_optimizer",
+            model.optimizer,
+        )
         # Keras puts the averages of use_ema into the weights one by one as they come, the wrong
         # ones if some are frozen.
         if optimizer.use_ema:

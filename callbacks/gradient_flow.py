@@ -144,7 +144,13 @@ class GradientFlow(keras.callbacks.Callback):
         if self.norms is not None:
             norms = self.norms()
         if len(norms) >= _ENOUGH:
-            clip = float(np.percentile(norms, _PERCENTILE, method="inverted_cdf"))
+            clip = float(
+                np.percentile(
+                    norms,
+                    _PERCENTILE,
+                    method="inverted_cdf",
+                )
+            )
         record = {
             "iteration": iteration_of(self.model),
             "epoch": epoch,

@@ -121,7 +121,11 @@ class NanGuard(keras.callbacks.Callback):
 
     def _keep(self, step: int) -> None:
         if self._last_finite is not None:
-            self._last_finite.keep(self._epoch, step, learning_rate(self.model))
+            self._last_finite.keep(
+                self._epoch,
+                step,
+                learning_rate(self.model),
+            )
 
     def _fail(self, quantity: str, value: str) -> None:
         rate = learning_rate(self.model)

@@ -73,7 +73,11 @@ class PlateauDecay(keras.callbacks.Callback):
         self.best = None
         self._monitored.begin()
         self._counter.reset()
-        set_learning_rate(self.model, learning_rate(self.model), "PlateauDecay")
+        set_learning_rate(
+            self.model,
+            learning_rate(self.model),
+            "PlateauDecay",
+        )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compare the epoch with the best so far, and lower the rate for the next."""

@@ -75,7 +75,11 @@ class StuckDecay(keras.callbacks.Callback):
         self._means.reset()
         self._counter.reset()
         self._last_loss = math.inf
-        set_learning_rate(self.model, learning_rate(self.model), "StuckDecay")
+        set_learning_rate(
+            self.model,
+            learning_rate(self.model),
+            "StuckDecay",
+        )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the step, and judge a full window."""

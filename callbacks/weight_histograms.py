@@ -96,7 +96,11 @@ class WeightHistograms(keras.callbacks.Callback):
         if self.every_steps:
             self._iteration_before = iteration_of(self.model)
             end = self._iteration_before + steps
-            is_due = passes_multiple(self._iteration_before, end, self.every_steps)
+            is_due = passes_multiple(
+                self._iteration_before,
+                end,
+                self.every_steps,
+            )
         else:
             is_due = batch < self._last_step <= batch + steps
         if is_due:
@@ -108,7 +112,11 @@ class WeightHistograms(keras.callbacks.Callback):
         if self.every_steps and self._before is not None:
             iteration = iteration_of(self.model)
             # Where gradients accumulate, the count stands still.
-            if passes_multiple(self._iteration_before, iteration, self.every_steps):
+            if passes_multiple(
+                self._iteration_before,
+                iteration,
+                self.every_steps,
+            ):
                 self._write(iteration)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -121,7 +129,11 @@ class WeightHistograms(keras.callbacks.Callback):
         self._events.close()
 
     def _is_turn_of(self, epoch: int) -> bool:
-        return not self.every_steps and passes_multiple(epoch - 1, epoch, self.every)
+        return not self.every_steps and passes_multiple(
+            epoch - 1,
+            epoch,
+            self.every,
+        )
 
     def _write(self, step: int) -> None:
         model = self.model
@@ -133,7 +145,11 @@ class WeightHistograms(keras.callbacks.Callback):
             gradients = self._gradients()
             arrays["gradient"] = ((path, value.numpy()) for path, value in gradients.items())
         if self._before is not None:
-            pairs = zip(model.trainable_variables, self._before, strict=True)
+            pairs = zip(
+                model.trainable_variables,
+                self._before,
+                strict=True,
+            )
             arrays["update"] = (
                 (variable.path, variable.numpy() - before) for variable, before in pairs
             )

@@ -89,7 +89,11 @@ def _find_architecture(name: str) -> Architecture:
         return ZOO[name]
     message = f"Unknown model {name!r}."
     message += _explain_depth(name)
-    similar = difflib.get_close_matches(name.lower().replace("-", "_"), ZOO, n=5)
+    similar = difflib.get_close_matches(
+        name.lower().replace("-", "_"),
+        ZOO,
+        n=5,
+    )
     if similar:
         # many names are equally close to a wrong number: the one that begins alike is meant
         nearest = max(similar, key=lambda known: _common_start(name.lower(), known))

@@ -140,7 +140,10 @@ class Style:
                 name=f"{name}_ln",
             )(x)
         if self.norm == "weight_mean":
-            return MeanOnlyBatchNormalization(synchronized=synchronized(), name=f"{name}_mean")(x)
+            return MeanOnlyBatchNormalization(
+                synchronized=synchronized(),
+                name=f"{name}_mean",
+            )(x)
         return x
 
     def activate(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
@@ -239,7 +242,10 @@ def _prelu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 _ACTIVATIONS = {
     "relu": lambda x, name: layers.ReLU(name=name)(x),
-    "leaky_relu": lambda x, name: layers.LeakyReLU(negative_slope=0.01, name=name)(x),
+    "leaky_relu": lambda x, name: layers.LeakyReLU(
+        negative_slope=0.01,
+        name=name,
+    )(x),
     "prelu": _prelu,
     "scaled_tanh": lambda x, name: layers.Activation(scaled_tanh, name=name)(x),
 }

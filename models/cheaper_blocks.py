@@ -105,4 +105,10 @@ def menu(kernel: int, inputs: int, outputs: int) -> list[Block]:
         )
         pointwise = Kernel(1, 1, inputs, outputs)
         stacks[f"{kernel}x{kernel} of each channel, 1x1"] = [depthwise, pointwise]
-    return [Block(name=name, convolutions=tuple(stack)) for name, stack in stacks.items()]
+    return [
+        Block(
+            name=name,
+            convolutions=tuple(stack),
+        )
+        for name, stack in stacks.items()
+    ]

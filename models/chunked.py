@@ -117,7 +117,11 @@ def _copy_for_channels(
         copy = type(layer).from_config(config)
         x = copy(x)
         if copy.weights:
-            weights = _weights_for_channels(layer, channels, is_last=layer is project)
+            weights = _weights_for_channels(
+                layer,
+                channels,
+                is_last=layer is project,
+            )
             copy.set_weights(weights[: len(copy.weights)])
     return keras.Model(image, x, name=name)
 

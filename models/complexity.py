@@ -135,7 +135,11 @@ def model_cost(model: keras.Model, batch_size: int = 1) -> ModelCost:
     kept_tensors = find_kept_tensors(trace.calls)
     seen = set[int]()
     costs = []
-    for call, live_bytes in zip(trace.calls, live_bytes_by_call(trace.calls, outputs), strict=True):
+    for call, live_bytes in zip(
+        trace.calls,
+        live_bytes_by_call(trace.calls, outputs),
+        strict=True,
+    ):
         kept_bytes = bytes_kept_inside(call)
         for tensor in call.outputs:
             if tensor in kept_tensors:

@@ -77,7 +77,14 @@ class Trace:
         Raises:
             ValueError: something that is no layer takes part, or a shape is open.
         """
-        graph = getattr(model, "_functional", None) or model  # a Sequential holds one
+        graph = (
+            getattr(
+                model,
+                "_functional",
+                None,
+            )
+            or model
+        )  # a Sequential holds one
         tensors = {}
         for symbol, tensor in zip(graph.inputs, inputs, strict=False):
             tensors[id(symbol)] = tensor
@@ -88,7 +95,11 @@ class Trace:
                     continue
                 node_inputs = [tensors[id(symbol)] for symbol in node.input_tensors]
                 node_outputs = self._call(node, node_inputs)
-                for symbol, tensor in zip(node.outputs, node_outputs, strict=True):
+                for symbol, tensor in zip(
+                    node.outputs,
+                    node_outputs,
+                    strict=True,
+                ):
                     tensors[id(symbol)] = tensor
         return [tensors[id(symbol)] for symbol in graph.outputs]
 

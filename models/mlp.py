@@ -35,7 +35,14 @@ def mlp(
             f"got {list(activations)}."
         )
     x = layers.Flatten(name="flatten")(x)
-    for number, (units, activation) in enumerate(zip(hidden, activations, strict=True), start=1):
+    for number, (units, activation) in enumerate(
+        zip(
+            hidden,
+            activations,
+            strict=True,
+        ),
+        start=1,
+    ):
         layer_style = replace(style, activation=activation)
         x = layer_style.dense_unit(x, units, name=f"hidden{number}")
         if dropout:

@@ -26,5 +26,13 @@ def recurrent(
     """
     _, height, width, channels = x.shape
     rows = layers.Reshape((height, width * channels), name="rows")(x)
-    state = cell(units, kernel_initializer=initializers.xavier(), name="rnn")(rows)
-    return classifier(state, num_classes, initializer=initializers.xavier())
+    state = cell(
+        units,
+        kernel_initializer=initializers.xavier(),
+        name="rnn",
+    )(rows)
+    return classifier(
+        state,
+        num_classes,
+        initializer=initializers.xavier(),
+    )

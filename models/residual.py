@@ -66,7 +66,11 @@ class Residual:
         last = convolutions[-1]
         for letter, convolution in zip("abc", convolutions, strict=False):
             part = f"{name}_{letter}"
-            residual = self.style.conv(residual, name=f"{part}_conv", **convolution)
+            residual = self.style.conv(
+                residual,
+                name=f"{part}_conv",
+                **convolution,
+            )
             residual = self.style.norm_layer(residual, name=part)
             if convolution is not last:
                 residual = self.style.activate(residual, name=part)
@@ -79,11 +83,27 @@ class Residual:
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
         activated = preactivation(x, style=self.style, name=f"{name}_a")
-        residual = self.style.conv(activated, name=f"{name}_a_conv", **convolutions[0])
-        for letter, convolution in zip("bc", convolutions[1:], strict=False):
+        residual = self.style.conv(
+            activated,
+            name=f"{name}_a_conv",
+            **convolutions[0],
+        )
+        for letter, convolution in zip(
+            "bc",
+            convolutions[1:],
+            strict=False,
+        ):
             part = f"{name}_{letter}"
-            residual = preactivation(residual, style=self.style, name=part)
-            residual = self.style.conv(residual, name=f"{part}_conv", **convolution)
+            residual = preactivation(
+                residual,
+                style=self.style,
+                name=part,
+            )
+            residual = self.style.conv(
+                residual,
+                name=f"{part}_conv",
+                **convolution,
+            )
         if residual.shape != x.shape:
             x = self._resize(activated, convolutions, f"{name}_shortcut")
         return self.style.add(x, residual, name=name)

@@ -47,7 +47,11 @@ def rewrite(
             return inputs[0]
         return layer(*inputs, **options)
 
-    copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=call_layer)
+    copy = keras.models.clone_model(
+        model,
+        clone_function=copy_layer,
+        call_function=call_layer,
+    )
     for layer in copy.layers:
         if layer.weights and layer.name not in replacements:
             layer.set_weights(model.get_layer(layer.name).get_weights())

@@ -36,7 +36,11 @@ def load(model: keras.Model, path: Path) -> None:
             f"{model.name} is no network of keras.applications, whose files fit {fitting}."
         )
     targets = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
-    pairs = _match_layers(targets, _read(path, model), f"{path} does not fit {model.name}")
+    pairs = _match_layers(
+        targets,
+        _read(path, model),
+        f"{path} does not fit {model.name}",
+    )
     if colours.blue_first:
         first_layer, (kernel, *others) = pairs[0]
         pairs[0] = (first_layer, [kernel[:, :, ::-1], *others])

@@ -130,7 +130,10 @@ CAFFE = Colours(
     deviation=(1.0,) * 3,
     blue_first=True,
 )
-TORCH = Colours(mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375))
+TORCH = Colours(
+    mean=(123.675, 116.28, 103.53),
+    deviation=(58.395, 57.12, 57.375),
+)
 VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
 ZOO: dict[str, Architecture] = {
@@ -143,8 +146,16 @@ ZOO: dict[str, Architecture] = {
     "lenet300": _mnist(partial(mlp, hidden=(300, 100))),
     "lenet5": _mnist(lenet5, TANH),
     "lenet5_caffe": _mnist(lenet5_caffe, min_size=16),
-    "rnn": _mnist(partial(recurrent, cell=layers.SimpleRNN), TANH, options=()),
-    "lstm": _mnist(partial(recurrent, cell=layers.LSTM), TANH, options=()),
+    "rnn": _mnist(
+        partial(recurrent, cell=layers.SimpleRNN),
+        TANH,
+        options=(),
+    ),
+    "lstm": _mnist(
+        partial(recurrent, cell=layers.LSTM),
+        TANH,
+        options=(),
+    ),
     "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2),
     "alexnet_single": _imagenet(
         alexnet,
@@ -207,7 +218,11 @@ ZOO: dict[str, Architecture] = {
     **{f"resnet{depth}b": _cifar(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
     "resnet164": _cifar(resnet_cifar, depth=164, bottleneck=True),
     **{
-        f"resnet{depth}_v2": _cifar(resnet_cifar, depth=depth, preactivated=True)
+        f"resnet{depth}_v2": _cifar(
+            resnet_cifar,
+            depth=depth,
+            preactivated=True,
+        )
         for depth in (20, 56, 110)
     },
     **{
@@ -220,19 +235,35 @@ ZOO: dict[str, Architecture] = {
         for depth in (164, 1001)
     },
     **{
-        f"resnet{depth}_cifar": _cifar(resnet, depth=depth, small_images=True)
+        f"resnet{depth}_cifar": _cifar(
+            resnet,
+            depth=depth,
+            small_images=True,
+        )
         for depth in (18, 34, 50)
     },
     **{
-        f"resnet{depth}": _imagenet(resnet, depth=depth, stride_first=True)
+        f"resnet{depth}": _imagenet(
+            resnet,
+            depth=depth,
+            stride_first=True,
+        )
         for depth in (18, 34, 50, 101, 152)
     },
     **{
-        f"resnet{depth}_v2": _imagenet(resnet, depth=depth, preactivated=True)
+        f"resnet{depth}_v2": _imagenet(
+            resnet,
+            depth=depth,
+            preactivated=True,
+        )
         for depth in (18, 34, 50, 101, 152)
     },
     **{
-        f"wrn{depth}_{factor}": _cifar(wide_resnet, depth=depth, factor=factor)
+        f"wrn{depth}_{factor}": _cifar(
+            wide_resnet,
+            depth=depth,
+            factor=factor,
+        )
         for depth, factor in ((16, 4), (16, 8), (28, 10), (40, 4))
     },
     "resnext29_32x4d": _cifar(resnext29, cardinality=32, width=4),
@@ -252,7 +283,11 @@ ZOO: dict[str, Architecture] = {
     ),
     "mobilenet": _keras(applications.MobileNet, CENTRED),
     **{
-        f"mobilenet_{int(100 * alpha):03d}": _keras(applications.MobileNet, CENTRED, alpha=alpha)
+        f"mobilenet_{int(100 * alpha):03d}": _keras(
+            applications.MobileNet,
+            CENTRED,
+            alpha=alpha,
+        )
         for alpha in (0.25, 0.5, 0.75)
     },
     "mobilenet_cifar": _cifar(mobilenet_cifar),
@@ -277,7 +312,11 @@ ZOO: dict[str, Architecture] = {
         bc=False,
     ),
     **{
-        f"densenet_bc_{depth}_{growth}": _cifar(densenet_cifar, depth=depth, growth=growth)
+        f"densenet_bc_{depth}_{growth}": _cifar(
+            densenet_cifar,
+            depth=depth,
+            growth=growth,
+        )
         for depth, growth in ((40, 12), (100, 12), (250, 24), (190, 40))
     },
     "densenet121": _keras(applications.DenseNet121, TORCH),

@@ -35,8 +35,16 @@ def add_settings(parser: Parser, *, in_help: bool) -> None:
     general = parser.add_argument_group("configuration" if in_help else None)
     recipe = "start from a shipped configuration (see app/config/recipes)"
     file = "YAML file with any of the keys below"
-    general.add_argument("--recipe", metavar="NAME", help=recipe if in_help else SUPPRESS)
-    general.add_argument("--config", metavar="FILE", help=file if in_help else SUPPRESS)
+    general.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=recipe if in_help else SUPPRESS,
+    )
+    general.add_argument(
+        "--config",
+        metavar="FILE",
+        help=file if in_help else SUPPRESS,
+    )
     groups = dict.fromkeys(["", *GROUPS], general)
     if in_help:
         for name, described in GROUPS.items():

@@ -25,7 +25,11 @@ def run(words: list[str], verbosity: int) -> int:
         "--name",
         help="of the served model (default: the run's, with the precision if not the run's)",
     )
-    parser.add_argument("--format", choices=PRECISIONS, help="default: saved_model")
+    parser.add_argument(
+        "--format",
+        choices=PRECISIONS,
+        help="default: saved_model",
+    )
     precisions = sorted({name for names in PRECISIONS.values() for name in names})
     parser.add_argument(
         "--precision", choices=precisions, help="default: the run's own, elsewhere float32"

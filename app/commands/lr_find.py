@@ -28,8 +28,18 @@ Every option of `epochal train` that makes a configuration, and:
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument("--steps", type=_steps, default=100, help="of each training (100)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    parser.add_argument(
+        "--steps",
+        type=_steps,
+        default=100,
+        help="of each training (100)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw it, too",
+    )
     add_settings(parser, in_help=False)
     arguments = parser.parse_args(words)
     check_new_png(arguments.plot)

@@ -57,8 +57,16 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="PIXELS",
         help="side of the images (default: its native one)",
     )
-    model.add_argument("--channels", type=int, help="of the images (default: its native ones)")
-    model.add_argument("--classes", type=int, help="how many (default: its native ones)")
+    model.add_argument(
+        "--channels",
+        type=int,
+        help="of the images (default: its native ones)",
+    )
+    model.add_argument(
+        "--classes",
+        type=int,
+        help="how many (default: its native ones)",
+    )
     model.add_argument(
         "--batch-size",
         type=int,

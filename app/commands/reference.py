@@ -24,7 +24,13 @@ def reference() -> str:
     """Return the page of all settings: flag, type, default and meaning, a section a group."""
     sections = [_HEAD, _section("", "General")]
     for name, group in GROUPS.items():
-        sections.append(_section(name, name, group.__doc__.partition("\n")[0]))
+        sections.append(
+            _section(
+                name,
+                name,
+                group.__doc__.partition("\n")[0],
+            )
+        )
     return "\n".join(sections)
 
 

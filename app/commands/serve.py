@@ -23,7 +23,11 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call; return the exit code."""
     parser = Parser("epochal serve", description=_DESCRIPTION)
-    parser.add_argument("folder", type=Path, help="of a model: holds a folder for each version")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="of a model: holds a folder for each version",
+    )
     parser.add_argument(
         "--port",
         type=int,

@@ -109,7 +109,11 @@ def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     arguments = parse(words)
     if arguments.resume is not None:
-        return _resume(arguments.resume, verbosity, export=arguments.export)
+        return _resume(
+            arguments.resume,
+            verbosity,
+            export=arguments.export,
+        )
     config = resolve_config(arguments)
     if arguments.pilot and config.init_from is not None:
         raise UsageError(
@@ -162,7 +166,14 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         load_tensorflow(verbosity)
         from epochal.app.training import train
 
-        train.resume(stopped, config, train.Session(began=BEGAN, export=export))
+        train.resume(
+            stopped,
+            config,
+            train.Session(
+                began=BEGAN,
+                export=export,
+            ),
+        )
     _print_summary(stopped, export=export)
     return 0
 

@@ -65,14 +65,22 @@ def make_parser() -> Parser:
     parser = Parser("epochal tune", DESCRIPTION, foreign=_FOREIGN)
     parser.usage = "epochal tune [options]"
     option = parser.add_argument
-    option("--search", metavar="FILE", help="ranges, or the name of a shipped search")
+    option(
+        "--search",
+        metavar="FILE",
+        help="ranges, or the name of a shipped search",
+    )
     option(
         "--trials",
         type=_number,
         metavar="N",
         help="at most so many configurations (20)",
     )
-    option("--algorithm", choices=ALGORITHMS, help="what proposes configurations (random)")
+    option(
+        "--algorithm",
+        choices=ALGORITHMS,
+        help="what proposes configurations (random)",
+    )
     option("--splits", help="what validates: holdout, kfold:5, repeated:3x5, bootstrap:5 (holdout)")
     option("--select", choices=SELECTS, help="the winner (best)")
     option(
@@ -100,7 +108,11 @@ def make_parser() -> Parser:
         metavar="HOST:PORT",
         help="work for that chief",
     )
-    option("--sweep", metavar="FOLDER", help="of a worker's chief (the newest)")
+    option(
+        "--sweep",
+        metavar="FOLDER",
+        help="of a worker's chief (the newest)",
+    )
     add_settings(parser, in_help=False)
     return parser
 
@@ -141,7 +153,11 @@ def run(words: list[str], verbosity: int) -> int:
             f"not {plan.trials}"
         )
         plan = replace(plan, trials=trials)
-    sweep = Sweep.begin(plan, config, config.name or runs.default_name(config))
+    sweep = Sweep.begin(
+        plan,
+        config,
+        config.name or runs.default_name(config),
+    )
     return _search(sweep, arguments)
 
 
@@ -150,7 +166,11 @@ def _read_address(arguments: Namespace) -> None:
     host, port = (os.environ.get(name) for name in _ADDRESS_VARIABLES)
     if host and port and not arguments.chief and not arguments.worker:
         chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
-        setattr(arguments, "chief" if chief else "worker", _address(f"{host}:{port}"))
+        setattr(
+            arguments,
+            "chief" if chief else "worker",
+            _address(f"{host}:{port}"),
+        )
 
 
 def _check_roles(arguments: Namespace) -> None:

@@ -33,7 +33,12 @@ def check_positive(key: str, value: float | None) -> None:
 def check_inside(key: str, value: float | None, low: float, high: float) -> None:
     """Refuse a number that is not above `low` and below `high`; null passes."""
     in_range = value is None or low < value < high
-    check(in_range, key, f"above {low:g} and below {high:g}, or null", value)
+    check(
+        in_range,
+        key,
+        f"above {low:g} and below {high:g}, or null",
+        value,
+    )
 
 
 def check_share(key: str, value: float | None) -> None:

@@ -39,7 +39,11 @@ class Config:
         essential=False,
         private=True,
     )
-    model: str = setting("resnet20", "a name that `epochal models` lists", inherited=True)
+    model: str = setting(
+        "resnet20",
+        "a name that `epochal models` lists",
+        inherited=True,
+    )
     norm: str | None = setting(
         None,
         "batch, layer, weight, weight_mean, normprop or none (null: the model's own)",
@@ -64,7 +68,11 @@ class Config:
         "(null: none)",
         unsearchable=_SAME_FOR_ALL,
     )
-    epochs: int = setting(30, "passes over the training images", counts="epochs")
+    epochs: int = setting(
+        30,
+        "passes over the training images",
+        counts="epochs",
+    )
     budget: str | None = setting(
         None,
         "time for the whole command, as 90s, 10m or 1h30m; instead of ending after epochs, which "

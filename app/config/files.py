@@ -64,7 +64,11 @@ class _Dumper(yaml.SafeDumper):
     def represent_text(self, text: str) -> Any:
         # Line breaks of Unicode are read back from double quotes alone.
         style = '"' if any(character in text for character in "\x85\u2028\u2029") else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str",
+            text,
+            style=style,
+        )
 
 
 for _name, _pattern in _CORE_SCHEMA.items():

@@ -52,7 +52,11 @@ def check_values(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         return flatten(_shape().validate_python(dict(values)))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = _in_words(values, first["loc"], unknown=first["type"] == _UNKNOWN)
+        message = _in_words(
+            values,
+            first["loc"],
+            unknown=first["type"] == _UNKNOWN,
+        )
     raise UsageError(f"{where}: {message}; {_HELP}" if where else f"{message}; {_HELP}")
 
 

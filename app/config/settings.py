@@ -58,7 +58,10 @@ class Setting:
 
 def setting(default: Any, doc: str, **traits: Any) -> Any:
     """Declare a field of a group of settings; `traits` are the fields of `Traits`."""
-    return field(default=default, metadata={_KEY: Traits(doc=doc, **traits)})
+    return field(
+        default=default,
+        metadata={_KEY: Traits(doc=doc, **traits)},
+    )
 
 
 def settings_of(group: Any, prefix: str = "") -> dict[str, Setting]:

@@ -56,7 +56,10 @@ class Splits:
         return self.repetitions * self.folds
 
     def __str__(self) -> str:
-        numbers = _FORMS[self.kind].format(repetitions=self.repetitions, folds=self.folds)
+        numbers = _FORMS[self.kind].format(
+            repetitions=self.repetitions,
+            folds=self.folds,
+        )
         return self.kind + numbers
 
 

@@ -42,7 +42,13 @@ class Augmentation:
         corners = tf.cast(offsets, tf.int32) - self.pad
         coin = random[:, 2]
         mirrored = (coin >= 2**31) & self.flip
-        return cut_windows(images, corners, mirrored, size=self.image_size, border=self.border)
+        return cut_windows(
+            images,
+            corners,
+            mirrored,
+            size=self.image_size,
+            border=self.border,
+        )
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """Cut the centre, as evaluation does: uint8 `[n, s, s, C]` of `[n, S, S, C]`."""
@@ -123,5 +129,9 @@ def shuffled(seed: int, epoch: tf.Tensor, positions: tf.Tensor, count: int) -> t
     # One position more than needed: TensorFlow refuses to shuffle none, which is what an idle
     # replica gets.
     padded = tf.concat([positions, [0]], axis=0)
-    images = tf.random.experimental.index_shuffle(padded, seed=key, max_index=count - 1)
+    images = tf.random.experimental.index_shuffle(
+        padded,
+        seed=key,
+        max_index=count - 1,
+    )
     return images[:-1]

@@ -102,7 +102,11 @@ class Split:
 
     def subset(self, positions: np.ndarray) -> "Split":
         """Return the images at these positions of the split, as a split."""
-        return Split(self.images, self.indices[positions], self.labels[positions])
+        return Split(
+            self.images,
+            self.indices[positions],
+            self.labels[positions],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,14 +61,21 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 
 # Traced once: without a function of its own, every data set would trace all formats again, a second
 # each.
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
+)
 def _decode_rgb(encoded: tf.Tensor) -> tf.Tensor:
     beginning = tf.strings.substr(encoded, 0, _HEAD_BYTES)
     head = beginning + b"\0" * _HEAD_BYTES
     raw = tf.io.decode_raw(head, tf.uint8)
     matches = []
     branches = []
-    for (_, offset, mark), decoder in zip(SIGNATURES, _DECODERS, strict=True):
+    for (_, offset, mark), decoder in zip(
+        SIGNATURES,
+        _DECODERS,
+        strict=True,
+    ):
         content = tf.strings.substr(head, offset, len(mark))
         matches.append(content == mark)
         branches.append(partial(decoder, encoded, raw))
@@ -88,7 +95,11 @@ def describe_error(error: tf.errors.OpError) -> str:
         if after.lstrip().startswith("[[{{node"):
             line = before
             break
-    text = re.sub(r"^(\{\{[^}]*\}\} )*(assertion failed: )?", "", line)[:300]
+    text = re.sub(
+        r"^(\{\{[^}]*\}\} )*(assertion failed: )?",
+        "",
+        line,
+    )[:300]
     # TensorFlow repeats the condition that was asserted, and puts the values each in brackets.
     text = re.sub(r"\W*Condition x .*", "", text)
     return re.sub(r"\[([^\[\]]*)\]", r"\1", text)
@@ -168,7 +179,11 @@ def _jpeg(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     encoded = _limited(encoded, height, width)
     # TensorFlow's default, the fast integer DCT, is up to 4 levels off; no other operation offers
     # the choice
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    image = tf.io.decode_jpeg(
+        encoded,
+        channels=3,
+        dct_method="INTEGER_ACCURATE",
+    )
     return _upright(image, exif_orientation(encoded))
 
 
@@ -192,7 +207,11 @@ def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     encoded = _limited(encoded, frame_height, frame_width)
     start = tf.constant(0, tf.int64)
     single_frame = tf.strings.substr(encoded, start, end) + b";"
-    return tf.io.decode_image(single_frame, channels=3, expand_animations=False)
+    return tf.io.decode_image(
+        single_frame,
+        channels=3,
+        expand_animations=False,
+    )
 
 
 def _bmp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
@@ -262,7 +281,11 @@ def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     encoded = _limited(encoded, height, width)
 
     def decode_without_alpha(content: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(content, channels=4, expand_animations=False)
+        image = tf.io.decode_image(
+            content,
+            channels=4,
+            expand_animations=False,
+        )
         return image[..., :3]
 
     def decode_first_frame() -> tf.Tensor:
@@ -274,7 +297,11 @@ def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
         return tf.cond(
             extended_alpha | lossless_alpha,
             lambda: decode_without_alpha(encoded),
-            lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+            lambda: tf.io.decode_image(
+                encoded,
+                channels=3,
+                expand_animations=False,
+            ),
         )
 
     return tf.cond(is_animated, decode_first_frame, decode_still)
@@ -303,7 +330,11 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     def turn() -> tf.Tensor:
         is_transposed = orientation >= 5
-        turned = tf.cond(is_transposed, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        turned = tf.cond(
+            is_transposed,
+            lambda: tf.transpose(image, [1, 0, 2]),
+            lambda: image,
+        )
         mirror_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
         mirror_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
         is_mirrored = tf.stack([mirror_rows, mirror_columns])

@@ -43,7 +43,11 @@ def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     """Return the orientation, int64 1 to 8, in a JPEG's Exif segment (APP1), else 1."""
     beginning = tf.strings.substr(encoded, 0, _EXIF_WINDOW)
     # Splitting is the one operation that finds a substring without touching every byte often.
-    split = tf.raw_ops.StringSplitV2(input=[beginning], sep=_EXIF_MARK, maxsplit=1)
+    split = tf.raw_ops.StringSplitV2(
+        input=[beginning],
+        sep=_EXIF_MARK,
+        maxsplit=1,
+    )
     parts = split.values
     mark = tf.cast(tf.strings.length(parts[0]), tf.int64)
 
@@ -140,6 +144,16 @@ def _end_of_blocks(content: tf.Tensor, start: tf.Tensor, *, limit: int) -> tf.Te
         return (at + block_bytes,)
 
     (last,) = tf.while_loop(
-        lambda at: number(content, at, 1) > 0, step, (start,), maximum_iterations=limit
+        lambda at: (
+            number(
+                content,
+                at,
+                1,
+            )
+            > 0
+        ),
+        step,
+        (start,),
+        maximum_iterations=limit,
     )
     return last + 1

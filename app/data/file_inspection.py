@@ -101,7 +101,10 @@ def _inspect(path: str) -> ImageFacts | BadFile:
     return ImageFacts(height, width, bool(grey))
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
+)
 def _decode_facts(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return height and width, and whether the channels are equal.
 

@@ -42,7 +42,11 @@ def fold_positions(
         validation = np.setdiff1d(np.arange(len(labels)), train)
     else:
         # Dealt out to the folds as cards are, one class after the other.
-        dealt = _draw_by_class(labels, random, np.random.Generator.permutation)
+        dealt = _draw_by_class(
+            labels,
+            random,
+            np.random.Generator.permutation,
+        )
         validation = dealt[place :: splits.folds]
         train = np.setdiff1d(dealt, validation)
     train = np.sort(train)

@@ -85,15 +85,27 @@ def _read(config: Config, sources: Mapping[str, Reader], last_prepared: LastPrep
 
 
 def _split(raw: RawDataset, config: Config) -> Dataset:
-    splits = carve_missing_splits(raw.splits, config.seed, config.data.validation)
+    splits = carve_missing_splits(
+        raw.splits,
+        config.seed,
+        config.data.validation,
+    )
     if config.data.split is not None:
         pool = splits["train"]
         if "validation" not in raw.splits:
             pool = join(pool, splits["validation"])
         splits |= resplit(pool, config.data.fold, config.seed)
     if config.data.part is not None:
-        splits["train"] = part_of(splits["train"], config.data.part, config.seed)
-    mean, deviation = mean_and_deviation(splits["train"], raw.shape, config.seed)
+        splits["train"] = part_of(
+            splits["train"],
+            config.data.part,
+            config.seed,
+        )
+    mean, deviation = mean_and_deviation(
+        splits["train"],
+        raw.shape,
+        config.seed,
+    )
     return Dataset(
         name=config.dataset,
         train=splits["train"],

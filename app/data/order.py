@@ -109,9 +109,17 @@ class Table:
     def __post_init__(self) -> None:
         images, weights = self.arrange(0)
         with tf.device("CPU:0"):  # where batches are made
-            self.images = tf.Variable(images, dtype=tf.int64, trainable=False)
+            self.images = tf.Variable(
+                images,
+                dtype=tf.int64,
+                trainable=False,
+            )
             if weights is not None:
-                self.weights = tf.Variable(weights, dtype=tf.float32, trainable=False)
+                self.weights = tf.Variable(
+                    weights,
+                    dtype=tf.float32,
+                    trainable=False,
+                )
 
     def set(self, epoch: int) -> None:
         """Move to an epoch."""

@@ -199,7 +199,11 @@ def _distributed(make_batch: MakeBatch, steps: int, strategy: Any) -> Any:
 
     def make_parts(replicas: int) -> tf.data.Dataset:
         def make_part(number: tf.Tensor) -> Any:
-            return make_batch(number // replicas, number % replicas, replicas)
+            return make_batch(
+                number // replicas,
+                number % replicas,
+                replicas,
+            )
 
         parts = tf.data.Dataset.range(steps * replicas).map(
             tf.autograph.experimental.do_not_convert(make_part),

@@ -63,7 +63,11 @@ def join(first: Split, second: Split) -> Split:
     """Return two splits of one store as one, in the order of their images."""
     indices = np.concatenate([first.indices, second.indices])
     labels = np.concatenate([first.labels, second.labels])
-    return Split(first.images, indices, labels).subset(np.argsort(indices))
+    return Split(
+        first.images,
+        indices,
+        labels,
+    ).subset(np.argsort(indices))
 
 
 def part_of(split: Split, share: float, seed: int) -> Split:

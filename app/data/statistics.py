@@ -27,7 +27,11 @@ def mean_and_deviation(
         seed: of the run; chooses the sample.
     """
     if isinstance(split.images, StreamedImages) and len(split) > _SAMPLE:
-        sample = sample_generator(seed).choice(len(split), _SAMPLE, replace=False)
+        sample = sample_generator(seed).choice(
+            len(split),
+            _SAMPLE,
+            replace=False,
+        )
         split = split.subset(sample)
     uncropped = replace(shape, image_size=shape.stored_size)
     counts = np.zeros((shape.channels, _LEVELS), np.int64)

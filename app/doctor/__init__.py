@@ -57,4 +57,9 @@ def examine(setup: Setup) -> Iterator[CheckResult]:
         start = time.monotonic()
         finding = check(setup)
         seconds = time.monotonic() - start
-        yield CheckResult(check=name, level=finding.level, text=finding.text, seconds=seconds)
+        yield CheckResult(
+            check=name,
+            level=finding.level,
+            text=finding.text,
+            seconds=seconds,
+        )

@@ -36,7 +36,11 @@ def check_duration(setup: Setup) -> Finding:
     Some steps and a batch of evaluation are timed, and undone.
     """
     with undone(setup):
-        seconds = step_seconds(setup, most=_TIMED_STEPS, within=_MAX_SECONDS)
+        seconds = step_seconds(
+            setup,
+            most=_TIMED_STEPS,
+            within=_MAX_SECONDS,
+        )
         step = median(seconds)
         evaluation = _time_evaluation(setup)
     config = setup.config
@@ -98,7 +102,11 @@ def check_memory(
     available = read_available()
     max_batch = None
     if available is not None:
-        max_batch = largest_batch(fixed, activations / micro_batch, available)
+        max_batch = largest_batch(
+            fixed,
+            activations / micro_batch,
+            available,
+        )
     return judge_memory(fixed + activations, text, available, max_batch)
 
 

@@ -130,7 +130,11 @@ def _compute_gradients(loss: Any, weights: list[Any]) -> list[np.ndarray]:
     variables = [weight.value for weight in weights]
     with tf.GradientTape() as tape:
         value = loss()
-    gradients = tape.gradient(value, variables, unconnected_gradients="zero")
+    gradients = tape.gradient(
+        value,
+        variables,
+        unconnected_gradients="zero",
+    )
     return [gradient.numpy() for gradient in gradients]
 
 

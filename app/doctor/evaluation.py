@@ -28,7 +28,11 @@ def check_determinism(setup: Setup) -> Finding:
     layers = [layer for layer in setup.model.layers if _differs_in_training(layer)]
     if not layers:
         return ok("two evaluations of the same images are identical")
-    if _are_close(first, _evaluate_in_training_mode(setup, images), setup):
+    if _are_close(
+        first,
+        _evaluate_in_training_mode(setup, images),
+        setup,
+    ):
         return warning(
             f"{layers[0].name} does in training what it does in evaluation; "
             "look at its call and at trainable"

@@ -93,7 +93,11 @@ def check_symmetry(setup: Setup) -> Finding:
 def check_steps(setup: Setup) -> Finding:
     """Check that a step follows the gradient of its own batch, and nothing of the one before."""
     images, labels = draw_images(setup, 2 * _GRADIENT_IMAGES)
-    if getattr(setup.model.optimizer, "gradient_accumulation_steps", None):
+    if getattr(
+        setup.model.optimizer,
+        "gradient_accumulation_steps",
+        None,
+    ):
         return warning(
             "the optimizer adds gradients over steps, and batches count; use --optim.micro-batches"
         )
@@ -110,7 +114,12 @@ def check_steps(setup: Setup) -> Finding:
     model.train_function(iterator)
     errors = []
     norms = []
-    for weight, value, gradient in zip(weights, before, gradients, strict=True):
+    for weight, value, gradient in zip(
+        weights,
+        before,
+        gradients,
+        strict=True,
+    ):
         # At a learning rate of 1 a step is minus the gradient.
         step = weight.numpy() - value
         expected = np.zeros_like(value)

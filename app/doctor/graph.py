@@ -24,13 +24,22 @@ def check_logits(setup: Setup) -> Finding:
         return skipped("squared_error takes logits and probabilities")
     images, labels = draw_images(setup, _IMAGES)
     outputs = tf.cast(setup.model(images, training=False), "float32")
-    sums_to_one = np.allclose(tf.reduce_sum(outputs, -1), 1, atol=_ROUNDING)
+    sums_to_one = np.allclose(
+        tf.reduce_sum(outputs, -1),
+        1,
+        atol=_ROUNDING,
+    )
     returns_probabilities = sums_to_one and float(tf.reduce_min(outputs)) >= 0
     loss = setup.model.objective.loss
     # A sum is no longer known to Keras as a softmax's output, whose logits it would look up.
     losses = loss(labels, outputs + 0.0)
     shifted_losses = loss(labels, outputs + 1.0)
-    takes_logits = np.allclose(losses, shifted_losses, rtol=1e-4, atol=1e-4)
+    takes_logits = np.allclose(
+        losses,
+        shifted_losses,
+        rtol=1e-4,
+        atol=1e-4,
+    )
     if returns_probabilities and takes_logits:
         return error(
             "the model ends with a softmax, and the loss applies another one; "
@@ -102,7 +111,11 @@ def _find_last_kernel_layer(tensor: Any) -> Any:
 def check_betas(setup: Setup) -> Finding:
     """Check that Adam's second average is the slower one: beta_2 above beta_1."""
     optimizer: Any = setup.model.optimizer
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
+    optimizer = getattr(
+        optimizer,
+        "inner_optimizer",
+        optimizer,
+    )  # of a loss scale
     if not hasattr(optimizer, "beta_1") or not hasattr(optimizer, "beta_2"):
         return skipped(f"{optimizer.name} has no two betas")
     first = optimizer.beta_1

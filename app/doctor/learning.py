@@ -55,7 +55,14 @@ def learn(
     """
     learned = Learned(0, math.nan, 0.0)
     passes = math.ceil(max_steps / batches.steps)
-    for number, iterator in enumerate(_make_iterators(batches, passes, strategy), start=1):
+    for number, iterator in enumerate(
+        _make_iterators(
+            batches,
+            passes,
+            strategy,
+        ),
+        start=1,
+    ):
         model.reset_metrics()
         for _ in range(batches.steps):
             logs = model.train_function(iterator)
@@ -108,7 +115,11 @@ def check_memorisation(setup: Setup, max_steps: int = _MAX_STEPS) -> Finding:
             "look for labels that change, layers that pass nothing, a wrong loss"
         )
     black = tf.zeros_like(split.read())
-    blank = Split(CachedImages(black), np.arange(len(split)), split.labels)
+    blank = Split(
+        CachedImages(black),
+        np.arange(len(split)),
+        split.labels,
+    )
     learned_blank = _learn_by_adam(setup, blank, rate, learned.steps)
     if learned_blank.by_heart:
         return error(
@@ -120,7 +131,15 @@ def check_memorisation(setup: Setup, max_steps: int = _MAX_STEPS) -> Finding:
 
 def _learn_by_adam(setup: Setup, split: Split, rate: float, max_steps: int) -> Learned:
     model = compile_copy(copy_model(setup), keras.optimizers.Adam(rate))
-    return learn(model, make_plain_batches(setup, split, len(split)), max_steps)
+    return learn(
+        model,
+        make_plain_batches(
+            setup,
+            split,
+            len(split),
+        ),
+        max_steps,
+    )
 
 
 def chance_bound(chance: float, count: int) -> float:

@@ -31,7 +31,12 @@ def remove_regularization(config: Config) -> Config:
         config,
         emphasis=Emphasis(),
         augment=Augment(pad_crop=0, flip=False, scale_crop=False),
-        optim=replace(config.optim, weight_decay=0.0, l1=0.0, l1_proximal=False),
+        optim=replace(
+            config.optim,
+            weight_decay=0.0,
+            l1=0.0,
+            l1_proximal=False,
+        ),
         objective=replace(config.objective, label_smoothing=0.0),
     )
 
@@ -123,8 +128,16 @@ def climb_ladder(
             yield Rung(
                 images=count,
                 learned=learned,
-                train_accuracy=measure_accuracy(setup.model, train_images, train_labels),
-                validation_accuracy=measure_accuracy(setup.model, images, labels),
+                train_accuracy=measure_accuracy(
+                    setup.model,
+                    train_images,
+                    train_labels,
+                ),
+                validation_accuracy=measure_accuracy(
+                    setup.model,
+                    images,
+                    labels,
+                ),
                 bound=bound,
             )
 

@@ -26,7 +26,11 @@ def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[
             " restore it to evaluate the run"
         )
     preprocessing = trained.preprocessing
-    _, validation = evaluate_split(trained.model, dataset.validation, preprocessing)
+    _, validation = evaluate_split(
+        trained.model,
+        dataset.validation,
+        preprocessing,
+    )
     _, test = evaluate_split(trained.model, dataset.test, preprocessing)
     figures: dict[str, Any] = {}
     figures.update(validation.figures.to_dict("validation_"))

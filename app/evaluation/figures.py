@@ -84,7 +84,11 @@ def style() -> Iterator[None]:
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():  # type: ignore[arg-type]
         # A class name in a script that the font lacks: a PNG shows boxes, an SVG the name.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        warnings.filterwarnings(
+            "ignore",
+            r"Glyph \d+ .* missing from font",
+            UserWarning,
+        )
         yield
 
 
@@ -132,7 +136,11 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     text = buffer.getvalue()
     _, start, rest = text.partition("<svg")
     text = start + rest
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"', "", text)
+    text = re.sub(
+        r' xmlns(:xlink)?="[^"]*"| id="[a-zA-Z0-9.]+_\d+"',
+        "",
+        text,
+    )
     label = escape(printable(title))
     labelled = f'<svg role="img" aria-label="{label}"'
     text = text.replace("<svg", labelled, 1)
@@ -143,7 +151,11 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
         count=1,
         flags=re.DOTALL,
     )
-    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})\b", _use_variable, text)
+    text = re.sub(
+        r"((?:fill|stroke): )(#[0-9a-f]{6})\b",
+        _use_variable,
+        text,
+    )
     return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it
 
 

@@ -121,7 +121,13 @@ def _read_run(run: Run, costs: _Costs) -> ComparedRun:
         model = ", ".join([config.model, *config.model_options.values()])
         key = (model, preprocessing.input_shape, len(preprocessing.classes))
         if key not in costs:
-            network = without_values(partial(build_model, config, preprocessing))
+            network = without_values(
+                partial(
+                    build_model,
+                    config,
+                    preprocessing,
+                )
+            )
             costs[key] = multiply_adds(network)
         cheaper_by = "operations"
         if config.precision == "float32":
@@ -157,6 +163,10 @@ def _mark_fronts(runs: list[ComparedRun]) -> list[ComparedRun]:
         group = [run for run in runs if run.dataset == dataset]
         group.sort(key=_cost_accuracy_name)
         points = [(run.multiply_adds, run.test_accuracy) for run in group]
-        for run, is_efficient in zip(group, pareto_front(points), strict=True):
+        for run, is_efficient in zip(
+            group,
+            pareto_front(points),
+            strict=True,
+        ):
             marked.append(replace(run, front=is_efficient))
     return marked

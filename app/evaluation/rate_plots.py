@@ -40,7 +40,12 @@ def plan_png(path: Path, curve: Sequence[tuple[float, float]], epochs: int, titl
         figure = new_figure(7.2, 3.0)
         axes: Any = figure.add_subplot()
         axes.plot(places, rates, color=BLUE)
-        axes.set(xlabel="epochs", ylabel="learning rate", title=title, xlim=(0, epochs))
+        axes.set(
+            xlabel="epochs",
+            ylabel="learning rate",
+            title=title,
+            xlim=(0, epochs),
+        )
         axes.set_ylim(0, max(rates) * 1.05)
         axes.grid(axis="y")
         write_bytes(path, png(figure))
@@ -56,9 +61,23 @@ def sweep_png(path: Path, courses: Sequence[ShortTraining], suggested: float) ->
         _draw_courses(axes, courses, highest)
         axes.axvline(suggested, color=BLUE, linestyle=":", linewidth=1.2)
         axes.axhline(before, color=SOFT, linestyle="--", linewidth=0.8)
-        _annotate(axes, f"suggested {suggested:.2g}", (suggested, highest), (5, -8))
-        _annotate(axes, "before training", (courses[0].rate, before), (0, 4))
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss at the end")
+        _annotate(
+            axes,
+            f"suggested {suggested:.2g}",
+            (suggested, highest),
+            (5, -8),
+        )
+        _annotate(
+            axes,
+            "before training",
+            (courses[0].rate, before),
+            (0, 4),
+        )
+        axes.set(
+            xscale="log",
+            xlabel="learning rate",
+            ylabel="loss at the end",
+        )
         axes.set_title("Short trainings at each rate")
         axes.set_ylim(0, 1.55 * before)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -75,7 +94,12 @@ def _draw_courses(axes: Any, courses: Sequence[ShortTraining], highest: float) -
     for course, loss in zip(courses, losses, strict=True):
         label = course.label
         colour = _COLOURS.get(label, SOFT)
-        (marker,) = axes.plot(course.rate, loss, _MARKERS[label], color=colour)
+        (marker,) = axes.plot(
+            course.rate,
+            loss,
+            _MARKERS[label],
+            color=colour,
+        )
         if label not in in_legend:
             marker.set_label(label)
             in_legend.add(label)

@@ -50,7 +50,11 @@ def report_results(
         splits["test"] = dataset.test
     evaluations = {}
     for name, split in splits.items():
-        _, evaluations[name] = evaluate_split(model, split, dataset.preprocessing)
+        _, evaluations[name] = evaluate_split(
+            model,
+            split,
+            dataset.preprocessing,
+        )
     result = _result(model, training, evaluations)
     if test:
         blocks = feature_reuse(model)

@@ -47,7 +47,11 @@ def compare(run: Run) -> list[dict[str, Any]]:
 def _measure(exportable: ExportableRun, variant: Variant) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         export = Export(Path(temporary), variant.format)
-        expected = exportable.write(export.folder, variant, exportable.run.folder.name)
+        expected = exportable.write(
+            export.folder,
+            variant,
+            exportable.run.folder.name,
+        )
         parity = check_parity(export, expected.reference, timed=_BATCHES)
         num_bytes = export.num_bytes()
     return {

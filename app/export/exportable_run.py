@@ -124,7 +124,11 @@ class ExportableRun:
     def _range_images(self) -> np.ndarray:
         """Training images from all over the split."""
         train = self.dataset.train
-        positions = np.linspace(0, len(train) - 1, _RANGE_IMAGES).astype(int)
+        positions = np.linspace(
+            0,
+            len(train) - 1,
+            _RANGE_IMAGES,
+        ).astype(int)
         return map_images(train.subset(np.unique(positions)))
 
 

@@ -35,7 +35,11 @@ class InferenceModel:
     @property
     def input_spec(self) -> tf.TensorSpec:
         """Any number of stored images: uint8 `[N, S, S, C]`."""
-        return tf.TensorSpec([None, *self.preprocessing.stored_shape], tf.uint8, name="image")
+        return tf.TensorSpec(
+            [None, *self.preprocessing.stored_shape],
+            tf.uint8,
+            name="image",
+        )
 
     def answer(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return `probabilities` `[N, classes]` and `features` `[N, F]` of stored images."""
@@ -71,7 +75,11 @@ class InferenceModel:
 def with_features(model: Any) -> Any:
     """Return a model of the zoo with the input of its last layer as a first output."""
     features = model.get_layer("logits").input
-    return keras.Model(model.input, [features, model.output], name=model.name)
+    return keras.Model(
+        model.input,
+        [features, model.output],
+        name=model.name,
+    )
 
 
 def without_batch_norm(model: Any) -> Any:

@@ -33,7 +33,11 @@ def write(model: InferenceModel, export: Export, images: np.ndarray) -> None:
         with quietly():
             content = converter.convert()
     export.model_file.write_bytes(content)
-    write_description(export.folder, model.preprocessing.classes, model.card)
+    write_description(
+        export.folder,
+        model.preprocessing.classes,
+        model.card,
+    )
 
 
 def _with_constants(network: Any) -> Callable[..., Any]:

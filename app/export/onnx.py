@@ -22,4 +22,8 @@ def write(model: InferenceModel, export: Export) -> None:
         tf2onnx.convert.from_function(
             function, signature, opset=_OPSET, output_path=str(export.model_file)
         )
-    write_description(export.folder, model.preprocessing.classes, model.card)
+    write_description(
+        export.folder,
+        model.preprocessing.classes,
+        model.card,
+    )

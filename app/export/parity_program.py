@@ -83,7 +83,11 @@ def main(model: str, reference: str, tolerance: str, timed: str = "") -> None:
     parity.accuracy = hits / parity.images
     for size in timed.split(","):
         if size:
-            parity.milliseconds[size] = clock(ways[first_way], expected["images"], int(size))
+            parity.milliseconds[size] = clock(
+                ways[first_way],
+                expected["images"],
+                int(size),
+            )
     print(json.dumps(asdict(parity)))
 
 

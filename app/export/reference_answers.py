@@ -67,7 +67,11 @@ def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.nda
     """Return the run's logits for every image of the validation and the test split."""
     logits = {}
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
-        logits[name], _ = evaluate_split(trained.model, split, trained.preprocessing)
+        logits[name], _ = evaluate_split(
+            trained.model,
+            split,
+            trained.preprocessing,
+        )
     return logits
 
 
@@ -167,14 +171,22 @@ def _temporary_files() -> Iterator[None]:
 def with_answers_of(reference: ReferenceAnswers, model: InferenceModel) -> ReferenceAnswers:
     """Return the reference with another model's answers in place of the run's."""
     answers = _answer_all(model, reference.images)
-    return replace(reference, probabilities=answers["probabilities"], features=answers["features"])
+    return replace(
+        reference,
+        probabilities=answers["probabilities"],
+        features=answers["features"],
+    )
 
 
 def _answer_all(model: InferenceModel, images: np.ndarray) -> dict[str, np.ndarray]:
     body = model.function()
     shape = [None, *images.shape[1:]]
     spec = tf.TensorSpec(shape, tf.uint8)
-    answer = tf.function(lambda stored: body(stored), input_signature=[spec], autograph=False)
+    answer = tf.function(
+        lambda stored: body(stored),
+        input_signature=[spec],
+        autograph=False,
+    )
     blocks: dict[str, list[np.ndarray]] = {"probabilities": [], "features": []}
     for start in range(0, len(images), _BLOCK):
         block = images[start : start + _BLOCK]

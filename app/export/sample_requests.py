@@ -44,7 +44,11 @@ def write_requests(export: Export, name: str, reference: ReferenceAnswers) -> No
 def _make_sample(pngs: list[bytes], reference: ReferenceAnswers) -> dict[str, Any]:
     instances = []
     expected = []
-    for png, probabilities in zip(pngs, reference.probabilities, strict=False):
+    for png, probabilities in zip(
+        pngs,
+        reference.probabilities,
+        strict=False,
+    ):
         encoded = base64.b64encode(png)
         instances.append({"b64": encoded.decode()})
         likeliest = int(probabilities.argmax())

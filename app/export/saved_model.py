@@ -34,9 +34,17 @@ def write(model: InferenceModel, export: Export) -> None:
     (string `[N, k]`) and `scores` (float32).
     """
     with tempfile.TemporaryDirectory() as temporary:
-        assets = write_description(Path(temporary), model.preprocessing.classes, model.card)
+        assets = write_description(
+            Path(temporary),
+            model.preprocessing.classes,
+            model.card,
+        )
         module = _ServingModule(model, assets)
-        tf.saved_model.save(module, str(export.folder), module.signatures())
+        tf.saved_model.save(
+            module,
+            str(export.folder),
+            module.signatures(),
+        )
 
 
 class _ServingModule(tf.Module):

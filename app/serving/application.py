@@ -55,7 +55,11 @@ def _make_wire_formats(rest: Rest, metrics: ServerMetrics) -> Any:
         began = time.perf_counter()
         path = scope["raw_path"].decode("latin-1")
         message = await receive()
-        status, reply = await rest.answer(scope["method"], path, message["body"])
+        status, reply = await rest.answer(
+            scope["method"],
+            path,
+            message["body"],
+        )
         metrics.count_reply(path, status, time.perf_counter() - began)
         headers = [
             (b"content-type", b"application/json"),

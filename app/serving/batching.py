@@ -135,7 +135,11 @@ class Batcher:
                 arrays[name] = np.concatenate(parts)
         began = time.perf_counter()
         loop = asyncio.get_running_loop()
-        outputs = await loop.run_in_executor(self._executor, self._model, arrays)
+        outputs = await loop.run_in_executor(
+            self._executor,
+            self._model,
+            arrays,
+        )
         count = sum(request.count for request in batch)
         self._on_batch(count, time.perf_counter() - began)
         if len(batch) == 1:

@@ -71,7 +71,11 @@ def format_results(outputs: Mapping[str, np.ndarray], verb: str) -> bytes:
     if scores is None:
         scores = np.zeros(labels.shape, np.float32)
     results = []
-    for row_labels, row_scores in zip(to_encodable("classes", labels), scores, strict=True):
+    for row_labels, row_scores in zip(
+        to_encodable("classes", labels),
+        scores,
+        strict=True,
+    ):
         pairs = zip(row_labels, row_scores, strict=True)
         results.append(list(map(list, pairs)))
     return encode({"results": results}, finite=finite)

@@ -107,7 +107,11 @@ class Guard:
             body = await _receive_in_time(headers, receive, limits)
             body = _inflate(body, headers, limits.inflated)
         except Refused as refused:
-            self._on_refusal(scope["path"], refused.status, time.perf_counter() - began)
+            self._on_refusal(
+                scope["path"],
+                refused.status,
+                time.perf_counter() - began,
+            )
             await _send_refusal(refused, send)
             return
         await self._app(scope, _channel(body, receive), send)

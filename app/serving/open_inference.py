@@ -179,7 +179,11 @@ def _parse_tensor(tensor: Mapping[str, Any], expected: Field) -> np.ndarray:
         raise BadRequest(f"{place}: shape {quote(shape)} {problem}")
     is_empty = shape[:1] == [0]
     if is_empty or not expected.fits(shape):
-        expected_shape = shape_text(expected.shape, unknown="-1", separator=", ")
+        expected_shape = shape_text(
+            expected.shape,
+            unknown="-1",
+            separator=", ",
+        )
         problem = f"expecting shape {expected_shape}, of at least one image, got {quote(shape)}"
         raise BadRequest(f"{place}: {problem}")
     array = _to_array(values, expected.dtype, place)

@@ -57,7 +57,14 @@ class Rest:
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
         """Return the status and JSON of a request's reply; `path` as it came, without its query."""
         try:
-            return await asyncio.wait_for(self._answer(method, path, body), self._seconds)
+            return await asyncio.wait_for(
+                self._answer(
+                    method,
+                    path,
+                    body,
+                ),
+                self._seconds,
+            )
         except Exception as error:
             status, text = self._describe_error(error)
             return status, wire.encode({"error": text[:_ERROR_CHARACTERS]})
@@ -158,7 +165,12 @@ class Rest:
             batcher = served.batchers[request.signature]
             answer = await batcher.submit(request.arrays)
             version = served.model.version
-            return 200, open_inference.format_infer(name, version, request, answer)
+            return 200, open_inference.format_infer(
+                name,
+                version,
+                request,
+                answer,
+            )
 
 
 def _match_path(method: str, path: str) -> re.Match[str]:

@@ -57,7 +57,14 @@ async def _run(app: Guard, versions: Versions, listener: socket.socket, limits: 
         limit_concurrency=2 * limits.requests,
     )
     server = _Server(config, app)
-    announcement = asyncio.create_task(_announce(versions, listener, server, limits))
+    announcement = asyncio.create_task(
+        _announce(
+            versions,
+            listener,
+            server,
+            limits,
+        )
+    )
     await server.serve(sockets=[listener])
     await announcement
     if versions.current is None and versions.failure is not None:
@@ -144,7 +151,11 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6
     # Named, not left to the system: asyncio sends small replies without delay only where the socket
     # says that it is TCP.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(
+        family,
+        socket.SOCK_STREAM,
+        socket.IPPROTO_TCP,
+    )
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

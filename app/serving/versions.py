@@ -168,7 +168,11 @@ class Versions:
         if number == self.current_number:  # what was loaded of it before goes on
             state = "AVAILABLE"
         reason = str(error).replace(str(folder), f"version {number}")
-        self.states[number] = VersionState(state, "FAILED_PRECONDITION", reason)
+        self.states[number] = VersionState(
+            state,
+            "FAILED_PRECONDITION",
+            reason,
+        )
         _LOG.warning(f"version {number} cannot be served: {error}")
 
     def _switch_to(self, served: ServedVersion) -> None:

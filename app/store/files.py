@@ -56,7 +56,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         StorageError: when the file cannot be written; the old file is then untouched.
     """
     with _storage_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(
+            prefix=_TEMPORARY,
+            dir=path.parent,
+        )
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -104,7 +107,12 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
     """
     with _storage_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+        temporary = Path(
+            tempfile.mkdtemp(
+                prefix=_TEMPORARY,
+                dir=folder.parent,
+            )
+        )
         try:
             fill(temporary)
             _seal(temporary)

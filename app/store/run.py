@@ -95,7 +95,11 @@ class Run(RunFiles):
     def history(self) -> list[dict[str, float]]:
         """Read the figures of every epoch; a cell that holds no number is left out."""
         try:
-            with open(self.history_file, newline="", encoding="utf-8") as file:
+            with open(
+                self.history_file,
+                newline="",
+                encoding="utf-8",
+            ) as file:
                 table = list(csv.DictReader(file))
         except (OSError, ValueError, csv.Error) as error:
             raise StorageError(f"{self.history_file} is missing or damaged") from error
@@ -159,7 +163,10 @@ class Run(RunFiles):
         self.check_finished()
         values, _ = arrays.load(self.best)
         manifest = files.verify(self.best)
-        return BestWeights(arrays=values, sha256=manifest["files"][arrays.ARRAYS])
+        return BestWeights(
+            arrays=values,
+            sha256=manifest["files"][arrays.ARRAYS],
+        )
 
     def publish_weights(self, values: Mapping[str, Any], model: str) -> None:
         """Store the arrays of the model with this name as the run's best weights.
@@ -204,7 +211,15 @@ class Run(RunFiles):
         beside = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(beside, ignore_errors=True)
         beside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(self.folder, beside, ignore=shutil.ignore_patterns(RESULT, REPORT, LOCK))
+        shutil.copytree(
+            self.folder,
+            beside,
+            ignore=shutil.ignore_patterns(
+                RESULT,
+                REPORT,
+                LOCK,
+            ),
+        )
         beside.rename(folder)
         return Run(folder)
 

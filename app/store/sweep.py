@@ -144,7 +144,10 @@ class Sweep:
     def base_text(self) -> str:
         """The text of that configuration, empty where it cannot be read."""
         try:
-            return (self.folder / _CONFIG).read_text(encoding="utf-8", errors="replace")
+            return (self.folder / _CONFIG).read_text(
+                encoding="utf-8",
+                errors="replace",
+            )
         except OSError:
             return ""
 

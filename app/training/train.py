@@ -306,7 +306,11 @@ def fit(setup: Setup, watching: Iterable[Any], checkpoints: Checkpoints) -> None
     begin = checkpoints.begin
     epochs = config.last_epoch if config.budget is None else _UNLIMITED
     dataset = setup.dataset
-    validation = evaluation_batches(dataset.validation, dataset.preprocessing, setup.strategy)
+    validation = evaluation_batches(
+        dataset.validation,
+        dataset.preprocessing,
+        setup.strategy,
+    )
     if begin.arrays:
         restore_variables(begin, model)
         rollback.rescale_rate(model, checkpoints.rollbacks - begin.rollbacks)

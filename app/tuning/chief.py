@@ -159,4 +159,8 @@ class Chief:
                 return
         self._gave_up = True
         cause = latest[-1].message
-        _logger.warning("%d trials in a row failed, the last one with: %s", _FAILURES, cause)
+        _logger.warning(
+            "%d trials in a row failed, the last one with: %s",
+            _FAILURES,
+            cause,
+        )

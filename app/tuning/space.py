@@ -175,7 +175,14 @@ def _resolve_conditions(searched: Range, before: Space, where: str) -> Range:
         if parent is None:
             names = ", ".join(above) or "none"
             raise UsageError(f"{prefix}: no range above it has that name; there are: {names}")
-        choices = [_find_choice(parent, value, prefix) for value in values]
+        choices = [
+            _find_choice(
+                parent,
+                value,
+                prefix,
+            )
+            for value in values
+        ]
         when[name] = tuple(choices)
     return replace(searched, when=when)
 

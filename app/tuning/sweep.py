@@ -83,7 +83,11 @@ def run_sweep(
     """
     oracle = Oracle(sweep.plan, sweep.base.epochs)
     _replay(oracle, sweep)
-    display = LeaderboardDisplay(sweep, jobs=jobs or 1, width=_terminal_width)
+    display = LeaderboardDisplay(
+        sweep,
+        jobs=jobs or 1,
+        width=_terminal_width,
+    )
     chief = Chief(sweep, oracle, display.show)
     try:
         _run_workers(
@@ -99,7 +103,11 @@ def run_sweep(
             options = f" --jobs {jobs}"
         elif jobs == 0:
             options = f" --chief {address}"
-        _logger.info("saved; go on with: epochal tune --resume %s%s", sweep.folder, options)
+        _logger.info(
+            "saved; go on with: epochal tune --resume %s%s",
+            sweep.folder,
+            options,
+        )
         raise
 
 
@@ -129,7 +137,11 @@ def _run_workers(chief: Chief, jobs: int, address: str, patience: float) -> None
             "%s is open to the network, without encryption or password: keep it inside", listening
         )
     if not jobs:
-        _logger.info("waiting for workers: epochal tune --worker %s --sweep %s", listening, folder)
+        _logger.info(
+            "waiting for workers: epochal tune --worker %s --sweep %s",
+            listening,
+            folder,
+        )
     workers = LocalWorkers(chief, listening, jobs)
     try:
         with STOP.deferred() as is_stopped:

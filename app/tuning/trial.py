@@ -143,4 +143,8 @@ def _is_hopeless(sweep: Sweep, scores: list[float]) -> bool:
     splits.
     """
     ranked = rank_completed(sweep.trials().values(), sweep.plan.sign)
-    return bool(ranked) and is_clearly_worse(scores, ranked[0].scores, sweep.plan.sign)
+    return bool(ranked) and is_clearly_worse(
+        scores,
+        ranked[0].scores,
+        sweep.plan.sign,
+    )

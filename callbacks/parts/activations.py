@@ -77,7 +77,15 @@ def observe_activations(model: Any) -> Iterator[dict[str, ActivationStatistics]]
     replacements: list[tuple[Any, str, Any]] = []
     for layer in model._flatten_layers(include_self=False):
         function = vars(layer).get("activation")
-        if function is not None and getattr(function, "__name__", "") != "linear":
+        if (
+            function is not None
+            and getattr(
+                function,
+                "__name__",
+                "",
+            )
+            != "linear"
+        ):
             statistics = _statistics_of_function(function)
             name = "activation"
         else:

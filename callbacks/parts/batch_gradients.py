@@ -67,7 +67,11 @@ class BatchGradients:
         # Out here: each replica is traced in a thread of its own, and would put back what another
         # had taken off.
         with replaced(without):
-            return strategy.reduce("SUM", strategy.run(self._loss_gradients), axis=None)
+            return strategy.reduce(
+                "SUM",
+                strategy.run(self._loss_gradients),
+                axis=None,
+            )
 
     def _loss_gradients(self) -> dict[str, tf.Tensor]:
         model = self._model
@@ -88,7 +92,11 @@ class BatchGradients:
             loss = loss * scale
         gradients = tape.gradient(loss, model.trainable_variables)
         result = {}
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        for variable, gradient in zip(
+            model.trainable_variables,
+            gradients,
+            strict=True,
+        ):
             if gradient is not None:
                 result[variable.path] = dense(gradient) / scale
         return result

@@ -85,5 +85,8 @@ def histogram(values: np.ndarray) -> np.ndarray:
 
 
 def _add(summary: Any, plugin: str, tag: str, tensor: Any) -> None:
-    value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(tensor))
+    value = summary.value.add(
+        tag=tag,
+        tensor=tf.make_tensor_proto(tensor),
+    )
     value.metadata.plugin_data.plugin_name = plugin

@@ -11,7 +11,11 @@ def dense(gradient: Any) -> tf.Tensor:
     """Return `gradient` as a tensor; rows that an IndexedSlices holds several times are summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
+    return tf.math.unsorted_segment_sum(
+        gradient.values,
+        gradient.indices,
+        gradient.dense_shape[0],
+    )
 
 
 def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
@@ -28,4 +32,8 @@ def global_norm(gradients: Sequence[Any]) -> tf.Tensor:
 
 def clip_factor(norm: tf.Tensor, limit: Any) -> tf.Tensor:
     """Return what makes a gradient of length `norm` no longer than `limit`; NaN if not finite."""
-    return tf.where(tf.math.is_finite(norm), tf.minimum(limit / norm, 1.0), math.nan)
+    return tf.where(
+        tf.math.is_finite(norm),
+        tf.minimum(limit / norm, 1.0),
+        math.nan,
+    )

@@ -60,7 +60,11 @@ class LastFinite:
             return None
         place = self._copy[0].numpy()
         values: dict[int, np.ndarray] = {}
-        for row, variables in zip(self._copy[1:], self._by_dtype.values(), strict=True):
+        for row, variables in zip(
+            self._copy[1:],
+            self._by_dtype.values(),
+            strict=True,
+        ):
             array = row.numpy()
             begin = 0
             for variable in variables:

@@ -33,7 +33,13 @@ class LatestNorms:
         """Take a norm in, and drop the oldest; one that is not finite is passed over."""
         norms = self._norms.read_value()
         moved = tf.concat([norms[1:], [tf.cast(norm, tf.float32)]], 0)
-        self._norms.assign(tf.where(tf.math.is_finite(norm), moved, norms))
+        self._norms.assign(
+            tf.where(
+                tf.math.is_finite(norm),
+                moved,
+                norms,
+            )
+        )
 
     def percentile(self, percent: float) -> tf.Tensor:
         """Return the percentile (nearest rank) of the norms so far, a scalar.
@@ -42,7 +48,11 @@ class LatestNorms:
         """
         ordered = tf.sort(self._norms.read_value())
         count = tf.cast(tf.reduce_sum(tf.cast(tf.math.is_finite(ordered), tf.float32)), tf.int32)
-        return tf.where(count < _LEAST, math.inf, ordered[nearest_rank(percent, count)])
+        return tf.where(
+            count < _LEAST,
+            math.inf,
+            ordered[nearest_rank(percent, count)],
+        )
 
     def read(self) -> np.ndarray:
         """Return all norms, `[100]`; also before `build`."""

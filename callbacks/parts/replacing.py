@@ -69,7 +69,14 @@ def replaced(values: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
     """Give attributes other values within it, `(owner, name, value)` each."""
     with ExitStack() as stack:
         for owner, name, value in values:
-            is_property = isinstance(getattr(type(owner), name, None), property)
+            is_property = isinstance(
+                getattr(
+                    type(owner),
+                    name,
+                    None,
+                ),
+                property,
+            )
             if is_property or name in vars(owner):
                 stack.callback(
                     setattr,

@@ -54,7 +54,11 @@ class Snapshots:
         # known to be.
         self._write_list([*kept, *dropped])
         arrays = {}
-        for name, array in zip(_named_weights(model), weights, strict=True):
+        for name, array in zip(
+            _named_weights(model),
+            weights,
+            strict=True,
+        ):
             # NumPy has no type for bfloat16.
             if array.dtype.kind == "V":
                 array = array.astype(np.float32)
@@ -85,7 +89,11 @@ class Snapshots:
         weights = _named_weights(model)
         if _shapes(arrays) != _shapes(weights):
             raise ValueError(f"{path} holds weights of another model than {model.name!r}.")
-        for weight, array in zip(weights.values(), arrays.values(), strict=True):
+        for weight, array in zip(
+            weights.values(),
+            arrays.values(),
+            strict=True,
+        ):
             weight.assign(array)
         return entry
 

@@ -68,7 +68,11 @@ class WeightAverages:
 
     def _move_on_replicas(self, share: tf.Tensor, *, copy: bool) -> None:
         def move(share: tf.Tensor) -> None:
-            for average, weight in zip(self._averages, self.weights, strict=True):
+            for average, weight in zip(
+                self._averages,
+                self.weights,
+                strict=True,
+            ):
                 if copy:
                     average.assign(weight.value)
                 else:

@@ -112,7 +112,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         any_rows = count > 0 if part is None else part.rows > 0
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moved = moving * self.momentum + batch * (1 - self.momentum)
-            moving.assign(tf.where(any_rows, moved, tf.convert_to_tensor(moving)))
+            moving.assign(
+                tf.where(
+                    any_rows,
+                    moved,
+                    tf.convert_to_tensor(moving),
+                )
+            )
 
     def _moments(self, inputs: Any, mask: Any) -> Any:
         """Return Keras' moments of the rows that count; without any, the moving statistics."""

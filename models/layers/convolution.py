@@ -170,5 +170,11 @@ def _filter_gradient(x: Any, upstream: Any, stride: int, margin: int) -> Any:
             if stride > 1:
                 shifted = subsampled(shifted, stride)
             shifted = tf.reshape(shifted, [-1, channels])
-            products.append(tf.matmul(shifted, upstream, transpose_a=True))
+            products.append(
+                tf.matmul(
+                    shifted,
+                    upstream,
+                    transpose_a=True,
+                )
+            )
     return tf.reshape(tf.stack(products), [3, 3, channels, filters])

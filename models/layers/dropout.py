@@ -52,7 +52,11 @@ class PerSampleDropout(keras.layers.Layer):
         if not training or self.rate == 0:
             return inputs
         if keras.backend.backend() != "tensorflow":
-            return keras.random.dropout(inputs, self.rate, seed=self.generator)
+            return keras.random.dropout(
+                inputs,
+                self.rate,
+                seed=self.generator,
+            )
         shape = tf.shape(inputs, tf.int64)
         part = current_part()
         if part is None or part.number == 0:
@@ -72,7 +76,11 @@ class PerSampleDropout(keras.layers.Layer):
             call=call,
             first_row=first_row,
         )
-        return tf.where(uniform >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))
+        return tf.where(
+            uniform >= self.rate,
+            inputs / (1 - self.rate),
+            tf.zeros_like(inputs),
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the input."""

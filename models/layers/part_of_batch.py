@@ -36,7 +36,13 @@ class Part(NamedTuple):
         """Return what was computed from the part's rows, or the replacements where it has none."""
         chosen = []
         for value, replacement in zip(values, replacements, strict=True):
-            chosen.append(tf.where(self.rows_anywhere, value, tf.cast(replacement, value.dtype)))
+            chosen.append(
+                tf.where(
+                    self.rows_anywhere,
+                    value,
+                    tf.cast(replacement, value.dtype),
+                )
+            )
         return chosen
 
 

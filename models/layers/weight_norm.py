@@ -50,7 +50,11 @@ class _WeightNorm:
         compute_dtype: str = self.compute_dtype  # type: ignore[attr-defined]
         dtype = "float64" if compute_dtype == "float64" else "float32"
         direction = ops.cast(self.direction, dtype)
-        squares = ops.sum(ops.square(direction), axis=self.unit_axes, keepdims=True)
+        squares = ops.sum(
+            ops.square(direction),
+            axis=self.unit_axes,
+            keepdims=True,
+        )
         kernel = ops.cast(self.gain, dtype) * direction / ops.sqrt(squares)
         return ops.cast(kernel, compute_dtype)
 

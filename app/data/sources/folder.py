@@ -281,7 +281,11 @@ def _stray_images(folder: Path, names: Iterable[str]) -> list[BadFile]:
                 f"{_quoted(path)} is a link that leads nowhere or in a circle; remove it"
             )
     strays = []
-    for path, is_image in zip(paths, have_image_headers(paths), strict=True):
+    for path, is_image in zip(
+        paths,
+        have_image_headers(paths),
+        strict=True,
+    ):
         if is_image:
             strays.append(BadFile(path, "lies beside the class folders, not in one"))
     return strays
@@ -345,7 +349,11 @@ def _check_counts(
         counts = {}
         for name, paths in by_class.items():
             counts[name] = sum(path in good for path in paths)
-        smallest = min(counts, key=lambda name: counts[name], default=None)
+        smallest = min(
+            counts,
+            key=lambda name: counts[name],
+            default=None,
+        )
         if smallest is None or counts[smallest] >= least:
             continue
         message = (

@@ -38,7 +38,11 @@ def feature_reuse(run: Run) -> Section | None:
         "input): the more, the bluer, of each layer's largest. For the median layer the older half "
         f"of its sources counts {ratio:.2f} times as much as the newer half."
     )
-    return Section(title="Reuse of features", text=text, figures=tuple(figures))
+    return Section(
+        title="Reuse of features",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _older_to_newer(blocks: Sequence[np.ndarray]) -> float:

@@ -36,7 +36,11 @@ def histograms(run: Run) -> Section | None:
         for quantity in QUANTITIES:
             if (quantity, path) in histories:
                 title = f"{path}: {quantity}"
-                draw = partial(_draw, history=histories[quantity, path], title=title)
+                draw = partial(
+                    _draw,
+                    history=histories[quantity, path],
+                    title=title,
+                )
                 figures.append(svg((4.6, 2.6), draw, title))
     if not figures:
         return None
@@ -46,7 +50,11 @@ def histograms(run: Run) -> Section | None:
         "fixed batch. A spread that grows without end, or gradients that vanish in the first "
         "layers, ask for another learning rate or initialisation."
     )
-    return Section(title="Histograms over time", text=text, figures=tuple(figures))
+    return Section(
+        title="Histograms over time",
+        text=text,
+        figures=tuple(figures),
+    )
 
 
 def _choose_kernels(histories: Mapping[tuple[str, str], History]) -> list[str]:
@@ -103,7 +111,13 @@ def spread(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for epoch in sorted(history):
         edges, below = _distribution(history[epoch])
         distributions.append((edges, below))
-        quantiles.append(np.interp([0.005, 0.05, 0.5, 0.95, 0.995], below, edges))
+        quantiles.append(
+            np.interp(
+                [0.005, 0.05, 0.5, 0.95, 0.995],
+                below,
+                edges,
+            )
+        )
     marks = np.stack(quantiles, axis=1)
     low = marks[0].min()
     high = marks[-1].max()
@@ -150,7 +164,11 @@ def _draw(axes: Axes, history: History, title: str) -> None:
         extent=(left, right, bottom, top),
         interpolation="none",
     )
-    for values, line_width in zip(percentiles, (0.8, 1.4, 0.8), strict=True):
+    for values, line_width in zip(
+        percentiles,
+        (0.8, 1.4, 0.8),
+        strict=True,
+    ):
         axes.plot(
             numbers,
             values,
@@ -161,5 +179,11 @@ def _draw(axes: Axes, history: History, title: str) -> None:
     axes.set_ylim(bottom, top)
     axes.set_title(title, fontsize=9.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(
+            integer=True,
+            nbins=8,
+            min_n_ticks=1,
+        )
+    )
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))

@@ -65,10 +65,21 @@ def replay(run: Run) -> tuple[FailedStep, Finding]:
     config = run.config()
     keras.utils.clear_session()  # names of variables then are those of the training process
     model = build_model(config, Preprocessing.from_card(run.data_card()))
-    archive.assign(state.model_variables(model), step.variables, run.failed_step)
+    archive.assign(
+        state.model_variables(model),
+        step.variables,
+        run.failed_step,
+    )
     if config.optim.frozen is not None:
         held = frozen_parts(model, config.optim.frozen)
-        freeze(model, frozen_in(step.epoch, held, config.optim.unfreeze_every))
+        freeze(
+            model,
+            frozen_in(
+                step.epoch,
+                held,
+                config.optim.unfreeze_every,
+            ),
+        )
     return step, Examination(model, config, step).find()
 
 
@@ -138,7 +149,11 @@ class Examination:
 
     def _findings(self) -> Iterator[Finding]:
         for variable in self._model.variables:
-            yield from self._look("weight", variable.path, [variable.value])
+            yield from self._look(
+                "weight",
+                variable.path,
+                [variable.value],
+            )
         images = tf.convert_to_tensor(self._step.images)
         count = len(self._step.images)
         name = self._model.inputs[0].name
@@ -164,11 +179,25 @@ class Examination:
             losses = self._losses(logits, chosen)
             of_weights = self._objective.penalty.values(self._model.trainable_weights)
             penalties = [*self._model.losses, *of_weights]
-            total = self._objective.penalized(tf.reduce_sum(losses) / count, penalties, shares)
+            total = self._objective.penalized(
+                tf.reduce_sum(losses) / count,
+                penalties,
+                shares,
+            )
         for call in forward.calls:
-            yield from self._look("layer", call.name, call.outputs, chosen)
+            yield from self._look(
+                "layer",
+                call.name,
+                call.outputs,
+                chosen,
+            )
             self._note_activations(call)
-        yield from self._look("loss", self._config.objective.loss, [losses], chosen)
+        yield from self._look(
+            "loss",
+            self._config.objective.loss,
+            [losses],
+            chosen,
+        )
         yield from self._look("loss", "weight penalty", penalties)
         yield from self._look("loss", "sum over the batch", [total])
         self._loss += float(total)
@@ -224,7 +253,11 @@ class Examination:
                     present.append(tf.convert_to_tensor(gradient))
             return present
 
-        for call, weights in zip(reversed(calls), reversed(weights_of_calls), strict=True):
+        for call, weights in zip(
+            reversed(calls),
+            reversed(weights_of_calls),
+            strict=True,
+        ):
             by_outputs = gradients_by(call.outputs)
             yield from self._look(
                 "gradient",

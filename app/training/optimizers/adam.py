@@ -57,7 +57,13 @@ class Adam(keras.optimizers.Adam):
         super().build(var_list)
         if self.v_init:
             for moment in self._velocities:
-                moment.assign(ops.full(moment.shape, self.v_init, moment.dtype))
+                moment.assign(
+                    ops.full(
+                        moment.shape,
+                        self.v_init,
+                        moment.dtype,
+                    )
+                )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move a weight, and its moments."""

@@ -43,7 +43,11 @@ class AdaptiveGain(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(var_list)
-        self._gains = self.add_optimizer_variables(var_list, "gain", initializer="ones")
+        self._gains = self.add_optimizer_variables(
+            var_list,
+            "gain",
+            initializer="ones",
+        )
         self._averages = self.add_optimizer_variables(var_list, "average")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

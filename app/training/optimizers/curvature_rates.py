@@ -76,13 +76,28 @@ class CurvatureRates(keras.callbacks.Callback):
             y = piece(labels, replica, replicas)
 
             def loss() -> tf.Tensor:  # the mean over these images, and over the number of replicas
-                return model.compute_loss(y=y, y_pred=model(x, training=True))
+                return model.compute_loss(
+                    y=y,
+                    y_pred=model(x, training=True),
+                )
 
             return diagonal_part(loss, model.trainable_weights, signs)
 
-        return strategy.reduce("SUM", strategy.run(estimate_on_replica), axis=None)
+        return strategy.reduce(
+            "SUM",
+            strategy.run(estimate_on_replica),
+            axis=None,
+        )
 
 
 def _random_signs(random: np.random.Generator, weight: Any) -> np.ndarray:
     """Return +1 or -1 for each entry of a weight, of its type."""
-    return random.integers(0, 2, weight.shape).astype(weight.dtype) * 2 - 1
+    return (
+        random.integers(
+            0,
+            2,
+            weight.shape,
+        ).astype(weight.dtype)
+        * 2
+        - 1
+    )

@@ -38,7 +38,11 @@ class DiagonalNewton(SGD):
         if self.built:
             return
         super().build(variables)
-        self._curvatures = self.add_optimizer_variables(variables, "curvature", initializer="ones")
+        self._curvatures = self.add_optimizer_variables(
+            variables,
+            "curvature",
+            initializer="ones",
+        )
 
     def take(self, weights: Sequence[Any], curvatures: Sequence[Any]) -> None:
         """Remember the curvatures of weights, of the same shapes, for the updates to come."""

@@ -105,7 +105,11 @@ def build_optimizer(
         thresholds.append(threshold)
     if any(thresholds) or set(factors) != {1.0}:
         # Of the same name, for this names the variables in checkpoints.
-        optimizer_class = type(optimizer_class.__name__, (PerWeight, optimizer_class), {})
+        optimizer_class = type(
+            optimizer_class.__name__,
+            (PerWeight, optimizer_class),
+            {},
+        )
         options |= {"rate_factors": factors, "thresholds": thresholds}
     optimizer = optimizer_class(**options)
     if decoupled:

@@ -32,7 +32,11 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         super().build(variables)
         self._sums = []
         for variable in variables:
-            total = self.add_variable((), dtype=variable.dtype, name="sum")
+            total = self.add_variable(
+                (),
+                dtype=variable.dtype,
+                name="sum",
+            )
             self._sums.append(total)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

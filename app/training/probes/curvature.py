@@ -14,9 +14,19 @@ def hessian_times(
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             value = loss()
-        gradients = inner.gradient(value, weights, unconnected_gradients="zero")
+        gradients = inner.gradient(
+            value,
+            weights,
+            unconnected_gradients="zero",
+        )
         product = _inner_product(gradients, vector)
-    return list(outer.gradient(product, weights, unconnected_gradients="zero"))
+    return list(
+        outer.gradient(
+            product,
+            weights,
+            unconnected_gradients="zero",
+        )
+    )
 
 
 def largest_curvature(
@@ -41,7 +51,13 @@ def largest_curvature(
         seed: of the first direction
     """
     random = np.random.default_rng(seed)
-    times_hessian = tf.function(lambda *vector: hessian_times(loss, weights, vector))
+    times_hessian = tf.function(
+        lambda *vector: hessian_times(
+            loss,
+            weights,
+            vector,
+        )
+    )
     start = []
     for weight in weights:
         direction = random.normal(size=tuple(weight.shape))

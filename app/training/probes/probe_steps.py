@@ -71,4 +71,10 @@ def seconds_a_step(setup: Setup) -> float:
     """Return the mean seconds of a few training steps, which are undone."""
     most = max(1, setup.batches.steps - 1)
     with undone(setup):
-        return mean(step_seconds(setup, most=most, within=_MEASURED_SECONDS))
+        return mean(
+            step_seconds(
+                setup,
+                most=most,
+                within=_MEASURED_SECONDS,
+            )
+        )

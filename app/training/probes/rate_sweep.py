@@ -103,7 +103,14 @@ def _measure_start(setup: Setup) -> Start:
     )
     if len(setup.dataset.train) < 2 * size:
         return Start(curvature=curvature)
-    noise = gradient_noise(_gradients_of_full_batches(model, batches, size), size)
+    noise = gradient_noise(
+        _gradients_of_full_batches(
+            model,
+            batches,
+            size,
+        ),
+        size,
+    )
     return Start(curvature=curvature, noise=noise)
 
 
@@ -116,7 +123,11 @@ def _gradients_of_full_batches(model: Any, batches: Any, size: int) -> Iterator[
             logits = model(images, training=True)
             loss = model.compute_loss(y=labels, y_pred=logits)
         weights = model.trainable_weights
-        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        gradients = tape.gradient(
+            loss,
+            weights,
+            unconnected_gradients="zero",
+        )
         parts = []
         for part in gradients:
             part = tf.cast(part, tf.float32)

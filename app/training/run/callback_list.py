@@ -134,7 +134,11 @@ def emphasis(setup: Setup) -> list[Any]:
     if config.emphasis.trim or config.objective.loss != "cross_entropy":
         return [sample_losses]
     classes = len(setup.dataset.preprocessing.classes)
-    warning = WrongLabels(sample_losses, classes=classes, start=config.emphasis.start)
+    warning = WrongLabels(
+        sample_losses,
+        classes=classes,
+        start=config.emphasis.start,
+    )
     return [sample_losses, warning]
 
 
@@ -142,7 +146,11 @@ def activation_monitor(setup: Setup, run: Run) -> Any:
     """Return what looks at activations, in the end at those of the weights that are kept."""
     images, _ = probe_batch(setup)
     validation = evaluation_batches(setup.dataset.validation, setup.dataset.preprocessing)
-    return callbacks.ActivationMonitor(run.activations_log, batch=images, validation=validation)
+    return callbacks.ActivationMonitor(
+        run.activations_log,
+        batch=images,
+        validation=validation,
+    )
 
 
 def probe_batch(setup: Setup) -> tuple[Any, Any]:

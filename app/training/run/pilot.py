@@ -97,7 +97,11 @@ def _shorten(config: Config, epochs: int) -> dict[str, Any]:
         ignored = group == "emphasis" and config.emphasis.by is None
         if value and not ignored:
             shorter[key] = _share_of(value, shares[unit])
-    _keep_within(shorter, epochs, in_steps=config.schedule.unit == "steps")
+    _keep_within(
+        shorter,
+        epochs,
+        in_steps=config.schedule.unit == "steps",
+    )
     return shorter
 
 

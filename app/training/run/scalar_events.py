@@ -43,6 +43,10 @@ class ScalarEvents:
                 validation[name.removeprefix(_VALIDATION)] = value
             else:
                 training[name] = value
-        for file, scalars in zip(self._files, (training, validation), strict=True):
+        for file, scalars in zip(
+            self._files,
+            (training, validation),
+            strict=True,
+        ):
             if scalars:
                 file.write_scalars(row["epoch"], scalars)

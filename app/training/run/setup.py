@@ -186,7 +186,11 @@ def start(setup: Setup) -> Origin | None:
     origin = None
     with scope(setup.strategy):
         if config.init_from is not None:
-            origin = take_over(setup.model, config, setup.dataset.preprocessing.classes)
+            origin = take_over(
+                setup.model,
+                config,
+                setup.dataset.preprocessing.classes,
+            )
         elif config.weights is not None:
             try:
                 weights.load(setup.model, Path(config.weights))
@@ -201,11 +205,19 @@ def start(setup: Setup) -> Origin | None:
 def _reset_optimizer(model: Classifier) -> None:
     """Give the optimizer's variables their first values, some of which are the weights."""
     # That of a loss scale is inside it.
-    optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer: Any = getattr(
+        model.optimizer,
+        "inner_optimizer",
+        model.optimizer,
+    )
     optimizer_class = type(optimizer)
     fresh = optimizer_class.from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
-    for variable, initial in zip(optimizer.variables, fresh.variables, strict=True):
+    for variable, initial in zip(
+        optimizer.variables,
+        fresh.variables,
+        strict=True,
+    ):
         variable.assign(initial)
 
 
@@ -259,7 +271,11 @@ def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None)
             f"weights: they read colour images, {dataset.name} has "
             f"{preprocessing.channels} channel(s)"
         )
-    colours = replace(preprocessing, mean=row.colours.mean, deviation=row.colours.deviation)
+    colours = replace(
+        preprocessing,
+        mean=row.colours.mean,
+        deviation=row.colours.deviation,
+    )
     return replace(dataset, preprocessing=colours)
 
 

@@ -95,7 +95,11 @@ def standardised_like(run: Run, dataset: Dataset) -> Dataset:
             f"init_from: {run.folder} reads {card.channels} channel(s), {dataset.name} has "
             f"{preprocessing.channels}; give a run on images of the same kind"
         )
-    like_run = replace(preprocessing, mean=card.mean, deviation=card.deviation)
+    like_run = replace(
+        preprocessing,
+        mean=card.mean,
+        deviation=card.deviation,
+    )
     return replace(dataset, preprocessing=like_run)
 
 

@@ -76,15 +76,36 @@ class Classifier(keras.Model):
         total: list[Any] = []
         for part in range(self.micro_batches):
             with _after(total):
-                pieces = [piece(values, part, self.micro_batches) for values in data]
+                pieces = [
+                    piece(
+                        values,
+                        part,
+                        self.micro_batches,
+                    )
+                    for values in data
+                ]
             place = _part_of(labels, pieces[1], part, self.micro_batches)
             with part_of_batch(place):
-                gradients = self.compute_gradients(pieces, samples=samples, shares=shares)
+                gradients = self.compute_gradients(
+                    pieces,
+                    samples=samples,
+                    shares=shares,
+                )
             total = _sums(total, gradients)
         loss_scale = self.optimizer.scale_loss(tf.ones(()))
-        total = apply_transforms(self.gradient_transforms, total, loss_scale)
+        total = apply_transforms(
+            self.gradient_transforms,
+            total,
+            loss_scale,
+        )
         # The optimizer sums over replicas; each gave its own samples' part of the mean.
-        self.optimizer.apply_gradients(zip(total, self.trainable_weights, strict=True))
+        self.optimizer.apply_gradients(
+            zip(
+                total,
+                self.trainable_weights,
+                strict=True,
+            )
+        )
         return self.get_metrics_result()
 
     def compute_gradients(
@@ -125,7 +146,11 @@ class Classifier(keras.Model):
     ) -> tf.Tensor:
         """Return what a step minimises, for a batch that all replicas have."""
         replicas = self.distribute_strategy.num_replicas_in_sync
-        return self.objective.penalized(self.data_loss(y, y_pred), self.losses, replicas)
+        return self.objective.penalized(
+            self.data_loss(y, y_pred),
+            self.losses,
+            replicas,
+        )
 
     def data_loss(self, labels: Any, logits: Any) -> tf.Tensor:
         """Return the same without the penalties."""
@@ -191,7 +216,17 @@ def piece(values: tf.Tensor, part: int | tf.Tensor, parts: int) -> tf.Tensor:
     if parts == 1:
         return values
     count = tf.shape(values)[0]
-    return values[first_row(count, part, parts) : first_row(count, part + 1, parts)]
+    return values[
+        first_row(
+            count,
+            part,
+            parts,
+        ) : first_row(
+            count,
+            part + 1,
+            parts,
+        )
+    ]
 
 
 @contextmanager

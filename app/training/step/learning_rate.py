@@ -85,7 +85,11 @@ def _shape_after_warm_up(config: Config, steps: int, warm_up: int) -> schedules.
         case "steps":
             milestones = _milestones(config, steps, warm_up)
             factor = schedule.factor or 0.1
-            return partial(schedules.stepped, milestones=milestones, factor=factor)
+            return partial(
+                schedules.stepped,
+                milestones=milestones,
+                factor=factor,
+            )
         case "cosine":
             return partial(schedules.cosine, steps=rest, **end)
         case "polynomial":
@@ -153,11 +157,22 @@ def rate_callbacks(
     shape = shape_of(config, steps)
     peak_rate = config.peak_rate * rate_scale
     if config.schedule.shape not in _STATEFUL:
-        return [callbacks.RateSchedule(peak_rate, shape, position=position)]
+        return [
+            callbacks.RateSchedule(
+                peak_rate,
+                shape,
+                position=position,
+            )
+        ]
     warm_up = _warm_up_steps(config, steps)
     if not warm_up:
         return [_stateful_decay(config, rate_scale)]
-    rising = callbacks.RateSchedule(peak_rate, shape, steps=warm_up, position=position)
+    rising = callbacks.RateSchedule(
+        peak_rate,
+        shape,
+        steps=warm_up,
+        position=position,
+    )
     return [rising, _stateful_decay(config, rate_scale, after=rising)]
 
 

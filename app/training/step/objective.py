@@ -25,7 +25,11 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> tf.Tensor
 
     Szegedy et al. 2016 (arXiv:1512.00567, section 7) for the smoothing.
     """
-    of_label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    of_label = keras.losses.sparse_categorical_crossentropy(
+        labels,
+        logits,
+        from_logits=True,
+    )
     if not smoothing:
         return of_label
     of_all_classes = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
@@ -55,7 +59,11 @@ def squared_error(labels: Any, logits: Any) -> tf.Tensor:
 def _missed_margins(labels: Any, logits: Any) -> tf.Tensor:
     """Return how far each wrong class is within 1 of the right one, `[n, classes]`; 0 for that."""
     is_label = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    score_of_label = tf.reduce_sum(logits * is_label, axis=-1, keepdims=True)
+    score_of_label = tf.reduce_sum(
+        logits * is_label,
+        axis=-1,
+        keepdims=True,
+    )
     return tf.maximum(logits - score_of_label + 1, 0) * (1 - is_label)
 
 

@@ -43,7 +43,11 @@ def cost_of(standings: Standings) -> Cost:
     images: int | None = 0
     for trial in standings.trials:
         runs = standings.split_runs(trial)
-        for run, trained in zip(runs, _trained_epochs(standings, trial), strict=True):
+        for run, trained in zip(
+            runs,
+            _trained_epochs(standings, trial),
+            strict=True,
+        ):
             epochs += trained
             if images is None or trained == 0:
                 continue

@@ -197,7 +197,11 @@ def splits_section(standings: Standings, winner: Trial | None) -> Section | None
         winner=winner,
     )
     size = (9.6, 0.9 + 0.45 * len(finalists))
-    figure = svg(size, draw, f"Scores of the finalists by split: {'; '.join(shown)}")
+    figure = svg(
+        size,
+        draw,
+        f"Scores of the finalists by split: {'; '.join(shown)}",
+    )
     return Section(
         title="The finalists, split by split",
         text=_describe_splits(finalists, winner),

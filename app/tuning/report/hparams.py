@@ -124,7 +124,10 @@ def _hparam_info(searched: Range) -> Any:
             domain.append(_convert(value, value_type))
         info.domain_discrete.CopyFrom(domain)
     else:
-        interval = api_pb2.Interval(min_value=searched.low, max_value=searched.high)
+        interval = api_pb2.Interval(
+            min_value=searched.low,
+            max_value=searched.high,
+        )
         info.domain_interval.CopyFrom(interval)
     return info
 
@@ -146,7 +149,10 @@ def _convert(value: Any, value_type: type) -> Any:
 
 
 def _session_start(standings: Standings, trial: Trial, began: float) -> Any:
-    info = plugin_data_pb2.SessionStartInfo(group_name=trial.name, start_time_secs=began)
+    info = plugin_data_pb2.SessionStartInfo(
+        group_name=trial.name,
+        start_time_secs=began,
+    )
     values = trial.active_values
     for searched in standings.space:
         name = searched.name
@@ -160,7 +166,10 @@ def _session_start(standings: Standings, trial: Trial, began: float) -> Any:
 
 def _session_end(trial: Trial, ended: float) -> Any:
     status = _STATUSES.get(trial.status, api_pb2.STATUS_SUCCESS)
-    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+    info = plugin_data_pb2.SessionEndInfo(
+        status=status,
+        end_time_secs=ended,
+    )
     content = plugin_data_pb2.HParamsPluginData(session_end_info=info)
     return _value(metadata.SESSION_END_INFO_TAG, content)
 
@@ -174,7 +183,10 @@ def _value(tag: str, content: Any) -> Any:
 
 
 def _scalar(tag: str, value: float) -> Any:
-    content = scalar_metadata.create_summary_metadata(display_name="", description="")
+    content = scalar_metadata.create_summary_metadata(
+        display_name="",
+        description="",
+    )
     tensor = tensor_util.make_tensor_proto(value, dtype="float32")
     return summary_pb2.Summary.Value(
         tag=tag,

@@ -62,8 +62,16 @@ def measure_importance(standings: Standings) -> Importance | None:
     from sklearn.ensemble import RandomForestRegressor
 
     encoded = encode_trials(standings.space, trials)
-    forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(encoded, scores)
-    increases = _error_increases(forest, encoded, scores) / (2 * scores.var())
+    forest = RandomForestRegressor(
+        TREES,
+        oob_score=True,
+        random_state=0,
+    ).fit(encoded, scores)
+    increases = _error_increases(
+        forest,
+        encoded,
+        scores,
+    ) / (2 * scores.var())
     shares = {}
     for column in np.argsort(-increases, kind="stable"):
         shares[standings.space[column].name] = float(increases[column])
@@ -112,7 +120,11 @@ def _error_increases(forest: Any, encoded: np.ndarray, scores: np.ndarray) -> np
     generator = np.random.default_rng(0)
     everyone = np.arange(len(scores))
     increases = []
-    for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+    for tree, drawn in zip(
+        forest.estimators_,
+        forest.estimators_samples_,
+        strict=True,
+    ):
         rows = np.setdiff1d(everyone, drawn)
         if len(rows) > 1:
             increase = _tree_error_increases(

@@ -41,7 +41,11 @@ class LeaderboardDisplay:
     def show(self, _: str) -> None:
         """Show the standings of this moment, after a trial ended."""
         width = self._width()
-        text = leaderboard_text(read_standings(self._sweep), width=width, jobs=self._jobs)
+        text = leaderboard_text(
+            read_standings(self._sweep),
+            width=width,
+            jobs=self._jobs,
+        )
         erase = ""
         if width is not None and self._lines_before:
             erase = f"\x1b[{self._lines_before}F\x1b[J"

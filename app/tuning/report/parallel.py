@@ -68,7 +68,11 @@ def _trial_lines(standings: Standings) -> list[Line]:
     if span > 0:
         score_shares = (heights - low) / span
     lines = []
-    for trial, score_share in zip(standings.scored, score_shares, strict=True):
+    for trial, score_share in zip(
+        standings.scored,
+        score_shares,
+        strict=True,
+    ):
         shares = []
         for searched in standings.space:
             place = place_of(searched, trial)
@@ -138,7 +142,13 @@ def _add_lines(axes: Axes, lines: list[Line], best_count: int) -> None:
         else:
             colours.append(to_rgba(BLUE, 0.08 + strength * (1 - rank / count)))
             widths.append(1.1)
-    axes.add_collection(LineCollection(lines[::-1], colors=colours, linewidths=widths))
+    axes.add_collection(
+        LineCollection(
+            lines[::-1],
+            colors=colours,
+            linewidths=widths,
+        )
+    )
 
 
 def _score_marks(standings: Standings) -> list[tuple[float, str]]:

@@ -108,7 +108,11 @@ def _draw_scores(
         zorder=3,
     )
     heights.scale_axes(axes)
-    _, places = _place_trials(searched, standings.having(FAILED), generator)
+    _, places = _place_trials(
+        searched,
+        standings.having(FAILED),
+        generator,
+    )
     edge = 0.98
     if heights.sign > 0:
         edge = 0.02
