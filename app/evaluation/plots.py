@@ -77,11 +77,7 @@ PANELS = (
         ("gradient_norm",),
         from_zero=True,
     ),
-    Panel(
-        "Energy: training loss and penalties",
-        "energy (nats)",
-        ("energy",),
-    ),
+    Panel("Energy: training loss and penalties", "energy (nats)", ("energy",)),
 )
 
 
@@ -152,11 +148,7 @@ def confusion_png(path: Path, evaluation: Evaluation, classes: Sequence[str]) ->
 def confusion_svg(evaluation: Evaluation, classes: Sequence[str]) -> str:
     """Return the confusion matrix as an SVG element."""
     check_classes(evaluation, classes)
-    draw = partial(
-        _draw_confusion,
-        evaluation=evaluation,
-        classes=classes,
-    )
+    draw = partial(_draw_confusion, evaluation=evaluation, classes=classes)
     return svg(_matrix_size(classes), draw, "Confusion matrix")
 
 
@@ -262,13 +254,7 @@ def _scale_axes(axes: Axes, panel: Panel, epochs: np.ndarray, values: np.ndarray
         margin = 0.5
     axes.set_xlim(first - margin, last + margin)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(
-        MaxNLocator(
-            integer=True,
-            nbins=8,
-            min_n_ticks=1,
-        )
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     least = np.nanmin(values)
     most = np.nanmax(values)
     is_wide = least > 0 and most > LOG_SPAN * least
@@ -347,11 +333,7 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, classes: Sequence[str]) 
     if len(classes) <= NUMBERED:
         _number_cells(axes, evaluation.confusion, shares)
     zoom = max(1.0, _matrix_side(len(classes)) / 9)
-    axes.set_title(
-        f"Confusion matrix of {evaluation.count:,} images",
-        pad=9,
-        fontsize=11.5 * zoom,
-    )
+    axes.set_title(f"Confusion matrix of {evaluation.count:,} images", pad=9, fontsize=11.5 * zoom)
     axes.set_xlabel("predicted", fontsize=9.5 * zoom)
     axes.set_ylabel("true", fontsize=9.5 * zoom)
 

@@ -1,8 +1,8 @@
 """The documentation is true: every command and every program that it shows is run, on tiny data.
 
-In a page, a `bash` or `python` block is run. A `shell` block is not: it needs a cluster, a container
-engine or a browser, or serves until somebody stops it. A block with `title="NAME"` is a file that the
-blocks after it find.
+In a page, a `bash` or `python` block is run. A `shell` block is not: it needs a cluster, a
+container engine or a browser, or serves until somebody stops it. A block with `title="NAME"` is a
+file that the blocks after it find.
 """
 
 import os
