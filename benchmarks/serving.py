@@ -45,11 +45,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mlserver", metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--part",
-        choices=("bare", "load", "plain"),
-        help=argparse.SUPPRESS,
-    )
+    parser.add_argument("--part", choices=("bare", "load", "plain"), help=argparse.SUPPRESS)
     parser.add_argument("--words", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
@@ -92,26 +88,11 @@ def measure_start(model: Path) -> float:
 def measure_once(folder: Path, places: dict[str, str]) -> dict[str, float]:
     """Return the figures of one round."""
     bare = run_part("bare", folder, "", core=0)
-    saturated = load_from_other_core(
-        folder,
-        places["ours"],
-        clients=8,
-        images=LARGE,
-    )
-    single = load_from_other_core(
-        folder,
-        places["ours"],
-        clients=1,
-        images=1,
-    )
+    saturated = load_from_other_core(folder, places["ours"], clients=8, images=LARGE)
+    single = load_from_other_core(folder, places["ours"], clients=1, images=1)
     crowd = {}
     for server, place in places.items():
-        loops = load_from_other_core(
-            folder,
-            place,
-            clients=CROWD,
-            images=1,
-        )
+        loops = load_from_other_core(folder, place, clients=CROWD, images=1)
         crowd[server] = loops["rate"]
     figures = {
         "bare images/s": bare["rate"],
@@ -129,12 +110,7 @@ def load_from_other_core(
     folder: Path, place: str, *, clients: int, images: int
 ) -> dict[str, float]:
     """Return the figures of `closed_loops`, run in a process on the second core."""
-    return run_part(
-        "load",
-        folder,
-        f"{place} {clients} {images}",
-        core=1,
-    )
+    return run_part("load", folder, f"{place} {clients} {images}", core=1)
 
 
 def run_part(name: str, folder: Path, words: str, core: int) -> dict[str, float]:
@@ -257,15 +233,7 @@ def wait_for(folder: Path, place: str) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
-            asyncio.run(
-                closed_loops(
-                    folder,
-                    place,
-                    1,
-                    1,
-                    seconds=0.1,
-                )
-            )
+            asyncio.run(closed_loops(folder, place, 1, 1, seconds=0.1))
             return
         except (OSError, AssertionError, asyncio.IncompleteReadError):
             time.sleep(0.5)
@@ -338,15 +306,7 @@ def load_server(folder: Path, words: str) -> None:
         words: the server's place, the number of clients, and of images in a request.
     """
     place, clients, images = words.split()
-    figures = asyncio.run(
-        closed_loops(
-            folder,
-            place,
-            int(clients),
-            int(images),
-            SECONDS,
-        )
-    )
+    figures = asyncio.run(closed_loops(folder, place, int(clients), int(images), SECONDS))
     print(json.dumps(figures))
 
 
