@@ -24,6 +24,7 @@ def checkout(tmp_path_factory) -> Path:
     shutil.copytree(
         ROOT,
         folder,
+        symlinks=True,
         ignore=shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "saved_*"),
     )
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
@@ -51,4 +52,5 @@ def test_the_first_command_trains(checkout: Path) -> None:
 
 @pytest.mark.slow
 def test_the_second_command_tests(checkout: Path) -> None:
-    shell(f"{COMMANDS[1]} tests/test_cli.py", checkout)  # all of the suite is what called this test
+    # All of the suite is what called this test.
+    shell(f"{COMMANDS[1]} tests/app/commands/test_cli.py", checkout)
