@@ -430,8 +430,7 @@ def test_the_ladder_is_climbed(
         # Three standard deviations of a share of 360 images: 5 may do as well as 10.
         assert after > before - 7.9
     assert validation[-1] > 90
-    # the commonest of ten classes has 37 of 360 images: 10.3 %, and three sigma of as many are 4.8
-    # %
+    # The commonest of ten classes has 37 of 360 images, 10.3 %; three sigma of as many are 4.8 %.
     first = next(row for row, value in zip(rows, validation, strict=True) if value > 15.08)
     assert last.startswith(f"generalises from {first.split()[0]} images on: ")
     assert "chance and three sigma are 15.1%" in last
