@@ -41,9 +41,15 @@ def build(
             `blocks.Style`.
 
     Raises:
-        ValueError: the name is unknown, the images are too small for it, or an argument makes no
-            sense.
+        ValueError: the name is unknown, the images are too small for it, an argument makes no
+            sense, or Keras is set to channels_first.
     """
+    data_format = keras.config.image_data_format()
+    if data_format != "channels_last":
+        raise ValueError(
+            f"models are built for channels_last, and Keras is set to {data_format}; call "
+            "keras.config.set_image_data_format('channels_last') before"
+        )
     architecture = _find_architecture(name)
     _check_sizes(
         name,

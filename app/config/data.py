@@ -49,6 +49,12 @@ class Data:
         "alike), replacement (each drawn from all) or interleaved (shuffled, neighbours of "
         "different classes as far as possible)",
     )
+    batches: Literal["equal", "full"] = setting(
+        "equal",
+        "of an epoch: equal (their sizes differ by at most one image, and every image weighs the "
+        "same) or full (all but the last, which has what is left)",
+        before="full",
+    )
 
     def __post_init__(self) -> None:
         check_at_least("data.cache_gib", self.cache_gib, 0)

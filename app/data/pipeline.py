@@ -60,9 +60,18 @@ class Position:
 class TrainingBatches:
     """Augmented batches (uint8 images, int32 labels) of one epoch, over one or more replicas.
 
-    The last batch may be smaller. A replica gets a contiguous share of the batch, maybe an empty
-    one. Where images have weights, these follow (float32), and then the images' positions in the
-    epoch (int32).
+    All are as large as can be alike: their sizes differ by at most one. A last batch of one image
+    would ruin a network with batch norm, whose statistics it would be. A replica gets a contiguous
+    share of the batch, maybe an empty one. Where images have weights, these follow (float32), and
+    then the images' positions in the epoch (int64).
+
+    Args:
+        split: of stored images
+        batch_size: the most images in a batch
+        augmentation: of what is stored
+        seed: of the run
+        position: where training stands
+        equal: False where all batches but the last are full, as epochal 0.1 made them
     """
 
     split: Split
@@ -70,17 +79,43 @@ class TrainingBatches:
     augmentation: Augmentation
     seed: int
     position: Position
+    equal: bool = True
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.split) // self.batch_size)
 
+    @property
+    def largest(self) -> int:
+        """Images in the largest batch."""
+        if self.equal:
+            return -(-len(self.split) // self.steps)
+        return min(self.batch_size, len(self.split))
+
+    @property
+    def smallest(self) -> int:
+        """Images in the smallest batch."""
+        count = len(self.split)
+        if self.equal:
+            return count // self.steps
+        return count - (self.steps - 1) * self.batch_size
+
+    def bounds(self, step: Any) -> tuple[Any, Any]:
+        """Return the first and the end position in the epoch of a step's batch; step is int64."""
+        count = len(self.split)
+        if self.equal:
+            first = step * count // self.steps
+            end = (step + 1) * count // self.steps
+        else:
+            first = step * self.batch_size
+            end = tf.minimum(first + self.batch_size, count)
+        return first, end
+
     def dataset(self, strategy: Any = None) -> Any:
         """Return the epoch at which `position` stands when an iterator is made."""
         indices = tf.constant(self.split.indices)
         labels = tf.constant(self.split.labels)
-        count = len(self.split)
         last = self.steps - 1
         table = self.position.table
 
@@ -89,9 +124,7 @@ class TrainingBatches:
             # step is asked for.
             step = tf.minimum(step + self.position.start, last)
             first, end = share(
-                step,
-                self.batch_size,
-                count,
+                *self.bounds(step),
                 replica=replica,
                 replicas=replicas,
             )
@@ -119,8 +152,8 @@ class TrainingBatches:
         self.position.set(epoch, step)
         batches = iter(self.dataset())
         images, labels, *weights_and_positions = next(batches)
-        first = step * self.batch_size
-        positions = tf.range(first, first + len(labels))
+        first, end = self.bounds(tf.constant(step, tf.int64))
+        positions = tf.range(first, end)
         chosen = self._images_at(self.position.epoch, positions).numpy()
         arrays = {
             "images": images.numpy(),
@@ -163,10 +196,10 @@ def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) ->
     def make_batch(
         step: tf.Tensor, replica: tf.Tensor, replicas: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        first = step * batch_size
         first, end = share(
-            step,
-            batch_size,
-            len(split),
+            first,
+            tf.minimum(first + batch_size, len(split)),
             replica=replica,
             replicas=replicas,
         )
@@ -178,17 +211,14 @@ def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) ->
 
 
 def share(
-    step: tf.Tensor, batch_size: int, count: int, *, replica: tf.Tensor, replicas: int
+    first: tf.Tensor, end: tf.Tensor, *, replica: tf.Tensor, replicas: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return first and end position of a replica's part of a step's global batch.
+    """Return first and end position of a replica's part of a global batch from `first` to `end`.
 
-    With few images left, the last parts are empty.
+    With few images, the last parts are empty.
     """
-    first = step * batch_size
-    end = tf.minimum(first + batch_size, count)
-    num_images = end - first
     # Rounded up.
-    per_replica = -(-num_images // replicas)
+    per_replica = -(-(end - first) // replicas)
     start = first + replica * per_replica
     start = tf.minimum(start, end)
     return start, tf.minimum(start + per_replica, end)

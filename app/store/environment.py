@@ -5,7 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,19 @@ _PACKAGES = (
     "tensorflow-datasets",
     "scikit-learn",
     "pillow",
+)
+# What these say changes how numbers are rounded, or in which order they are added.
+_NUMERIC_VARIABLES = (
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
 )
 
 
@@ -48,6 +61,8 @@ class Environment:
     """Local time with its offset, as 2026-01-31T12:00:00+0100."""
     packages: Mapping[str, str]
     """Version of each library by its name."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of the process that change how numbers are rounded; earlier versions kept none."""
     init_from: InitFrom | None = None
     """None where the first weights were drawn at random."""
 
@@ -61,6 +76,7 @@ class Environment:
             cores=len(os.sched_getaffinity(0)),
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             packages=_installed_packages(),
+            variables=numeric_variables(),
             init_from=init_from,
         )
 
@@ -74,6 +90,7 @@ class Environment:
             "cores": self.cores,
             "started": self.started,
             "packages": dict(self.packages),
+            "variables": dict(self.variables),
         }
         if self.init_from is not None:
             values["init_from"] = asdict(self.init_from)
@@ -101,8 +118,14 @@ class Environment:
             cores=int(values["cores"]),
             started=str(values["started"]),
             packages=dict(values["packages"]),
+            variables=dict(values.get("variables", {})),
             init_from=init_from,
         )
+
+
+def numeric_variables() -> dict[str, str]:
+    """Return the variables of this process that change how numbers are rounded."""
+    return {name: os.environ[name] for name in _NUMERIC_VARIABLES if name in os.environ}
 
 
 def _installed_packages() -> dict[str, str]:

@@ -256,7 +256,7 @@ def fit_with_rollbacks(
         early_stopping = early_stopping_of(config)
         history = History(
             run.history_file,
-            images_per_step=config.batch_size,
+            images_per_step=len(setup.dataset.train) / setup.batches.steps,
             events=ScalarEvents(run.tensorboard),
         )
         others = watch(

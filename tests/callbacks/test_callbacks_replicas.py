@@ -188,7 +188,7 @@ def one_and_two():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         two = pool.submit(with_replicas, 2)
         one = with_replicas(1)
-        return one, two.result(timeout=120)
+        return one, two.result(timeout=1200)
 
 
 @pytest.mark.parametrize("case", ["dense", "embedding", "overflow", "all"])

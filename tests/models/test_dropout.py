@@ -147,5 +147,5 @@ REPLICAS = """
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_draw_the_masks_of_one_device(replicas):
     command = [sys.executable, "-c", textwrap.dedent(REPLICAS), str(replicas)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=3000)
     assert result.returncode == 0, result.stderr[-2000:]

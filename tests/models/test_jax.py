@@ -10,7 +10,7 @@ import pytest
 
 from epochal import models
 from tests.support.jax_child import random_weights
-from tests.support.zoo import UNTRIED, build, images, shapes
+from tests.support.zoo import SMALLER_KIN, build, images, shapes
 
 FAST = ["lenet5", "mlp"]
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,7 @@ def on_jax(folder, names):
     return {name: np.load(folder / f"{name}.npz") for name in names}
 
 
-OTHERS = [name for name in models.ZOO if name not in {*FAST, *UNTRIED}]
+OTHERS = [name for name in models.ZOO if name not in {*FAST, *SMALLER_KIN}]
 
 
 @pytest.mark.parametrize(

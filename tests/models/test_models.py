@@ -7,7 +7,17 @@ import tensorflow as tf
 
 from epochal import models
 from epochal.models.complexity import trainable_params
-from tests.support.zoo import LARGE, PARAMS, build, images, names, shapes
+from tests.support.zoo import (
+    LARGE,
+    PARAMS,
+    SMALLER_KIN,
+    UNTRIED,
+    build,
+    images,
+    layers_and_what_they_follow,
+    names,
+    shapes,
+)
 
 every_model = pytest.mark.parametrize("name", names())
 BY_HEART = [
@@ -44,7 +54,16 @@ def test_size(name):
 @every_model
 @pytest.mark.parametrize("shape", [0, 1], ids=["grey", "colour"])
 def test_logits_are_finite_and_every_trainable_weight_gets_a_gradient(name, shape):
-    shape = shapes(name)[shape]
+    check_logits_and_gradients(name, shapes(name)[shape])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SMALLER_KIN if name not in UNTRIED])
+def test_depth_and_width_leave_logits_finite_and_every_weight_its_gradient(name):
+    check_logits_and_gradients(name, shapes(name)[1])
+
+
+def check_logits_and_gradients(name, shape):
     model = build(name, shape)
     made = (
         model.name,
@@ -65,6 +84,18 @@ def test_logits_are_finite_and_every_trainable_weight_gets_a_gradient(name, shap
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
         assert np.any(gradient), weight.path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("resnet14", "lenet300") else pytest.param(name, marks=pytest.mark.slow)
+        for name in SMALLER_KIN
+    ],
+)
+def test_kin_have_the_same_layers(name):
+    """So that what depth and width do not change need not be tried on both."""
+    assert layers_and_what_they_follow(name) <= layers_and_what_they_follow(SMALLER_KIN[name])
 
 
 @every_model
@@ -291,6 +322,16 @@ def test_build_refuses_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as refusal:
         models.build(*arguments)
     assert "\n" not in str(refusal.value)
+
+
+def test_build_refuses_channels_that_come_first():
+    """LeNet-5 would get 43,556 weights instead of 61,706, and images of the wrong shape."""
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels_last"):
+            build("lenet5")
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 @every_model

@@ -65,7 +65,7 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 20) -> Any:
+    def wait_for(self, expression: str, seconds: float = 200) -> Any:
         """The value of an expression once it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(expression)):

@@ -44,7 +44,7 @@ def epochal(
     arguments: list[str],
     folder: Path,
     *,
-    timeout: float = 120,
+    timeout: float = 1200,
     largest_file: int = resource.RLIM_INFINITY,
 ) -> subprocess.CompletedProcess:
     """`epochal ARGUMENTS` in `folder`, run to its end."""
@@ -58,7 +58,7 @@ def epochal(
 
 
 def stop_when(
-    process: subprocess.Popen, reached: Callable[[], bool], number: int, timeout: float = 90
+    process: subprocess.Popen, reached: Callable[[], bool], number: int, timeout: float = 900
 ) -> int:
     """Send a signal as soon as `reached()`; return the exit code. Fails if it ends before."""
     deadline = time.monotonic() + timeout
@@ -67,7 +67,7 @@ def stop_when(
         assert time.monotonic() < deadline, "never got to where it was to be stopped"
         time.sleep(0.002)
     process.send_signal(number)
-    process.stderr_text = process.communicate(timeout=60)[1]
+    process.stderr_text = process.communicate(timeout=600)[1]
     return process.returncode
 
 

@@ -29,7 +29,7 @@ class Server:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
         """A reply's status and JSON, or bytes where it is none."""
-        connection = http.client.HTTPConnection(self.place, timeout=30)
+        connection = http.client.HTTPConnection(self.place, timeout=300)
         sent = body if isinstance(body, bytes | None) else json.dumps(body)
         connection.request(method, path, sent, headers or {})
         reply = connection.getresponse()

@@ -1,5 +1,8 @@
 """The zoo in tests: published parameter counts, and the models that tests always run."""
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 
@@ -110,17 +113,74 @@ ALWAYS = [
     "densenet_bc_40_12",
     "mobilenet_025",
 ]
-# these take minutes each; their smaller kin have the same blocks
+# Networks that differ from a smaller one in depth and width alone: the same layers follow one
+# another in both, as test_kin_have_the_same_layers shows. What depth and width do not change is
+# tried on the smaller one.
+SMALLER_KIN = {
+    "lenet300": "mlp",
+    "vgg13": "vgg11",
+    "vgg19": "vgg16",
+    "vgg13_cifar": "vgg11_cifar",
+    "vgg16_cifar": "vgg11_cifar",
+    "vgg19_cifar": "vgg11_cifar",
+    "resnet14": "resnet8",
+    "resnet20": "resnet8",
+    "resnet32": "resnet8",
+    "resnet44": "resnet8",
+    "resnet56": "resnet8",
+    "resnet110": "resnet8",
+    "resnet1202": "resnet8",
+    "resnet32b": "resnet20b",
+    "resnet44b": "resnet20b",
+    "resnet56b": "resnet20b",
+    "resnet110b": "resnet20b",
+    "resnet56_v2": "resnet20_v2",
+    "resnet110_v2": "resnet20_v2",
+    "resnet1001_v2": "resnet164_v2",
+    "resnet34_cifar": "resnet18_cifar",
+    "resnet34": "resnet18",
+    "resnet101": "resnet50",
+    "resnet152": "resnet50",
+    "resnet34_v2": "resnet18_v2",
+    "resnet101_v2": "resnet50_v2",
+    "resnet152_v2": "resnet50_v2",
+    "wrn16_8": "wrn16_4",
+    "wrn28_10": "wrn16_4",
+    "wrn40_4": "wrn16_4",
+    "resnext29_8x64d": "resnext29_32x4d",
+    "resnext29_16x64d": "resnext29_32x4d",
+    "resnext101_32x4d": "resnext50_32x4d",
+    "mobilenet_050": "mobilenet_025",
+    "mobilenet_075": "mobilenet_025",
+    "mobilenet": "mobilenet_025",
+    "mobilenet_v2_050": "mobilenet_v2_035",
+    "mobilenet_v2_075": "mobilenet_v2_035",
+    "mobilenet_v2": "mobilenet_v2_035",
+    "mobilenet_v2_140": "mobilenet_v2_035",
+    "densenet_100_12": "densenet_40_12",
+    "densenet_bc_100_12": "densenet_bc_40_12",
+    "densenet_bc_190_40": "densenet_bc_40_12",
+    "densenet_bc_250_24": "densenet_bc_40_12",
+    "densenet169": "densenet121",
+    "densenet201": "densenet121",
+}
+# These take minutes each.
 UNTRIED = ["resnet1202", "resnet1001_v2", "densenet_bc_250_24"]
 
 
-def names(always: list[str] = ALWAYS) -> list:
-    """Return every model but those that take minutes; all but `always` are marked slow."""
+def names(always: list[str] = ALWAYS, *, kin: bool = False) -> list:
+    """Return models to try; all but `always` are marked slow.
+
+    Args:
+        always: what the quick suite tries
+        kin: whether to try those, too, that have a smaller kin, but for those that take minutes
+    """
+    left_out = UNTRIED if kin else SMALLER_KIN
     parameters = []
     for name in models.ZOO:
         if name in always:
             parameters.append(name)
-        elif name not in UNTRIED:
+        elif name not in left_out:
             parameters.append(pytest.param(name, marks=pytest.mark.slow))
     return parameters
 
@@ -151,3 +211,27 @@ def build(
         deviation=[60.0] * channels,
         options=options,
     )
+
+
+# What two layers may differ in and still be alike.
+NUMBERS = {"name", "units", "filters", "groups", "rate", "seed", "build_config", "gain_shape"}
+
+
+@functools.cache
+def layers_and_what_they_follow(name: str) -> set[tuple[str, str]]:
+    """Return each kind of layer of a model with the kind that it follows, numbers apart."""
+    shape = shapes(name)[1]
+    with keras.StatelessScope():  # no weight gets a value: faster
+        model = models.build(name, shape, 5)
+    pairs = set()
+    for layer in model.layers[1:]:
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        for tensor in inputs:
+            pairs.add((kind_of(tensor._keras_history.operation), kind_of(layer)))
+    return pairs
+
+
+def kind_of(layer) -> str:
+    """Return the class of a layer and its configuration without names and numbers."""
+    config = {key: value for key, value in layer.get_config().items() if key not in NUMBERS}
+    return f"{type(layer).__name__} {config}"

@@ -86,7 +86,8 @@ def _measure_start(setup: Setup) -> Start:
     if setup.strategy is not None:
         return Start()
     model = setup.model
-    size = setup.config.batch_size
+    # What every batch has; of larger ones the rest is left out, for the noise depends on the size.
+    size = len(setup.dataset.train) // setup.batches.steps
     setup.batches.position.set(0)
     batches = setup.batches.dataset().take(_NOISE_BATCHES)
     images, labels, *_ = next(iter(batches))
@@ -104,7 +105,7 @@ def _measure_start(setup: Setup) -> Start:
     if len(setup.dataset.train) < 2 * size:
         return Start(curvature=curvature)
     noise = gradient_noise(
-        _gradients_of_full_batches(
+        _gradients_of_equal_batches(
             model,
             batches,
             size,
@@ -114,8 +115,8 @@ def _measure_start(setup: Setup) -> Start:
     return Start(curvature=curvature, noise=noise)
 
 
-def _gradients_of_full_batches(model: Any, batches: Any, size: int) -> Iterator[np.ndarray]:
-    """Yield the gradient of each batch of `size` images as one vector, float32 `[weights]`."""
+def _gradients_of_equal_batches(model: Any, batches: Any, size: int) -> Iterator[np.ndarray]:
+    """Yield the gradient of `size` images of each batch as one vector, float32 `[weights]`."""
 
     @tf.function
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -135,8 +136,8 @@ def _gradients_of_full_batches(model: Any, batches: Any, size: int) -> Iterator[
         return tf.concat(parts, 0)
 
     for images, labels, *_ in batches:
-        if len(labels) == size:
-            yield gradient(images, labels).numpy()
+        if len(labels) >= size:
+            yield gradient(images[:size], labels[:size]).numpy()
 
 
 def _losses_at(setup: Setup, rate: float, steps: int) -> Iterator[float]:

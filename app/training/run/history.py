@@ -25,7 +25,7 @@ class History(keras.callbacks.Callback):
 
     Args:
         path: of history.csv
-        images_per_step: for the speed
+        images_per_step: on average, for the speed
         events: gets the same rows for TensorBoard
     """
 
@@ -33,7 +33,7 @@ class History(keras.callbacks.Callback):
     key = "history"
 
     def __init__(
-        self, path: Path, *, images_per_step: int, events: ScalarEvents | None = None
+        self, path: Path, *, images_per_step: float, events: ScalarEvents | None = None
     ) -> None:
         super().__init__()
         self.rows: list[Row] = []

@@ -8,6 +8,7 @@ from epochal.app.config import Config
 from epochal.app.config.load import with_earlier_defaults
 from epochal.app.errors import UsageError
 from epochal.app.process.log import RUN_LOG
+from epochal.app.store.environment import numeric_variables
 from epochal.app.store.run import Run
 from epochal.app.training.run.checkpoints import Checkpoint, newest
 from epochal.app.training.run.setup import Setup, start
@@ -37,8 +38,25 @@ def place_to_go_on_from(run: Run, setup: Setup) -> Checkpoint:
         done = checkpoint.epoch + checkpoint.step / setup.batches.steps
         place += f", {done / setup.config.last_epoch:.0%} done"
     _LOG.info(f"resuming {run.folder} at {place}")
+    _warn_of_other_variables(run)
     RUN_LOG.debug("resumed")
     return replace(checkpoint, identity=setup.identity())
+
+
+def _warn_of_other_variables(run: Run) -> None:
+    """Warn where the process's environment rounds otherwise than that in which the run began."""
+    if not run.environment_file.exists():
+        return
+    begun = run.environment().variables
+    current = numeric_variables()
+    for name in sorted(begun.keys() | current.keys()):
+        before = begun.get(name, "not set")
+        now = current.get(name, "not set")
+        if before != now:
+            _LOG.warning(
+                f"{name} was {before} when the run began, and is {now}: "
+                "it may end with weights that differ in rounding"
+            )
 
 
 def check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:

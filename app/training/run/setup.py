@@ -1,5 +1,6 @@
 """The setup of a training: data, batches and model, checked before the first step."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         augmentation=augmentation_for(config, dataset),
         seed=config.seed,
         position=Position(table),
+        equal=config.data.batches == "equal",
     )
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
     sample_losses = None
@@ -122,7 +124,9 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
             transforms=[clipper],
             sample_losses=sample_losses,
             position=batches.position,
+            full_batch=batches.largest if batches.equal else None,
         )
+    _check_batch_statistics(model, batches)
     return Setup(
         config=config,
         dataset=dataset,
@@ -279,6 +283,21 @@ def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None)
     return replace(dataset, preprocessing=colours)
 
 
+def _check_batch_statistics(model: Classifier, batches: TrainingBatches) -> None:
+    """Refuse batches of which batch norm sees one value a channel, and returns its offset alone."""
+    images = max(1, batches.smallest // model.micro_batches)
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        height_and_width = layer.input.shape[1:-1]
+        if images * math.prod(height_and_width) < 2:
+            raise UsageError(
+                f"batch_size: {layer.name} needs at least 2 values a channel to normalise, got 1 "
+                "from a batch or micro-batch of 1 image; make batches larger, or choose a --norm "
+                "without statistics of the batch"
+            )
+
+
 def build_classifier(
     config: Config,
     dataset: Dataset,
@@ -286,6 +305,7 @@ def build_classifier(
     transforms: Sequence[GradientTransform] = (),
     sample_losses: SampleLosses | None = None,
     position: Position | None = None,
+    full_batch: int | None = None,
 ) -> Classifier:
     """Return the compiled model with every variable made, so that a checkpoint can be put back.
 
@@ -295,6 +315,7 @@ def build_classifier(
         transforms: what gradients go through before the optimizer
         sample_losses: records the loss of each image
         position: where training stands in its data
+        full_batch: as `Classifier` has it
     """
     preprocessing = dataset.preprocessing
     network = build_model(config, preprocessing)
@@ -312,6 +333,7 @@ def build_classifier(
             micro_batches=config.optim.micro_batches,
             sample_losses=sample_losses,
             position=position,
+            full_batch=full_batch,
         )
         optimizer = make_optimizer(config, network)
         # Before `compile`, which may put a loss scale around it that loses sight of some variables.

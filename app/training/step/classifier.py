@@ -17,8 +17,8 @@ from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
 class Classifier(keras.Model):
     """A model from images to logits whose `fit` gives the same weights on 1, 2 and 4 replicas.
 
-    Stock Keras weighs each replica's mean alike, however few samples a partial last batch gave it;
-    here every sample of the global batch has the same weight. `loss` is the mean loss without any
+    Stock Keras weighs each replica's mean alike, however few samples a small batch gave it; here
+    every sample of the global batch has the same weight. `loss` is the mean loss without any
     weights and penalties, so that it compares with the validation loss. It shares the weights of
     the functional model that it is made from.
 
@@ -31,6 +31,9 @@ class Classifier(keras.Model):
         sample_losses: records the loss of each image, of batches that bring weights and positions
         position: where training stands in its data; steps that were trained before a stop are
             passed over
+        full_batch: images in the largest batch of an epoch, by which the sum of a step's losses is
+            divided, so that every image weighs the same in an epoch (None: by the images of the
+            step)
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Classifier(keras.Model):
         micro_batches: int = 1,
         sample_losses: SampleLosses | None = None,
         position: Position | None = None,
+        full_batch: int | None = None,
     ) -> None:
         super().__init__(network.input, network.output, name=network.name)
         self.objective = objective
@@ -49,6 +53,7 @@ class Classifier(keras.Model):
         self.micro_batches = micro_batches
         self.sample_losses = sample_losses
         self.position = position
+        self.full_batch = full_batch
         self.train_function: Any = None
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
@@ -72,6 +77,8 @@ class Classifier(keras.Model):
         """Go forward, backward and update on this replica's part of a batch."""
         labels = data[1]
         samples, replicas = _global_batch(labels)
+        if self.full_batch is not None:
+            samples = tf.constant(self.full_batch)
         shares = replicas * self.micro_batches
         total: list[Any] = []
         for part in range(self.micro_batches):
@@ -116,7 +123,7 @@ class Classifier(keras.Model):
         Args:
             data: images `[n, H, W, C]`, labels `[n]`, and maybe their weights `[n]` and positions
                 in the epoch `[n]`
-            samples: the number of samples of the global batch
+            samples: what the sum of losses is divided by, the number of samples of a global batch
             shares: the number of parts of all replicas, each of which takes as much of the
                 penalties
         """

@@ -1,8 +1,12 @@
 """Batches of training and evaluation as tf.data sees them, and the splits they come from."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epochal.app.data.augment import Augmentation
 from epochal.app.data.dataset import CachedImages, Split
@@ -18,11 +22,45 @@ def split() -> Split:
     return Split(images=images, indices=np.arange(10), labels=np.zeros(10, np.int32))
 
 
-def test_no_iterator_waits_for_tf_datas_tuning_thread(split: Split) -> None:
-    augmentation = Augmentation(stored_size=4, image_size=4)
-    batches = TrainingBatches(
-        split=split, batch_size=4, augmentation=augmentation, seed=0, position=Position()
+def batches_of(split: Split, batch_size: int, *, equal: bool = True) -> TrainingBatches:
+    """Return batches of images of four pixels a side that are not augmented."""
+    return TrainingBatches(
+        split=split,
+        batch_size=batch_size,
+        augmentation=Augmentation(stored_size=4, image_size=4),
+        seed=0,
+        position=Position(),
+        equal=equal,
     )
+
+
+@given(count=st.integers(1, 2_000_000), batch_size=st.integers(1, 5_000))
+def test_batches_of_an_epoch_differ_by_one_image_at_most(count: int, batch_size: int) -> None:
+    images = Split(None, np.broadcast_to(0, count), np.broadcast_to(0, count))
+    batches = batches_of(images, batch_size)
+    firsts, ends = batches.bounds(np.arange(batches.steps))
+    assert batches.steps == math.ceil(count / batch_size)
+    assert firsts[0] == 0
+    assert np.array_equal(firsts[1:], ends[:-1])
+    assert ends[-1] == count
+    sizes = ends - firsts
+    assert sizes.max() - sizes.min() <= 1
+    assert sizes.max() == batches.largest <= batch_size
+    assert sizes.min() == batches.smallest
+
+
+@pytest.mark.parametrize(
+    ("equal", "sizes"), [(True, [3, 3, 4]), (False, [4, 4, 2])], ids=["equal", "full"]
+)
+def test_sizes_of_batches(split: Split, equal: bool, sizes: list[int]) -> None:
+    batches = batches_of(split, 4, equal=equal)
+    assert (batches.smallest, batches.largest) == (min(sizes), max(sizes))
+    assert [len(labels) for _, labels in batches.dataset()] == sizes
+    assert [len(batches.batch(0, step)["labels"]) for step in range(3)] == sizes
+
+
+def test_no_iterator_waits_for_tf_datas_tuning_thread(split: Split) -> None:
+    batches = batches_of(split, 4)
     evaluated = evaluation_batches(split, ImageShape(channels=1, stored_size=4, image_size=4))
     assert batches.dataset().options().autotune.enabled is False
     assert evaluated.options().autotune.enabled is False

@@ -40,7 +40,7 @@ def server(model: Path) -> Iterator[Server]:
 def raw(server: Server, content: bytes) -> bytes:
     """Return what the server sends back for bytes, until it closes."""
     host, port = server.place.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         connection.sendall(content)
         reply = b""
         while part := connection.recv(65536):
@@ -203,7 +203,7 @@ def publish(beside: Path, folder: Path, version: int) -> None:
 
 
 def wait_for(server: Server, version: int, state: str = "AVAILABLE") -> list[dict]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         _, reply = server.ask("GET", f"/v1/models/{NAME}")
         statuses = reply["model_version_status"]
@@ -235,7 +235,7 @@ def test_a_signal_lets_end_what_is_being_answered(number: int, code: int, model:
     with started(model, "--trust") as server:
         host, port = server.place.split(":")
         body = json.dumps(ONE)
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
+        with socket.create_connection((host, int(port)), timeout=300) as connection:
             head = (
                 f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
             )
@@ -273,7 +273,7 @@ def test_a_signal_drops_no_request(kept: bool, model: Path) -> None:
 def send_until_refused(place: str, kept: bool) -> str:
     """Return how a client ends that sends without a pause and leaves a connection when told to."""
     while True:
-        connection = http.client.HTTPConnection(place, timeout=20)
+        connection = http.client.HTTPConnection(place, timeout=300)
         try:
             connection.connect()
         except OSError:

@@ -55,7 +55,7 @@ def exchanged(server: Server, content: bytes) -> tuple[int, bytes]:
     """Return status and body of the reply to bytes; 0 where the connection closed without one."""
     host, port = server.place.split(":")
     reply = b""
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         try:
             connection.sendall(content)
             while part := connection.recv(65536):

@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def send(place: str, pair: Pair) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(place, timeout=30)
+    connection = http.client.HTTPConnection(place, timeout=300)
     body = pair.body if isinstance(pair.body, bytes | None) else json.dumps(pair.body)
     connection.request(pair.method, pair.path, body)
     reply = connection.getresponse()

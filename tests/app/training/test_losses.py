@@ -124,6 +124,25 @@ def test_micro_batches_add_up_to_the_batch(parts: int, weights: np.ndarray | Non
     assert figures_in_parts == pytest.approx(figures, rel=1e-5)
 
 
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_every_image_weighs_the_same_in_an_epoch_of_unequal_batches(micro_batches: int) -> None:
+    """A step at a rate of 1 is a batch's sum of gradients over the images of the largest batch."""
+    inputs = keras.Input((6,))
+    logits = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False)(inputs)
+    model = Classifier(
+        keras.Model(inputs, logits),
+        objective=Objective(),
+        micro_batches=micro_batches,
+        full_batch=4,
+    )
+    model.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy")
+    batch = tf.data.Dataset.from_tensors((IMAGES[:3], TARGETS[:3]))
+    loss = model.fit(batch, verbose=0, shuffle=False).history["loss"]
+    residual = 1 / 3 - np.eye(3)[TARGETS[:3]]
+    np.testing.assert_allclose(model.get_weights()[0], -IMAGES[:3].T @ residual / 4, atol=1e-6)
+    assert loss == pytest.approx([np.log(3)])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm", [FusedBatchNormalization, MeanOnlyBatchNormalization])
 def test_micro_batches_without_images_change_nothing(norm: Any, dtype: str) -> None:

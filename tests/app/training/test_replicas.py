@@ -21,7 +21,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
         floats,
         str(target),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000)
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(target) as stored:
         return dict(stored)

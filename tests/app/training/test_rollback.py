@@ -238,7 +238,7 @@ def test_the_command_recovers_killed_or_not(tmp_path: Path, devices: int) -> Non
         "rollback",
     ]
     given += ["--devices", devices, "--optim.micro-batches", 2, "--name"]
-    done = epochal([*given, "whole"], tmp_path, timeout=300)
+    done = epochal([*given, "whole"], tmp_path)
     assert done.returncode == 0, done.stderr
     count = json.loads((tmp_path / "runs/whole/result.json").read_text())["rollbacks"]
     assert count >= 2
@@ -248,7 +248,7 @@ def test_the_command_recovers_killed_or_not(tmp_path: Path, devices: int) -> Non
         lambda: (run / "rollbacks.json").exists(),
         signal.SIGKILL,
     )
-    assert epochal(["train", "--resume", "killed"], tmp_path, timeout=300).returncode == 0
+    assert epochal(["train", "--resume", "killed"], tmp_path).returncode == 0
     assert outcome(run) == outcome(tmp_path / "runs/whole")
     replayed = epochal(["replay-nan", "whole", "--json"], tmp_path)
     assert replayed.returncode == 0, replayed.stderr

@@ -1,15 +1,18 @@
 """What a run's weights start from: a file of keras.applications, or the first images."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from keras import Model, applications
 
-from epochal.app.config import Augment, Config
+from epochal.app.config import Augment, Config, Optim
 from epochal.app.errors import UsageError
 from epochal.app.training.run.setup import set_up, start
 from tests.support.corpus import image_folder
+from tests.support.program import epochal
 
 pytestmark = [
     pytest.mark.usefixtures("determinism_ends_here"),
@@ -79,3 +82,22 @@ def test_weight_normalization_starts_from_the_training_images():
     again = set_up(Config(model="lenet5", norm="weight", batch_size=64))
     start(again)
     np.testing.assert_array_equal(again.model.get_layer("c1_conv").gain, gain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_image_more_than_full_batches_hold_costs_no_accuracy(tmp_path, seed):
+    """897 = 7 x 128 + 1 images: the statistics of a batch of one image ruin batch norm."""
+    flags = ["--model", "resnet8", "--batch-size", 128, "--epochs", 8, "--data.part", 0.831]
+    done = epochal(["train", *flags, "--seed", seed, "--name", "r"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert result["test_accuracy"] > 0.85
+
+
+def test_batch_norm_of_one_value_is_refused(photos):
+    settings = config(photos, model="mobilenet_025", image_size=32)
+    with pytest.raises(UsageError, match="needs at least 2 values a channel"):
+        set_up(replace(settings, batch_size=1))
+    with pytest.raises(UsageError, match="needs at least 2 values a channel"):
+        set_up(replace(settings, optim=Optim(micro_batches=8)))

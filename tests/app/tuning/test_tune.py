@@ -72,7 +72,7 @@ def running(folder: Path) -> list[int]:
     return [process for process in found if process != os.getpid()]
 
 
-def all_end(folder: Path, seconds: float = 30) -> bool:
+def all_end(folder: Path, seconds: float = 300) -> bool:
     """Whether every process that works in `folder` ends by itself."""
     limit = time.monotonic() + seconds
     while running(folder) and time.monotonic() < limit:
@@ -83,7 +83,7 @@ def all_end(folder: Path, seconds: float = 30) -> bool:
 @pytest.mark.slow
 def test_a_sweep_leaves_all_that_it_says(tmp_path: Path, words: Callable[..., list[str]]) -> None:
     done = epochal(
-        words("--trials", "3", "--splits", "kfold:3", "--jobs", "2"), tmp_path, timeout=240
+        words("--trials", "3", "--splits", "kfold:3", "--jobs", "2"), tmp_path, timeout=3000
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps/s"
@@ -129,7 +129,7 @@ def test_killed_three_times_the_table_is_the_same(
     for folder in (whole, killed):
         folder.mkdir()
         shutil.copy(tmp_path / "search.yaml", folder)
-    done = epochal(asked, whole, timeout=400)
+    done = epochal(asked, whole)
     assert done.returncode == 0, done.stderr
     for number, command in enumerate(
         (asked, ["tune", "--resume"], ["tune", "--resume", "sweeps/s"])
@@ -139,10 +139,10 @@ def test_killed_three_times_the_table_is_the_same(
             process,
             lambda least=2 * number + 1: ended(killed) >= least,
             signal.SIGKILL,
-            timeout=200,
+            timeout=3000,
         )
         assert all_end(killed)
-    done = epochal(["tune", "--resume"], killed, timeout=400)
+    done = epochal(["tune", "--resume"], killed)
     assert done.returncode == 0, done.stderr
     assert trials(killed) == trials(whole)
     assert len(trials(whole)) == (6 if algorithm == "hyperband" else 8)  # of three epochs
@@ -158,7 +158,7 @@ def test_stopped_it_says_how_to_go_on(
     code = stop_when(process, lambda: ended(tmp_path) >= 1, number)
     assert (code, running(tmp_path)) == (128 + number, [])
     assert "go on with: epochal tune --resume sweeps/s" in process.stderr_text
-    done = epochal(["tune", "--resume"], tmp_path, timeout=240)
+    done = epochal(["tune", "--resume"], tmp_path)
     assert (done.returncode, len(trials(tmp_path))) == (0, 4), done.stderr
     done = epochal(["tune", "--resume"], tmp_path)
     assert (done.returncode, "nothing to do" in done.stderr) == (0, True)
@@ -170,15 +170,15 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(
 ) -> None:
     address = "127.0.0.1:18765"
     chief = start(words("--trials", "6", "--chief", address), tmp_path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (tmp_path / "sweeps/s/config.yaml").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     one, other = (start(["tune", "--worker", address], tmp_path) for _ in range(2))
-    stop_when(one, lambda: ended(tmp_path) >= 2, signal.SIGKILL, timeout=120)
-    _, errors = chief.communicate(timeout=300)
+    stop_when(one, lambda: ended(tmp_path) >= 2, signal.SIGKILL, timeout=3000)
+    _, errors = chief.communicate(timeout=3000)
     assert chief.returncode == 0, errors
-    _, errors = other.communicate(timeout=30)
+    _, errors = other.communicate(timeout=3000)
     assert other.returncode == 0, errors
     found = trials(tmp_path)
     assert [(one["trial"], one["status"]) for one in found] == [
@@ -193,7 +193,7 @@ def test_when_every_trial_fails_the_first_cause_is_told(
     done = epochal(
         words("--trials", "9", search={"learning_rate": {"log": [1e20, 1e30]}}),
         tmp_path,
-        timeout=240,
+        timeout=3000,
     )
     assert done.returncode == 5
     assert (
@@ -212,7 +212,7 @@ def test_a_promoted_trial_equals_one_trained_straight_through(
     asked = words(
         "--trials", "6", "--algorithm", "hyperband", "--splits", "kfold:3", *course, search=search
     )
-    done = epochal(asked, tmp_path, timeout=400)
+    done = epochal(asked, tmp_path)
     assert done.returncode == 0, done.stderr
     assert {len(one["scores"]) for one in trials(tmp_path)} == {
         3

@@ -102,6 +102,6 @@ def test_the_winner_is_trained_on_several_devices_too(tmp_path: Path) -> None:
         "s",
     ]
     (tmp_path / "search.yaml").write_text("learning_rate: {log: [1e-2, 1e-1]}")
-    done = epochal([*words, "--search", "search.yaml"], tmp_path, timeout=240)
+    done = epochal([*words, "--search", "search.yaml"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
