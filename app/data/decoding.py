@@ -9,7 +9,7 @@ inside a SavedModel, and get the same bytes. These are the rules:
   for every format, and therefore leaves a grey image as it is.
 * Alpha is dropped, not blended: the colour stored under a transparent pixel counts.
 * 16-bit samples keep their upper byte. CMYK and YCCK are converted without a colour profile.
-* The EXIF orientation of a JPEG is applied; orientation stored in other formats is not.
+* The Exif orientation of a JPEG, a PNG and a WebP is applied.
 """
 
 import itertools
@@ -18,7 +18,14 @@ from functools import partial
 
 import tensorflow as tf
 
-from epochal.app.data.file_headers import exif_orientation, first_gif_frame, number, webp_sides
+from epochal.app.data.file_headers import (
+    exif_orientation,
+    first_gif_frame,
+    number,
+    png_orientation,
+    webp_orientation,
+    webp_sides,
+)
 
 MAX_PIXELS = 64_000_000
 
@@ -191,7 +198,8 @@ def _png(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
     big_endian = tf.constant(True)
     height = number(raw, 20, 4, big_endian)
     width = number(raw, 16, 4, big_endian)
-    return tf.io.decode_png(_limited(encoded, height, width), channels=3)
+    image = tf.io.decode_png(_limited(encoded, height, width), channels=3)
+    return _upright(image, png_orientation(encoded))
 
 
 def _gif(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
@@ -304,7 +312,14 @@ def _webp(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
             ),
         )
 
-    return tf.cond(is_animated, decode_first_frame, decode_still)
+    image = tf.cond(is_animated, decode_first_frame, decode_still)
+    has_exif_bit = flags // 8 % 2 == 1
+    orientation = tf.cond(
+        extended & has_exif_bit,
+        lambda: webp_orientation(encoded),
+        lambda: tf.constant(1, tf.int64),
+    )
+    return _upright(image, orientation)
 
 
 def _refuse(encoded: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,8 @@ import tensorflow as tf
 # A JPEG segment is no longer than this, and the first one is the place of the Exif segment
 _EXIF_WINDOW = 65_536
 _EXIF_MARK = b"Exif\0\0"
+_PNG_EXIF = b"eXIf"
+_WEBP_EXIF = b"EXIF"
 _APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
 _ORIENTATION = 0x0112
 _SHORT = 3
@@ -15,6 +17,7 @@ _EXTENSION = 0x21
 # No picture has as many; without limits a file of nothing else would keep the loops busy for
 # minutes
 _MAX_EXTENSIONS = 100
+_MAX_CHUNKS = 10_000
 _LONGEST_RUN = 256 * 1024
 
 
@@ -60,6 +63,108 @@ def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
 
     has_mark = tf.size(parts) > 1
     return tf.cond(has_mark, look_up, lambda: tf.constant(1, tf.int64))
+
+
+def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
+    """Return the orientation, int64 1 to 8, in a PNG's eXIf chunk, else 1 (PNG 3rd ed., 11.3.4.5).
+
+    The chunk stands before the pixels or behind them. Few files have it: the others are not walked
+    through.
+    """
+    split = tf.raw_ops.StringSplitV2(
+        input=[encoded],
+        sep=_PNG_EXIF,
+        maxsplit=1,
+    )
+
+    def look_up() -> tf.Tensor:
+        content = tf.io.decode_raw(encoded + b"\0", tf.uint8)
+        # A chunk is its length, its name, its data, and a checksum of four bytes.
+        chunk = _find_chunk(
+            content,
+            start=8,
+            name=_PNG_EXIF,
+            name_at=4,
+            length_at=0,
+            big=True,
+            around=12,
+        )
+        return _orientation_of_chunk(content, chunk)
+
+    has_name = tf.size(split.values) > 1
+    return tf.cond(has_name, look_up, lambda: tf.constant(1, tf.int64))
+
+
+def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
+    """Return the orientation, int64 1 to 8, in the EXIF chunk of an extended WebP, else 1.
+
+    RFC 9649, section 2.7.1.5. The caller has seen the flag that says there is one.
+    """
+    content = tf.io.decode_raw(encoded + b"\0", tf.uint8)
+    # A chunk is its name, its length, and its data, padded to an even length.
+    chunk = _find_chunk(
+        content,
+        start=12,
+        name=_WEBP_EXIF,
+        name_at=0,
+        length_at=4,
+        big=False,
+        around=8,
+    )
+    return _orientation_of_chunk(content, chunk)
+
+
+def _find_chunk(
+    content: tf.Tensor,
+    *,
+    start: int,
+    name: bytes,
+    name_at: int,
+    length_at: int,
+    big: bool,
+    around: int,
+) -> tf.Tensor:
+    """Return where the first chunk of that name begins, int64, or the end of the file.
+
+    Args:
+        content: the file, uint8, which ends in a zero.
+        start: of the first chunk.
+        name: of the chunk, four bytes.
+        name_at, length_at: where name and length of the data stand in a chunk.
+        big: whether the length is big-endian; data of a little-endian file is padded.
+        around: bytes of a chunk beside its data.
+    """
+    end = tf.size(content, tf.int64) - 1
+    wanted = int.from_bytes(name, "little")
+
+    def is_another(at: tf.Tensor) -> tf.Tensor:
+        return (at < end) & (number(content, at + name_at, 4) != wanted)
+
+    def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
+        length = number(content, at + length_at, 4, big)
+        if not big:
+            length += length % 2
+        return (at + around + length,)
+
+    (found,) = tf.while_loop(
+        is_another,
+        next_chunk,
+        (tf.constant(start, tf.int64),),
+        maximum_iterations=_MAX_CHUNKS,
+    )
+    is_found = number(content, found + name_at, 4) == wanted
+    return tf.where(is_found, found, end)
+
+
+def _orientation_of_chunk(content: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:
+    """Look the orientation up in the Exif data that begins 8 bytes into a chunk."""
+    start = chunk + 8
+    window = content[start : start + _EXIF_WINDOW]
+    window = tf.concat([window, tf.zeros([1], tf.uint8)], axis=0)
+    # Some programs put the mark of a JPEG's segment before it.
+    has_mark = number(window, 0, 4) == int.from_bytes(_EXIF_MARK[:4], "little")
+    first = tf.where(has_mark, tf.cast(len(_EXIF_MARK), tf.int64), 0)
+    return _ifd_orientation(window, first)
 
 
 def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

@@ -93,6 +93,12 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def with_png_chunks(content: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG with chunks put in before and behind its pixels."""
+    header_end = 8 + 25
+    return content[:header_end] + before + content[header_end:-12] + after + content[-12:]
+
+
 def png(
     size: tuple[int, int], rows: bytes, *, depth: int = 8, colour: int = 2, interlaced: bool = False
 ) -> bytes:
@@ -136,6 +142,7 @@ def _jpegs() -> dict[str, bytes]:
         "restarts": encoded(image, "JPEG", restart_marker_blocks=1),
         "grey": encoded(image.convert("L"), "JPEG"),
         "cmyk": encoded(image.convert("CMYK"), "JPEG"),
+        "profile": encoded(image, "JPEG", icc_profile=b"profile!"),
         "one pixel": encoded(image.resize((1, 1)), "JPEG"),
         "trailing junk": plain + b"\0junk" * 20,
         "comment with code": plain[:2] + segment(0xFE, b"<?php echo 1; ?>") + plain[2:],
@@ -168,8 +175,10 @@ def _pngs() -> dict[str, bytes]:
     palette = image.quantize(16)
     clear = image.copy()
     clear.putalpha(image.convert("L"))
+    turned = image.transpose(Image.Transpose.ROTATE_180)
     plain = encoded(image, "PNG")
-    return {
+    text = png_chunk(b"tEXt", b"Comment\0an eXIf chunk, and eXIfII*\0 in a text")
+    files = {
         "plain": plain,
         "one bit": encoded(image.convert("1"), "PNG"),
         "grey": encoded(image.convert("L"), "PNG"),
@@ -186,7 +195,23 @@ def _pngs() -> dict[str, bytes]:
         "thin": png((65_535, 1), bytes(1 + 3 * 65_535)),
         "trailing junk": plain + b"junk",
         "zip behind it": plain + b"PK\5\6" + bytes(18),
+        "animated": encoded(image, "PNG", save_all=True, append_images=[turned]),
+        "profile": encoded(image, "PNG", icc_profile=b"profile!"),
+        "named in a text": with_png_chunks(plain, before=text),
+        "exif behind a text": with_png_chunks(plain, before=text + png_chunk(b"eXIf", tiff(6))),
+        "exif behind the pixels": with_png_chunks(plain, after=png_chunk(b"eXIf", tiff(8))),
+        "exif with a JPEG's mark": with_png_chunks(
+            plain, before=png_chunk(b"eXIf", b"Exif\0\0" + tiff(7))
+        ),
+        "exif, empty": with_png_chunks(plain, before=png_chunk(b"eXIf", b"")),
+        "exif, orientation 9": with_png_chunks(plain, before=png_chunk(b"eXIf", tiff(9))),
+        "exif, palette": encoded(palette, "PNG", exif=tiff(5)),
     }
+    for order, name in (("<", "little"), (">", "big")):
+        for value in range(1, 9):
+            structure = tiff(value, order=order, entries_before=3)
+            files[f"exif {value} {name}-endian"] = encoded(image, "PNG", exif=structure)
+    return files
 
 
 def _others() -> dict[str, bytes]:
@@ -196,7 +221,7 @@ def _others() -> dict[str, bytes]:
     clear.putalpha(image.convert("L"))
     animated = {"save_all": True, "append_images": [turned]}
     pixels = encoded(image, "BMP")[54:]
-    return {
+    files = {
         "gif": encoded(image, "GIF"),
         "gif, grey": encoded(image.convert("L"), "GIF"),
         "gif, animated": encoded(image, "GIF", **animated),
@@ -220,7 +245,18 @@ def _others() -> dict[str, bytes]:
             image, "WEBP", lossless=True, icc_profile=b"profile!", **animated
         ),
         "webp, animated alpha": encoded(clear, "WEBP", lossless=True, exact=True, **animated),
+        "webp, animated, exif": encoded(image, "WEBP", lossless=True, exif=tiff(6), **animated),
+        "webp, profile and exif": encoded(
+            image, "WEBP", lossless=True, icc_profile=b"profile", exif=tiff(8, order=">")
+        ),
+        "webp, exif with a JPEG's mark": encoded(
+            image, "WEBP", lossless=True, exif=b"Exif\0\0" + tiff(5)
+        ),
     }
+    for value in range(1, 9):
+        structure = tiff(value, entries_before=3)
+        files[f"webp, exif {value}"] = encoded(image, "WEBP", lossless=True, exif=structure)
+    return files
 
 
 def sound() -> dict[str, Sound]:
