@@ -308,6 +308,13 @@ class Config:
         return asdict(self) | {"learning_rate": self.rate}
 
     @property
+    def dataset_name(self) -> str:
+        """The last part of a folder's path, or of a TFDS name without its version."""
+        parts = self.dataset.rstrip("/").split("/")
+        has_version = len(parts) > 1 and parts[0] and re.fullmatch(r"\d+\.\d+\.\d+", parts[-1])
+        return parts[-2] if has_version else parts[-1]
+
+    @property
     def rate(self) -> float:
         """The learning rate before any step of the schedule: as given, or the usual one."""
         if self.learning_rate is None:

@@ -38,7 +38,11 @@ def is_folder(dataset: str) -> bool:
     path = Path(dataset)
     if dataset.startswith((".", "/", "~")) or path.is_file():
         return True
-    is_prepared = any(path.glob("*/dataset_info.json"))  # it is TFDS data of that name
+    # TFDS data of that name: a version, several of them, or several configurations.
+    is_prepared = any(
+        any(path.glob(pattern))
+        for pattern in ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json")
+    )
     return path.is_dir() and not is_prepared
 
 
@@ -60,7 +64,8 @@ def check_data(config: Config) -> Config:
     """Find the data set and the weights to start from, without reading them and without network.
 
     Returns:
-        The configuration with absolute paths, which mean the same wherever the run is used from.
+        The configuration with absolute paths, which mean the same wherever the run is used from,
+        and with the version of a data set of TFDS.
 
     Raises:
         UsageError: saying what is missing and how to get it.
@@ -76,7 +81,8 @@ def check_data(config: Config) -> Config:
         config = replace(config, init_from=_absolute(str(folder)))
     source = source_of(config.dataset)
     if source == "tfds":
-        tfds.find(config.dataset, config.data_dir)
+        prepared = tfds.find(config.dataset, config.data_dir)
+        config = replace(config, dataset=prepared.name)
         if config.data_dir:
             config = replace(config, data_dir=_absolute(config.data_dir))
     if source == "folder":

@@ -1,7 +1,5 @@
 """Model cards of exports, filled from a run."""
 
-from pathlib import Path
-
 from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import Trained
@@ -21,7 +19,7 @@ def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibra
     return ModelCard(
         run=run.folder.name,
         model=trained.config.model,
-        dataset=Path(trained.config.dataset).name,
+        dataset=trained.config.dataset_name,
         data_sha256=dataset.fingerprint(),
         classes=len(preprocessing.classes),
         input={

@@ -3,6 +3,7 @@
 Order that survives power loss: write, fsync the file, rename, fsync the folder that names it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -37,6 +38,8 @@ def remedy(error: OSError) -> str:
     """Return advice for something that could not be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "move the file that stands where a folder should be"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files (ulimit -n)"
     return "free space or change the permissions"
 
 

@@ -352,10 +352,7 @@ def _folders_by_age() -> list[Path]:
 
 def default_name(config: Config) -> str:
     """Return DATASET-MODEL in characters that a folder's name may have."""
-    dataset = config.dataset
-    if "/" in dataset:
-        dataset = Path(dataset.rstrip("/")).name
-    text = re.sub(r"[^a-zA-Z0-9._-]", "-", f"{dataset}-{config.model}")
+    text = re.sub(r"[^a-zA-Z0-9._-]", "-", f"{config.dataset_name}-{config.model}")
     name = text.lstrip(".-")[:64] or "run"
     assert is_name(name)
     return name

@@ -1,5 +1,6 @@
 """Tiny data sets under the names of large ones, for tests that run what the documentation shows."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,9 @@ def write_tfds(data_dir: Path) -> None:
             split_datasets=splits,
             data_dir=data_dir,
         )
+        # What TFDS cannot be told here: which feature is the image, and which the class.
+        info = data_dir / name / "9.9.9" / "dataset_info.json"
+        values = json.loads(info.read_text())
+        keys = [{"featureKey": "image"}, {"featureKey": "label"}]
+        values["supervisedKeys"] = {"tuple": {"items": keys}}
+        info.write_text(json.dumps(values))

@@ -1,7 +1,10 @@
 """Prepared tensorflow-datasets, read as records, at random by index."""
 
+import errno
 import os
-from collections.abc import Callable
+import resource
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,12 @@ _BATCH = 1024  # records that are parsed together
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """One prepared version of a data set on disk: its folder holds `dataset_info.json`."""
+    """One prepared version of a data set on disk.
+
+    Args:
+        name: of the data set with its configuration, if it has any, and its version
+        folder: holds `dataset_info.json`
+    """
 
     name: str
     folder: Path
@@ -33,24 +41,31 @@ def find(name: str, data_dir: str | None) -> Prepared:
     """Find the newest prepared version of a data set, without TensorFlow and without network.
 
     Raises:
-        UsageError: saying how to prepare it, or which name was meant.
+        UsageError: saying how to prepare it, which name was meant, or which configurations of the
+            data set there are to choose from.
     """
     default = os.environ.get("TFDS_DATA_DIR")
     if not default:
-        default = str(Path.home() / "tensorflow_datasets")
-    root = Path(data_dir or default).expanduser()
+        default = str(Path("~", "tensorflow_datasets"))
+    root = Path(os.path.expanduser(data_dir or default))
     base = root.joinpath(*name.split("/"))
     infos: list[Path] = []
     for pattern in ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"):
         infos.extend(base.glob(pattern))
     if not infos:
         raise UsageError(_how_to_prepare(name, root))
-
-    def rank(folder: Path) -> tuple[bool, tuple[int, ...]]:
-        return folder.parent == base, _version(folder.name)
-
     folders = [info.parent for info in infos]
-    return Prepared(name=name, folder=max(folders, key=rank))
+    if base in folders:  # the name has a version
+        return Prepared(name=name, folder=base)
+    parents = sorted({folder.parent for folder in folders})
+    if len(parents) > 1:
+        configurations = [str(parent.relative_to(root)) for parent in parents]
+        raise UsageError(
+            f"dataset {name!r} is prepared in {len(parents)} configurations; "
+            f"give one of {', '.join(configurations)}"
+        )
+    newest = max(folders, key=lambda folder: _version(folder.name))
+    return Prepared(name=str(newest.relative_to(root)), folder=newest)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -167,12 +182,11 @@ class Records:
         """Return a function, in TensorFlow operations, from an index to its encoded image."""
         import tensorflow as tf
 
-        # They stay open until the process ends: a data set may read them at any time.
-        descriptors = [os.open(name, os.O_RDONLY) for name in self.files]
+        files = _OpenFiles(self.files)
         spec = {self.image_key: tf.io.FixedLenFeature([], tf.string)}
 
         def read_record(index: np.ndarray) -> bytes:
-            descriptor = descriptors[self.file[index]]
+            descriptor = files.descriptors[self.file[index]]
             length = int(self.length[index])
             offset = int(self.offset[index])
             return os.pread(descriptor, length, offset)
@@ -184,6 +198,45 @@ class Records:
             return example[self.image_key]
 
         return load
+
+
+class _OpenFiles:
+    """Files that are open for as long as anything may read them.
+
+    Raises:
+        UsageError: the process may not open as many.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        _allow_open_files(len(names))
+        self.descriptors: list[int] = []
+        weakref.finalize(self, _close, self.descriptors)
+        for name in names:
+            try:
+                self.descriptors.append(os.open(name, os.O_RDONLY))
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    raise
+                raise UsageError(
+                    f"{name}: the data set has {len(names)} files, more than this process may "
+                    "open; raise the limit (ulimit -n), or prepare it in fewer files"
+                ) from error
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit of open files by `count`, as far as the system lets a process do it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wanted = soft + count
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def index_records(builder: Any, split: str) -> Records:
@@ -207,6 +260,12 @@ def index_records(builder: Any, split: str) -> Records:
         all_offsets.append(ends - lengths - _FOOTER)
         counts.append(len(labels))
     labels = np.concatenate(all_labels)
+    expected = builder.info.splits[split].num_examples
+    if len(labels) != expected:
+        raise UsageError(
+            f"split {split} of {builder.name}: {Path(files[0]).parent} has {len(labels):,} of the "
+            f"{expected:,} records that dataset_info.json tells; prepare the data set again"
+        )
     num_classes = builder.info.features[label_key].num_classes
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
