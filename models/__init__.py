@@ -14,7 +14,7 @@ from epochal.models.blocks import Style
 from epochal.models.layers.standardize import Standardize
 from epochal.models.zoo import ZOO, Architecture
 
-__all__ = ["ZOO", "Architecture", "build", "deep_recursion"]
+__all__ = ["ZOO", "Architecture", "build", "check_options", "deep_recursion"]
 
 
 def build(
@@ -63,6 +63,15 @@ def build(
     logits = architecture.builder(x, num_classes, style)
     with deep_recursion():
         return keras.Model(images, logits, name=name)
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse what `build` would refuse of a name and its options, without building anything.
+
+    Raises:
+        ValueError: the name is unknown, or the network has no such option or value of it.
+    """
+    _choose_style(name, _find_architecture(name), options)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from epochal.models.layers.maxout import Maxout
 from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
 from epochal.models.layers.normprop import GAIN, StandardizedReLU
 from epochal.models.layers.scaled_tanh import scaled_tanh
+from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
     WeightNormConv2D,
     WeightNormDense,
@@ -52,6 +53,10 @@ class Style:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}.")
+        if self.activation in _UNSUITABLE:
+            raise ValueError(
+                f"activation {self.activation!r} {_UNSUITABLE[self.activation]}; take relu."
+            )
         if not _is_activation(self.activation):
             known = ", ".join([*_ACTIVATIONS, "maxout"])
             raise ValueError(
@@ -158,6 +163,8 @@ class Style:
             )
         if self.activation in _ACTIVATIONS:
             return _ACTIVATIONS[self.activation](x, name)
+        if self.norm == "batch":
+            return UnfusedActivation(self.activation, name=name)(x)
         return layers.Activation(self.activation, name=name)(x)
 
     def unit(
@@ -249,6 +256,10 @@ _ACTIVATIONS = {
     "prelu": _prelu,
     "scaled_tanh": lambda x, name: layers.Activation(scaled_tanh, name=name)(x),
 }
+
+
+# Activations of Keras that no network can use everywhere.
+_UNSUITABLE = {"glu": "halves the channels", "threshold": "needs arguments"}
 
 
 def _is_activation(name: str) -> bool:

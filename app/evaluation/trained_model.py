@@ -23,6 +23,18 @@ class Trained:
     model: Any
 
 
+def check_model(config: Config) -> None:
+    """Refuse the name of a model, or its options, that `build_model` would refuse for any images.
+
+    Raises:
+        UsageError: saying which there are.
+    """
+    try:
+        models.check_options(config.model, config.model_options)
+    except ValueError as error:
+        raise UsageError(f"model: {error}") from error
+
+
 def build_model(
     config: Config, preprocessing: Preprocessing, *, precision: str | None = None
 ) -> Any:

@@ -1,5 +1,9 @@
 """One contract for every model of the zoo."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -286,6 +290,8 @@ def test_every_activation_trains(name, activation):
             "activation must be relu, .* or the name of a Keras .*, got 'rleu'",
         ),
         ("resnet8", {"activation": "maxout"}, "'maxout' halves the channels"),
+        ("lenet5", {"activation": "glu"}, "'glu' halves the channels"),
+        ("lenet5", {"activation": "threshold"}, "'threshold' needs arguments"),
         ("lenet5", {"norm": "normprop"}, "'normprop' needs the activation relu, got 'tanh'"),
     ],
 )
@@ -293,6 +299,51 @@ def test_build_refuses_options_that_the_network_has_not(name, options, message):
     with pytest.raises(ValueError, match=message) as refusal:
         build(name, **options)
     assert "\n" not in str(refusal.value)
+
+
+NO_KERNEL = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from epochal import models
+
+for activation in sys.argv[1:]:
+    keras.backend.clear_session()
+    options = {"norm": "batch", "activation": activation}
+    model = models.build("lenet5", (8, 8, 1), 5, options=options)
+    answer = tf.function(lambda x: model(x, training=False))
+    assert np.isfinite(answer(np.zeros((2, 8, 8, 1), np.uint8))).all(), activation
+    print(activation)
+"""
+OTHERS = {"get", "serialize", "deserialize", "glu", "threshold"}
+
+
+@pytest.mark.parametrize(
+    "activations",
+    [
+        ["tanh", "mish"],
+        pytest.param(
+            [
+                name
+                for name, function in vars(keras.activations).items()
+                if callable(function) and name not in OTHERS
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["few", "all"],
+)
+def test_no_activation_is_fused_with_batch_norm_where_there_is_no_kernel_for_it(activations):
+    """TensorFlow does it with oneDNN, which some processors have by default."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_KERNEL, *activations],
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == activations
 
 
 # build's refusals

@@ -18,7 +18,7 @@ from epochal.app.data.load import augmentation_for, load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.trained_model import build_model
+from epochal.app.evaluation.trained_model import build_model, check_model
 from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.run import Run
 from epochal.app.training.optimizers import (
@@ -89,7 +89,9 @@ def set_up(
     Raises:
         UsageError: data, model, optimizer or devices cannot be had as configured.
     """
-    chosen_optimizer(config)  # refuses it before any data is read
+    # Refused before any data is read.
+    chosen_optimizer(config)
+    check_model(config)
     if run is None:
         check_decay(config)
     strategy = prepare(config)
