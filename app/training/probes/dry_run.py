@@ -1,4 +1,4 @@
-"""Dry runs: everything that a run needs is made and checked, and two steps are trained."""
+"""Dry runs: all that a run needs is made and checked; two steps are trained, a batch validated."""
 
 import time
 from typing import Any
@@ -7,6 +7,7 @@ import keras
 
 from epochal import callbacks
 from epochal.app.config import Config
+from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import TrainingFailed
 from epochal.app.store.run import ROOT, check_writable, default_name
 from epochal.app.training.run.callback_list import weight_steering
@@ -20,7 +21,7 @@ from epochal.app.units import time_of
 
 
 def dry_run(config: Config, began: float) -> None:
-    """Check everything a run would need and train two steps; write nothing.
+    """Check everything a run would need, train two steps and validate a batch; write nothing.
 
     A budget counts from `began` on.
 
@@ -43,7 +44,10 @@ def dry_run(config: Config, began: float) -> None:
 
 
 def train_two_steps(setup: Setup, budget: Any) -> float:
-    """Train as the first two steps of a run would, and return the seconds of the last."""
+    """Train as the first two steps of a run would, and return the seconds of the last.
+
+    A batch is validated, too: the graph of inference is another one.
+    """
     config = setup.config
     model = setup.model
     steps = setup.batches.steps
@@ -64,6 +68,12 @@ def train_two_steps(setup: Setup, budget: Any) -> float:
         with expected_failures(config):
             model.fit(
                 setup.batches.dataset(setup.strategy),
+                validation_data=evaluation_batches(
+                    setup.dataset.validation,
+                    setup.dataset.preprocessing,
+                    setup.strategy,
+                ),
+                validation_steps=1,
                 steps_per_epoch=min(2, steps),
                 callbacks=Callbacks(
                     watching,

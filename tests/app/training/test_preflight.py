@@ -325,6 +325,21 @@ def test_a_dry_run_is_refused_as_a_run_would_be(
         dry_run(config, time.monotonic() - 8)
 
 
+class NotForInference(Classifier):
+    def test_step(self, data: Any) -> Any:
+        raise ValueError("no kernel for this")
+
+
+def test_a_dry_run_validates() -> None:
+    setup = set_up(Config(model="softmax"))
+    network = keras.Model(setup.model.input, setup.model.output)
+    model = NotForInference(network, objective=setup.model.objective)
+    model.compile(keras.optimizers.SGD(), "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    with pytest.raises(ValueError, match="no kernel for this"):
+        train_two_steps(replace(setup, model=model), None)
+
+
 class OutOfMemory(Classifier):
     def fit(self, *_: Any, **__: Any) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
