@@ -7,10 +7,12 @@ import os
 import sys
 from importlib import import_module
 
+from epochal.app.characters import printable
 from epochal.app.commands.console import say
 from epochal.app.errors import EpochalError, StorageError, UsageError, suggestion
 from epochal.app.process.log import show_messages
 from epochal.app.process.signals import STOP
+from epochal.app.process.standard_streams import prepare_streams
 from epochal.app.store.files import remedy
 
 _HELP = """\
@@ -68,12 +70,14 @@ def main(arguments: list[str] | None = None) -> int:
             signals, too; a program that calls this keeps its own handlers.
     """
     if arguments is None:
+        prepare_streams()
         STOP.install()
         arguments = sys.argv[1:]
     words = [word for word in arguments if word not in ("-v", "-vv", "--debug")]
     verbosity = 2 if "-vv" in arguments else int("-v" in arguments)
     show_messages(verbosity)
     try:
+        _check_encoding(words)
         return _dispatch(words, verbosity)
     except KeyboardInterrupt:
         say("stopped")
@@ -86,6 +90,18 @@ def main(arguments: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         return _report(error)
+
+
+def _check_encoding(words: list[str]) -> None:
+    """Refuse words that no file of a run could hold."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"argument '{printable(word)}' is not valid UTF-8; rename the file, or set the "
+                "terminal to UTF-8"
+            ) from error
 
 
 def _dispatch(words: list[str], verbosity: int) -> int:

@@ -71,7 +71,7 @@ def check_data(config: Config) -> Config:
         UsageError: saying what is missing and how to get it.
     """
     if config.weights is not None:
-        if not Path(config.weights).expanduser().is_file():
+        if not Path(os.path.expanduser(config.weights)).is_file():
             raise UsageError(
                 f"weights: {config.weights} is no file; give one of keras.applications"
             )
@@ -92,7 +92,7 @@ def check_data(config: Config) -> Config:
 
 
 def _check_is_folder(dataset: str) -> None:
-    path = Path(dataset).expanduser()
+    path = Path(os.path.expanduser(dataset))
     if path.is_dir():
         return
     fault = "missing"
@@ -102,4 +102,4 @@ def _check_is_folder(dataset: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(Path(os.path.expanduser(path)).absolute())

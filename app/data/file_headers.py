@@ -1,12 +1,12 @@
 """Headers of image files: places and sizes inside them, found with TensorFlow operations."""
 
+from dataclasses import dataclass
+
 import tensorflow as tf
 
 # A JPEG segment is no longer than this, and the first one is the place of the Exif segment
 _EXIF_WINDOW = 65_536
 _EXIF_MARK = b"Exif\0\0"
-_PNG_EXIF = b"eXIf"
-_WEBP_EXIF = b"EXIF"
 _APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
 _ORIENTATION = 0x0112
 _SHORT = 3
@@ -19,6 +19,37 @@ _EXTENSION = 0x21
 _MAX_EXTENSIONS = 100
 _MAX_CHUNKS = 10_000
 _LONGEST_RUN = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    """A kind of chunk in a file that consists of chunks.
+
+    Args:
+        name: four bytes
+        first: where the file's first chunk begins
+        name_at, length_at: where name and length of the data stand in a chunk
+        big: whether the length is big-endian
+        padded: whether data of an odd length are followed by a byte
+        around: bytes of a chunk beside its data
+    """
+
+    name: bytes
+    first: int
+    name_at: int
+    length_at: int
+    big: bool
+    padded: bool
+    around: int
+
+
+# Length, name, data, checksum.
+_PNG_EXIF = _Chunk(name=b"eXIf", first=8, name_at=4, length_at=0, big=True, padded=False, around=12)
+# Name, length, data.
+_WEBP_EXIF = _Chunk(
+    name=b"EXIF", first=12, name_at=0, length_at=4, big=False, padded=True, around=8
+)
+_CHUNK_HEAD = 8  # bytes of a name and a length, before the data
 
 
 def number(
@@ -73,26 +104,15 @@ def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
     """
     split = tf.raw_ops.StringSplitV2(
         input=[encoded],
-        sep=_PNG_EXIF,
+        sep=_PNG_EXIF.name,
         maxsplit=1,
     )
-
-    def look_up() -> tf.Tensor:
-        content = tf.io.decode_raw(encoded + b"\0", tf.uint8)
-        # A chunk is its length, its name, its data, and a checksum of four bytes.
-        chunk = _find_chunk(
-            content,
-            start=8,
-            name=_PNG_EXIF,
-            name_at=4,
-            length_at=0,
-            big=True,
-            around=12,
-        )
-        return _orientation_of_chunk(content, chunk)
-
     has_name = tf.size(split.values) > 1
-    return tf.cond(has_name, look_up, lambda: tf.constant(1, tf.int64))
+    return tf.cond(
+        has_name,
+        lambda: _orientation_in_chunk(encoded, _PNG_EXIF),
+        lambda: tf.constant(1, tf.int64),
+    )
 
 
 def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -100,71 +120,45 @@ def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
 
     RFC 9649, section 2.7.1.5. The caller has seen the flag that says there is one.
     """
+    return _orientation_in_chunk(encoded, _WEBP_EXIF)
+
+
+def _orientation_in_chunk(encoded: tf.Tensor, chunk: _Chunk) -> tf.Tensor:
     content = tf.io.decode_raw(encoded + b"\0", tf.uint8)
-    # A chunk is its name, its length, and its data, padded to an even length.
-    chunk = _find_chunk(
-        content,
-        start=12,
-        name=_WEBP_EXIF,
-        name_at=0,
-        length_at=4,
-        big=False,
-        around=8,
-    )
-    return _orientation_of_chunk(content, chunk)
-
-
-def _find_chunk(
-    content: tf.Tensor,
-    *,
-    start: int,
-    name: bytes,
-    name_at: int,
-    length_at: int,
-    big: bool,
-    around: int,
-) -> tf.Tensor:
-    """Return where the first chunk of that name begins, int64, or the end of the file.
-
-    Args:
-        content: the file, uint8, which ends in a zero.
-        start: of the first chunk.
-        name: of the chunk, four bytes.
-        name_at, length_at: where name and length of the data stand in a chunk.
-        big: whether the length is big-endian; data of a little-endian file is padded.
-        around: bytes of a chunk beside its data.
-    """
-    end = tf.size(content, tf.int64) - 1
-    wanted = int.from_bytes(name, "little")
-
-    def is_another(at: tf.Tensor) -> tf.Tensor:
-        return (at < end) & (number(content, at + name_at, 4) != wanted)
-
-    def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
-        length = number(content, at + length_at, 4, big)
-        if not big:
-            length += length % 2
-        return (at + around + length,)
-
-    (found,) = tf.while_loop(
-        is_another,
-        next_chunk,
-        (tf.constant(start, tf.int64),),
-        maximum_iterations=_MAX_CHUNKS,
-    )
-    is_found = number(content, found + name_at, 4) == wanted
-    return tf.where(is_found, found, end)
-
-
-def _orientation_of_chunk(content: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:
-    """Look the orientation up in the Exif data that begins 8 bytes into a chunk."""
-    start = chunk + 8
+    start = _find_chunk(content, chunk) + _CHUNK_HEAD
     window = content[start : start + _EXIF_WINDOW]
     window = tf.concat([window, tf.zeros([1], tf.uint8)], axis=0)
     # Some programs put the mark of a JPEG's segment before it.
     has_mark = number(window, 0, 4) == int.from_bytes(_EXIF_MARK[:4], "little")
     first = tf.where(has_mark, tf.cast(len(_EXIF_MARK), tf.int64), 0)
     return _ifd_orientation(window, first)
+
+
+def _find_chunk(content: tf.Tensor, chunk: _Chunk) -> tf.Tensor:
+    """Return where the first chunk of that name begins, int64, or the end of the file.
+
+    `content` (uint8 vector) ends in a zero.
+    """
+    end = tf.size(content, tf.int64) - 1
+    wanted = int.from_bytes(chunk.name, "little")
+
+    def is_another(at: tf.Tensor) -> tf.Tensor:
+        return (at < end) & (number(content, at + chunk.name_at, 4) != wanted)
+
+    def next_chunk(at: tf.Tensor) -> tuple[tf.Tensor]:
+        length = number(content, at + chunk.length_at, 4, chunk.big)
+        if chunk.padded:
+            length += length % 2
+        return (at + chunk.around + length,)
+
+    (found,) = tf.while_loop(
+        is_another,
+        next_chunk,
+        (tf.constant(chunk.first, tf.int64),),
+        maximum_iterations=_MAX_CHUNKS,
+    )
+    is_found = number(content, found + chunk.name_at, 4) == wanted
+    return tf.where(is_found, found, end)
 
 
 def _ifd_orientation(window: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

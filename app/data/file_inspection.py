@@ -11,6 +11,7 @@ from typing import TypeVar
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from epochal.app.characters import printable
 from epochal.app.data.decoding import MAX_PIXELS, SIGNATURES, decode
 from epochal.app.errors import UsageError
 
@@ -53,16 +54,6 @@ class BadFiles(UsageError):
             padded_path = path.ljust(width)
             lines.append(f"{padded_path}  {file.reason}")
         return "\n".join(lines)
-
-
-def printable(text: str | os.PathLike[str]) -> str:
-    """Return `text` on one line: control characters and undecodable bytes are escaped."""
-    escaped = []
-    for character in os.fspath(text):
-        if not character.isprintable():
-            character = character.encode("unicode_escape").decode()
-        escaped.append(character)
-    return "".join(escaped)
 
 
 def inspect_files(paths: Sequence[str]) -> list[ImageFacts | BadFile]:

@@ -34,7 +34,7 @@ def copy_model(setup: Setup, dtype: str | None = None) -> Classifier:
         copied_network = keras.models.clone_model(network, clone_function=copy_layer)
         copy = type(model)(
             copied_network,
-            objective=replace(model.objective, penalty=WeightPenalty()),
+            objective=replace(model.objective, penalty=WeightPenalty(), full_batch=None),
             micro_batches=model.micro_batches,
         )
     for target, source in zip(copy.weights, model.weights, strict=True):

@@ -13,8 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from epochal.app.characters import printable
 from epochal.app.evaluation.cost_tables import heading
-from epochal.app.evaluation.figures import BLUE, INK, SOFT, new_figure, png, printable, style
+from epochal.app.evaluation.figures import (
+    BLUE,
+    INK,
+    SOFT,
+    new_figure,
+    png,
+    style,
+)
 from epochal.app.store import files
 from epochal.app.units import count, size
 

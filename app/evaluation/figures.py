@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from epochal.app.characters import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
@@ -36,16 +38,6 @@ VARIABLES = {
     BLUE: "--blue",
     VERMILLION: "--vermillion",
 }
-
-
-def printable(text: object) -> str:
-    """Return `str(text)` with control characters, lone surrogates and the like as escapes."""
-    characters = []
-    for character in str(text):
-        if not character.isprintable():
-            character = character.encode("unicode_escape").decode()
-        characters.append(character)
-    return "".join(characters)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from epochal.app.evaluation.figures import printable
+from epochal.app.characters import printable
 
 _APP = Path(__file__).parents[1]
 

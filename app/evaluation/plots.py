@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epochal.app.characters import printable
 from epochal.app.evaluation.figures import (
     BLUE,
     INK,
@@ -22,7 +23,6 @@ from epochal.app.evaluation.figures import (
     clear_blue,
     new_figure,
     png,
-    printable,
     style,
     svg,
 )

@@ -12,7 +12,6 @@ other file (a licence, a list) is ignored.
 """
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from epochal.app.characters import look_alike_key, printable
 from epochal.app.config import Config
 from epochal.app.data.dataset import RawDataset
 from epochal.app.data.file_inspection import (
@@ -28,7 +28,6 @@ from epochal.app.data.file_inspection import (
     ImageFacts,
     have_image_headers,
     inspect_files,
-    printable,
 )
 from epochal.app.data.sources.shared import choose_shape, make_split
 from epochal.app.errors import UsageError
@@ -133,7 +132,7 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
     Raises:
         UsageError, BadFiles: as `scan`.
     """
-    folder = scan(Path(config.dataset).expanduser(), skip_bad=config.data.skip_bad)
+    folder = scan(Path(os.path.expanduser(config.dataset)), skip_bad=config.data.skip_bad)
     shape = choose_shape(config, folder.native_size, folder.channels)
     splits = {}
     for name, files in folder.splits.items():
@@ -317,9 +316,7 @@ def _check_names(root: Path, names: Iterable[str]) -> None:
                 f"class folder {_quoted(root / name)} has control or undecodable characters "
                 "in its name; rename it"
             )
-        # NFC once more, since folding can take composed letters apart.
-        folded = unicodedata.normalize("NFC", name).casefold()
-        key = unicodedata.normalize("NFC", folded).strip()
+        key = look_alike_key(name)
         if key in seen:
             raise UsageError(
                 f"classes {_quoted(seen[key])} and {_quoted(name)} in {_quoted(root)} have "

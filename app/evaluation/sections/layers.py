@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epochal.app.evaluation.figures import clear_blue, printable, svg
+from epochal.app.characters import printable
+from epochal.app.evaluation.figures import (
+    clear_blue,
+    svg,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -317,7 +317,7 @@ def build_classifier(
         transforms: what gradients go through before the optimizer
         sample_losses: records the loss of each image
         position: where training stands in its data
-        full_batch: as `Classifier` has it
+        full_batch: as `Objective` has it
     """
     preprocessing = dataset.preprocessing
     network = build_model(config, preprocessing)
@@ -326,6 +326,7 @@ def build_classifier(
         preprocessing.classes,
         dataset.train.labels,
         penalty=weight_penalty(config),
+        full_batch=full_batch,
     )
     with dtype_policy(config.precision):
         model = Classifier(
@@ -335,7 +336,6 @@ def build_classifier(
             micro_batches=config.optim.micro_batches,
             sample_losses=sample_losses,
             position=position,
-            full_batch=full_batch,
         )
         optimizer = make_optimizer(config, network)
         # Before `compile`, which may put a loss scale around it that loses sight of some variables.

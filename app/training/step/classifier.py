@@ -31,9 +31,6 @@ class Classifier(keras.Model):
         sample_losses: records the loss of each image, of batches that bring weights and positions
         position: where training stands in its data; steps that were trained before a stop are
             passed over
-        full_batch: images in the largest batch of an epoch, by which the sum of a step's losses is
-            divided, so that every image weighs the same in an epoch (None: by the images of the
-            step)
     """
 
     def __init__(
@@ -45,7 +42,6 @@ class Classifier(keras.Model):
         micro_batches: int = 1,
         sample_losses: SampleLosses | None = None,
         position: Position | None = None,
-        full_batch: int | None = None,
     ) -> None:
         super().__init__(network.input, network.output, name=network.name)
         self.objective = objective
@@ -53,7 +49,6 @@ class Classifier(keras.Model):
         self.micro_batches = micro_batches
         self.sample_losses = sample_losses
         self.position = position
-        self.full_batch = full_batch
         self.train_function: Any = None
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
@@ -77,8 +72,8 @@ class Classifier(keras.Model):
         """Go forward, backward and update on this replica's part of a batch."""
         labels = data[1]
         samples, replicas = _global_batch(labels)
-        if self.full_batch is not None:
-            samples = tf.constant(self.full_batch)
+        if self.objective.full_batch is not None:
+            samples = tf.constant(self.objective.full_batch)
         shares = replicas * self.micro_batches
         total: list[Any] = []
         for part in range(self.micro_batches):

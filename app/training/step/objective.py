@@ -84,11 +84,15 @@ class Objective:
         class_weights: float32 `[classes]`, what the losses of each class are multiplied by (None:
             by 1)
         penalty: of the model's weights
+        full_batch: images in the largest batch of an epoch, by which the sum of a step's losses is
+            divided, so that every image weighs the same in an epoch (None: by the images of the
+            step)
     """
 
     loss: Loss = cross_entropy
     class_weights: np.ndarray | None = None
     penalty: WeightPenalty = NO_PENALTY
+    full_batch: int | None = None
 
     @classmethod
     def from_config(
@@ -98,6 +102,7 @@ class Objective:
         labels: np.ndarray,
         *,
         penalty: WeightPenalty = NO_PENALTY,
+        full_batch: int | None = None,
     ) -> "Objective":
         """Return the configured objective for training images with these labels `[N]`.
 
@@ -108,6 +113,7 @@ class Objective:
             loss=loss_of(settings),
             class_weights=class_weights(settings, classes, labels),
             penalty=penalty,
+            full_batch=full_batch,
         )
 
     def weigh(self, losses: tf.Tensor, labels: Any, image_weights: Any = None) -> tf.Tensor:

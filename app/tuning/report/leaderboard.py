@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
-from epochal.app.evaluation.figures import printable
+from epochal.app.characters import printable
 from epochal.app.store import files
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST, Trial

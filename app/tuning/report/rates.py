@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epochal.app.characters import printable
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, printable, svg
+from epochal.app.evaluation.figures import (
+    BLUE,
+    GRID,
+    INK,
+    SOFT,
+    VERMILLION,
+    svg,
+)
 from epochal.app.evaluation.rate_labels import (
     DIVERGED,
     GOOD,

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from epochal.app.characters import printable
 from epochal.app.config import Config, Data
-from epochal.app.data.file_inspection import BadFile, ImageFacts, inspect_files, printable
+from epochal.app.data.file_inspection import BadFile, ImageFacts, inspect_files
 from epochal.app.data.load import SOURCES, load
 from epochal.app.data.sources.folder import BadFiles, read, scan
 from epochal.app.errors import UsageError

@@ -11,9 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from epochal.app.characters import printable
 from epochal.app.errors import StorageError
 from epochal.app.evaluation import plots
-from epochal.app.evaluation.figures import VARIABLES, printable
+from epochal.app.evaluation.figures import (
+    VARIABLES,
+)
 from epochal.app.evaluation.metrics import evaluate_logits
 
 
@@ -232,5 +235,6 @@ def test_importing_plots_imports_neither_matplotlib_nor_tensorflow():
 
 def test_printable_keeps_what_can_be_seen():
     assert printable("Äpfel 日本 x") == "Äpfel 日本 x"
+    assert printable("می\u200cخواهم\u3000👩\u200d👧") == "می\u200cخواهم\u3000👩\u200d👧"
     assert printable("a\x1b[31m\u202e\0") == "a\\x1b[31m\\u202e\\x00"
     assert printable(3) == "3"

@@ -131,9 +131,8 @@ def test_every_image_weighs_the_same_in_an_epoch_of_unequal_batches(micro_batche
     logits = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False)(inputs)
     model = Classifier(
         keras.Model(inputs, logits),
-        objective=Objective(),
+        objective=Objective(full_batch=4),
         micro_batches=micro_batches,
-        full_batch=4,
     )
     model.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy")
     batch = tf.data.Dataset.from_tensors((IMAGES[:3], TARGETS[:3]))
