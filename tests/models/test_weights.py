@@ -173,3 +173,78 @@ def test_damaged_file_and_networks_of_our_own_are_refused(tmp_path):
         ValueError, match=r"resnet8 is no network of keras\.applications, whose files fit vgg16"
     ):
         load(models.build("resnet8", (8, 8, 3), 2), tmp_path / "a.h5")
+
+
+def first_weight(file):
+    """The group that holds the first array of a file in the old format, and its name there."""
+    for layer_name in file.attrs["layer_names"]:
+        group = file[layer_name]
+        for name in group.attrs["weight_names"]:
+            return group, name
+    raise AssertionError("no weights")
+
+
+def with_external_link(group, name, other):
+    with h5py.File(other, "w") as file:
+        file["secret"] = group[name][()]
+    del group[name]
+    group[name] = h5py.ExternalLink(str(other), "secret")
+
+
+def with_soft_link(group, name, other):
+    group.file["elsewhere"] = group[name][()]
+    del group[name]
+    group[name] = h5py.SoftLink("/elsewhere")
+
+
+def with_external_storage(group, name, other):
+    values = group[name][()]
+    other.write_bytes(values.tobytes())
+    del group[name]
+    external = [(str(other), 0, h5py.h5f.UNLIMITED)]
+    group.create_dataset(name, shape=values.shape, dtype=values.dtype, external=external)
+
+
+def with_virtual_array(group, name, other):
+    values = group[name][()]
+    with h5py.File(other, "w") as file:
+        file["secret"] = values
+    layout = h5py.VirtualLayout(shape=values.shape, dtype=values.dtype)
+    layout[...] = h5py.VirtualSource(str(other), "secret", shape=values.shape)
+    del group[name]
+    group.create_virtual_dataset(name, layout)
+
+
+def with_terabytes(group, name, other):
+    del group[name]
+    group.create_dataset(name, shape=(10**6, 10**6), dtype="f4", chunks=(1000, 1000))
+
+
+def with_a_circle(group, name, other):
+    del group[name]
+    group[name] = group.file["/"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (with_external_link, "is a link"),
+        (with_soft_link, "is a link"),
+        (with_external_storage, "lies in another file"),
+        (with_virtual_array, "lies in another file"),
+        (with_terabytes, "has weights"),
+        (with_a_circle, "is no readable weights file"),
+    ],
+)
+def test_a_hostile_file_is_refused_before_its_numbers_are_read(spoil, message, tmp_path):
+    reference, _, size = keras_network("mobilenet_025")
+    save_old(reference, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        spoil(*first_weight(file), tmp_path / "other")
+    model = ours("mobilenet_025", size)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message) as refusal:
+        load(model, tmp_path / "a.h5")
+    assert "\n" not in str(refusal.value)
+    for value, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, weight)
