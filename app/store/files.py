@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -76,6 +77,43 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.unlink(name)
             raise
         sync_folder(path.parent)
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a file that is no link and nothing that a process could wait for; `open` takes it.
+
+    Raises:
+        StorageError: it is something else.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise _not_regular(path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(path)
+    return descriptor
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder in which something is neither a file nor a folder: writing would follow it.
+
+    Raises:
+        StorageError: naming it.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # a worker of a sweep may remove what it tried
+                    refuse_links(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                raise _not_regular(entry.path)
+
+
+def _not_regular(path: str | Path) -> StorageError:
+    return StorageError(f"{path} is a link or no file, and is not written to; remove it")
 
 
 def check_new_png(path: Path | None) -> None:

@@ -231,8 +231,14 @@ class Run(RunFiles):
 
         Raises:
             RunInUse: another process holds it.
+            StorageError: a link in the folder would lead writing elsewhere.
         """
-        with open(self.lock_file, "a+", encoding="utf-8") as file:
+        with open(
+            self.lock_file,
+            "a+",
+            encoding="utf-8",
+            opener=files.open_regular,
+        ) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -240,6 +246,7 @@ class Run(RunFiles):
                 raise RunInUse(
                     f"{self.folder} is in use by {file.read().strip()}; wait or stop that process"
                 ) from None
+            files.refuse_links(self.folder)
             file.truncate(0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")

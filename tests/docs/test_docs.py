@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 from tests.support.tiny_data import write_photos, write_tfds
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-QUICK = {"models.md", "callbacks.md"}
+QUICK = {"models.md"}
 LANGUAGES = {"bash", "python", "shell", "text", "yaml"}
 FENCE = re.compile(r"^```(\S*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

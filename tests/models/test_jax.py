@@ -12,7 +12,7 @@ from epochal import models
 from tests.support.jax_child import random_weights
 from tests.support.zoo import SMALLER_KIN, build, images, shapes
 
-FAST = ["lenet5", "mlp"]
+FAST = ["mlp"]
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("jax"), reason="needs pip install -e '.[jax]'"
 )

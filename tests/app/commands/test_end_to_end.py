@@ -291,6 +291,7 @@ def test_a_loss_that_explodes_is_exit_code_5(trained: Path) -> None:
     assert "failed: loss is not finite" in (trained / "runs/nan/log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_training_ends_with_an_export_that_can_be_served(trained: Path) -> None:
     done = epochal(["train", "--resume", "r", "--export"], trained)
     assert done.returncode == 0, done.stderr

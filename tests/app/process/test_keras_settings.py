@@ -61,7 +61,9 @@ def test_settings_of_keras_are_overruled_and_named(strange_settings: dict[str, s
     assert json.loads(settings.read_text()) == STRANGE
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"floatx": "int8"}'])
+@pytest.mark.parametrize(
+    "text", ["[]", pytest.param('{"floatx": "int8"}', marks=pytest.mark.slow)], ids=["list", "type"]
+)
 def test_a_settings_file_that_keras_cannot_use_is_not_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "keras.json").write_text(text)
     done = subprocess.run(

@@ -1,5 +1,6 @@
 """The folder of a run: its history, its best weights, and a copy that goes on."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from epochal.app.config import Config
 from epochal.app.errors import StorageError, UsageError
+from epochal.app.process.log import RUN_LOG
 from epochal.app.store.run import Run
 from tests.support.records import make_result
 
@@ -75,3 +77,23 @@ def test_a_copy_that_goes_on_lacks_what_stands_at_the_end(run: Run, tmp_path: Pa
     assert not copy.report.exists()
     assert copy.config() == run.config()
     assert [path.name for path in copy.folder.parent.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt", "iterations.log", "tensorboard/train/events"])
+def test_no_link_in_a_run_is_followed_when_writing(run: Run, tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (run.folder / name).unlink(missing_ok=True)
+    (run.folder / name).symlink_to(outside)
+    with pytest.raises(StorageError, match=f"{name} is a link or no file"), run.locked():
+        RUN_LOG.info("a line")
+    assert outside.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt"])
+def test_a_pipe_in_a_run_is_not_waited_for(run: Run, name: str) -> None:
+    (run.folder / name).unlink(missing_ok=True)
+    os.mkfifo(run.folder / name)
+    with pytest.raises(StorageError, match=f"{name} is a link or no file"), run.locked():
+        RUN_LOG.info("a line")

@@ -213,10 +213,14 @@ def test_a_place_gone_back_to_in_vain_is_passed_over(tmp_path: Path) -> None:
 
 def test_evidence_is_whole_or_absent() -> None:
     run = claim("r")
-    # No folder can be published in the place of a link that leads nowhere.
-    run.failed_step.symlink_to("nowhere")
+
+    def watch(*arguments: Any, **options: Any) -> list[Any]:
+        # No folder can be published in the place of a link that leads nowhere.
+        run.failed_step.symlink_to("nowhere")
+        return steering(*arguments, **options)
+
     with heard() as said, pytest.raises(TrainingFailed, match=r"clip-norm 1$"):
-        fitted(run, replace(CONFIG, nan_policy="stop"))
+        fitted(run, replace(CONFIG, nan_policy="stop"), watch)
     assert "the step cannot be kept: cannot write runs/r/nan: " in said[0]
     assert run.failed_step.is_symlink()
     assert not run.failed_step.exists()
