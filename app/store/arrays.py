@@ -5,6 +5,8 @@ No code is ever stored or run.
 
 import io
 import json
+import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from epochal.app.errors import StorageError
 from epochal.app.store import files
+from epochal.app.store.record import read_json
 
 ARRAYS = "arrays.npz"
 VALUES = "state.json"
@@ -40,9 +43,39 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         StorageError: when anything is missing or damaged.
     """
     files.verify(folder)
-    with np.load(folder / ARRAYS, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return arrays, json.loads((folder / VALUES).read_text())
+    path = folder / ARRAYS
+    try:
+        _check_sizes(path)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    # What zipfile and NumPy raise for files that they cannot read.
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise StorageError(f"{path} is damaged ({str(error)[:80]}); use another run") from error
+    values = read_json(folder / VALUES)
+    if not isinstance(values, dict):
+        raise StorageError(f"{folder / VALUES} is damaged; use another run")
+    return arrays, values
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse an archive that announces more than its file has, before memory is taken for it.
+
+    Raises:
+        ValueError: naming the array.
+    """
+    largest = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > largest:
+                raise ValueError(f"{member.filename} is compressed or cut off")
+            with archive.open(member) as file:
+                major, _ = np.lib.format.read_magic(file)
+                read_header = np.lib.format.read_array_header_2_0
+                if major == 1:
+                    read_header = np.lib.format.read_array_header_1_0
+                shape, _, dtype = read_header(file)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > largest:
+                raise ValueError(f"{member.filename} is no array of {largest} bytes or less")
 
 
 def arrays_of(variables: dict[str, Any]) -> dict[str, np.ndarray]:

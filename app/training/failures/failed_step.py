@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.pipeline import evaluation_batches
-from epochal.app.errors import UsageError
+from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
 from epochal.app.store.run import Run
@@ -109,9 +109,14 @@ def load_step(run: Run) -> FailedStep:
         )
     variables, values = archive.load(folder)
     batch: dict[str, Any] = {name: variables.pop(name, None) for name in _BATCH}
-    # Earlier versions did not keep apart the steps that failed and at which that was found.
-    values.setdefault("found", [values["epoch"], values["step"]])
-    return FailedStep(variables=variables, **batch, **values)
+    try:
+        # Earlier versions did not keep apart the steps that failed and at which that was found.
+        values.setdefault("found", [values["epoch"], values["step"]])
+        return FailedStep(variables=variables, **batch, **values)
+    except (KeyError, TypeError) as error:
+        raise StorageError(
+            f"{folder} is damaged ({error}); let the run fail again to have it anew"
+        ) from error
 
 
 def _worst_validation_batch(setup: Setup) -> tuple[int, dict[str, np.ndarray]]:

@@ -305,22 +305,29 @@ def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) 
         StorageError: naming its version when that is a later one.
     """
     version = values.pop("version", 1)
+    if not isinstance(version, int):
+        raise StorageError(f"{place} is damaged; start the run again with its config.yaml")
     if version > VERSION:
         raise StorageError(
             f"{place}: a checkpoint of version {version}, this epochal reads versions up to "
             f"{VERSION}; "
             "resume the run with the epochal that began it"
         )
-    states = values.pop("callbacks")
-    if version == 1:
-        arrays = {_renamed(name): array for name, array in arrays.items()}
-        old_states = states
-        states = {}
-        for name, plain in old_states.items():
-            if name in _KEYS:
-                states[_KEYS[name]] = plain
-    joined = state.join_states(arrays, states)
-    return Checkpoint(arrays=arrays, callbacks=joined, **values)
+    try:
+        states = values.pop("callbacks")
+        if version == 1:
+            arrays = {_renamed(name): array for name, array in arrays.items()}
+            old_states = states
+            states = {}
+            for name, plain in old_states.items():
+                if name in _KEYS:
+                    states[_KEYS[name]] = plain
+        joined = state.join_states(arrays, states)
+        return Checkpoint(arrays=arrays, callbacks=joined, **values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(
+            f"{place} is damaged ({error}); start the run again with its config.yaml"
+        ) from error
 
 
 def _renamed(name: str) -> str:

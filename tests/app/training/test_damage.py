@@ -1,6 +1,10 @@
 """Damaged checkpoints are found, named and passed over."""
 
+import io
+import json
+import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +104,69 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No space left"):
         storage.publish(tmp_path / "x", fill)
     assert list(tmp_path.iterdir()) == []
+
+
+def npz_of(member: bytes) -> bytes:
+    """An archive of one array whose file is given."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        file.writestr("x.npy", member)
+    return stream.getvalue()
+
+
+def npy_header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
+    stream = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+def compressed() -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=np.zeros(10**6))
+    return stream.getvalue()
+
+
+HOSTILE = {
+    "sixteen terabytes": npz_of(npy_header((2**41,))),
+    "pickled": npz_of(npy_header((1,), "|O") + pickle.dumps([1])),
+    "compressed": compressed(),
+    "no archive": b"PK nothing",
+    "no array": npz_of(b"nothing"),
+    "cut off": npz_of(npy_header((10,))),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_resealed_archive_that_lies_is_damaged(tmp_path: Path, name: str) -> None:
+    def fill(folder: Path) -> None:
+        (folder / archive.ARRAYS).write_bytes(HOSTILE[name])
+        (folder / archive.VALUES).write_text(json.dumps(VALUES))
+
+    storage.publish(tmp_path / "whole", fill)
+    with pytest.raises(StorageError, match=r"arrays\.npz is damaged"):
+        archive.load(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "{",
+        "[" * 10_000 + "]" * 10_000,
+        json.dumps({**VALUES, "version": "2"}),
+        json.dumps({**VALUES, "callbacks": 3}),
+        json.dumps({**VALUES, "surplus": 1}),
+    ],
+    ids=["list", "empty", "cut off", "deep", "version", "callbacks", "surplus"],
+)
+def test_resealed_values_that_make_no_sense_are_one_line(tmp_path: Path, text: str) -> None:
+    def fill(folder: Path) -> None:
+        np.savez(folder / archive.ARRAYS, x=np.zeros(3))
+        (folder / archive.VALUES).write_text(text)
+
+    storage.publish(tmp_path / "epoch-000001-step-00000002", fill)
+    with pytest.raises(StorageError, match="damaged") as caught:
+        newest(tmp_path)
+    assert "\n" not in str(caught.value)
