@@ -131,9 +131,12 @@ async def _announce(
     url = _url(listener)
     model_url = f"{url}/v1/models/{versions.name}"
     _LOG.info(f"{url}{page} is a page to try it with; for programs: {model_url}")
-    export = Export(versions.folder / str(versions.current_number))
-    if export.sample_request.exists():
-        _LOG.info(f"  curl {header}{model_url}:predict -d @{export.sample_request}")
+    folder = versions.current_folder
+    if folder is None:
+        return
+    sample_request = Export(folder).sample_request
+    if sample_request.exists():
+        _LOG.info(f"  curl {header}{model_url}:predict -d @{sample_request}")
 
 
 def _url(listener: socket.socket) -> str:

@@ -81,6 +81,7 @@ class Versions:
         # One batch at a time: TensorFlow has threads of its own.
         self._call_executor = ThreadPoolExecutor(1, "call")
         self._load_executor = ThreadPoolExecutor(1, "load")
+        self._folders: dict[int, Path] = {}
         self._failed_changes: dict[int, float] = {}
         self._current_change = 0.0
 
@@ -90,6 +91,13 @@ class Versions:
         if self.current is None:
             return None
         return self.current.model.version
+
+    @property
+    def current_folder(self) -> Path | None:
+        """Folder of the version that answers, if any."""
+        if self.current is None:
+            return None
+        return self._folders[self.current.model.version]
 
     @contextmanager
     def using(self, version: int | None = None) -> Iterator[ServedVersion]:
@@ -124,7 +132,9 @@ class Versions:
         A broken one leaves that which answers where it is. Where the one that answers was deleted,
         the newest of the others takes over; where all were, it stays.
         """
-        numbers = sorted(served_versions(self.folder), reverse=True)
+        folders = served_versions(self.folder)
+        self._folders |= folders
+        numbers = sorted(folders, reverse=True)
         current = self.current_number
         for number in numbers:
             if current is not None and current in numbers:
@@ -137,7 +147,7 @@ class Versions:
 
     async def _try(self, number: int) -> bool:
         """Load a version and let it answer; return whether it does."""
-        folder = self.folder / str(number)
+        folder = self._folders[number]
         change = self._last_change(number)
         if self._failed_changes.get(number) == change:
             return False
@@ -159,7 +169,7 @@ class Versions:
         return True
 
     def _note_failure(self, number: int, error: Exception) -> None:
-        folder = self.folder / str(number)
+        folder = self._folders[number]
         if isinstance(error, EpochalError):
             self.failure = error
         else:
@@ -203,7 +213,7 @@ class Versions:
 
     def _last_change(self, number: int) -> float:
         """Return the time of the last change to a version's folder or anything in it."""
-        folder = self.folder / str(number)
+        folder = self._folders[number]
         try:
             return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
         except OSError:

@@ -128,6 +128,10 @@ class Export:
         return self.folder
 
 
+_LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving's numbers are int64
+_LONGEST_NUMBER = 100  # digits, zeros before it included
+
+
 def write_description(folder: Path, classes: Sequence[str], card: ModelCard) -> list[Path]:
     """Write labels and card into a folder; return both files, the assets of a SavedModel."""
     labels_file = folder / _LABELS
@@ -146,22 +150,33 @@ def next_export(folder: Path, format: str) -> Export:
     files.sweep(folder)
     latest = 0
     for path in folder.glob("*"):
-        if path.name.isdecimal():
-            latest = max(latest, int(path.name))
+        number = _version_number(path.name)
+        if number is not None:
+            latest = max(latest, number)
     return Export(folder / str(latest + 1), format)
 
 
-def served_versions(folder: Path) -> list[int]:
-    """Return the versions of a model that can be served: numbered SavedModels that are complete."""
-    versions = []
+def served_versions(folder: Path) -> dict[int, Path]:
+    """Return the versions of a model that can be served: numbered SavedModels that are complete.
+
+    As TensorFlow Serving reads them, `0001` is version 1; of two folders for one number that
+    without zeros counts.
+    """
+    versions: dict[int, Path] = {}
     try:
-        for path in folder.iterdir():
-            if _is_version(path.name) and Export(path).model_file.is_file():
-                versions.append(int(path.name))
+        # The longest name first: others replace it.
+        for path in sorted(folder.iterdir(), key=lambda path: -len(path.name)):
+            number = _version_number(path.name)
+            if number is not None and Export(path).model_file.is_file():
+                versions[number] = path
     except OSError:  # the folder is gone: what is loaded goes on
-        return []
+        return {}
     return versions
 
 
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and str(int(name)) == name
+def _version_number(name: str) -> int | None:
+    """Return the number that a folder's name is, None where it is none that can be served."""
+    if not name.isascii() or not name.isdigit() or len(name) > _LONGEST_NUMBER:
+        return None
+    number = int(name)
+    return number if number <= _LARGEST_VERSION else None

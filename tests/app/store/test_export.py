@@ -41,17 +41,19 @@ def make_version(folder: Path, name: str, *, complete: bool = True) -> None:
 
 
 def test_only_numbered_and_complete_versions_are_served(tmp_path: Path) -> None:
-    for name in ("1", "12", "03", "notes", "-4", "٥"):
+    for name in ("1", "0001", "12", "03", "notes", "-4", "٥", str(2**63), "9" * 200):
         make_version(tmp_path, name)
     make_version(tmp_path, "13", complete=False)
-    assert sorted(served_versions(tmp_path)) == [1, 12]
-    assert served_versions(tmp_path / "gone") == []
+    expected = {1: tmp_path / "1", 3: tmp_path / "03", 12: tmp_path / "12"}
+    assert served_versions(tmp_path) == expected
+    assert served_versions(tmp_path / "gone") == {}
 
 
 def test_the_next_version_is_above_every_number(tmp_path: Path) -> None:
     assert next_export(tmp_path, "onnx").folder == tmp_path / "1"
     make_version(tmp_path, "3")
-    make_version(tmp_path, "11", complete=False)
+    make_version(tmp_path, "0011", complete=False)
+    make_version(tmp_path, str(2**63))
     assert next_export(tmp_path, "onnx").folder == tmp_path / "12"
 
 
