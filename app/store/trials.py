@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from epochal.app.store.plan import Space
+
 SCHEMA = 1
 RUNNING = "running"
 COMPLETED = "completed"
@@ -124,10 +126,13 @@ class Trial(Outcome):
         """Whether its file could not be read, so that nothing is known but the name."""
         return self.created is None
 
-    @property
-    def active_values(self) -> dict[str, Any]:
-        """The values that are not null."""
-        return {name: value for name, value in self.values.items() if value is not None}
+    def active_values(self, space: Space) -> dict[str, Any]:
+        """Return the values of the ranges that were searched; null may be one of them."""
+        active: dict[str, Any] = {}
+        for searched in space:
+            if searched.name in self.values and searched.is_active(active):
+                active[searched.name] = self.values[searched.name]
+        return active
 
     @property
     def proposal(self) -> Proposal:

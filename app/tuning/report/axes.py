@@ -120,7 +120,9 @@ def place_of(searched: Range, trial: Trial) -> float | None:
     """Return the value as a number: a choice by its index; None where it is inactive or no value of
     the space.
     """
-    value = trial.active_values.get(searched.name)
+    if searched.name not in trial.values or not searched.is_active(trial.values):
+        return None
+    value = trial.values[searched.name]
     if searched.kind == "choice":
         value = searched.index_of(value)
     if not isinstance(value, int | float) or not math.isfinite(value):

@@ -35,8 +35,10 @@ def trials_by_choice(standings: Standings, searched: Range) -> TrialsByChoice:
     for index in range(len(searched.values)):
         trials[index] = []
     for trial in standings.having(*ENDED):
-        value = trial.active_values.get(searched.name)
-        choice = searched.index_of(value)
+        values = trial.active_values(standings.space)
+        if searched.name not in values:
+            continue
+        choice = searched.index_of(values[searched.name])
         if choice is not None:
             trials[choice].append(trial)
     return {index: members for index, members in trials.items() if members}

@@ -79,7 +79,7 @@ def settings(trial: Trial, standings: Standings, without: str | None = None) -> 
     out.
     """
     names = short_names(searched.name for searched in standings.space)
-    values = trial.active_values
+    values = trial.active_values(standings.space)
     parts = []
     for name, short_name in names.items():
         if name in values and name != without:

@@ -153,7 +153,7 @@ def _session_start(standings: Standings, trial: Trial, began: float) -> Any:
         group_name=trial.name,
         start_time_secs=began,
     )
-    values = trial.active_values
+    values = trial.active_values(standings.space)
     for searched in standings.space:
         name = searched.name
         if name in values:

@@ -83,15 +83,18 @@ def measure_importance(standings: Standings) -> Importance | None:
     return Importance(shares=shares, r2=float(forest.oob_score_))
 
 
+_INACTIVE = object()  # null may be a choice
+
+
 def encode_trials(space: Sequence[Range], trials: Sequence[Trial]) -> np.ndarray:
     """Return float64 [trials, hyperparameters]: indices of choices, logarithms of log ranges,
     inactive ones below all.
     """
     encoded = np.empty((len(trials), len(space)), np.float64)
     for row, trial in enumerate(trials):
-        values = trial.active_values
+        values = trial.active_values(tuple(space))
         for column, searched in enumerate(space):
-            value = values.get(searched.name)
+            value = values.get(searched.name, _INACTIVE)
             encoded[row, column] = _encode_value(searched, value)
     return encoded
 

@@ -12,6 +12,7 @@ from statistics import fmean, median
 
 from epochal.app.characters import printable
 from epochal.app.store import files
+from epochal.app.store.plan import Space
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import DROPPED, ENDED, FAILED, LOST, Trial
 from epochal.app.tuning.report.formatting import plain, score, settings
@@ -74,11 +75,11 @@ def leaderboard_rows(standings: Standings) -> list[list[str]]:
     heads += ["best_epoch", "seconds", "weights", *names]
     rows = [heads]
     for rank, trial in enumerate(standings.trials, start=1):
-        rows.append([str(rank), *_trial_row(trial, splits, names)])
+        rows.append([str(rank), *_trial_row(trial, splits, standings.space)])
     return rows
 
 
-def _trial_row(trial: Trial, splits: int, names: Sequence[str]) -> list[str]:
+def _trial_row(trial: Trial, splits: int, space: Space) -> list[str]:
     row = [trial.name, trial.status, _cell(trial.score), _cell(trial.spread)]
     missing = splits - len(trial.scores)
     row += map(str, trial.scores)
@@ -87,11 +88,11 @@ def _trial_row(trial: Trial, splits: int, names: Sequence[str]) -> list[str]:
     if trial.epochs:
         epoch = median(trial.epochs)
     row += [_cell(epoch), _cell(trial.seconds), _cell(trial.weights)]
-    values = trial.active_values
-    for name in names:
+    values = trial.active_values(space)
+    for searched in space:
         cell = ""
-        if name in values:
-            cell = plain(values[name])
+        if searched.name in values:
+            cell = plain(values[searched.name])
         row.append(cell)
     return row
 

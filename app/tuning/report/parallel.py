@@ -48,7 +48,7 @@ def parallel_section(standings: Standings) -> Section | None:
     if np.any(np.array(lines)[:, :, 1] == INACTIVE):
         text += " Below an axis, a line passes where the hyperparameter was inactive."
     values = []
-    for name, value in best.active_values.items():
+    for name, value in best.active_values(standings.space).items():
         values.append(f"{name} {plain(value)}")
     alternative = f"Parallel coordinates of {len(trials)} trials; "
     alternative += f"the best, {score(best, standings)}, has {', '.join(values)}"

@@ -108,7 +108,7 @@ def labelled_rates(standings: Standings) -> list[LabelledRate]:
             continue
         group = None
         if other is not None:
-            group = trial.active_values.get(other)
+            group = trial.active_values(standings.space).get(other)
         descent = _Descent(
             trial=trial,
             rate=float(rate),

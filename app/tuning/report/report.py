@@ -141,7 +141,7 @@ def table_section(standings: Standings, winner: Trial | None) -> Section | None:
 
 def _value_cells(trial: Trial, standings: Standings) -> list[str]:
     cells = []
-    values = trial.active_values
+    values = trial.active_values(standings.space)
     for searched in standings.space:
         cell = ""
         if searched.name in values:

@@ -76,10 +76,10 @@ def _alternative(standings: Standings, searched: Range, winner: Trial | None) ->
     if shown:
         best = shown[0]
         figure = score(best, standings)
-        value = short(best.active_values[name])
+        value = short(best.values[name])
         text += f"; the best, {figure}, at {value}"
-    if winner is not None and name in winner.active_values:
-        value = short(winner.active_values[name])
+    if winner is not None and place_of(searched, winner) is not None:
+        value = short(winner.values[name])
         text += f"; the winner at {value}"
     return text
 

@@ -50,7 +50,7 @@ def make_result(standings: Standings, winner: Trial | None, seconds: float) -> S
     result = replace(
         result,
         winner=winner.name,
-        values=winner.active_values,
+        values=winner.active_values(standings.space),
         validation_score=winner.score,
         spread=winner.spread,
         validation_accuracy=validation,

@@ -837,3 +837,35 @@ def test_tensorboard_shows_a_session_a_trial(twenty: Path) -> None:
     ]
     expected = standings_of(twenty).mean_curve(standings_of(twenty).trials[0], "val_accuracy")
     assert dict(curve) == pytest.approx(expected, rel=1e-6)
+
+
+# Null among the choices
+
+
+AVERAGE = Range(name="optim.ema", kind="choice", values=(None, 0.99))
+ONLY_WITH_AVERAGE = Range(
+    name="learning_rate", kind="linear", low=0.0, high=1.0, when={"optim.ema": (0.99,)}
+)
+
+
+def test_null_that_was_chosen_is_a_value_and_null_that_was_not_searched_is_none() -> None:
+    space = (AVERAGE, ONLY_WITH_AVERAGE)
+    without = trial(values={"optim.ema": None, "learning_rate": None})
+    with_average = trial(values={"optim.ema": 0.99, "learning_rate": 0.5})
+    assert without.active_values(space) == {"optim.ema": None}
+    assert with_average.active_values(space) == {"optim.ema": 0.99, "learning_rate": 0.5}
+    assert [place_of(AVERAGE, found) for found in (without, with_average)] == [0, 1]
+    assert place_of(ONLY_WITH_AVERAGE, without) is None
+
+
+def test_a_winner_whose_value_is_null_has_a_page() -> None:
+    trials = []
+    for number in range(6):
+        value = (None, 0.99)[number % 2]
+        found = trial(f"{number}", values={"optim.ema": value}, score=0.9 - number / 100)
+        trials.append(found)
+    shown = standings(*trials, space=(AVERAGE,))
+    result = make_result(shown, trials[0], 1.0)
+    assert result.values == {"optim.ema": None}
+    assert "the best, 90.00 %, at null" in sweep_html(shown, trials[0], result)
+    assert "ema null" in leaderboard_text(shown)
