@@ -118,8 +118,11 @@ REPLICAS = """
     import sys
     import numpy as np, tensorflow as tf
     cpu, replicas = tf.config.list_physical_devices("CPU")[0], int(sys.argv[1])
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] *
-    replicas) import keras, models from models.layers.dropout import PerSampleDropout
+    devices = [tf.config.LogicalDeviceConfiguration()] * replicas
+    tf.config.set_logical_device_configuration(cpu, devices)
+    import keras
+    from epochal import models
+    from epochal.models.layers.dropout import PerSampleDropout
 
     sizes, x = [3, 1, 0, 4], np.ones((8, 5), np.float32)
     sizes = sizes if replicas == 4 else [5, 3]
@@ -132,9 +135,11 @@ REPLICAS = """
         layer.build(x.shape)
         norms = [y for y in models.build("resnet8", (8, 8, 1), 10).layers if "bn" in y.name]
     parts = tf.split(x, sizes)
-    local = strategy.experimental_distribute_values_from_function(lambda c:
-    parts[c.replica_id_in_sync_group]) step = tf.function(lambda x: strategy.run(lambda x: layer(x,
-    training=True), (x,))) for mask in expected:
+    local = strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+    step = tf.function(lambda x: strategy.run(lambda x: layer(x, training=True), (x,)))
+    for mask in expected:
         drawn = np.concatenate(strategy.experimental_local_results(step(local)))
         np.testing.assert_array_equal(drawn, mask)
     for state in strategy.experimental_local_results(layer.generator.state.value):
