@@ -1,6 +1,6 @@
-"""A process on JAX: builds models, lets each answer and take a training step.
+"""A process on JAX: builds a model, lets it answer and take a training step.
 
-KERAS_BACKEND=jax python -m tests.support.jax_child FOLDER NAME ...
+KERAS_BACKEND=jax python -m tests.support.jax_child FOLDER NAME
 
 writes FOLDER/NAME.npz: the answers before the step, its loss, and the words in which callbacks
 refuse that need TensorFlow.
@@ -27,35 +27,32 @@ def random_weights(model: keras.Model) -> None:
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
 
 
-def main(folder: Path, names: list[str]) -> None:
-    """Write the file of each model."""
+def main(folder: Path, name: str) -> None:
+    """Write the model's file."""
     assert keras.backend.backend() == "jax"
-    for name in names:
-        shape = shapes(name)[0]
-        model = build(name, shape)
-        random_weights(model)
-        answers = keras.ops.convert_to_numpy(model(images(shape)))
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(0.01), loss)
-        data = (images(shape), np.arange(4))
-        watching = [*observers(folder, data), callbacks.WeightHistograms(folder / name)]
-        history = model.fit(
-            *data, validation_data=data, batch_size=4, verbose=0, callbacks=watching
-        )
-        refusing = [
-            callbacks.GradientClipping(1.0),
-            callbacks.Freezing("kernel"),
-            callbacks.WeightHistograms(folder, batch=data),
-            callbacks.NanGuard(keep_state=True),
-            callbacks.GradientFlow(folder / "flow.jsonl", batch=data),
-            callbacks.ExponentialMovingAverage(),
-        ]
-        np.savez(
-            folder / f"{name}.npz",
-            answers=answers,
-            loss=history.history["loss"][0],
-            refused=[refusal(model, callback) for callback in refusing],
-        )
+    shape = shapes(name)[0]
+    model = build(name, shape)
+    random_weights(model)
+    answers = keras.ops.convert_to_numpy(model(images(shape)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss)
+    data = (images(shape), np.arange(4))
+    watching = [*observers(folder, data), callbacks.WeightHistograms(folder / name)]
+    history = model.fit(*data, validation_data=data, batch_size=4, verbose=0, callbacks=watching)
+    refusing = [
+        callbacks.GradientClipping(1.0),
+        callbacks.Freezing("kernel"),
+        callbacks.WeightHistograms(folder, batch=data),
+        callbacks.NanGuard(keep_state=True),
+        callbacks.GradientFlow(folder / "flow.jsonl", batch=data),
+        callbacks.ExponentialMovingAverage(),
+    ]
+    np.savez(
+        folder / f"{name}.npz",
+        answers=answers,
+        loss=history.history["loss"][0],
+        refused=[refusal(model, callback) for callback in refusing],
+    )
 
 
 def refusal(model: keras.Model, callback: keras.callbacks.Callback) -> str:
@@ -87,4 +84,4 @@ def observers(folder: Path, data: tuple[np.ndarray, np.ndarray]) -> list[keras.c
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2])
