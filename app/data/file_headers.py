@@ -7,6 +7,7 @@ import tensorflow as tf
 # A JPEG segment is no longer than this, and the first one is the place of the Exif segment
 _EXIF_WINDOW = 65_536
 _EXIF_MARK = b"Exif\0\0"
+_EXIF_MARK_NUMBER = 0x66697845  # its first four bytes, little-endian
 _APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
 _ORIENTATION = 0x0112
 _SHORT = 3
@@ -126,12 +127,16 @@ def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
 def _orientation_in_chunk(encoded: tf.Tensor, chunk: _Chunk) -> tf.Tensor:
     content = tf.io.decode_raw(encoded + b"\0", tf.uint8)
     start = _find_chunk(content, chunk) + _CHUNK_HEAD
-    window = content[start : start + _EXIF_WINDOW]
-    window = tf.concat([window, tf.zeros([1], tf.uint8)], axis=0)
+    end = start + _EXIF_WINDOW
+    window = tf.concat(
+        [content[start:end], tf.zeros([1], tf.uint8)],
+        axis=0,
+    )
     # Some programs put the mark of a JPEG's segment before it.
-    has_mark = number(window, 0, 4) == int.from_bytes(_EXIF_MARK[:4], "little")
-    first = tf.where(has_mark, tf.cast(len(_EXIF_MARK), tf.int64), 0)
-    return _ifd_orientation(window, first)
+    beginning = number(window, 0, 4)
+    has_mark = beginning == _EXIF_MARK_NUMBER
+    mark_bytes = len(_EXIF_MARK) * tf.cast(has_mark, tf.int64)
+    return _ifd_orientation(window, mark_bytes)
 
 
 def _find_chunk(content: tf.Tensor, chunk: _Chunk) -> tf.Tensor:
