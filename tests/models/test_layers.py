@@ -20,6 +20,7 @@ from epochal.models.layers.scaled_tanh import scaled_tanh
 from epochal.models.layers.sequential_sum import SumInTurn
 from epochal.models.layers.shortcut import Shortcut, subsampled
 from epochal.models.layers.standardize import Standardize
+from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
     WeightNormConv2D,
     WeightNormDense,
@@ -58,6 +59,7 @@ LAYERS = [
         ]
     ),
     layers.Activation(scaled_tanh, name="scaled_tanh"),
+    UnfusedActivation("tanh"),
 ]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 

@@ -93,7 +93,7 @@ def check_logits_and_gradients(name, shape):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("resnet14", "lenet300") else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "resnet14" else pytest.param(name, marks=pytest.mark.slow)
         for name in SMALLER_KIN
     ],
 )

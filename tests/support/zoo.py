@@ -117,7 +117,6 @@ ALWAYS = [
 # another in both, as test_kin_have_the_same_layers shows. What depth and width do not change is
 # tried on the smaller one.
 SMALLER_KIN = {
-    "lenet300": "mlp",
     "vgg13": "vgg11",
     "vgg19": "vgg16",
     "vgg13_cifar": "vgg11_cifar",
