@@ -104,11 +104,11 @@ CASES = {
     "mean only": Config(
         model="resnet8", norm="weight_mean", epochs=1, batch_size=56, learning_rate=0.01
     ),
+    # Two batches of 539 images an epoch: the shares of two and of four replicas differ in size.
     "running": Config(
         model="mlp",
         epochs=10,
         batch_size=1076,
-        data=SHORT_LAST,
         learning_rate=0.01,
         optimizer="adagrad",
         optim=Optim(options={}, clip_percentile=50, decay="decoupled", rates={"hidden": 0.5}),
@@ -117,7 +117,7 @@ CASES = {
 
 
 def main(case: str, devices: str, floats: str, target: str) -> None:
-    """Store weights and the last epoch's figures."""
+    """Store weights, what each step logged, and the last epoch's figures."""
     config = replace(CASES[case], devices=int(devices))
     if config.optimizer == "sgd":
         config = replace(config, optim=replace(config.optim, options={"momentum": 0.9}))
@@ -128,9 +128,13 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     moves = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setup.batches.position.set(epoch)
     )
+    logged = []
+    records = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: logged.append([logs["loss"], logs["accuracy"]])
+    )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, *losses, *weight_steering(setup), setup.clipping],
+        [moves, records, *losses, *weight_steering(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,
@@ -148,7 +152,13 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     )
     figures = np.array([history.history[key][-1] for key in sorted(history.history)])
     steps = int(setup.model.optimizer.iterations.numpy())
-    np.savez(target, *[w.numpy() for w in setup.model.weights], figures=figures, steps=steps)
+    np.savez(
+        target,
+        *[w.numpy() for w in setup.model.weights],
+        figures=figures,
+        steps=steps,
+        logged=np.array(logged, float),
+    )
 
 
 if __name__ == "__main__":

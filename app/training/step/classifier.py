@@ -108,7 +108,7 @@ class Classifier(keras.Model):
                 strict=True,
             )
         )
-        return self.get_metrics_result()
+        return self._logs()
 
     def compute_gradients(
         self, data: Sequence[tf.Tensor], *, samples: tf.Tensor, shares: int
@@ -164,7 +164,7 @@ class Classifier(keras.Model):
         images, labels = data
         logits = self._logits(images, training=False)
         self._observe(self.objective.loss(labels, logits), labels, logits)
-        return self.get_metrics_result()
+        return self._logs()
 
     def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:
         """Return logits; where there is no image one is made up, for oneDNN fails on none."""
@@ -180,6 +180,23 @@ class Classifier(keras.Model):
     def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
         self._accuracy.update_state(labels, logits)
+
+    def _logs(self) -> dict[str, Any]:
+        """Return the metrics over the samples of all replicas.
+
+        Keras takes the mean of the replicas' means, in which those of a smaller share weigh more.
+        """
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return self.get_metrics_result()
+        shares = []
+        for metric in self.metrics:
+            shares.append([tf.convert_to_tensor(metric.total), tf.convert_to_tensor(metric.count)])
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, shares)
+        logs = {}
+        for metric, (total, count) in zip(self.metrics, sums, strict=True):
+            logs[metric.name] = tf.math.divide_no_nan(total, count)
+        return logs
 
     def make_train_function(self, force: bool = False) -> Any:
         """Make Keras' function, which passes over steps that were trained before a stop."""

@@ -50,7 +50,7 @@ def test_devices_do_not_change_the_weights(
 ) -> None:
     alone = train_on(1, case, floats, tmp_path)
     assert alone["steps"] >= 20
-    weights = [key for key in alone if key not in ("figures", "steps")]
+    weights = [key for key in alone if key not in ("figures", "steps", "logged")]
     for count in counts:
         shared = train_on(count, case, floats, tmp_path)
         assert shared["steps"] == alone["steps"]
@@ -58,3 +58,4 @@ def test_devices_do_not_change_the_weights(
         print(f"{case} {floats}: {count} devices differ by {difference:.1e}")
         assert difference <= tolerance
         np.testing.assert_allclose(shared["figures"], alone["figures"], rtol=1e-4)
+        np.testing.assert_allclose(shared["logged"], alone["logged"], rtol=1e-5)
