@@ -38,12 +38,7 @@ def is_folder(dataset: str) -> bool:
     path = Path(dataset)
     if dataset.startswith((".", "/", "~")) or path.is_file():
         return True
-    # TFDS data of that name: a version, several of them, or several configurations.
-    is_prepared = any(
-        any(path.glob(pattern))
-        for pattern in ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json")
-    )
-    return path.is_dir() and not is_prepared
+    return path.is_dir() and not tfds.prepared_folders(path)
 
 
 def is_flippable(dataset: str) -> bool:

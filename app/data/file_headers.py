@@ -7,7 +7,7 @@ import tensorflow as tf
 # A JPEG segment is no longer than this, and the first one is the place of the Exif segment
 _EXIF_WINDOW = 65_536
 _EXIF_MARK = b"Exif\0\0"
-_EXIF_MARK_NUMBER = 0x66697845  # its first four bytes, little-endian
+_EXIF_MARK_NUMBER = int.from_bytes(_EXIF_MARK[:4], "little")
 _APP1 = 0xE1FF  # 0xFF, 0xE1 read as a little-endian number
 _ORIENTATION = 0x0112
 _SHORT = 3

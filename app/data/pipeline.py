@@ -71,7 +71,7 @@ class TrainingBatches:
         augmentation: of what is stored
         seed: of the run
         position: where training stands
-        equal: False where all batches but the last are full, as epochal 0.1 made them
+        equal: False where all batches but the last are full, as earlier versions made them
     """
 
     split: Split

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING
 
 from epochal.app.characters import printable
 from epochal.app.evaluation.cost_tables import heading
-from epochal.app.evaluation.figures import (
-    BLUE,
-    INK,
-    SOFT,
-    new_figure,
-    png,
-    style,
-)
+from epochal.app.evaluation.figures import BLUE, INK, SOFT, new_figure, png, style
 from epochal.app.store import files
 from epochal.app.units import count, size
 

@@ -30,6 +30,8 @@ _VARIABLES = {
     "KERAS_MAX_STEPS_PER_EPOCH": "",
     "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
 }
+# It reads them when it is imported, and fails on what is no number.
+_READ_BY_KERAS = ("KERAS_HOME", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 _REASON = "what a run computes is decided by its configuration alone"
 
 
@@ -86,9 +88,9 @@ def _import_keras() -> None:
     sys.modules.update(
         absent
     )  # None: the import system's own way to say that there is no such module
-    home = os.environ.get("KERAS_HOME")
     # A folder that cannot be: Keras neither reads its settings there, nor writes any. Where a home
     # is read-only it would read those that anyone can put into /tmp.
+    kept = {name: os.environ.pop(name) for name in _READ_BY_KERAS if name in os.environ}
     os.environ["KERAS_HOME"] = os.devnull
     try:
         importlib.import_module("keras")
@@ -96,8 +98,7 @@ def _import_keras() -> None:
         for name in absent:
             del sys.modules[name]
         del os.environ["KERAS_HOME"]
-        if home is not None:
-            os.environ["KERAS_HOME"] = home
+        os.environ.update(kept)
 
 
 def _set_keras() -> None:

@@ -49,23 +49,34 @@ def find(name: str, data_dir: str | None) -> Prepared:
         default = str(Path("~", "tensorflow_datasets"))
     root = Path(os.path.expanduser(data_dir or default))
     base = root.joinpath(*name.split("/"))
-    infos: list[Path] = []
-    for pattern in ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"):
-        infos.extend(base.glob(pattern))
-    if not infos:
+    folders = prepared_folders(base)
+    if not folders:
         raise UsageError(_how_to_prepare(name, root))
-    folders = [info.parent for info in infos]
     if base in folders:  # the name has a version
         return Prepared(name=name, folder=base)
-    parents = sorted({folder.parent for folder in folders})
-    if len(parents) > 1:
-        configurations = [str(parent.relative_to(root)) for parent in parents]
+    # Versions in order: of each configuration the newest stays.
+    newest: dict[Path, Path] = {}
+    for folder in sorted(folders, key=lambda folder: _version(folder.name)):
+        newest[folder.parent] = folder
+    names = sorted(str(folder.relative_to(root)) for folder in newest.values())
+    if len(names) > 1:
         raise UsageError(
-            f"dataset {name!r} is prepared in {len(parents)} configurations; "
-            f"give one of {', '.join(configurations)}"
+            f"dataset {name!r} is prepared in {len(names)} configurations; "
+            f"give one of {', '.join(names)}"
         )
-    newest = max(folders, key=lambda folder: _version(folder.name))
-    return Prepared(name=str(newest.relative_to(root)), folder=newest)
+    return Prepared(name=names[0], folder=root / names[0])
+
+
+def prepared_folders(base: Path) -> list[Path]:
+    """Return the folders of all versions, of all configurations, of the data set in a folder.
+
+    The folder may itself be that of a version.
+    """
+    folders = []
+    for pattern in ("", "*/", "*/*/"):
+        for info in base.glob(f"{pattern}dataset_info.json"):
+            folders.append(info.parent)
+    return folders
 
 
 def _version(text: str) -> tuple[int, ...]:

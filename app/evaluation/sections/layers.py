@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epochal.app.characters import printable
-from epochal.app.evaluation.figures import (
-    clear_blue,
-    svg,
-)
+from epochal.app.evaluation.figures import clear_blue, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

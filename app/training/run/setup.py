@@ -98,7 +98,10 @@ def set_up(
     _check_patterns(config)
     dataset = load(config)
     dataset = _standardised_for_weights(config, dataset, run)
-    return assemble(config, dataset, strategy)
+    setup = assemble(config, dataset, strategy)
+    if run is None:
+        _check_batch_statistics(setup.model, setup.batches)
+    return setup
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
@@ -128,7 +131,6 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
             position=batches.position,
             full_batch=batches.largest if batches.equal else None,
         )
-    _check_batch_statistics(model, batches)
     return Setup(
         config=config,
         dataset=dataset,

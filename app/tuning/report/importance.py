@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epochal.app.characters import printable
-from epochal.app.evaluation.figures import (
-    BLUE,
-    SOFT,
-    svg,
-)
+from epochal.app.evaluation.figures import BLUE, SOFT, svg
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.store.plan import Range
 from epochal.app.store.trials import Trial

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epochal.app.characters import printable
-from epochal.app.evaluation.figures import (
-    BLUE,
-    GRID,
-    INK,
-    VERMILLION,
-    svg,
-)
+from epochal.app.evaluation.figures import BLUE, GRID, INK, VERMILLION, svg
 from epochal.app.evaluation.plots import LETTER_WIDTH
 from epochal.app.evaluation.sections.section import Section
 from epochal.app.tuning.report.axes import axis_marks, heights_of, place_of, share_of

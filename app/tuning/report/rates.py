@@ -15,14 +15,7 @@ import numpy as np
 
 from epochal.app.characters import printable
 from epochal.app.errors import UsageError
-from epochal.app.evaluation.figures import (
-    BLUE,
-    GRID,
-    INK,
-    SOFT,
-    VERMILLION,
-    svg,
-)
+from epochal.app.evaluation.figures import BLUE, GRID, INK, SOFT, VERMILLION, svg
 from epochal.app.evaluation.rate_labels import (
     DIVERGED,
     GOOD,

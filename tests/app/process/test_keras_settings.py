@@ -68,7 +68,7 @@ def test_a_settings_file_that_keras_cannot_use_is_not_read(tmp_path: Path, text:
     (tmp_path / "keras.json").write_text(text)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env=os.environ | {"KERAS_HOME": str(tmp_path)},
+        env=os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_MAX_EPOCHS": "many"},
         capture_output=True,
         text=True,
         check=True,
