@@ -13,6 +13,7 @@ from epochal.callbacks.nan_guard import NanGuard, NonFiniteError
 from epochal.callbacks.plateau_decay import PlateauDecay
 from epochal.callbacks.progress import Progress
 from epochal.callbacks.rate_schedule import RateSchedule
+from epochal.callbacks.small_updates import SmallUpdates
 from epochal.callbacks.step_decay import StepDecay
 from epochal.callbacks.stuck_decay import StuckDecay
 from epochal.callbacks.timing import Timing
@@ -34,6 +35,7 @@ __all__ = [
     "PlateauDecay",
     "Progress",
     "RateSchedule",
+    "SmallUpdates",
     "StepDecay",
     "StuckDecay",
     "Timing",

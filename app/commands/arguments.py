@@ -105,5 +105,5 @@ def resolve_config(arguments: Namespace) -> Config:
     values |= flags
     config = make_config(values)
     if config.init_from is not None:
-        config = make_config(inherited_settings(config.init_from) | values)
+        config = make_config(inherited_settings(config) | values)
     return config

@@ -22,7 +22,9 @@ class Augment:
         before="black",
     )
     flip: bool | None = setting(
-        None, "mirror half of the images left to right (null: yes, except for digits)"
+        None,
+        "mirror half of the images left to right (null: yes, unless a simple rule can tell images "
+        "from their mirror images, as it can characters)",
     )
     scale_crop: bool | None = setting(
         None,

@@ -64,8 +64,8 @@ class Config:
         None,
         "a finished run, by its folder or its name under runs/, from whose weights to start (and "
         "nothing else: --resume restores everything); unless given, dataset, data_dir, model, "
-        "norm, activation and image_size are that run's, and learning_rate is its last one "
-        "(null: none)",
+        "norm, activation and image_size are that run's, and learning_rate is a tenth of its "
+        "highest one, or its last where that is more (null: none)",
         unsearchable=_SAME_FOR_ALL,
     )
     epochs: int = setting(
@@ -89,7 +89,7 @@ class Config:
     learning_rate: float | None = setting(
         None,
         "the rate before any step of the schedule (null: the usual one of the optimizer, 0.1 for "
-        "sgd and 0.001 for adam; with init_from the last one of that run)",
+        "sgd and 0.001 for adam; with init_from see there)",
         inherited=True,
     )
     optimizer: str = setting(

@@ -42,7 +42,7 @@ def is_folder(dataset: str) -> bool:
 
 
 def is_flippable(dataset: str) -> bool:
-    """Return whether images of the data set may be mirrored: not where they show characters.
+    """Return whether images may be mirrored as far as the name tells: not where it says characters.
 
     A data set of TFDS is known by its name before any "/", a folder of images by the last part of
     its path.

@@ -133,6 +133,8 @@ class Dataset:
 
     Attributes:
         flippable: whether an image mirrored left to right may still show its class.
+        handedness: the share of images that could be told from their mirror images, of which
+            `flippable` follows; None where that is known without.
         skipped: path and fault of each file that was left out.
     """
 
@@ -142,6 +144,7 @@ class Dataset:
     test: Split
     preprocessing: Preprocessing
     flippable: bool
+    handedness: float | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
@@ -167,6 +170,7 @@ class Dataset:
             mean=preprocessing.mean,
             deviation=preprocessing.deviation,
             fingerprint=self.fingerprint(),
+            flippable=self.flippable,
             counts=Counts(
                 train=len(self.train), validation=len(self.validation), test=len(self.test)
             ),

@@ -1,6 +1,6 @@
 """Folds: ways to cut a pool of images into training and validation, stratified and seeded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ Draw = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 def fold_positions(
-    labels: np.ndarray, splits: Splits, index: int, seed: int
+    labels: np.ndarray, classes: Sequence[str], splits: Splits, index: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the training and validation positions of one split of `range(len(labels))`.
 
@@ -23,6 +23,7 @@ def fold_positions(
 
     Args:
         labels: int `[N]`, of the pool.
+        classes: names, in the order of the labels.
         splits: of any kind but holdout, which the application carves off itself.
         index: of the split, from 0.
         seed: of the run; the result is a pure function of the arguments.
@@ -36,7 +37,7 @@ def fold_positions(
     _check_index(splits, index)
     repetition, place = divmod(index, splits.folds)
     random = fold_generator(seed, repetition)
-    _check_classes(labels, splits)
+    _check_classes(labels, classes, splits)
     if splits.kind == "bootstrap":
         train = _draw_by_class(labels, random, _draw_with_replacement)
         validation = np.setdiff1d(np.arange(len(labels)), train)
@@ -61,8 +62,8 @@ def _check_index(splits: Splits, index: int) -> None:
         )
 
 
-def _check_classes(labels: np.ndarray, splits: Splits) -> None:
-    classes, counts = np.unique(labels, return_counts=True)
+def _check_classes(labels: np.ndarray, classes: Sequence[str], splits: Splits) -> None:
+    present, counts = np.unique(labels, return_counts=True)
     place = int(counts.argmin())
     smallest = counts[place]
     needed = max(2, splits.folds)
@@ -72,7 +73,7 @@ def _check_classes(labels: np.ndarray, splits: Splits) -> None:
     if splits.folds > 1:
         purpose = f"{splits.folds} folds"
     raise UsageError(
-        f"{splits}: class {classes[place]} has {smallest} image(s), "
+        f"{splits}: class {classes[present[place]]!r} has {smallest} image(s), "
         f"at least {needed} are needed for {purpose}; give fewer folds or more images"
     )
 

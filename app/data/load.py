@@ -9,6 +9,7 @@ from epochal.app.config import Config
 from epochal.app.data.augment import Augmentation
 from epochal.app.data.availability import is_flippable, source_of
 from epochal.app.data.dataset import Dataset, RawDataset, unreadable
+from epochal.app.data.handedness import HANDED, told_from_mirrored
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.data.sources import digits, folder, tfds
 from epochal.app.data.sources.shared import LARGEST_PADDED
@@ -87,6 +88,7 @@ def _read(config: Config, sources: Mapping[str, Reader], last_prepared: LastPrep
 def _split(raw: RawDataset, config: Config) -> Dataset:
     splits = carve_missing_splits(
         raw.splits,
+        raw.classes,
         config.seed,
         config.data.validation,
     )
@@ -94,13 +96,19 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         pool = splits["train"]
         if "validation" not in raw.splits:
             pool = join(pool, splits["validation"])
-        splits |= resplit(pool, config.data.fold, config.seed)
+        splits |= resplit(pool, raw.classes, config.data.fold, config.seed)
     if config.data.part is not None:
         splits["train"] = part_of(
             splits["train"],
+            raw.classes,
             config.data.part,
             config.seed,
         )
+    flippable = is_flippable(config.dataset)
+    handedness = None
+    if flippable and config.augment.flip is None:
+        handedness = told_from_mirrored(splits["train"], config.seed)
+        flippable = handedness < HANDED
     mean, deviation = mean_and_deviation(
         splits["train"],
         raw.shape,
@@ -119,7 +127,8 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
             mean=mean,
             deviation=deviation,
         ),
-        flippable=is_flippable(config.dataset),
+        flippable=flippable,
+        handedness=handedness,
         skipped=raw.skipped,
     )
 

@@ -1,5 +1,7 @@
 """Splits: what is lacking of train, validation and test is carved off, stratified and seeded."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from epochal.app.config.splits import Fold
@@ -14,7 +16,7 @@ _SHARE_OF_TRAIN = 0.1
 
 
 def carve_missing_splits(
-    splits: dict[str, Split], seed: int, validation: float | None = None
+    splits: dict[str, Split], classes: Sequence[str], seed: int, validation: float | None = None
 ) -> dict[str, Split]:
     """Return train, validation and test; what is lacking becomes a part of train.
 
@@ -22,6 +24,9 @@ def carve_missing_splits(
     that exists is never touched.
 
     Args:
+        splits: some of these, or one of any other name
+        classes: their names, in the order of the labels
+        seed: of the run
         validation: another share for the validation split.
     """
     present = {name: split for name, split in splits.items() if name in NAMES}
@@ -40,18 +45,19 @@ def carve_missing_splits(
     left_for_train = 1 - sum(missing.values())
     fractions = (left_for_train, *missing.values())
     uncut = present["train"]
-    parts = stratified_parts(uncut.labels, fractions, seed)
+    parts = stratified_parts(uncut.labels, classes, fractions, seed)
     for name, part in zip(("train", *missing), parts, strict=True):
         present[name] = uncut.subset(part)
     return present
 
 
-def resplit(pool: Split, fold: Fold | None, seed: int) -> dict[str, Split]:
+def resplit(pool: Split, classes: Sequence[str], fold: Fold | None, seed: int) -> dict[str, Split]:
     """Return the splits that a fold makes of the pool; without a fold, all of it is trained on."""
     if fold is None:
         return {"train": pool}
     train, validation = fold_positions(
         pool.labels,
+        classes,
         fold.splits,
         fold.number - 1,
         seed,
@@ -70,19 +76,20 @@ def join(first: Split, second: Split) -> Split:
     ).subset(np.argsort(indices))
 
 
-def part_of(split: Split, share: float, seed: int) -> Split:
+def part_of(split: Split, classes: Sequence[str], share: float, seed: int) -> Split:
     """Return a share of a split's images, the same of every class."""
-    part, _ = stratified_parts(split.labels, (share, 1 - share), seed)
+    part, _ = stratified_parts(split.labels, classes, (share, 1 - share), seed)
     return split.subset(part)
 
 
 def stratified_parts(
-    labels: np.ndarray, fractions: tuple[float, ...], seed: int
+    labels: np.ndarray, classes: Sequence[str], fractions: tuple[float, ...], seed: int
 ) -> list[np.ndarray]:
     """Cut `range(len(labels))` into parts with the same fractions of every class.
 
     Args:
         labels: int `[N]`.
+        classes: names, in the order of the labels.
         fractions: positive, summing to 1.
         seed: the cut is a pure function of labels, fractions and seed.
 
@@ -100,8 +107,8 @@ def stratified_parts(
         members = random.permutation(in_order)
         if len(members) < len(fractions):
             raise UsageError(
-                f"class {label} has {len(members)} image(s), needs at least {len(fractions)} "
-                "to be split; add images or give train, val and test folders"
+                f"class {classes[label]!r} has {len(members)} image(s), needs at least "
+                f"{len(fractions)} to be split; add images or give train, val and test folders"
             )
         cuts = _cuts(len(members), fractions)
         pieces = np.split(members, cuts)

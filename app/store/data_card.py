@@ -35,6 +35,9 @@ class DataCard:
     counts: Counts
     evaluated: tuple[str, ...] = ("validation", "test")
     """The splits whose figures are reported; a trial of a sweep leaves test out."""
+    flippable: bool | None = None
+    """Whether an image mirrored left to right may still show its class; None in earlier runs, which
+    knew it by the name of the data set."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Unusable files that were left out, each with the reason."""
 
@@ -51,6 +54,7 @@ class DataCard:
             "counts": asdict(self.counts),
             "evaluated": list(self.evaluated),
             "fingerprint": self.fingerprint,
+            "flippable": self.flippable,
             "skipped": [list(entry) for entry in self.skipped],
         }
 
@@ -76,5 +80,6 @@ class DataCard:
                 test=int(counts["test"]),
             ),
             evaluated=tuple(values.get("evaluated", ("validation", "test"))),
+            flippable=values.get("flippable"),
             skipped=tuple((path, reason) for path, reason in values.get("skipped", ())),
         )

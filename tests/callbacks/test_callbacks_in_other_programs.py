@@ -52,6 +52,7 @@ WEIGHTLESS: dict[str, Callable[[Path], Any]] = {
     "GradientFlow": lambda folder: callbacks.GradientFlow(folder / "flow.jsonl", batch=(X, Y)),
     "NanGuard": lambda folder: callbacks.NanGuard(keep_state=True),
     "Freezing": lambda folder: callbacks.Freezing("low"),
+    "SmallUpdates": lambda folder: callbacks.SmallUpdates(),
 }
 
 

@@ -87,6 +87,7 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
             loss=setup.model.data_loss,
             norms=setup.clipping.latest_norms,
         ),
+        callbacks.SmallUpdates(warn=RUN_LOG.info),
         callbacks.TrainingLog(run.folder),
         callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import SETTINGS, Config, Optim, replace_settings
+from epochal.app.data.availability import is_flippable
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
 from epochal.app.data.load import augmentation_for, load
@@ -98,6 +99,11 @@ def set_up(
     _check_patterns(config)
     dataset = load(config)
     dataset = _standardised_for_weights(config, dataset, run)
+    if run is not None:
+        flippable = run.data_card().flippable
+        if flippable is None:
+            flippable = is_flippable(config.dataset)
+        dataset = replace(dataset, flippable=flippable)
     setup = assemble(config, dataset, strategy)
     if run is None:
         _check_batch_statistics(setup.model, setup.batches)
@@ -244,9 +250,24 @@ def summary(setup: Setup, origin: Origin | None) -> str:
         f"{config.extent}, an epoch has {number_of(setup.batches.steps, 'step')}; "
         f"learning rate {arithmetic(config)}"
     )
-    if origin is None:
-        return line
-    return "\n".join([line, *origin.lines(config, setup.batches.steps)])
+    lines = [line]
+    if dataset.handedness is not None:
+        lines.append(_mirroring(setup))
+    if origin is not None:
+        lines += origin.lines(config, setup.batches.steps)
+    return "\n".join(lines)
+
+
+def _mirroring(setup: Setup) -> str:
+    """Tell whether training mirrors images, and how to have it otherwise."""
+    if setup.batches.augmentation.flip:
+        choice = "images are mirrored left to right at random (--augment.flip false leaves it out)"
+    else:
+        choice = "images are not mirrored (--augment.flip true does it)"
+    return (
+        f"{choice}: a simple rule tells {setup.dataset.handedness:.0%} of them from their mirror "
+        "images, and guessing 50%"
+    )
 
 
 def _num_trained_validation_images(dataset: Dataset) -> int:

@@ -1,5 +1,6 @@
 """Warm starts: a run that begins with the best weights of an earlier one, and no more."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -13,12 +14,12 @@ from epochal.app.data.dataset import Dataset
 from epochal.app.errors import UsageError
 from epochal.app.store.environment import InitFrom
 from epochal.app.store.run import Run
+from epochal.app.training.run.inheritance import SHARE_OF_PEAK, rate_to_go_on_at
 from epochal.app.training.step.learning_rate import shape_of
 
 _HEAD = "logits/"  # begins the paths of those weights that have something for every class
-_JUMP = 3.0  # times the last rate: beyond it, what was learned is at risk
-# A last rate below this share of the peak is the end of a schedule, at which little is learned.
-_ENDED = 0.01
+_JUMP = 3.0  # times the rate to go on at: beyond it, what was learned is at risk
+_TOO_LOW = 0.01  # times the highest rate: below it, little is learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,24 +61,38 @@ class Origin:
         if fresh:
             more = ", ..." if fresh > 5 else ""
             line += f"; the logits of {', '.join(self.fresh_classes[:5])}{more} start fresh"
+        lines = [line]
+        rate = rate_to_go_on_at(self.peak_rate, self.learning_rate)
+        if math.isclose(config.peak_rate, rate, rel_tol=1e-6):
+            arithmetic = f"{SHARE_OF_PEAK:g} x {self.peak_rate:g} = {rate:g}"
+            if rate == self.learning_rate:
+                arithmetic = f"{rate:g}, its last"
+            lines.append(
+                f"learning rate {arithmetic}: it was trained at up to {self.peak_rate:g} and ended "
+                f"at {self.learning_rate:g}"
+            )
         warning = self._warning(config, steps)
-        return [line] if warning is None else [line, warning]
+        if warning is not None:
+            lines.append(warning)
+        return lines
 
     def _warning(self, config: Config, steps: int) -> str | None:
         first_rate = config.peak_rate * shape_of(config, steps)(0)
-        low = _ENDED * self.peak_rate
-        if config.peak_rate < low:
+        usual = rate_to_go_on_at(self.peak_rate, self.learning_rate)
+        history = (
+            f"{self.run} was trained at up to {self.peak_rate:g} and ended at "
+            f"{self.learning_rate:g}"
+        )
+        if config.peak_rate < _TOO_LOW * self.peak_rate:
             return (
-                f"warning: a learning rate of {config.peak_rate:g} will change little: {self.run} "
-                f"was trained at up to {self.peak_rate:g} and ended at {self.learning_rate:g}; "
-                "give --learning-rate, a tenth of the highest to begin with"
+                f"warning: a learning rate of {config.peak_rate:g} will change little: {history}; "
+                f"leave --learning-rate out to go on at {usual:g}"
             )
-        if first_rate > _JUMP * max(self.learning_rate, low):
+        if first_rate > _JUMP * usual:
             return (
-                f"warning: the learning rate jumps from {self.learning_rate:g}, the last one "
-                f"there, to {first_rate:g}: what was learned may be lost; leave --learning-rate "
-                "out "
-                "to go on at the last one, or add --schedule.warm-up"
+                f"warning: a learning rate of {first_rate:g} may spoil what was learned: "
+                f"{history}; leave --learning-rate out to go on at {usual:g}, or "
+                "add --schedule.warm-up"
             )
         return None
 

@@ -263,7 +263,7 @@ MISTAKES = {
     ),
     "too many folds": (
         ["train", "--data.split", "kfold:200/1"],
-        "class 8 has 139 image(s), at least 200 are needed for 200 folds",
+        "class '8' has 139 image(s), at least 200 are needed for 200 folds",
     ),
     "a fold and a share": (
         ["train", "--data.split", "kfold:5/2", "--data.validation", "0.1"],

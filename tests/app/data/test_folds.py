@@ -41,6 +41,7 @@ def test_words_come_back(text: str, count: int) -> None:
     assert (str(splits), splits.count) == (text, count)
 
 
+CLASSES = tuple("1234567890")  # a name is no place
 OTHER_WORDS = (
     *(
         "",
@@ -88,7 +89,7 @@ def test_every_image_validates_once_a_repetition(
     splits = Splits.of(f"repeated:{repetitions}x{folds}")
     for repetition in range(repetitions):
         parts = [
-            fold_positions(labels, splits, repetition * folds + place, seed)
+            fold_positions(labels, CLASSES, splits, repetition * folds + place, seed)
             for place in range(folds)
         ]
         validation = [chosen for _, chosen in parts]
@@ -108,7 +109,7 @@ def test_every_image_validates_once_a_repetition(
 def test_a_bootstrap_draws_each_class_as_often_as_it_is_large(
     labels: np.ndarray, index: int, seed: int
 ) -> None:
-    train, validation = fold_positions(labels, Splits.of("bootstrap:5"), index, seed)
+    train, validation = fold_positions(labels, CLASSES, Splits.of("bootstrap:5"), index, seed)
     np.testing.assert_array_equal(np.bincount(labels[train]), np.bincount(labels))
     np.testing.assert_array_equal(validation, np.setdiff1d(np.arange(len(labels)), train))
     assert set(labels[validation]) == set(labels)
@@ -116,7 +117,7 @@ def test_a_bootstrap_draws_each_class_as_often_as_it_is_large(
 
 def test_a_bootstrap_leaves_about_a_share_of_1_over_e() -> None:
     labels = np.arange(20_000) % 10
-    _, validation = fold_positions(labels, Splits.of("bootstrap:5"), 3, 0)
+    _, validation = fold_positions(labels, CLASSES, Splits.of("bootstrap:5"), 3, 0)
     assert len(validation) / len(labels) == pytest.approx(
         np.exp(-1), abs=0.01
     )  # three standard deviations: 0.007
@@ -127,12 +128,12 @@ def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
     labels = np.arange(60) % 3
     splits = Splits.of(text)
     drawn = [
-        fold_positions(labels, splits, index, seed)
+        fold_positions(labels, CLASSES, splits, index, seed)
         for seed in (0, 1)
         for index in range(splits.count)
     ]
     again = [
-        fold_positions(labels.copy(), splits, index, seed)
+        fold_positions(labels.copy(), CLASSES, splits, index, seed)
         for seed in (0, 1)
         for index in range(splits.count)
     ]
@@ -146,26 +147,26 @@ def test_a_split_is_a_function_of_its_index_and_seed(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kfold:4", r"class 1 has 3 image\(s\), at least 4 are needed for 4 folds"),
-        ("repeated:2x9", r"class 1 has 3 image\(s\), at least 9 are needed for 9 folds"),
+        ("kfold:4", r"class '2' has 3 image\(s\), at least 4 are needed for 4 folds"),
+        ("repeated:2x9", r"class '2' has 3 image\(s\), at least 9 are needed for 9 folds"),
     ],
 )
 def test_more_folds_than_members_are_one_line(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        fold_positions(np.array([0] * 9 + [1] * 3), Splits.of(text), 0, 0)
+        fold_positions(np.array([0] * 9 + [1] * 3), CLASSES, Splits.of(text), 0, 0)
 
 
 def test_a_class_of_one_image_cannot_be_resampled() -> None:
     with pytest.raises(
-        UsageError, match=r"class 2 has 1 image\(s\), at least 2 are needed for a bootstrap"
+        UsageError, match=r"class '3' has 1 image\(s\), at least 2 are needed for a bootstrap"
     ):
-        fold_positions(np.array([0, 0, 2]), Splits.of("bootstrap:5"), 0, 0)
+        fold_positions(np.array([0, 0, 2]), CLASSES, Splits.of("bootstrap:5"), 0, 0)
 
 
 @pytest.mark.parametrize(("text", "index"), [("holdout", 0), ("kfold:5", 5), ("kfold:5", -1)])
 def test_no_such_split(text: str, index: int) -> None:
     with pytest.raises(ValueError, match="index must be from 0 to below"):
-        fold_positions(np.arange(100) % 2, Splits.of(text), index, 0)
+        fold_positions(np.arange(100) % 2, CLASSES, Splits.of(text), index, 0)
 
 
 # data sets

@@ -85,7 +85,7 @@ def test_missing_splits_are_carved_off_train(
         indices=np.arange(1000),
         labels=np.arange(1000) % 5,
     )
-    splits = carve_missing_splits(dict.fromkeys(present, thousand), 0, share)
+    splits = carve_missing_splits(dict.fromkeys(present, thousand), ("a", "b"), 0, share)
     assert tuple(len(splits[name]) for name in ("train", "validation", "test")) == counts
     if counts[0] + counts[1] == 1000:
         assert set(splits["train"].indices) | set(splits["validation"].indices) == set(range(1000))

@@ -236,7 +236,10 @@ def test_mirrored_digits(sound: Setup) -> None:
     augmentation = replace(sound.batches.augmentation, flip=True)
     mirrored = replace(sound, batches=replace(sound.batches, augmentation=augmentation))
     assert level("flips", mirrored) == "warning"
-    assert level("flips", replace(mirrored, dataset=replace(sound.dataset, flippable=True))) == "ok"
+    photographs = replace(sound.dataset, name="photographs", handedness=0.52)
+    assert level("flips", replace(mirrored, dataset=photographs)) == "ok"
+    scans = replace(photographs, handedness=0.9)
+    assert level("flips", replace(mirrored, dataset=scans)) == "warning"
 
 
 def leaking(setup: Setup) -> Setup:

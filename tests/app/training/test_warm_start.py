@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -220,20 +221,22 @@ def test_images_are_standardised_as_the_network_saw_them(source) -> None:
 
 
 @pytest.mark.slow
-def test_going_on_at_the_last_rate_spares_the_spike_of_the_first(source) -> None:
+def test_a_tenth_of_the_highest_rate_spares_the_spike_of_that_rate(source) -> None:
     """After the decay the original rate undoes what was learned, and the user is warned."""
     losses = {}
     warned = {}
-    for rate in (0.0003, 0.03):
+    for rate in (0.003, 0.03):
         given = {**SOURCE, "init_from": str(source.folder), "learning_rate": rate, "epochs": 1}
         setup, origin = started(config(**given), LOW)
         warned[rate] = origin.lines(setup.config, setup.batches.steps)[1:]
         losses[rate] = fitted(setup)[0]
     print(f"loss of the first epoch: {losses}, of the last one before: {_last_loss(source)}")
-    assert losses[0.0003] < 1.5 * _last_loss(source)
+    assert losses[0.003] < 1.5 * _last_loss(source)
     assert losses[0.03] > 2 * _last_loss(source)
-    assert warned[0.0003] == []
-    assert "jumps from 0.0003, the last one there, to 0.03" in warned[0.03][0]
+    assert warned[0.003] == [
+        "learning rate 0.1 x 0.03 = 0.003: it was trained at up to 0.03 and ended at 0.0003"
+    ]
+    assert "a learning rate of 0.03 may spoil what was learned" in warned[0.03][0]
 
 
 def _last_loss(run: Run) -> float:
@@ -263,15 +266,23 @@ def test_a_warm_up_is_no_jump(source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "warned"), [(2e-6, "will change little"), (0.001, None), (0.03, "jumps from 1e-06")]
+    ("rate", "last_rate", "line"),
+    [
+        (2e-6, 1e-6, "will change little"),
+        (0.002, 1e-6, None),
+        (0.01, 1e-6, "learning rate 0.1 x 0.1 = 0.01: it was trained at up to 0.1"),
+        (0.04, 1e-6, "may spoil what was learned"),
+        (0.05, 0.05, "learning rate 0.05, its last: it was trained at up to 0.1"),
+        (0.1, 0.05, None),
+    ],
 )
-def test_after_a_schedule_that_came_to_its_end_the_last_rate_is_none_to_go_on_at(
-    rate, warned, source
+def test_the_rate_to_go_on_at_is_a_share_of_the_highest_or_the_last(
+    rate: float, last_rate: float, line: str | None, source: Run
 ) -> None:
     given = config(init_from=str(source.folder), learning_rate=rate)
     _, origin = started(given, LOW)
-    lines = replace(origin, learning_rate=1e-6, peak_rate=0.1).lines(given, 100)[1:]
-    assert [warned in line for line in lines] == ([True] if warned else [])
+    lines = replace(origin, learning_rate=last_rate, peak_rate=0.1).lines(given, 100)[1:]
+    assert [line in shown for shown in lines] == ([True] if line else [])
 
 
 @pytest.mark.slow
@@ -344,11 +355,27 @@ def words(source: Run, *more: str) -> list[str]:
     return ["train", "--init-from", str(source.folder), *more]
 
 
-def test_the_network_and_the_last_rate_are_the_sources_unless_given(source, capsys) -> None:
+def shown_rate(source: Run, capsys: Any, *more: str) -> float:
+    assert main(words(source, "--print-config", *more)) == 0
+    shown = capsys.readouterr().out
+    return float(re.search(r"^learning_rate: (.*)$", shown, re.MULTILINE)[1])
+
+
+def test_the_rate_is_a_tenth_of_the_sources_highest(source: Run, capsys: Any) -> None:
+    adam = ("--optimizer", "adam")
+    assert shown_rate(source, capsys, *adam) == 0.003
+    # The highest rate was that of batches of 50 images, as here, whatever it is written for.
+    assert (
+        shown_rate(source, capsys, *adam, "--batch-size", "50", "--schedule.batch", "100") == 0.006
+    )
+    assert shown_rate(source, capsys, "--optimizer", "sgd") == 0.01
+    assert shown_rate(source, capsys, *adam, "--learning-rate", "0.2") == 0.2
+
+
+def test_the_network_is_the_sources_unless_given(source, capsys) -> None:
     assert main(words(source, "--print-config")) == 0
     shown = capsys.readouterr().out
     assert "model: lenet300\n" in shown
-    assert "learning_rate: 0.0003\n" in shown
     assert (
         f"image_size: {source.data_card().image_size}\n" in shown
     )  # which its configuration leaves open
