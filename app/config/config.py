@@ -89,7 +89,8 @@ class Config:
     learning_rate: float | None = setting(
         None,
         "the rate before any step of the schedule (null: the usual one of the optimizer, 0.1 for "
-        "sgd and 0.001 for adam; with init_from see there)",
+        "sgd and 0.001 for adam, less with class weights, by how few images have most of the "
+        "weight; with init_from see there)",
         inherited=True,
     )
     optimizer: str = setting(

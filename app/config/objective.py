@@ -19,10 +19,13 @@ class Objective:
     label_smoothing: float = setting(
         0.0, "share of cross_entropy's target that is spread over all classes"
     )
-    class_weights: Literal["balanced"] | dict[str, float] | None = setting(
+    class_weights: (
+        Literal["balanced", "effective_number", "square_root"] | dict[str, float] | None
+    ) = setting(
         None,
-        "balanced, or weights by class as '{\"cat\": 2}', others 1 "
-        "(null: every image counts the same)",
+        "balanced (every class the same), effective_number (nearly, as far as a class has fewer "
+        "than 1,000 images), square_root (half-way to balanced), or weights by class as "
+        "'{\"cat\": 2}', others 1 (null: every image counts the same)",
     )
 
     def __post_init__(self) -> None:

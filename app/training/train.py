@@ -146,7 +146,7 @@ def resume(
         test = "test" in run.data_card().evaluated
     else:
         run.write_data_card(setup.dataset.card(test=test))
-        run.write_config(config)
+        run.write_config(setup.config)
     budget = budget_for(
         setup,
         session.began,

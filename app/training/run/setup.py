@@ -35,13 +35,15 @@ from epochal.app.training.run.warm_start import Origin, standardised_like, take_
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.learning_rate import arithmetic, shape_of
-from epochal.app.training.step.objective import Objective
+from epochal.app.training.step.objective import Objective, class_weights, weighted_share
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.app.units import number_of
 from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
+
+_FEW = 50  # training images a class, below which the user is warned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +106,32 @@ def set_up(
         if flippable is None:
             flippable = is_flippable(config.dataset)
         dataset = replace(dataset, flippable=flippable)
+    config = with_rate_for_weights(config, dataset)
     setup = assemble(config, dataset, strategy)
     if run is None:
         _check_batch_statistics(setup.model, setup.batches)
     return setup
+
+
+def with_rate_for_weights(config: Config, dataset: Dataset) -> Config:
+    """Return the configuration with a usual rate that allows for class weights.
+
+    A batch in which few images have most of the weight has a gradient as noisy as that of a smaller
+    batch, and at the rate of a large one training is ruined in its first steps. The rate follows
+    the size of that batch as in `schedule.batch`, that of adaptive optimizers its square root
+    (Malladi et al. 2022, arXiv:2205.10287). A rate that is given is left alone.
+    """
+    if config.learning_rate is not None:
+        return config
+    preprocessing = dataset.preprocessing
+    labels = dataset.train.labels
+    weights = class_weights(config.objective, preprocessing.classes, labels)
+    if weights is None:
+        return config
+    share = max(weighted_share(weights, labels), 1 / config.batch_size)
+    if config.optimizer.lower() != "sgd":
+        share = math.sqrt(share)
+    return replace(config, learning_rate=float(f"{config.rate * share:.2g}"))
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
@@ -251,11 +275,30 @@ def summary(setup: Setup, origin: Origin | None) -> str:
         f"learning rate {arithmetic(config)}"
     )
     lines = [line]
+    images_a_class = len(dataset.train) / len(dataset.preprocessing.classes)
+    if images_a_class < _FEW and config.init_from is None and config.weights is None:
+        lines.append(
+            f"warning: {len(dataset.train):,} training images are {images_a_class:.3g} a class, few "
+            "for a network that starts from chance: take more images, or start from one that was "
+            "trained on like ones (--init-from, --weights)"
+        )
+    weights = setup.model.objective.class_weights
+    if weights is not None:
+        lines.append(_weighing(setup, weights))
     if dataset.handedness is not None:
         lines.append(_mirroring(setup))
     if origin is not None:
         lines += origin.lines(config, setup.batches.steps)
     return "\n".join(lines)
+
+
+def _weighing(setup: Setup, weights: np.ndarray) -> str:
+    """Tell what class weights do to a batch, of which the usual learning rate is made."""
+    images = setup.config.batch_size * weighted_share(weights, setup.dataset.train.labels)
+    return (
+        f"classes weigh {weights.min():.3g} to {weights.max():.3g}: a batch of "
+        f"{setup.config.batch_size} images is as noisy as one of {images:.3g} would be without"
+    )
 
 
 def _mirroring(setup: Setup) -> str:

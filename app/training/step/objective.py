@@ -140,6 +140,24 @@ class Objective:
         return loss + tf.add_n(terms) / shares
 
 
+# What a class of n images counts for, by which the weight of each is divided.
+_REPRESENTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "balanced": lambda counts: counts,
+    "effective_number": lambda counts: 1 - 0.999**counts,
+    "square_root": np.sqrt,
+}
+
+
+def weighted_share(weights: np.ndarray, labels: np.ndarray) -> float:
+    """Return how many equally weighted images are worth one, for weights of classes `[classes]`.
+
+    It is Kish's effective sample size, the squared sum of weights over the sum of squares, as a
+    share of the images `[N]` (Survey Sampling, 1965).
+    """
+    of_images = weights[labels].astype(np.float64)
+    return float(np.sum(of_images) ** 2 / (len(labels) * np.sum(of_images**2)))
+
+
 def loss_of(settings: Settings) -> Loss:
     """Return the configured loss."""
     if settings.label_smoothing:
@@ -152,8 +170,11 @@ def class_weights(
 ) -> np.ndarray | None:
     """Return the weight of every class, float32 `[classes]`, or None where all weigh the same.
 
-    "balanced" gives a class `images / (classes * its images)`: every class the same sum, every
-    image 1 on average.
+    The named ones average 1 over the images. With n images in a class its weight is proportional to
+    1 / n ("balanced": every class has the same sum), to 1 / sqrt(n) ("square_root"; Mikolov et al.
+    2013, arXiv:1310.4546, sample words so; Mahajan et al. 2018, arXiv:1805.00932, images), or to
+    1 / (1 - 0.999^n) ("effective_number": an image says less that is new the more there are; Cui et
+    al. 2019, arXiv:1901.05555).
 
     Raises:
         UsageError: for a class that the data set lacks, or when none weighs anything.
@@ -161,11 +182,11 @@ def class_weights(
     chosen = settings.class_weights
     if chosen is None:
         return None
-    if chosen == "balanced":
+    if isinstance(chosen, str):
         counts = np.bincount(labels, minlength=len(classes))
-        counts = np.maximum(counts, 1)
-        balanced = len(labels) / (len(classes) * counts)
-        return balanced.astype(np.float32)
+        shares = _REPRESENTED[chosen](np.maximum(counts, 1))
+        weights = len(labels) / (shares * np.sum(counts / shares))
+        return weights.astype(np.float32)
     unknown = sorted(set(chosen) - set(classes))
     if unknown:
         known = ", ".join(classes[:10])

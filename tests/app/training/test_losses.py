@@ -21,6 +21,7 @@ from epochal.app.training.step.objective import (
     hinge,
     loss_of,
     squared_error,
+    weighted_share,
 )
 from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.layers.dropout import PerSampleDropout
@@ -80,6 +81,39 @@ def test_balanced_weights_give_every_class_the_same_sum() -> None:
     weights = class_weights(Settings(class_weights="balanced"), ("a", "b", "c"), labels)
     np.testing.assert_allclose(weights * np.bincount(labels), [100 / 3] * 3, rtol=1e-6)
     assert class_weights(Settings(), ("a", "b", "c"), labels) is None
+
+
+COUNTS = np.array([5, 300, 7000])
+
+
+@pytest.mark.parametrize("chosen", ["balanced", "effective_number", "square_root"])
+def test_named_weights_average_1_over_images_and_are_as_published(chosen: str) -> None:
+    labels = np.repeat([0, 1, 2], COUNTS)
+    weights = class_weights(Settings(class_weights=chosen), ("a", "b", "c"), labels)
+    assert weights[labels].mean() == pytest.approx(1, rel=1e-5)
+    # Cui et al. 2019, eq. 2: the effective number of n images is 1 + 0.999 + ... + 0.999^(n-1).
+    effective = np.array([np.sum(0.999 ** np.arange(count)) for count in COUNTS])
+    expected = {
+        "balanced": COUNTS[1] / COUNTS,
+        "effective_number": effective[1] / effective,
+        "square_root": np.sqrt(COUNTS[1] / COUNTS),
+    }
+    np.testing.assert_allclose(weights / weights[1], expected[chosen], rtol=1e-5)
+
+
+def test_the_worth_of_weighted_images_is_that_of_as_many_equal_ones() -> None:
+    labels = np.repeat([0, 1, 2], COUNTS)
+    assert weighted_share(np.ones(3), labels) == pytest.approx(1)
+    # Only 5 of 7,305 images count.
+    assert weighted_share(np.array([9.0, 0, 0]), labels) == pytest.approx(5 / 7305)
+    # The variance of a mean of normal losses is what Kish's formula says, by simulation.
+    weights = class_weights(Settings(class_weights="square_root"), ("a", "b", "c"), labels)
+    random = np.random.default_rng(0)
+    means = []
+    for _ in range(4000):
+        drawn = random.choice(labels, 64)
+        means.append(np.mean(weights[drawn] * random.normal(size=64)))
+    assert 1 / (64 * np.var(means)) == pytest.approx(weighted_share(weights, labels), rel=0.2)
 
 
 def test_weights_by_name_leave_the_others_alone() -> None:
