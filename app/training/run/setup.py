@@ -278,9 +278,9 @@ def summary(setup: Setup, origin: Origin | None) -> str:
     images_a_class = len(dataset.train) / len(dataset.preprocessing.classes)
     if images_a_class < _FEW and config.init_from is None and config.weights is None:
         lines.append(
-            f"warning: {len(dataset.train):,} training images are {images_a_class:.3g} a class, few "
-            "for a network that starts from chance: take more images, or start from one that was "
-            "trained on like ones (--init-from, --weights)"
+            f"warning: {images_a_class:.3g} training images a class are few for a network that "
+            "starts from chance: take more, or start from one that was trained on images of the "
+            "kind (--init-from, --weights)"
         )
     weights = setup.model.objective.class_weights
     if weights is not None:
