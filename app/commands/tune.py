@@ -21,6 +21,7 @@ from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
 from epochal.app.store.plan import ALGORITHMS, SELECTS, Plan
 from epochal.app.store.sweep import Sweep
+from epochal.app.tuning.brackets import count_trials, plan_pass
 from epochal.app.tuning.space import count_points, read_search
 
 DESCRIPTION = """\
@@ -139,20 +140,12 @@ def run(words: list[str], verbosity: int) -> int:
     config = check_data(config)
     runs.check_writable()
     load_tensorflow(verbosity)
-    from epochal.app.tuning.oracle import count_trials
     from epochal.app.tuning.service import check_free
     from epochal.app.tuning.sweep import check_sweep
 
     check_sweep(plan, config, str(_search_file(arguments)))
     if arguments.chief:
         check_free(arguments.chief)
-    trials = count_trials(plan, config.epochs)
-    if trials != plan.trials:
-        say(
-            f"hyperband over {config.epochs} epochs makes {trials} trials, most of them short, "
-            f"not {plan.trials}"
-        )
-        plan = replace(plan, trials=trials)
     sweep = Sweep.begin(
         plan,
         config,
@@ -211,6 +204,8 @@ def make_plan(arguments: Namespace) -> tuple[Plan, Config]:
         monitor=config.stopping.monitor,
     )
     plan.check(str(path))
+    if plan.algorithm == "hyperband":
+        return _plan_passes(plan, config.epochs, str(path)), config
     return _limit_trials(plan, str(path)), config
 
 
@@ -224,8 +219,7 @@ def _flags_of_a_configuration(arguments: Namespace) -> list[str]:
 def _limit_trials(plan: Plan, where: str) -> Plan:
     """Return a plan of no more trials than there are points, and say so where it matters."""
     most = count_points(plan.space)
-    # Hyperband's trials go on with one another's points.
-    if plan.algorithm == "hyperband" or most == plan.trials:
+    if most == plan.trials:
         return plan
     if most < plan.trials:
         say(f"{where} has {most} points: there will be {most} trials, not {plan.trials}")
@@ -236,6 +230,25 @@ def _limit_trials(plan: Plan, where: str) -> Plan:
             f"--trials {most}"
         )
     return plan
+
+
+def _plan_passes(plan: Plan, epochs: int, where: str) -> Plan:
+    """Return a plan of the trials that Hyperband makes, and say so where they are others."""
+    trials = count_trials(plan, epochs)
+    if trials != plan.trials:
+        say(
+            f"hyperband over {epochs} epochs makes {trials} trials, most of them short, "
+            f"not {plan.trials}"
+        )
+    points = count_points(plan.space)
+    begun = sum(bracket.size for bracket in plan_pass(epochs))
+    if points < begun:
+        say(
+            f"{where} has {points} points, and hyperband would begin {begun}: each begins once, "
+            "the best third of a rung goes on, and for all epochs few; --algorithm grid gives all "
+            "epochs to every point"
+        )
+    return replace(plan, trials=trials)
 
 
 def _search_file(arguments: Namespace) -> Path:

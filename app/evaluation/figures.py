@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 # Blue and vermillion are told apart by all common kinds of colour blindness (Okabe and Ito 2008),
 # and the line style says it again. In an SVG each becomes a CSS variable of the page, so that dark
@@ -106,6 +107,7 @@ def png(figure: Figure) -> bytes:
         buffer,
         format="png",
         dpi=144,
+        bbox_inches=_whole(figure),
         metadata={"Software": None},
     )
     return buffer.getvalue()
@@ -124,7 +126,12 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
         draw(figure.add_subplot())
         buffer = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=no_metadata)
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata=no_metadata,
+            bbox_inches=_whole(figure),
+        )
     text = buffer.getvalue()
     _, start, rest = text.partition("<svg")
     text = start + rest
@@ -149,6 +156,15 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
         text,
     )
     return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it
+
+
+def _whole(figure: Figure) -> Bbox:
+    """Return the figure's own extent in inches, grown where a long name would be cut off."""
+    from matplotlib.transforms import Bbox
+
+    # Constrained layout places everything first.
+    figure.draw_without_rendering()
+    return Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
 
 
 def _use_variable(match: re.Match[str]) -> str:

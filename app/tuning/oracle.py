@@ -11,6 +11,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras_tuner
@@ -23,18 +24,12 @@ from keras_tuner.src.engine import conditions
 from epochal.app.errors import StorageError
 from epochal.app.store.plan import Plan, Range, Space
 from epochal.app.store.trials import Event, Proposal
+from epochal.app.tuning.brackets import Bracket, plan_pass
 
 _OBJECTIVE = "score"
-_FACTOR = 3  # of epochs from one rung of Hyperband to the next (Li et al. 2018, arXiv:1603.06560)
 _NO_LIMIT = (
     1_000_000  # failures in a row: the chief counts them; KerasTuner raises with its lock held
 )
-_ALGORITHMS = {
-    "random": keras_tuner.oracles.RandomSearchOracle,
-    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-    "grid": keras_tuner.oracles.GridSearchOracle,
-    "hyperband": keras_tuner.oracles.HyperbandOracle,
-}
 
 
 class Oracle:
@@ -138,49 +133,27 @@ class Oracle:
         return self._is_exhausted
 
 
-def count_trials(plan: Plan, epochs: int) -> int:
-    """Return the largest number of trials: Hyperband makes whole passes, at least one, or no trial
-    would be promoted.
-    """
-    if plan.algorithm != "hyperband":
-        return plan.trials
-    tuner = _make_tuner(plan, epochs)
-    trials_a_pass = 0
-    for bracket in range(tuner._get_num_brackets()):
-        for rung in range(bracket + 1):
-            trials_a_pass += tuner._get_size(bracket, rung)
-    passes = max(1, plan.trials // trials_a_pass)
-    return int(trials_a_pass * passes)
-
-
 def _make_tuner(plan: Plan, epochs: int) -> Any:
     """Return KerasTuner's oracle of a new sweep, which stores nothing."""
-    algorithm = _ALGORITHMS[plan.algorithm]
-    bases: tuple[type, ...] = (_Unstored, algorithm)
-    if plan.algorithm in ("random", "bayesian"):
-        bases = (_Unstored, _Distinct, algorithm)
-    limits: dict[str, Any] = {"max_trials": plan.trials}
-    if plan.algorithm == "hyperband":
-        # As many passes as there may be trials: `max_trials`, set below, ends them.
-        limits = {
-            "max_epochs": epochs,
-            "factor": _FACTOR,
-            "hyperband_iterations": plan.trials,
-        }
+    algorithms: dict[str, Any] = {
+        "random": _RandomSearch,
+        "bayesian": _BayesianOptimization,
+        "grid": _GridSearch,
+        "hyperband": partial(_Hyperband, epochs),
+    }
     direction = "min"
     if plan.sign > 0:
         direction = "max"
-    tuner = type(algorithm.__name__, bases, {})(
+    tuner = algorithms[plan.algorithm](
         objective=keras_tuner.Objective(_OBJECTIVE, direction),
+        max_trials=plan.trials,
         hyperparameters=_hyperparameters(plan.space),
         allow_new_entries=False,
         tune_new_entries=False,
         seed=_spread_seed(plan.seed),
         max_consecutive_failed_trials=_NO_LIMIT,
-        **limits,
     )
     tuner.verbose = 0
-    tuner.max_trials = plan.trials
     return tuner
 
 
@@ -199,13 +172,9 @@ class _Distinct:
     is left.
 
     Its Gaussian process proposes the same point again and again where there are few, and its random
-    search gives up after some collisions. The point that takes the place depends on the seed and on
-    the number of trials alone.
+    search gives up after some collisions.
     """
 
-    hyperparameters: Any
-    seed: int
-    trials: dict[str, Any]
     _duplicate: Any
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -214,12 +183,116 @@ class _Distinct:
         values = proposed["values"]
         if values is not None and not self._duplicate(values):
             return proposed
-        order = random.Random(f"{self.seed} {len(self.trials)}")
-        space = self.hyperparameters.space
-        for point in _points(space, order, {}):
-            if not self._duplicate(point):
-                return {"status": TrialStatus.RUNNING, "values": point}
+        point = _untried_point(self)
+        if point is None:
+            return {"status": TrialStatus.STOPPED, "values": None}
+        return {"status": TrialStatus.RUNNING, "values": point}
+
+
+class _RandomSearch(_Unstored, _Distinct, keras_tuner.oracles.RandomSearchOracle):
+    """Random points, none twice."""
+
+
+class _BayesianOptimization(_Unstored, _Distinct, keras_tuner.oracles.BayesianOptimizationOracle):
+    """A Gaussian process, asked for no point twice."""
+
+
+class _GridSearch(_Unstored, keras_tuner.oracles.GridSearchOracle):
+    """Every point, in order."""
+
+
+class _Hyperband(_Unstored, keras_tuner.Oracle):
+    """Hyperband, whose brackets go on with what there is where a trial fails or no point is left.
+
+    Args:
+        epochs: that the best trials are trained.
+        options: of KerasTuner's oracle.
+    """
+
+    def __init__(self, epochs: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._epochs = epochs
+        self._brackets: list[Bracket] = []  # that have begun
+        self._planned: list[Bracket] = []  # that are left of the pass
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return what a new trial is to try: that of the first bracket that has one to propose."""
+        for bracket in self._brackets:
+            values = self._propose_in(bracket, trial_id)
+            if values is not None:
+                return {"status": TrialStatus.RUNNING, "values": values}
+        while self._has_bracket_left():
+            if not self._planned:
+                self._planned = plan_pass(self._epochs)
+            bracket = self._planned.pop(0)
+            self._brackets.append(bracket)
+            values = self._propose_in(bracket, trial_id)
+            if values is not None:
+                return {"status": TrialStatus.RUNNING, "values": values}
+        if self.ongoing_trials:  # one of them may be promoted
+            return {"status": TrialStatus.IDLE, "values": None}
         return {"status": TrialStatus.STOPPED, "values": None}
+
+    def _has_bracket_left(self) -> bool:
+        """Whether the trials of all brackets that have begun, if none fails, are fewer than planned
+        and a point is left.
+        """
+        if self._brackets and not self._brackets[-1].size:
+            return False
+        count = sum(bracket.trial_count for bracket in self._brackets)
+        return count < self.max_trials
+
+    def _propose_in(self, bracket: Bracket, trial_id: str) -> dict[str, Any] | None:
+        """Return the values of a bracket's next trial, None while there is none."""
+        if len(bracket.rungs[0]) < bracket.size:
+            values = self._random_values() or _untried_point(self)
+            if values is not None:
+                bracket.rungs[0].append(trial_id)
+                return {**values, "tuner/epochs": bracket.epochs[0]}
+            bracket.size = len(bracket.rungs[0])
+        promotion = bracket.best_to_promote(self._scores())
+        if promotion is None:
+            return None
+        rung, origin = promotion
+        bracket.promoted.add(origin)
+        bracket.rungs[rung + 1].append(trial_id)
+        values = dict(self.trials[origin].hyperparameters.values)
+        values["tuner/epochs"] = bracket.epochs[rung + 1]
+        values["tuner/trial_id"] = origin
+        return values
+
+    def _scores(self) -> dict[str, float]:
+        """Return the scores of the trials that ended, the largest the best; minus infinity of those
+        that failed.
+        """
+        scores = {}
+        for name, trial in self.trials.items():
+            if trial.status == TrialStatus.FAILED:
+                scores[name] = -math.inf
+            elif trial.status == TrialStatus.COMPLETED and self.objective.direction == "max":
+                scores[name] = trial.score
+            elif trial.status == TrialStatus.COMPLETED:
+                scores[name] = -trial.score
+        return scores
+
+    def _compute_values_hash(self, values: Mapping[str, Any]) -> str:
+        """Return a digest of a point, whatever the rung of its trial."""
+        point = {}
+        for name, value in values.items():
+            if not name.startswith("tuner/"):
+                point[name] = value
+        return str(super()._compute_values_hash(point))
+
+
+def _untried_point(tuner: Any) -> dict[str, Any] | None:
+    """Return a point that no trial of KerasTuner's oracle has tried, None where none is left; it
+    depends on the oracle's seed and on the number of trials alone.
+    """
+    order = random.Random(f"{tuner.seed} {len(tuner.trials)}")
+    for point in _points(tuner.hyperparameters.space, order, {}):
+        if not tuner._duplicate(point):
+            return point
+    return None
 
 
 def _points(

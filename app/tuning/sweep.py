@@ -6,7 +6,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from statistics import median
 
@@ -173,11 +173,15 @@ def _train_winner(sweep: Sweep) -> SweepResult:
         raise TrainingFailed(
             f"no trial of {sweep.folder} could be scored; the first: {_first_failure(trials)}"
         )
-    config = winner_config(changed(sweep.base, best.values), best.epochs)
+    config = winner_config(changed(sweep.base, best.values), best)
     files.write_bytes(sweep.best_config, dump(config.to_dict()).encode())
     run = sweep.winner
     _logger.info(
-        "the winner, trial %s, is trained again on all training images: %s", best.name, run.folder
+        "the winner, trial %s, is trained again on all training images for %d of %d epochs: %s",
+        best.name,
+        config.last_epoch,
+        config.epochs,
+        run.folder,
     )
     result = train_at(run, config, test=True)
     seconds = result.wall_seconds
@@ -193,14 +197,19 @@ def _first_failure(trials: Iterable[Trial]) -> str | None:
     return "there was none"
 
 
-def winner_config(config: Config, epochs: Sequence[int]) -> Config:
-    """Return a trial's configuration for training on all images, up to the median of the splits'
-    best epochs.
+def winner_config(config: Config, trial: Trial) -> Config:
+    """Return a trial's configuration for training on all images, to the end of its course.
+
+    Where the trial's patience ran out, the course ends at the median of the splits' best epochs:
+    no image is left that could validate this training.
     """
     after = None
-    last = round(median(epochs))
-    if last < config.epochs:
-        after = last
+    patience = config.stopping.patience
+    if patience is not None:
+        best = round(median(trial.epochs))
+        trained = trial.until or config.epochs
+        if best + patience <= trained:
+            after = best
     data = replace(config.data, split="all", validation=None)
     stopping = replace(config.stopping, after=after, patience=None)
     return replace(

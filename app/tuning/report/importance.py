@@ -27,6 +27,8 @@ LEAST = 8  # trials with a score
 TREES = 100
 SHUFFLES = 5  # of a column, for each tree
 TITLE = "Which hyperparameter mattered"
+_CLEAR = 0.6  # R² from which the order of the bars is to be trusted
+_HINT = 0.2  # from which they are drawn at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,10 @@ def _tree_error_increases(
 
 
 def importance_section(standings: Standings) -> Section | None:
-    """Return bars, and in words how far to trust them; None where nothing is searched."""
+    """Return bars, and in words how far to trust them; None where nothing is searched.
+
+    There are no bars where the forest has learned nothing.
+    """
     if not standings.space:
         return None
     count = len(standings.scored)
@@ -174,12 +179,18 @@ def importance_section(standings: Standings) -> Section | None:
     if importance is None:
         text = "All trials scored the same, so that no hyperparameter can be said to have mattered."
         return Section(title=TITLE, text=text)
+    trust = _describe_trust(importance.r2)
+    if importance.r2 < _HINT:
+        text = (
+            "A random forest learned to predict the score from the hyperparameters of "
+            f"{count} trials. {trust}"
+        )
+        return Section(title=TITLE, text=text)
     shares = importance.shares
     shown = [f"{name} {share:z.2f}" for name, share in shares.items()]
     alternative = f"Importance of each hyperparameter: {', '.join(shown)}"
     size = (9.6, 1.1 + 0.3 * len(shares))
     figure = svg(size, partial(_draw_shares, shares=shares), alternative)
-    trust = _describe_trust(importance.r2)
     text = (
         f"A random forest learned to predict the score from the hyperparameters of {count} trials. "
         "A bar is the share of the scores' variance that a hyperparameter accounts for, alone or "
@@ -199,11 +210,11 @@ def _describe_trust(r2: float) -> str:
     text = (
         f"The forest explains {percent:.0f} % of how the scores of unseen trials vary (R² {r2:.2f})"
     )
-    if r2 >= 0.6:
+    if r2 >= _CLEAR:
         return f"{text}: the order of the bars can be trusted where they differ clearly."
-    if r2 >= 0.2:
+    if r2 >= _HINT:
         return f"{text}: take the longest bars as a hint, the rest as noise."
-    return f"{text}: that is hardly better than guessing the mean, so read nothing into the bars."
+    return f"{text}: hardly better than guessing the mean, so that it cannot tell what mattered."
 
 
 def _draw_shares(axes: Axes, shares: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ would have.
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from epochal.app.errors import StorageError
 from epochal.app.store.plan import ALGORITHMS, Plan, Space
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import Outcome, Proposal, Trial, failed
-from epochal.app.tuning.oracle import Oracle, count_trials
+from epochal.app.tuning.brackets import count_trials
+from epochal.app.tuning.oracle import Oracle
 from epochal.app.tuning.space import count_points, read_space
 
 EPOCHS = 9
@@ -69,14 +71,16 @@ def shortness(trial: Trial) -> float:
     return len(json.dumps(trial.values)) / 7 % 1
 
 
-def score_for(plan: Plan) -> Score:
-    """Return the score of a search; Hyperband would wait for a trial that failed."""
-    return distance_of_all if plan.algorithm == "hyperband" else distance
-
-
-def search(sweep: Sweep, *, score: Score, workers: int = 1, stop: int | None = None) -> list[Trial]:
+def search(
+    sweep: Sweep,
+    *,
+    score: Score,
+    workers: int = 1,
+    stop: int | None = None,
+    epochs: int = EPOCHS,
+) -> list[Trial]:
     """Resume a search until it ends, or after `stop` events in all; trials end in any order."""
-    oracle = Oracle(sweep.plan, EPOCHS)
+    oracle = Oracle(sweep.plan, epochs)
     events = sweep.events()
     values = oracle.replay(events)
     for event in events:
@@ -141,18 +145,18 @@ def ended(tmp_path: Path) -> Sweep:
 def test_stopped_anywhere_the_trials_are_those_of_an_unstopped_search(
     plan: Plan, tmp_path: Path
 ) -> None:
-    unstopped = search(new_sweep(plan, tmp_path), score=score_for(plan))
+    unstopped = search(new_sweep(plan, tmp_path), score=distance)
     assert len(unstopped) == (6 if plan.algorithm == "grid" else 12)
     for stop in (1, 4, 9):
         sweep = new_sweep(plan, tmp_path)
-        search(sweep, score=score_for(plan), stop=stop)
-        assert search(sweep, score=score_for(plan)) == unstopped
+        search(sweep, score=distance, stop=stop)
+        assert search(sweep, score=distance) == unstopped
 
 
 def test_several_workers_complete_every_trial_once(plan: Plan, tmp_path: Path) -> None:
     sweep = new_sweep(plan, tmp_path)
-    search(sweep, score=score_for(plan), workers=3, stop=8)
-    trials = search(sweep, score=score_for(plan), workers=3)
+    search(sweep, score=distance, workers=3, stop=8)
+    trials = search(sweep, score=distance, workers=3)
     numbers = []
     for trial in trials:
         numbers += [trial.created, trial.ended]
@@ -269,14 +273,14 @@ def test_a_damaged_file_loses_its_trial_alone(
 ) -> None:
     plan = plan_of(algorithm)
     sweep = new_sweep(plan, tmp_path)
-    search(sweep, score=score_for(plan), stop=11)
+    search(sweep, score=distance, stop=11)
     before = sweep.trials()
     name = sorted(before)[3]
     (sweep.trial_folder(name) / "trial.json").write_bytes(damage)
     sweep.events()
     assert len(caplog.messages) == 1
     assert f"trial {name} is lost" in caplog.messages[0]
-    search(sweep, score=score_for(plan))
+    search(sweep, score=distance)
     after = sweep.trials()
     assert (after[name].status, after[name].values) == ("lost", before[name].values)
     for trial in before.values():
@@ -355,6 +359,77 @@ def test_hyperband_makes_whole_passes(trials: int, expected: int, tmp_path: Path
     sweep = new_sweep(replace(plan, trials=expected), tmp_path)
     rungs = sorted(trial.until or 0 for trial in search(sweep, score=distance_of_all))
     assert rungs == sorted(([1] * 9 + [3] * 8 + [9] * 6) * (expected // 23))
+
+
+def rungs_of(trials: list[Trial]) -> dict[int, int]:
+    """Return how many trials end after each number of epochs."""
+    return dict(Counter(trial.until or 0 for trial in trials))
+
+
+# Over 30 epochs the first bracket has 34 trials of 2 epochs, then 12 of 4, 4 of 10 and 2 of 30; the
+# next one begins with 15 of 4 epochs.
+SMALL_SPACES = [
+    (2, {2: 2, 4: 1, 10: 1, 30: 1}),
+    (6, {2: 6, 4: 2, 10: 1, 30: 1}),
+    (40, {2: 34, 4: 12 + 6, 10: 4 + 2, 30: 2 + 1}),
+]
+
+
+@pytest.mark.parametrize(("points", "expected"), SMALL_SPACES)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_hyperband_goes_on_with_the_points_that_there_are(
+    points: int, expected: dict[int, int], workers: int, tmp_path: Path
+) -> None:
+    space = space_of({"batch_size": {"int": [1, points]}})
+    plan = Plan(space=space, algorithm="hyperband", trials=200)
+    plan = replace(plan, trials=count_trials(plan, 30))
+    sweep = new_sweep(plan, tmp_path)
+    trials = search(sweep, score=shortness, workers=workers, epochs=30)
+    assert rungs_of(trials) == expected
+    assert len(trials) == plan.trials
+    begun = [trial.values["batch_size"] for trial in trials if trial.promoted_from is None]
+    assert sorted(begun) == list(range(1, points + 1))
+    assert_best_thirds_go_on(trials)
+
+
+def assert_best_thirds_go_on(trials: list[Trial]) -> None:
+    """Assert that no trial went on that was worse than one of its rung that did not."""
+    promoted = {trial.promoted_from for trial in trials}
+    first = [trial for trial in trials if trial.until == 2]
+    going_on = [trial.score or 0.0 for trial in first if trial.name in promoted]
+    staying = [trial.score or 0.0 for trial in first if trial.name not in promoted]
+    assert len(going_on) == math.ceil(len(first) / 3)
+    assert min(going_on) >= max(staying, default=-math.inf)
+
+
+def test_hyperband_that_ran_out_of_points_is_resumed_alike(tmp_path: Path) -> None:
+    space = space_of({"batch_size": {"int": [1, 12]}})
+    plan = Plan(space=space, algorithm="hyperband", trials=17)
+    unstopped = search(new_sweep(plan, tmp_path), score=shortness)
+    assert rungs_of(unstopped) == {1: 9, 3: 3 + 3, 9: 1 + 1}
+    for stop in (17, 21, 27):
+        sweep = new_sweep(plan, tmp_path)
+        search(sweep, score=shortness, stop=stop)
+        assert search(sweep, score=shortness) == unstopped
+
+
+@pytest.mark.parametrize("failing", [1, 8, 9])
+def test_hyperband_trains_the_best_to_the_end_where_others_fail(
+    failing: int, tmp_path: Path
+) -> None:
+    def score(trial: Trial) -> float | None:
+        if int(trial.name) < failing:
+            return None
+        return distance_of_all(trial)
+
+    plan = plan_of("hyperband", 23)
+    trials = search(new_sweep(plan, tmp_path), score=score, workers=2)
+    completed = [trial for trial in trials if trial.status == "completed"]
+    begun = 9 - failing
+    going_on = min(3, begun)
+    to_the_end = min(1, begun)
+    expected = Counter({1: begun, 3: 5 + going_on, 9: 3 + 2 + to_the_end})
+    assert rungs_of(completed) == +expected
 
 
 def test_seed_0_is_a_seed() -> None:

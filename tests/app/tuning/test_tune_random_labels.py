@@ -62,7 +62,7 @@ def search(root: Path, seed: int) -> tuple[float, float, float]:
     best = select_winner(sweep.trials().values(), plan)
     assert best is not None
     assert best.score is not None
-    config = winner_config(changed(base, best.values), best.epochs)
+    config = winner_config(changed(base, best.values), best)
     result = train_at(sweep.winner, config, test=True)
     return best.score, max(best.scores), result.test.accuracy
 
