@@ -107,7 +107,7 @@ def png(figure: Figure) -> bytes:
         buffer,
         format="png",
         dpi=144,
-        bbox_inches=_whole(figure),
+        bbox_inches=_whole_extent(figure),
         metadata={"Software": None},
     )
     return buffer.getvalue()
@@ -130,7 +130,7 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
             buffer,
             format="svg",
             metadata=no_metadata,
-            bbox_inches=_whole(figure),
+            bbox_inches=_whole_extent(figure),
         )
     text = buffer.getvalue()
     _, start, rest = text.partition("<svg")
@@ -158,13 +158,15 @@ def svg(size: tuple[float, float], draw: Callable[[Axes], None], title: str) -> 
     return Markup(text)  # noqa: S704 Matplotlib has escaped the text in it
 
 
-def _whole(figure: Figure) -> Bbox:
-    """Return the figure's own extent in inches, grown where a long name would be cut off."""
+def _whole_extent(figure: Figure) -> Bbox:
+    """Lay a figure out, and return its extent in inches, grown where a long name would be cut."""
     from matplotlib.transforms import Bbox
 
-    # Constrained layout places everything first.
     figure.draw_without_rendering()
-    return Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
+    extent = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
+    # It is laid out; once more would cost as much as drawing it.
+    figure.set_layout_engine(None)
+    return extent
 
 
 def _use_variable(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from epochal.app.characters import printable
 from epochal.app.errors import StorageError
-from epochal.app.evaluation import plots
+from epochal.app.evaluation import figures, plots
 from epochal.app.evaluation.figures import (
     VARIABLES,
 )
@@ -45,9 +45,13 @@ def evaluation_of(num_classes, num_images=300):
 
 def texts(svg):
     """Return every text of an SVG, after a strict parser has accepted it."""
+    return [element.text for element in parsed(svg).iter("text")]
+
+
+def parsed(svg):
+    """Return an SVG's root element."""
     # str, because a Markup would escape what is put into it.
-    root = ElementTree.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))
-    return [element.text for element in root.iter("text")]
+    return ElementTree.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))
 
 
 def lines(rows, best_epoch=None, panel=0):
@@ -195,6 +199,20 @@ def test_an_svg_fits_inside_a_page():
         assert set(re.findall(r"url\(#(.*?)\)", svg)) <= set(re.findall(r' id="(.*?)"', svg))
         assert not re.findall(r"(?:fill|stroke): (?!#ffffff)#", svg)  # only page colours, and white
         assert set(re.findall(r"var\((.*?)\)", svg)) <= set(VARIABLES.values())
+
+
+@pytest.mark.parametrize("letters", [10, 60])
+def test_a_long_title_is_within_the_picture(letters):
+    svg = figures.svg((4.8, 3.0), lambda axes: axes.set_title("w" * letters), "")
+    root = parsed(svg)
+    left, _, width, height = (float(side) for side in root.attrib["viewBox"].split())
+    (title,) = [text for text in root.iter("text") if text.text == "w" * letters]
+    begin = float(title.attrib["x"])
+    least = 0.6 * 11.5 * letters  # a w is wider than that
+    assert left <= begin
+    assert begin + least <= left + width
+    if letters == 10:
+        assert (width, height) == pytest.approx((4.8 * 72, 3.0 * 72))
 
 
 def test_equal_data_gives_equal_bytes(tmp_path):

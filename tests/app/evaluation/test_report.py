@@ -91,6 +91,14 @@ def test_report_holds_curves_matrix_and_images_itself(tmp_path):
     assert ("meta", "name", "viewport") in page.attributes
 
 
+def test_no_part_of_the_page_is_cut():
+    section = Section(title="t", text="", table=(("layer", "figure"), ("conv", "w" * 90)))
+    page = Page(report_html(report(sections=[section])))
+    assert page.tags.count("table") == 3
+    page.assert_nothing_is_cut()
+    assert ("td", "class", "words") in page.attributes
+
+
 @pytest.mark.parametrize(
     "poison", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "&lt;b&gt;", "$title"]
 )

@@ -187,6 +187,25 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(
 
 
 @pytest.mark.slow
+def test_hyperband_over_few_points_trains_the_winner_to_the_end(tmp_path: Path) -> None:
+    search = {"learning_rate": {"choice": [0.003, 0.03, 0.1]}, "batch_size": {"choice": [32, 64]}}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
+    asked = ["tune", "--search", "search.yaml", "--model", "mlp", "--epochs", "9", "--name", "s"]
+    asked += ["--algorithm", "hyperband", "--jobs", "2"]
+    process = start(asked, tmp_path)
+    stop_when(process, lambda: ended(tmp_path) >= 3, signal.SIGINT, timeout=3000)
+    assert "has 6 points, and hyperband would begin 17" in process.stderr_text
+    done = epochal(["tune", "--resume", "--jobs", "2"], tmp_path, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    ends = []
+    for path in tmp_path.glob("sweeps/s/trials/*/trial.json"):
+        ends.append(json.loads(path.read_text())["until"])
+    assert sorted(ends) == [1] * 6 + [3] * 2 + [9]
+    result = json.loads((tmp_path / "sweeps/s/winner/result.json").read_text())
+    assert result["epochs"] == 9
+
+
+@pytest.mark.slow
 def test_when_every_trial_fails_the_first_cause_is_told(
     tmp_path: Path, words: Callable[..., list[str]]
 ) -> None:

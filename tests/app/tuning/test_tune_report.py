@@ -635,6 +635,7 @@ def test_report_is_one_file_and_every_figure_has_words(twenty: Path) -> None:
     assert "https:" not in html
     assert not {"script", "link", "iframe", "object", "base", "img"} & set(page.tags)
     labels = [figure.attrib["aria-label"] for figure in figures(html)]
+    page.assert_nothing_is_cut()
     assert len(labels) == 10  # five hyperparameters, all at once, importance, curves, splits, cost
     best = raw(twenty)[best_of(twenty)]
     assert labels[0].startswith("validation accuracy against learning_rate: 18 trials; the best, ")

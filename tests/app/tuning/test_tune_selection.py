@@ -8,11 +8,13 @@ import pytest
 from scipy.stats import ttest_rel
 
 from epochal.app.config import Config
+from epochal.app.config.stopping import Stopping
 from epochal.app.store.plan import Plan
 from epochal.app.store.trials import Trial
 from epochal.app.tuning.oracle import Oracle
 from epochal.app.tuning.selection import is_clearly_worse, select_winner
 from epochal.app.tuning.space import read_space
+from epochal.app.tuning.sweep import winner_config
 
 SEARCH = {"learning_rate": {"log": [1e-5, 1]}, "optim": {"weight_decay": {"log": [1e-7, 1e-1]}}}
 PLAN = Plan(space=read_space(SEARCH, "here", Config()))
@@ -124,3 +126,27 @@ def test_a_dropped_trial_does_not_win() -> None:
 def test_the_smallest_loss_wins() -> None:
     plan = Plan(space=PLAN.space, monitor="val_loss")
     assert select_winner(TRIALS, plan) == TRIALS[2]
+
+
+@pytest.mark.parametrize(
+    ("patience", "until", "best_epochs", "last"),
+    [
+        (None, None, (7,), 30),
+        (None, 2, (2,), 30),  # a short trial of Hyperband
+        (None, 30, (2, 3, 30), 30),
+        (5, None, (7,), 7),
+        (5, None, (7, 12, 9), 9),
+        (5, None, (28,), 30),  # which no patience ended
+        (5, 10, (5,), 5),
+        (5, 10, (6,), 30),
+    ],
+)
+def test_the_winner_is_trained_to_the_end_of_its_course(
+    patience: int | None, until: int | None, best_epochs: tuple[int, ...], last: int
+) -> None:
+    config = Config(epochs=30, stopping=Stopping(patience=patience, after=until))
+    winner = Trial(name="0", status="completed", epochs=best_epochs, until=until)
+    trained = winner_config(config, winner)
+    assert trained.last_epoch == last
+    assert trained.epochs == 30
+    assert trained.stopping.patience is None
