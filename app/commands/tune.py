@@ -143,13 +143,14 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.tuning.service import check_free
     from epochal.app.tuning.sweep import check_sweep
 
-    check_sweep(plan, config, str(_search_file(arguments)))
+    digests = check_sweep(plan, config, str(_search_file(arguments)))
     if arguments.chief:
         check_free(arguments.chief)
     sweep = Sweep.begin(
         plan,
         config,
         config.name or runs.default_name(config),
+        digests=digests,
     )
     return _search(sweep, arguments)
 
@@ -283,6 +284,9 @@ def _resume(arguments: Namespace, verbosity: int) -> int:
         return _print_summary(sweep)
     say(f"epochal tune --resume {sweep.folder}: loading TensorFlow ...")
     load_tensorflow(verbosity)
+    from epochal.app.tuning.sweep import check_same_data
+
+    check_same_data(sweep)
     return _search(sweep, arguments)
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -118,12 +118,14 @@ class RawDataset:
             all images.
         classes: names of the classes, in the order of the labels.
         shape: sizes of the images.
+        digests: of the content of each file, by its path inside the data set.
         skipped: path and fault of each file that was left out.
     """
 
     splits: dict[str, Split]
     classes: tuple[str, ...]
     shape: ImageShape
+    digests: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
 
 
@@ -135,6 +137,7 @@ class Dataset:
         flippable: whether an image mirrored left to right may still show its class.
         handedness: the share of images that could be told from their mirror images, of which
             `flippable` follows; None where that is known without.
+        digests: of the content of each file, by its path inside the data set.
         skipped: path and fault of each file that was left out.
     """
 
@@ -145,10 +148,28 @@ class Dataset:
     preprocessing: Preprocessing
     flippable: bool
     handedness: float | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over classes, splits, labels and, where in memory, the images."""
+        """Return a SHA-256 over classes, splits, labels and images.
+
+        Of images in memory it covers the decoded pixels, of streamed ones the content of their
+        files.
+        """
+        return self._fingerprint(with_streamed_files=True)
+
+    def has_fingerprint(self, stored: str) -> bool:
+        """Return whether a stored fingerprint is that of this data set.
+
+        Those of earlier versions did not cover the files of streamed images.
+        """
+        if stored == self._fingerprint(with_streamed_files=True):
+            return True
+        return stored == self._fingerprint(with_streamed_files=False)
+
+    def _fingerprint(self, *, with_streamed_files: bool) -> str:
+        is_streamed = False
         names = "\n".join(self.preprocessing.classes)
         digest = hashlib.sha256(names.encode())
         for split in (self.train, self.validation, self.test):
@@ -157,6 +178,11 @@ class Dataset:
             images = split.images
             if isinstance(images, CachedImages):
                 digest.update(images.tensor.numpy().data)
+            else:
+                is_streamed = True
+        if is_streamed and with_streamed_files:
+            for file_digest in self.digests.values():
+                digest.update(file_digest.encode())
         return digest.hexdigest()
 
     def card(self, *, test: bool) -> DataCard:

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from epochal.app.characters import printable
 from epochal.app.data.decoding import MAX_PIXELS, SIGNATURES, decode
+from epochal.app.data.same_files import digest_of
 from epochal.app.errors import UsageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -30,11 +31,18 @@ class BadFile:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts of a decoded image: its upright size in pixels, and whether its channels are equal."""
+    """Facts of an image file.
+
+    Attributes:
+        height, width: of the upright image, in pixels.
+        grey: whether its channels are equal.
+        digest: of the file's content.
+    """
 
     height: int
     width: int
     grey: bool
+    digest: str
 
 
 class BadFiles(UsageError):
@@ -89,7 +97,7 @@ def _inspect(path: str) -> ImageFacts | BadFile:
         name = _format_name(content)
         return BadFile(path, f"damaged or unsupported {name} data: it cannot be decoded")
     height, width = shape.numpy().tolist()
-    return ImageFacts(height, width, bool(grey))
+    return ImageFacts(height, width, bool(grey), digest_of([content]))
 
 
 @tf.function(

@@ -129,6 +129,7 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         ),
         flippable=flippable,
         handedness=handedness,
+        digests=raw.digests,
         skipped=raw.skipped,
     )
 

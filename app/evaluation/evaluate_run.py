@@ -6,7 +6,7 @@ from typing import Any
 from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
-from epochal.app.errors import UsageError
+from epochal.app.data.same_files import check_same_data
 from epochal.app.evaluation.run_results import evaluate_split
 from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
@@ -20,11 +20,7 @@ def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[
     """
     trained = load_trained(run)
     dataset = load(trained.config)
-    if dataset.fingerprint() != run.data_card().fingerprint:
-        raise UsageError(
-            f"{run.folder}: the data set is not the one it was trained on;"
-            " restore it to evaluate the run"
-        )
+    check_same_data(dataset, run.data_card().fingerprint, run)
     preprocessing = trained.preprocessing
     _, validation = evaluate_split(
         trained.model,

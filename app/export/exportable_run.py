@@ -9,6 +9,7 @@ import numpy as np
 
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
+from epochal.app.data.same_files import check_same_data
 from epochal.app.evaluation.trained_model import Trained, load_trained
 from epochal.app.export import litert, onnx, saved_model
 from epochal.app.export.inference_model import (
@@ -136,11 +137,12 @@ def read_run(run: Run) -> ExportableRun:
     """Read a finished run and its data, and compute its answers.
 
     Raises:
-        UsageError: the run has not finished, or its data set is gone.
+        UsageError: the run has not finished, or its data set is gone or has changed.
         StorageError: weights and data do not give the figures that the run has.
     """
     trained = load_trained(run)
     dataset = load(trained.config)
+    check_same_data(dataset, run.data_card().fingerprint, run)
     logits = predict_split_logits(trained, dataset)
     calibration = calibrate(run, dataset, logits)
     model = InferenceModel(

@@ -75,6 +75,20 @@ def read_records(path: Path, record: type[AnyRecord]) -> list[AnyRecord]:
         raise _damaged(path) from error
 
 
+def read_digests(path: Path) -> dict[str, str]:
+    """Read digests of files by path; none where the file is missing.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise _damaged(path)
+    return {path: str(digest) for path, digest in values.items()}
+
+
 def number_or_none(value: Any) -> float | None:
     """Return a stored number as a float; None stays None."""
     if value is None:

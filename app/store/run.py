@@ -20,7 +20,7 @@ from epochal.app.process.log import log_file
 from epochal.app.store import files
 from epochal.app.store.data_card import DataCard
 from epochal.app.store.environment import Environment
-from epochal.app.store.record import read_json, read_record, read_records
+from epochal.app.store.record import read_digests, read_json, read_record, read_records
 from epochal.app.store.result import Result
 from epochal.app.store.rollback import Rollback
 from epochal.app.store.run_files import CONFIG, LOCK, REPORT, RESULT, RunFiles
@@ -83,6 +83,14 @@ class Run(RunFiles):
     def write_data_card(self, card: DataCard) -> None:
         """Store what the run is trained on."""
         files.write_json(self.data_file, card.to_dict())
+
+    def file_digests(self) -> dict[str, str]:
+        """Read the digests of the data set's files by path; none without a file."""
+        return read_digests(self.digests_file)
+
+    def write_file_digests(self, digests: Mapping[str, str]) -> None:
+        """Store the digests of the data set's files by path."""
+        files.write_json(self.digests_file, dict(digests))
 
     def result(self) -> Result:
         """Read the reported figures."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG = "config.yaml"
+DIGESTS = "data_files.json"
 LOCK = ".lock"
 REPORT = "report.html"
 RESULT = "result.json"
@@ -29,6 +30,11 @@ class RunFiles:
     def data_file(self) -> Path:
         """The data card as JSON."""
         return self.folder / "data.json"
+
+    @property
+    def digests_file(self) -> Path:
+        """Digests of the files of the data set by path, as JSON; a trial's are in its sweep."""
+        return self.folder / DIGESTS
 
     @property
     def result_file(self) -> Path:

@@ -16,8 +16,9 @@ from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import files
 from epochal.app.store.plan import Plan
-from epochal.app.store.record import read_json
+from epochal.app.store.record import read_digests, read_json
 from epochal.app.store.run import Run, claim
+from epochal.app.store.run_files import DIGESTS
 from epochal.app.store.trials import (
     LOST,
     RUNNING,
@@ -87,9 +88,27 @@ class Sweep:
         self.folder = folder
 
     @classmethod
-    def begin(cls, plan: Plan, base: Config, name: str, root: Path = ROOT) -> "Sweep":
-        """Make the folder of a new sweep, root/name or name-2, name-3, ..."""
+    def begin(
+        cls,
+        plan: Plan,
+        base: Config,
+        name: str,
+        root: Path = ROOT,
+        *,
+        digests: Mapping[str, str] | None = None,
+    ) -> "Sweep":
+        """Make the folder of a new sweep, root/name or name-2, name-3, ...
+
+        Args:
+            plan: the decisions.
+            base: the configuration that trials change.
+            name: of the folder.
+            root: the folder above it.
+            digests: of the data set's files by path.
+        """
         run = claim(name, root)
+        if digests:
+            files.write_json(run.folder / DIGESTS, dict(digests))
         files.write_json(run.folder / _PLAN, {**plan.to_dict(), "id": uuid.uuid4().hex})
         # The configuration as it was given, so that each trial has its own optimizer's usual rate
         # where none was; and last: with it the folder is a sweep, which can be resumed.
@@ -150,6 +169,11 @@ class Sweep:
             )
         except OSError:
             return ""
+
+    @cached_property
+    def file_digests(self) -> dict[str, str]:
+        """The digests of the data set's files by path; none in a sweep of an earlier version."""
+        return read_digests(self.folder / DIGESTS)
 
     @property
     def identity(self) -> str:

@@ -183,6 +183,8 @@ def _describe(run: Run, setup: Setup, origin: Origin | None, *, test: bool) -> N
     init_from = None if origin is None else origin.record()
     run.write_environment(Environment.of_this_process(init_from))
     run.write_data_card(setup.dataset.card(test=test))
+    if test and setup.dataset.digests:
+        run.write_file_digests(setup.dataset.digests)
     run.write_config(config)  # last: with it the folder is a run, which can be resumed
     skipped = len(setup.dataset.skipped)
     if skipped:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 from epochal.app.config import Config
@@ -21,7 +22,7 @@ from epochal.app.store.run import dump
 from epochal.app.store.sweep import Sweep, SweepResult
 from epochal.app.store.trials import FAILED, Trial
 from epochal.app.training.run.devices import prepare
-from epochal.app.training.train import train_at
+from epochal.app.training.train import Session, train_at
 from epochal.app.tuning.candidates import check_candidates
 from epochal.app.tuning.chief import Chief
 from epochal.app.tuning.local_workers import LocalWorkers
@@ -31,6 +32,7 @@ from epochal.app.tuning.report.sweep_results import conclude_sweep
 from epochal.app.tuning.selection import select_winner
 from epochal.app.tuning.service import serve
 from epochal.app.tuning.space import changed
+from epochal.app.tuning.trial import load_unchanged
 from epochal.callbacks.parts.formatting import is_terminal
 
 LOCAL = "127.0.0.1:0"
@@ -42,9 +44,16 @@ _LOOPBACK = ("127.", "localhost:", "[::1]:")
 _logger = logging.getLogger("epochal.sweep")
 
 
-def check_sweep(plan: Plan, base: Config, where: str) -> None:
-    """Check data, splits and candidates before anything is written; `where` is the search file, for
-    messages.
+def check_sweep(plan: Plan, base: Config, where: str) -> dict[str, str]:
+    """Check data, splits and candidates before anything is written.
+
+    Args:
+        plan: the decisions.
+        base: the configuration that trials change.
+        where: the search file, for messages.
+
+    Returns:
+        Digests of the data set's files by path.
 
     Raises:
         UsageError: the data cannot be had or not be split so often, or no trial can be built as the
@@ -64,6 +73,18 @@ def check_sweep(plan: Plan, base: Config, where: str) -> None:
         data.preprocessing,
         where,
     )
+    return dict(data.digests)
+
+
+def check_same_data(sweep: Sweep) -> None:
+    """Refuse to go on with a sweep whose data have changed, before any trial fails of it.
+
+    Raises:
+        UsageError: saying which files are not those that it was begun with.
+    """
+    if sweep.file_digests:
+        prepare(sweep.base)
+        load_unchanged(sweep, sweep.base)
 
 
 def run_sweep(
@@ -183,7 +204,8 @@ def _train_winner(sweep: Sweep) -> SweepResult:
         config.epochs,
         run.folder,
     )
-    result = train_at(run, config, test=True)
+    session = Session(load=partial(load_unchanged, sweep))
+    result = train_at(run, config, test=True, session=session)
     seconds = result.wall_seconds
     for trial in trials:
         seconds += trial.seconds

@@ -3,17 +3,21 @@
 import statistics
 import time
 from dataclasses import replace
+from functools import partial
 
 import tensorflow as tf
 
 from epochal.app.config import Config
 from epochal.app.config.splits import Fold, Splits
-from epochal.app.errors import EpochalError, RunInUse, StorageError
+from epochal.app.data.dataset import Dataset
+from epochal.app.data.load import load
+from epochal.app.data.same_files import describe_changes
+from epochal.app.errors import EpochalError, RunInUse, StorageError, UsageError
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import COMPLETED, DROPPED, Outcome, Proposal, failed
-from epochal.app.training.train import train_at
+from epochal.app.training.train import Session, train_at
 from epochal.app.tuning.selection import is_clearly_worse, rank_completed
 from epochal.app.tuning.space import changed
 
@@ -43,6 +47,23 @@ def run_trial(sweep: Sweep, proposal: Proposal) -> None:
     sweep.write_outcome(proposal.trial, outcome)
 
 
+def load_unchanged(sweep: Sweep, config: Config) -> Dataset:
+    """Load the data set for a run of a sweep.
+
+    Raises:
+        UsageError: as `load` does, or its files are not those that the sweep was begun with.
+    """
+    dataset = load(config)
+    before = sweep.file_digests
+    if before and list(before.values()) != list(dataset.digests.values()):
+        changes = describe_changes(before, dataset.digests)
+        raise UsageError(
+            f"{sweep.folder}: the data set is not the one the sweep was begun with{changes}; "
+            "restore it or start a new sweep"
+        )
+    return dataset
+
+
 def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
     plan = sweep.plan
     config = changed(sweep.base, proposal.values)
@@ -65,7 +86,8 @@ def _train_splits(sweep: Sweep, proposal: Proposal) -> Outcome:
             split,
             proposal.until,
         )
-        result = _train_run(run, split_config)
+        session = Session(load=partial(load_unchanged, sweep))
+        result = _train_run(run, split_config, session)
         results.append(result)
         scores.append(_score(result, plan.monitor))
         if may_drop and split < splits.count and _is_hopeless(sweep, scores):
@@ -129,11 +151,16 @@ def _score(result: Result, monitor: str) -> float:
     return result.validation.accuracy
 
 
-def _train_run(run: Run, config: Config) -> Result:
+def _train_run(run: Run, config: Config, session: Session) -> Result:
     """Return the run's result; wait while another worker, thought dead, still holds the run."""
     while True:
         try:
-            return train_at(run, config, test=False)
+            return train_at(
+                run,
+                config,
+                test=False,
+                session=session,
+            )
         except RunInUse:
             time.sleep(_WAIT)
 

@@ -49,10 +49,17 @@ _Layout = dict[str, dict[str, list[str]]]  # split -> class -> paths
 
 @dataclass(frozen=True)
 class FileList:
-    """The images of one split: paths, and int32 `[len(paths)]` places in the class list."""
+    """The images of one split.
+
+    Attributes:
+        paths: of the files.
+        labels: int32 `[len(paths)]`, places in the class list.
+        digests: of the files' content.
+    """
 
     paths: tuple[str, ...]
     labels: np.ndarray
+    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,8 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
     folder = scan(Path(os.path.expanduser(config.dataset)), skip_bad=config.data.skip_bad)
     shape = choose_shape(config, folder.native_size, folder.channels)
     splits = {}
+    digests = {}
+    beginning = os.path.join(folder.root, "")
     for name, files in folder.splits.items():
         splits[name] = make_split(
             _loader(files),
@@ -142,11 +151,14 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
             shape,
             config.data.cache_gib,
         )
+        for path, digest in zip(files.paths, files.digests, strict=True):
+            digests[path.removeprefix(beginning)] = digest
     skipped = tuple((str(file.path), file.reason) for file in folder.bad)
     return RawDataset(
         splits=splits,
         classes=folder.classes,
         shape=shape,
+        digests=digests,
         skipped=skipped,
     )
 
@@ -176,12 +188,18 @@ def _list_files(
 ) -> FileList:
     paths = []
     labels = []
+    digests = []
     for label, name in enumerate(classes):
         for path in by_class.get(name, ()):
             if path in good:
                 paths.append(path)
                 labels.append(label)
-    return FileList(tuple(paths), np.array(labels, np.int32))
+                digests.append(good[path].digest)
+    return FileList(
+        paths=tuple(paths),
+        labels=np.array(labels, np.int32),
+        digests=tuple(digests),
+    )
 
 
 def _read_layout(root: Path) -> tuple[_Layout, list[BadFile]]:

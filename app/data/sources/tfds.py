@@ -4,7 +4,7 @@ import errno
 import os
 import resource
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epochal.app.config import Config
+from epochal.app.data.same_files import digest_of
 from epochal.app.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -122,8 +123,11 @@ def read(config: Config) -> "RawDataset":
     if not names:
         names = list(builder.info.splits)[:1]
     splits = {}
+    digests = {}
     for name in names:
         records = index_records(builder, name)
+        for file, digest in zip(records.files, records.digests, strict=True):
+            digests[Path(file).name] = digest
         splits[name] = make_split(
             records.loader(),
             records.labels,
@@ -135,6 +139,7 @@ def read(config: Config) -> "RawDataset":
         splits=splits,
         classes=classes,
         shape=shape,
+        digests=digests,
     )
 
 
@@ -176,6 +181,7 @@ class Records:
 
     Attributes:
         files: paths of the split's files.
+        digests: of the files' content.
         file: place of each record's file in `files`.
         offset, length: of each record in its file, in bytes.
         labels: int32.
@@ -183,6 +189,7 @@ class Records:
     """
 
     files: tuple[str, ...]
+    digests: tuple[str, ...]
     file: np.ndarray
     offset: np.ndarray
     length: np.ndarray
@@ -262,8 +269,10 @@ def index_records(builder: Any, split: str) -> Records:
     all_offsets = []
     all_lengths = []
     counts = []
+    digests = []
     for name in files:
-        labels, lengths = _labels_and_lengths(name, label_key)
+        labels, lengths, digest = _read_labels(name, label_key)
+        digests.append(digest)
         record_bytes = lengths + _HEADER + _FOOTER
         ends = np.cumsum(record_bytes)
         all_labels.append(labels)
@@ -285,6 +294,7 @@ def index_records(builder: Any, split: str) -> Records:
         )
     return Records(
         files=files,
+        digests=tuple(digests),
         file=np.repeat(np.arange(len(files)), counts),
         offset=np.concatenate(all_offsets),
         length=np.concatenate(all_lengths),
@@ -293,8 +303,8 @@ def index_records(builder: Any, split: str) -> Records:
     )
 
 
-def _labels_and_lengths(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return label and length in bytes of each record of a file, int64."""
+def _read_labels(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return label and length in bytes of each record of a file, int64, and the file's digest."""
     import tensorflow as tf
 
     from epochal.app.data.dataset import without_tuning
@@ -303,17 +313,22 @@ def _labels_and_lengths(name: str, label_key: str) -> tuple[np.ndarray, np.ndarr
 
     def parse(serialized: Any) -> tuple[Any, Any]:
         example = tf.io.parse_example(serialized, spec)
-        return example[label_key], tf.strings.length(serialized)
+        return example[label_key], serialized
 
     records = tf.data.TFRecordDataset(name).batch(_BATCH)
     parsed = without_tuning(records.map(parse).prefetch(1))
     labels = [np.zeros(0, np.int64)]
-    lengths = [np.zeros(0, np.int64)]
-    try:
-        for some_labels, some_lengths in parsed.as_numpy_iterator():
+    lengths: list[int] = []
+
+    def contents() -> Iterator[bytes]:
+        for some_labels, some_records in parsed.as_numpy_iterator():
             labels.append(some_labels)
-            lengths.append(some_lengths.astype(np.int64))
+            lengths.extend(map(len, some_records))
+            yield from some_records
+
+    try:
+        digest = digest_of(contents())
     except tf.errors.OpError as error:
         fault = error.message.splitlines()[0][:120]
         raise UsageError(f"{name} is damaged ({fault}); prepare the data set again") from error
-    return np.concatenate(labels), np.concatenate(lengths)
+    return np.concatenate(labels), np.array(lengths, np.int64), digest

@@ -6,6 +6,7 @@ from typing import Any
 
 from epochal.app.config import Config
 from epochal.app.config.load import with_earlier_defaults
+from epochal.app.data.same_files import check_same_data
 from epochal.app.errors import UsageError
 from epochal.app.process.log import RUN_LOG
 from epochal.app.store.environment import numeric_variables
@@ -27,11 +28,13 @@ def place_to_go_on_from(run: Run, setup: Setup) -> Checkpoint:
     """
     checkpoint = newest(run.checkpoints)
     if checkpoint is None:
+        check_same_data(setup.dataset, run.data_card().fingerprint, run)
         check_origin(start(setup), run)
         _LOG.info(f"resuming {run.folder} from its beginning: it has no checkpoint")
         RUN_LOG.debug("started again")
         return Checkpoint(identity=setup.identity())
     check_identity(checkpoint.identity, setup.identity(), run)
+    check_same_data(setup.dataset, checkpoint.identity["data"], run)
     check_end(checkpoint, setup.config, run)
     place = f"step {checkpoint.step + 1} of epoch {checkpoint.epoch + 1}"
     if setup.config.budget is None:
@@ -72,7 +75,7 @@ def check_end(checkpoint: Checkpoint, config: Config, run: Run) -> None:
 
 
 def check_identity(stored: dict[str, Any], current: dict[str, Any], run: Run) -> None:
-    """Refuse to go on with other data or another configuration than the checkpoint's."""
+    """Refuse to go on with another configuration than the checkpoint's."""
     differing = []
     for key, value in with_earlier_defaults(stored["config"]).items():
         if current["config"].get(key) != value:
@@ -81,11 +84,6 @@ def check_identity(stored: dict[str, Any], current: dict[str, Any], run: Run) ->
         raise UsageError(
             f"{run.folder}/config.yaml was changed ({', '.join(differing)}); "
             "change it back or start a new run"
-        )
-    if stored["data"] != current["data"]:
-        raise UsageError(
-            f"{run.folder}: the data set is not the one it was trained on; "
-            "restore it or start a new run"
         )
 
 
