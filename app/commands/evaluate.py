@@ -9,17 +9,24 @@ from epochal.app.store import run as runs
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     parser = Parser(
-        prog="epochal evaluate", description="Compute the figures of a finished run again."
+        prog="epochal evaluate",
+        description="Compute the figures of a finished run again, or those of other images.",
     )
     parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument(
+        "--dataset", metavar="FOLDER", help="evaluate on another folder of images of its classes"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(words)
     finished = runs.find(arguments.run)
     say(f"epochal evaluate: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    from epochal.app.evaluation.evaluate_run import evaluate_run
+    from epochal.app.evaluation.evaluate_run import evaluate_folder, evaluate_run
 
-    figures = evaluate_run(finished)
+    if arguments.dataset is None:
+        figures = evaluate_run(finished)
+    else:
+        figures = evaluate_folder(finished, arguments.dataset)
     if arguments.json:
         print(json.dumps(figures))
         return 0

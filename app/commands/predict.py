@@ -1,5 +1,7 @@
 """`epochal predict`: labels and probabilities for image files."""
 
+import csv
+import sys
 from pathlib import Path
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
@@ -11,22 +13,37 @@ def run(words: list[str], verbosity: int) -> int:
     parser = Parser("epochal predict", description="Labels and probabilities of image files.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, GIF, BMP or WebP files"
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="JPEG, PNG, GIF, BMP or WebP files, or folders of them",
     )
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
         "--json", action="store_true", help="print one JSON object a line, with all probabilities"
+    )
+    form.add_argument(
+        "--csv", action="store_true", help="print a table, a file a row, with all probabilities"
     )
     arguments = parser.parse_args(words)
     finished = runs.find(arguments.run)
     say(f"epochal predict: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)
-    from epochal.app.evaluation.predict_files import predict_files
+    from epochal.app.evaluation.predict_files import header, predict_files
 
-    for prediction in predict_files(
+    predictions = predict_files(
         finished, arguments.images, report_unreadable=lambda reason: say(f"error: {reason}")
-    ):
+    )
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    classes = finished.data_card().classes
+    for number, prediction in enumerate(predictions):
         if arguments.json:
             print(prediction.json(), flush=True)
+        elif arguments.csv:
+            if number == 0:
+                table.writerow(header(classes))
+            table.writerow(prediction.row(classes))
         else:
             print(prediction.line(), flush=True)
     return 0

@@ -102,7 +102,11 @@ def _check_resume(arguments: Namespace) -> None:
             unused.append(flag_of(name))
     if unused:
         listed = ", ".join(sorted(unused))
-        raise UsageError(f"--resume continues a run with its own configuration; drop {listed}")
+        source = arguments.resume or "RUN"
+        raise UsageError(
+            f"--resume continues a run with its own configuration; drop {listed}, or begin another "
+            f"run with the weights of a finished one: epochal train --init-from {source} ..."
+        )
 
 
 def run(words: list[str], verbosity: int) -> int:
@@ -155,7 +159,10 @@ def run(words: list[str], verbosity: int) -> int:
 def _resume(where: str, verbosity: int, *, export: bool) -> int:
     stopped = runs.find(where) if where else runs.newest()
     if stopped.finished:
-        say(f"{stopped.folder} has already finished; nothing to do")
+        say(
+            f"{stopped.folder} has already finished; nothing to do (to train on from its weights: "
+            f"epochal train --init-from {stopped.folder} --epochs N)"
+        )
         if export:
             load_tensorflow(verbosity)
         _print_summary(stopped, export=export)

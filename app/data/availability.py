@@ -1,6 +1,9 @@
 """Availability of data and weights, told in a moment: without TensorFlow and without network."""
 
 import os
+import shlex
+import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +25,8 @@ _CHARACTERS = (
     "binary_alpha_digits",
     "cmaterdb",
 )
+
+_ARCHIVE_ENDINGS = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
 
 def source_of(dataset: str) -> Literal["digits", "folder", "tfds"]:
@@ -93,7 +98,25 @@ def _check_is_folder(dataset: str) -> None:
     fault = "missing"
     if path.exists():
         fault = "a file"
+        for kind, is_archive in (("zipfile", zipfile.is_zipfile), ("tarfile", tarfile.is_tarfile)):
+            if is_archive(path):
+                _refuse_archive(dataset, kind)
     raise UsageError(f"{dataset} is {fault}; give a folder with one sub-folder of images a class")
+
+
+def _refuse_archive(dataset: str, kind: str) -> None:
+    # Python's own program unpacks both kinds wherever epochal runs.
+    archive = shlex.quote(dataset)
+    folder = dataset
+    while Path(folder).suffix.lower() in _ARCHIVE_ENDINGS:
+        folder = str(Path(folder).with_suffix(""))
+    if folder == dataset:
+        folder += "-unpacked"
+    folder = shlex.quote(folder)
+    raise UsageError(
+        f"{dataset} is an archive, expected a folder; unpack it: python -m {kind} -e {archive} "
+        f"{folder}, then give --dataset {folder}"
+    )
 
 
 def _absolute(path: str) -> str:

@@ -1,12 +1,15 @@
 """Figures of a finished run, computed again from its published weights and its data."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.data.same_files import check_same_data
+from epochal.app.data.sources.folder import read_splits
 from epochal.app.evaluation.run_results import evaluate_split
 from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
@@ -31,4 +34,31 @@ def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[
     figures: dict[str, Any] = {}
     figures.update(validation.figures.to_dict("validation_"))
     figures.update(test.figures.to_dict("test_"))
+    return figures
+
+
+def evaluate_folder(run: Run, folder: str) -> dict[str, Any]:
+    """Return figures of another folder of images with classes of the run.
+
+    Their names begin with the split, or with "all" where the folder has no splits.
+
+    Raises:
+        UsageError: the run has not finished; the folder cannot be read or has other classes.
+    """
+    trained = load_trained(run)
+    preprocessing = trained.preprocessing
+    splits = read_splits(
+        Path(os.path.expanduser(folder)),
+        preprocessing.classes,
+        preprocessing,
+        trained.config.data.cache_gib,
+    )
+    figures: dict[str, Any] = {}
+    for name, split in splits.items():
+        _, evaluation = evaluate_split(
+            trained.model,
+            split,
+            preprocessing,
+        )
+        figures.update(evaluation.figures.to_dict(f"{name}_"))
     return figures

@@ -1,8 +1,9 @@
 """Predictions for image files, preprocessed as in training."""
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -10,13 +11,18 @@ from pathlib import Path
 import tensorflow as tf
 
 from epochal.app.data.decoding import describe_error
+from epochal.app.data.file_inspection import have_image_headers
+from epochal.app.data.sources.folder_listing import list_files
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import probabilities
 from epochal.app.evaluation.trained_model import Trained, load_trained
 from epochal.app.store.run import Run
+from epochal.app.units import number_of
 
 _BATCH = 64
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,17 @@ class Prediction:
         }
         return json.dumps(values)
 
+    def row(self, classes: Sequence[str]) -> list[str | float]:
+        """Return a row of a table with the columns of `header`."""
+        label, probability = self.ranked[0]
+        probabilities = dict(self.ranked)
+        return [str(self.path), label, probability, *(probabilities[name] for name in classes)]
+
+
+def header(classes: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns, of which a class' name can repeat none."""
+    return ["path", "label", "probability", *(f"probability of {name}" for name in classes)]
+
 
 def predict_files(
     run: Run, paths: list[Path], report_unreadable: Callable[[str], None]
@@ -49,15 +66,16 @@ def predict_files(
     """Predict files in their order, each as soon as its batch is answered.
 
     Args:
+        run: a finished one.
+        paths: of files, and of folders, whose images are predicted at any depth.
         report_unreadable: takes the reason for each file that cannot be read, or is no image; the
             others are predicted all the same.
 
     Raises:
-        UsageError: before the first answer, naming a file that is not there; after the last, when
-            any could not be read.
+        UsageError: before the first answer, naming a file that is not there, or a folder without
+            images; after the last, when any could not be read.
     """
-    for path in paths:
-        _check_is_file(path)
+    paths = _with_content_of_folders(paths)
     trained = load_trained(run)
     num_unreadable = 0
     for start in range(0, len(paths), _BATCH):
@@ -84,12 +102,30 @@ class _Unreadable(Exception):
     """The reason why a file is no image."""
 
 
-def _check_is_file(path: Path) -> None:
-    # Functions of os.path, because those of a Path raise OSError for a name that is too long.
-    if os.path.isdir(path):
-        raise UsageError(f"{path}: is a folder; give image files")
-    if not os.path.exists(path):
-        raise UsageError(f"{path}: does not exist; give image files")
+def _with_content_of_folders(paths: list[Path]) -> list[Path]:
+    """Return the paths with the image files inside it in place of each folder."""
+    files = []
+    for path in paths:
+        # Functions of os.path, because those of a Path raise OSError for a name that is too long.
+        if not os.path.exists(path):
+            raise UsageError(f"{path}: does not exist; give image files or folders of them")
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        candidates, _ = list_files(path, path)
+        are_images = have_image_headers(candidates)
+        images = [
+            Path(file) for file, is_image in zip(candidates, are_images, strict=True) if is_image
+        ]
+        if not images:
+            raise UsageError(
+                f"{path}: holds no image among {len(candidates):,} files; give another"
+            )
+        if len(images) < len(candidates):
+            others = number_of(len(candidates) - len(images), "file")
+            _LOG.info(f"{path}: {others} that are no images are left out")
+        files += images
+    return files
 
 
 def _predict_batch(

@@ -41,6 +41,11 @@ def remedy(error: OSError) -> str:
         return "move the file that stands where a folder should be"
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "raise the limit of open files (ulimit -n)"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            "change the permissions, or give the command in a folder that you may write to (cd ~): "
+            "it writes where it is given"
+        )
     return "free space or change the permissions"
 
 

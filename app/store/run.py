@@ -1,6 +1,7 @@
 """Runs: the folder of a training run, claimed by an atomic mkdir, locked, and its files."""
 
 import csv
+import errno
 import fcntl
 import os
 import re
@@ -298,7 +299,8 @@ def check_writable(root: Path = ROOT) -> None:
         )
     if not os.access(place, os.W_OK | os.X_OK):
         raise StorageError(
-            f"cannot make a run in {place}: Permission denied; change the permissions or the folder"
+            f"cannot make a run in {place}: Permission denied; "
+            f"{files.remedy(PermissionError(errno.EACCES, ''))}"
         )
 
 

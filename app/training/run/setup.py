@@ -44,6 +44,7 @@ from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
 _FEW = 50  # training images a class, below which the user is warned
+_RARE = 20  # times as many images of another class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +288,7 @@ def summary(setup: Setup, origin: Origin | None) -> str:
         lines.append(_weighing(setup, weights))
     if dataset.handedness is not None:
         lines.append(_mirroring(setup))
+    lines += _lines_on_rare_classes(config, dataset)
     if origin is not None:
         lines += origin.lines(config, setup.batches.steps)
     return "\n".join(lines)
@@ -311,6 +313,22 @@ def _mirroring(setup: Setup) -> str:
         f"{choice}: a simple rule tells {setup.dataset.handedness:.0%} of them from their mirror "
         "images, and guessing 50%"
     )
+
+
+def _lines_on_rare_classes(config: Config, dataset: Dataset) -> list[str]:
+    """Say that a class is much rarer than another, unless weights of classes are configured."""
+    if config.objective.class_weights is not None or config.emphasis.by is not None:
+        return []
+    classes = dataset.preprocessing.classes
+    counts = np.bincount(dataset.train.labels, minlength=len(classes))
+    rarest = int(counts.argmin())
+    commonest = int(counts.argmax())
+    if counts[commonest] < _RARE * max(1, counts[rarest]):
+        return []
+    return [
+        f"{classes[rarest]!r} has {counts[rarest]:,} training images, {classes[commonest]!r} "
+        f"{counts[commonest]:,}: with --objective.class-weights balanced all classes count alike"
+    ]
 
 
 def _num_trained_validation_images(dataset: Dataset) -> int:

@@ -96,7 +96,7 @@ def test_without_a_checkpoint_too(config: Config) -> None:
     run = stop_after(1, config)
     shutil.rmtree(run.checkpoints)
     replace_by_another(Path("photos/daisy/001.jpg"))
-    with pytest.raises(UsageError, match="daisy/001.jpg"):
+    with pytest.raises(UsageError, match=r"daisy/001\.jpg"):
         go_on(run)
 
 
