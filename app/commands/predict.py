@@ -35,7 +35,11 @@ def run(words: list[str], verbosity: int) -> int:
     predictions = predict_files(
         finished, arguments.images, report_unreadable=lambda reason: say(f"error: {reason}")
     )
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    table = csv.writer(
+        sys.stdout,
+        quoting=csv.QUOTE_NONNUMERIC,  # a class may be called 01 or nan
+        lineterminator="\n",
+    )
     classes = finished.data_card().classes
     for number, prediction in enumerate(predictions):
         if arguments.json:

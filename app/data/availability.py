@@ -106,13 +106,17 @@ def _check_is_folder(dataset: str) -> None:
 
 def _refuse_archive(dataset: str, kind: str) -> None:
     # Python's own program unpacks both kinds wherever epochal runs.
+    path = Path(dataset)
+    name = path.name
+    while Path(name).suffix.lower() in _ARCHIVE_ENDINGS:
+        name = Path(name).stem
+    if path.with_name(name).exists():
+        name += "-unpacked"
+    place = str(path.with_name(name))
+    if not place.startswith(("/", "~")):
+        place = f"./{place}"
     archive = shlex.quote(dataset)
-    folder = dataset
-    while Path(folder).suffix.lower() in _ARCHIVE_ENDINGS:
-        folder = str(Path(folder).with_suffix(""))
-    if folder == dataset:
-        folder += "-unpacked"
-    folder = shlex.quote(folder)
+    folder = shlex.quote(place)
     raise UsageError(
         f"{dataset} is an archive, expected a folder; unpack it: python -m {kind} -e {archive} "
         f"{folder}, then give --dataset {folder}"

@@ -74,6 +74,16 @@ def have_image_headers(paths: Sequence[str]) -> list[bool]:
     return _map_in_threads(lambda path: _header_fault(path) is None, paths)
 
 
+def begins_as_image(path: str) -> bool:
+    """Return whether a file's first bytes announce an image, or cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        return _announced_format(path) is not None
+    except OSError:
+        return True  # reading it will tell
+
+
 def _map_in_threads(work: Callable[[str], _Result], paths: Sequence[str]) -> list[_Result]:
     num_threads = min(8, 2 * (os.cpu_count() or 1))
     # Around the threads, not in them: Python's warning filters belong to the process.
@@ -148,11 +158,15 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _unidentified_fault(path: str) -> str:
-    with open(path, "rb") as file:
-        name = _format_name(file.read(16))
+    name = _announced_format(path)
     if name is None:
         return "not a JPEG, PNG, GIF, BMP or WebP image"
     return f"damaged {name} header"
+
+
+def _announced_format(path: str) -> str | None:
+    with open(path, "rb") as file:
+        return _format_name(file.read(16))
 
 
 def _format_name(content: bytes) -> str | None:

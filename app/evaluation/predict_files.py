@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from epochal.app.data.decoding import describe_error
-from epochal.app.data.file_inspection import have_image_headers
+from epochal.app.data.file_inspection import begins_as_image
 from epochal.app.data.sources.folder_listing import list_files
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.logits import predict_logits
@@ -113,10 +113,7 @@ def _with_content_of_folders(paths: list[Path]) -> list[Path]:
             files.append(path)
             continue
         candidates, _ = list_files(path, path)
-        are_images = have_image_headers(candidates)
-        images = [
-            Path(file) for file, is_image in zip(candidates, are_images, strict=True) if is_image
-        ]
+        images = [Path(file) for file in candidates if begins_as_image(file)]
         if not images:
             raise UsageError(
                 f"{path}: holds no image among {len(candidates):,} files; give another"

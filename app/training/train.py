@@ -361,7 +361,15 @@ def log_end(result: Result) -> None:
         f"finished: {split} accuracy {figures.accuracy:.4f}, {split} loss {figures.loss:.4f}, "
         f"peak memory {peak:.2f} GiB"
     )
-    if not result.learned:
+    if result.learned:
+        return
+    if figures.chance is not None and figures.accuracy > figures.chance:
+        RUN_LOG.info(
+            f"{figures.count:,} images do not show that it is better than guessing: {split} "
+            f"accuracy {figures.accuracy:.4f}, from {figures.accuracy_low:.4f} with 95 % "
+            f"certainty, and the commonest class makes {figures.chance:.4f}; evaluate it on more"
+        )
+    else:
         RUN_LOG.info(
             f"no better than guessing: {split} accuracy {figures.accuracy:.4f}, "
             f"the commonest class makes {figures.chance:.4f}; "

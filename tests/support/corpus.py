@@ -4,6 +4,7 @@ Everything is made here from a seedless picture, by Pillow or by hand, so that t
 same everywhere.
 """
 
+import base64
 import os
 import struct
 import warnings
@@ -18,6 +19,25 @@ from PIL import Image, ImageOps
 
 HEIGHT = 17
 WIDTH = 25  # odd and unequal: rows need padding, and no orientation looks like another
+
+# `picture()` as jpegtran -arithmetic and -arithmetic -progressive make it: Pillow reads, but cannot
+# write it.
+_ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNy"
+    "wtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT09PT09PT09PT09PT09PT0//yQARCAARABkDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPw"
+    "D/AHbRyjAqeHoxq7Ub7txtSDjUeCY59LhuQYqQyNjHJbZtsHKWCZtLZJdqDRk4kt8UCbJ9v/L625pAIPfAN6yhDINs"
+    "g/BRv+fpOMXXCtSoo/wen9kNZ/0dzq3+NiX/AH//ADQ5uZh4sCtzSnKwa6HVr/O5VJ0/gP/Z"
+)
+_ARITHMETIC_PROGRESSIVE = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNy"
+    "wtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT09PT09PT09PT09PT09PT0//ygARCAARABkDASIAAhEBAxEB/8wABgAQARD/2gAMAwEAAhADEAAAAf7r6g"
+    "ixPZ/U1GNaNY77tFzOhSgmGI4w/8wABBAF/9oACAEBAAEFAh6pFY9ad+7zAs0U/Yc1GP/MAAQRBf/aAAgBAwEBPwEV"
+    "TVqnH86bmP/MAAQRBf/aAAgBAgEBPwE92l6EshLzXD5CRszAG2pm/8wABBAF/9oACAEBAAY/AsD/zAAEEAX/2gAIAQ"
+    "EAAT8hH2XikSWwAGV+aqyA/9oADAMBAAIAAwAAABB0g2T/zAAEEQX/2gAIAQMBAT8QZYHl/SWA/8wABBEF/9oACAEC"
+    "AQE/EMdaN21f61c1n+Pw/8wABBAF/9oACAEBAAE/EGaoUWj3zWURrSB6ZjBbIDKA/9k="
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,8 @@ def _jpegs() -> dict[str, bytes]:
     files = {
         "plain": plain,
         "progressive": encoded(image, "JPEG", progressive=True),
+        "arithmetic": _ARITHMETIC,
+        "arithmetic, progressive": _ARITHMETIC_PROGRESSIVE,
         "full colour": encoded(image, "JPEG", subsampling=0),
         "restarts": encoded(image, "JPEG", restart_marker_blocks=1),
         "grey": encoded(image.convert("L"), "JPEG"),
@@ -444,12 +466,18 @@ def malformed_folders() -> dict[str, Malformed]:
             classes("cat", os.fsdecode(b"d\xffg")),
             r"class folder '.*d\\udcffg' has control or undecodable",
         ),
-        "nested": Malformed(classes("cat", "dog", "dog/young"), "'.*dog' holds the folder 'young'"),
-        "a folder named x.jpg": Malformed(
-            classes("cat", "dog", "dog/x.jpg"), "holds the folder 'x.jpg'"
+        "one folder around all": Malformed(
+            classes("pets/cat", "pets/dog"), "has 1 class .* --dataset .*data/pets"
+        ),
+        "class with empty folders only": Malformed(
+            two_and(lambda data: os.makedirs(data / "eel/young")), "class folder '.*eel' is empty"
         ),
         "class that leads back": Malformed(
-            two_and(lambda data: (data / "eel").symlink_to(data)), "'.*eel' holds the folder 'cat'"
+            two_and(lambda data: (data / "eel").symlink_to(data)), "'.*eel' .* leads in a circle"
+        ),
+        "folder of a class that leads back": Malformed(
+            two_and(lambda data: (data / "dog/eel").symlink_to(data / "dog")),
+            "'.*dog/eel' .* leads in a circle",
         ),
         "link that leads nowhere": Malformed(
             two_and(lambda data: (data / "eel").symlink_to(data / "gone")),

@@ -326,8 +326,9 @@ def _lines_on_rare_classes(config: Config, dataset: Dataset) -> list[str]:
     if counts[commonest] < _RARE * max(1, counts[rarest]):
         return []
     return [
-        f"{classes[rarest]!r} has {counts[rarest]:,} training images, {classes[commonest]!r} "
-        f"{counts[commonest]:,}: with --objective.class-weights balanced all classes count alike"
+        f"class {classes[rarest]!r} has {number_of(int(counts[rarest]), 'training image')}, "
+        f"{classes[commonest]!r} {counts[commonest]:,}: with --objective.class-weights balanced "
+        "all classes count alike"
     ]
 
 

@@ -1,5 +1,10 @@
 """Which source a name means, and whether its images may be mirrored."""
 
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +12,7 @@ import pytest
 from epochal.app.config import Config
 from epochal.app.data.availability import check_data, is_flippable, source_of
 from epochal.app.errors import UsageError
+from tests.support.corpus import image_folder
 
 CHARACTERS = ("digits", "mnist", "mnist_png")
 
@@ -86,3 +92,21 @@ def test_a_folder_that_is_missing_or_a_file_is_refused(folders: Path) -> None:
         check_data(Config(dataset="./nowhere"))
     with pytest.raises(UsageError, match=r"list\.txt is a file"):
         check_data(Config(dataset="list.txt"))
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("zip", ".zip"), ("gztar", ".tar.gz")])
+def test_an_archive_is_refused_with_commands_that_work(
+    folders: Path, kind: str, ending: str
+) -> None:
+    image_folder(folders / "my pets", {"cat": 3, "dog": 3})
+    shutil.make_archive("my pets", kind, "my pets")
+    with pytest.raises(UsageError) as caught:
+        check_data(Config(dataset=f"my pets{ending}"))
+    command, dataset = re.fullmatch(
+        r".* unpack it: python (.*), then give --dataset (.*)", str(caught.value)
+    ).groups()
+    subprocess.run([sys.executable, *shlex.split(command)], check=True)
+    [unpacked] = shlex.split(dataset)
+    assert unpacked == "./my pets-unpacked"  # nothing is mixed into a folder that is there
+    assert sorted(path.name for path in Path(unpacked).iterdir()) == ["cat", "dog"]
+    check_data(Config(dataset=unpacked))

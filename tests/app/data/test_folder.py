@@ -21,6 +21,7 @@ from epochal.app.data.sources.folder import BadFiles, read, scan
 from epochal.app.errors import UsageError
 from tests.support import corpus
 from tests.support.corpus import image_folder
+from tests.support.messages import heard
 
 BROKEN = corpus.broken()
 SOUND = corpus.sound()
@@ -94,6 +95,27 @@ def test_classes_without_splits(tmp_path):
     assert files.labels.dtype == np.int32
     assert files.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 3
     assert (content.channels, content.native_size, content.bad) == (3, 8, ())
+
+
+def test_folders_inside_a_class_folder_belong_to_the_class(tmp_path):
+    counts = {"cat": 3, "dog/old": 2, "dog/young/x.jpg": 2, "dog/.hidden": 1}
+    with heard() as lines:
+        content = scan(image_folder(tmp_path, counts))
+    assert content.classes == ("cat", "dog")
+    assert content.splits["all"].labels.tolist() == [0] * 3 + [1] * 4
+    [line] = [text for text in lines if "--dataset" in text]
+    assert line.endswith(f"--dataset {tmp_path}/dog")
+
+
+def test_folders_inside_the_classes_of_splits_too(tmp_path):
+    counts = {"train/a/x": 3, "train/b": 3, "test/a": 1, "test/b/y/z": 2}
+    content = scan(image_folder(tmp_path, counts))
+    assert content.splits["test"].labels.tolist() == [0, 1, 1]
+
+
+def test_all_classes_that_are_too_small_are_named(tmp_path):
+    with pytest.raises(UsageError, match=r"class 'b' has 1 usable image in .* as well: 'c'\)"):
+        scan(image_folder(tmp_path, {"a": 3, "b": 1, "c": 2}))
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL"])
@@ -191,7 +213,8 @@ def test_sound_files_pass(tmp_path, name):
     expected = SOUND[name].rgb
     if expected is not None:
         height, width, _ = expected.shape
-        assert facts == ImageFacts(height, width, bool((expected == expected[..., :1]).all()))
+        assert (facts.height, facts.width) == (height, width)
+        assert facts.grey == (expected == expected[..., :1]).all()
     else:
         assert isinstance(facts, ImageFacts)
 
