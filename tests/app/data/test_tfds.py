@@ -95,6 +95,7 @@ def test_more_files_than_the_soft_limit_are_opened_and_closed_again(tmp_path: Pa
     nothing = np.zeros(0, np.int64)
     records = Records(
         files=tuple(names),
+        digests=(),
         file=nothing,
         offset=nothing,
         length=nothing,

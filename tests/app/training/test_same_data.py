@@ -14,7 +14,7 @@ from PIL import Image
 from epochal.app.config import Config, Data
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
-from epochal.app.data.same_files import describe_changes
+from epochal.app.data.same_files import check_same_data, describe_changes
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_run
 from epochal.app.export.exportable_run import read_run
@@ -23,7 +23,7 @@ from epochal.app.store.run import Run
 from epochal.app.store.sweep import Sweep
 from epochal.app.store.trials import FAILED, Proposal
 from epochal.app.training.train import Session, resume, train, train_at
-from epochal.app.tuning.sweep import check_same_data
+from epochal.app.tuning.sweep import check_same_data as check_data_of_sweep
 from epochal.app.tuning.trial import run_trial
 from tests.support.program import StopAfter
 from tests.support.tiny_data import write_photos, write_tfds
@@ -68,7 +68,8 @@ def replace_by_another(photo: Path) -> None:
     assert photo.stat().st_size == before.st_size
 
 
-@pytest.mark.parametrize("cache_gib", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_gib", [0, 1])
 def test_an_image_that_became_another_is_named(config: Config, cache_gib: float) -> None:
     run = stop_after(2, replace(config, data=Data(cache_gib=cache_gib)))
     replace_by_another(Path("photos/rose #1/007.jpg"))
@@ -107,12 +108,20 @@ def fingerprint_of_earlier_versions(dataset: Dataset) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_run_of_an_earlier_version_goes_on(config: Config) -> None:
+def test_streamed_files_are_compared_except_with_runs_of_earlier_versions(config: Config) -> None:
     dataset = load(config)
+    run = Run(Path("runs/run"))
+    run.make()
+    run.write_file_digests(dataset.digests)
     before = fingerprint_of_earlier_versions(dataset)
     assert dataset.fingerprint() != before
-    assert dataset.has_fingerprint(before)
-    assert not dataset.has_fingerprint("0" * 64)
+    for stored in (dataset.fingerprint(), before):
+        check_same_data(dataset, stored, run)
+    replace_by_another(Path("photos/rose #1/007.jpg"))
+    changed = load(config)
+    check_same_data(changed, before, run)
+    with pytest.raises(UsageError, match=r"1 changed \('rose #1/007.jpg'\)"):
+        check_same_data(changed, dataset.fingerprint(), run)
 
 
 def test_a_record_of_tfds_that_became_another_is_noticed(tmp_path: Path) -> None:
@@ -135,7 +144,9 @@ def test_a_record_of_tfds_that_became_another_is_noticed(tmp_path: Path) -> None
     )
 
 
-def test_a_sweep_goes_on_with_its_own_data_alone(config: Config) -> None:
+@pytest.fixture
+def sweep(config: Config) -> Sweep:
+    """A sweep that was begun with photos in memory."""
     space = [{"name": "learning_rate", "kind": "choice", "values": [0.1, 0.2]}]
     plan = Plan.from_dict(
         {
@@ -149,12 +160,19 @@ def test_a_sweep_goes_on_with_its_own_data_alone(config: Config) -> None:
         }
     )
     config = replace(config, data=Data())
-    sweep = Sweep.begin(plan, config, "s", digests=load(config).digests)
-    check_same_data(sweep)
-    photo = Path("photos/daisy/020.jpg")
-    replace_by_another(photo)
+    return Sweep.begin(plan, config, "s", digests=load(config).digests)
+
+
+def test_a_sweep_does_not_go_on_with_other_data(sweep: Sweep) -> None:
+    replace_by_another(Path("photos/daisy/020.jpg"))
     with pytest.raises(UsageError, match=r"sweeps/s: .* 1 changed \('daisy/020.jpg'\)"):
-        check_same_data(Sweep(sweep.folder))
+        check_data_of_sweep(sweep)
+
+
+@pytest.mark.slow
+def test_no_trial_is_trained_on_other_data(sweep: Sweep) -> None:
+    check_data_of_sweep(sweep)
+    replace_by_another(Path("photos/daisy/020.jpg"))
     run_trial(sweep, Proposal(trial="0001", values={"learning_rate": 0.1}))
     outcome = sweep.read_outcome("0001")
     assert outcome is not None
