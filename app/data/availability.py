@@ -86,12 +86,17 @@ def check_data(config: Config) -> Config:
         if config.data_dir:
             config = replace(config, data_dir=_absolute(config.data_dir))
     if source == "folder":
-        _check_is_folder(config.dataset)
+        check_is_folder(config.dataset)
         config = replace(config, dataset=_absolute(config.dataset))
     return config
 
 
-def _check_is_folder(dataset: str) -> None:
+def check_is_folder(dataset: str) -> None:
+    """Refuse what is no folder; of an archive, say how to unpack it.
+
+    Raises:
+        UsageError: saying so.
+    """
     path = Path(os.path.expanduser(dataset))
     if path.is_dir():
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from epochal.app.config import Config
+from epochal.app.data.availability import check_is_folder
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.data.same_files import check_same_data
@@ -45,6 +46,7 @@ def evaluate_folder(run: Run, folder: str) -> dict[str, Any]:
     Raises:
         UsageError: the run has not finished; the folder cannot be read or has other classes.
     """
+    check_is_folder(folder)
     trained = load_trained(run)
     preprocessing = trained.preprocessing
     splits = read_splits(
