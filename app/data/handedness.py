@@ -4,15 +4,18 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.dataset import Split
+from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.data.preprocessing import ImageShape
+from epochal.app.streams import generator
 
-# Of 2,000 images digits come to 0.96, photographs (CIFAR-10) to 0.50, emoji to 0.69.
+# Of 2,000 images MNIST comes to 0.96, photographs (CIFAR-10) to 0.50, emoji to 0.70.
 HANDED = 0.8
 _IMAGES = 2000
 _SIDE = 16  # pixels; coarse shapes tell left from right
 _RIDGE = 1.0  # of the mean eigenvalue
 
 
-def told_from_mirrored(split: Split, seed: int, *, images: int = _IMAGES) -> float:
+def told_from_mirrored(split: Split, shape: ImageShape, seed: int) -> float:
     """Return the share of images that a linear rule tells from their mirror images.
 
     Each class has a rule of its own, so that `b` may be the mirror image of `d`: ridge regression
@@ -22,21 +25,23 @@ def told_from_mirrored(split: Split, seed: int, *, images: int = _IMAGES) -> flo
     same; where they can be told apart, mirrored ones are what no test image looks like.
 
     Args:
-        split: the training images
-        seed: of the images that are looked at
-        images: to look at
+        split: the training images, of which up to 2,000 are looked at
+        shape: their sizes
+        seed: of the run; chooses the images
     """
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(split))
-    drawn = split.subset(order[:images])
-    small = tf.image.resize(
-        drawn.read(),
-        (_SIDE, _SIDE),
-        antialias=True,
-    )
-    pixels = small.numpy()
-    differences = (pixels - pixels[:, :, ::-1]).reshape(len(pixels), -1)
-    halves = np.arange(len(pixels)) % 2
+    order = generator(seed, "handedness").permutation(len(split))
+    drawn = split.subset(order[:_IMAGES])
+    parts = []
+    for images, _ in evaluation_batches(drawn, shape):
+        small = tf.image.resize(
+            images,
+            (_SIDE, _SIDE),
+            antialias=True,
+        )
+        mirrored = tf.reverse(small, axis=[2])
+        parts.append(tf.reshape(small - mirrored, (len(small), -1)).numpy())
+    differences = np.concatenate(parts)
+    halves = np.arange(len(differences)) % 2
     told = []
     for label in np.unique(drawn.labels):
         of_class = drawn.labels == label

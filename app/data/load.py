@@ -104,16 +104,16 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
             config.data.part,
             config.seed,
         )
-    flippable = is_flippable(config.dataset)
-    handedness = None
-    if flippable and config.augment.flip is None:
-        handedness = told_from_mirrored(splits["train"], config.seed)
-        flippable = handedness < HANDED
     mean, deviation = mean_and_deviation(
         splits["train"],
         raw.shape,
         config.seed,
     )
+    flippable = is_flippable(config.dataset)
+    handedness = None
+    if flippable and config.augment.flip is None:
+        handedness = told_from_mirrored(splits["train"], raw.shape, config.seed)
+        flippable = handedness < HANDED
     return Dataset(
         name=config.dataset,
         train=splits["train"],

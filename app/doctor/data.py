@@ -53,7 +53,9 @@ def check_flips(setup: Setup) -> Finding:
         return warning(f"mirrored {name} are other characters or none; give --augment.flip false")
     share = setup.dataset.handedness
     if share is None:
-        share = told_from_mirrored(setup.dataset.train, setup.config.seed)
+        share = told_from_mirrored(
+            setup.dataset.train, setup.dataset.preprocessing, setup.config.seed
+        )
     text = (
         f"images are mirrored, and a simple rule tells {share:.0%} of them from their mirror "
         "images (guessing: 50%)"

@@ -33,11 +33,12 @@ from epochal.app.training.run.checkpoints import (
     Trigger,
     restore_variables,
 )
+from epochal.app.training.run.first_lines import first_lines
 from epochal.app.training.run.history import History
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.resume import place_to_go_on_from
 from epochal.app.training.run.scalar_events import ScalarEvents
-from epochal.app.training.run.setup import Setup, set_up, start, summary
+from epochal.app.training.run.setup import Setup, set_up, start
 from epochal.app.training.run.warm_start import Origin
 
 _LOG = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ def _describe(run: Run, setup: Setup, origin: Origin | None, *, test: bool) -> N
     skipped = len(setup.dataset.skipped)
     if skipped:
         _LOG.info(f"{skipped} unusable files are left out; {run.data_file} names them")
-    _LOG.info(f"{summary(setup, origin)}\nrun: {run.folder}")
+    _LOG.info(f"{first_lines(setup, origin)}\nrun: {run.folder}")
     RUN_LOG.debug(f"started: {config.model} on {config.dataset}")
     if origin is not None:
         for line in origin.lines(config, setup.batches.steps):

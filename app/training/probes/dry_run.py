@@ -11,9 +11,10 @@ from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import TrainingFailed
 from epochal.app.store.run import ROOT, check_writable, default_name
 from epochal.app.training.run.callback_list import weight_steering
+from epochal.app.training.run.first_lines import first_lines
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.rollback import REMEDY, described
-from epochal.app.training.run.setup import Setup, summary
+from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.classifier import Callbacks
 from epochal.app.training.step.learning_rate import rate_callbacks
 from epochal.app.training.train import Session, expected_failures, prepare
@@ -39,7 +40,7 @@ def dry_run(config: Config, began: float) -> None:
     if duration is None:
         duration = f"about {time_of(seconds)}, validation apart"
     name = config.name or default_name(config)
-    print(f"dry run: {summary(setup, origin)}")
+    print(f"dry run: {first_lines(setup, origin)}")
     print(f"would train {duration}, in {ROOT / name}")
 
 

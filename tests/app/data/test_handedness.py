@@ -12,15 +12,22 @@ from epochal.app.config import Augment, Config
 from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.handedness import HANDED, told_from_mirrored
 from epochal.app.data.load import augmentation_for, load
+from epochal.app.data.preprocessing import ImageShape
 from epochal.app.doctor.data import check_flips
-from epochal.app.training.run.setup import set_up, summary
+from epochal.app.training.run.first_lines import first_lines
+from epochal.app.training.run.setup import set_up
 
 DIGITS = (load_digits().images * 15.9).astype(np.uint8)[..., None]
 LABELS = load_digits().target
 
 
-def split_of(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(CachedImages(tf.constant(images)), np.arange(len(images)), labels)
+def told(images: np.ndarray, labels: np.ndarray) -> float:
+    split = Split(
+        CachedImages(tf.constant(images)), np.arange(len(images)), labels.astype(np.int32)
+    )
+    side = images.shape[1]
+    shape = ImageShape(channels=images.shape[-1], stored_size=side, image_size=side)
+    return told_from_mirrored(split, shape, 0)
 
 
 def with_some_mirrored(images: np.ndarray) -> np.ndarray:
@@ -30,22 +37,21 @@ def with_some_mirrored(images: np.ndarray) -> np.ndarray:
 
 
 def test_digits_can_be_told_from_their_mirror_images_and_a_mixture_cannot() -> None:
-    assert told_from_mirrored(split_of(DIGITS, LABELS), 0) > 0.9
-    mixture = split_of(with_some_mirrored(DIGITS), LABELS)
-    assert told_from_mirrored(mixture, 0) == pytest.approx(0.5, abs=0.05)
+    assert told(DIGITS, LABELS) > 0.9
+    assert told(with_some_mirrored(DIGITS), LABELS) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_class_may_be_the_mirror_image_of_another() -> None:
     sevens = DIGITS[LABELS == 7]
     images = np.concatenate([sevens, sevens[:, :, ::-1]])
     labels = np.repeat([0, 1], len(sevens))
-    assert told_from_mirrored(split_of(images, labels), 0) > 0.9
+    assert told(images, labels) > 0.9
 
 
 def test_symmetric_images_and_single_ones_are_drawn() -> None:
     flat = np.full((8, 16, 16, 3), 7, np.uint8)
-    assert told_from_mirrored(split_of(flat, np.zeros(8, int)), 0) == 0.5
-    assert told_from_mirrored(split_of(DIGITS[:3], np.arange(3)), 0) == 0.5
+    assert told(flat, np.zeros(8, int)) == 0.5
+    assert told(DIGITS[:3], np.arange(3)) == 0.5
 
 
 @pytest.mark.tfds
@@ -77,8 +83,8 @@ def test_the_images_of_a_folder_decide_and_the_user_is_told(tmp_path: Path) -> N
     mixture = mixture.rename(tmp_path / "glass")
     setup = set_up(Config(model="softmax", dataset=str(mixture)))
     assert setup.batches.augmentation.flip
-    assert "mirrored left to right at random" in summary(setup, None)
+    assert "mirrored left to right at random" in first_lines(setup, None)
     assert check_flips(setup).level == "ok"
-    told = set_up(Config(model="softmax", dataset=str(characters), augment=Augment(flip=True)))
-    assert "mirror" not in summary(told, None)
-    assert check_flips(told).level == "warning"
+    chosen = set_up(Config(model="softmax", dataset=str(characters), augment=Augment(flip=True)))
+    assert "mirror" not in first_lines(chosen, None)
+    assert check_flips(chosen).level == "warning"

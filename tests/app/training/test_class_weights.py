@@ -10,7 +10,8 @@ from epochal.app.config import Config, Objective
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.store.run import Run
-from epochal.app.training.run.setup import set_up, summary
+from epochal.app.training.run.first_lines import first_lines
+from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.objective import class_weights, weighted_share
 from epochal.app.training.train import Session, train_at
 
@@ -43,7 +44,7 @@ def test_the_usual_rate_is_that_of_a_batch_as_noisy() -> None:
     assert setup.config.rate == pytest.approx(0.1 * share(), rel=0.05)
     assert float(setup.model.optimizer.learning_rate) == pytest.approx(setup.config.rate)
     worth = 32 * share()
-    assert f"a batch of 32 images is as noisy as one of {worth:.3g} would be" in summary(
+    assert f"a batch of 32 images is as noisy as one of {worth:.3g} would be" in first_lines(
         setup, None
     )
     adam = set_up(replace(BALANCED, optimizer="adam"), load=unequal)

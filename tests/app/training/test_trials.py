@@ -27,8 +27,9 @@ from epochal.app.store.data_card import Counts
 from epochal.app.store.result import Figures
 from epochal.app.store.run import Run
 from epochal.app.training import train as training
+from epochal.app.training.run.first_lines import first_lines
 from epochal.app.training.run.resume import check_identity
-from epochal.app.training.run.setup import set_up, summary
+from epochal.app.training.run.setup import set_up
 from epochal.app.tuning.worker import forget
 from tests.support.messages import heard
 from tests.support.program import StopAfter, outcome
@@ -299,7 +300,7 @@ def test_trained_on_all_the_last_weights_are_kept(tmp_path: Path) -> None:
     ],
 )
 def test_images_that_validate_and_are_trained_on_are_told(data: Data, expected: str) -> None:
-    assert expected in summary(set_up(replace(CONFIG, data=data)), None)
+    assert expected in first_lines(set_up(replace(CONFIG, data=data)), None)
 
 
 def test_images_of_another_store_are_others() -> None:
@@ -308,7 +309,7 @@ def test_images_of_another_store_are_others() -> None:
     other = replace(
         validation, images=replace(validation.images)
     )  # as where the data set has such a split of its own
-    told = summary(replace(setup, dataset=replace(setup.dataset, validation=other)), None)
+    told = first_lines(replace(setup, dataset=replace(setup.dataset, validation=other)), None)
     assert "1,438 train, 360 validation, 359 test" in told
 
 
