@@ -102,7 +102,7 @@ def _choose_style(name: str, architecture: Architecture, options: Mapping[str, A
 def _find_architecture(name: str) -> Architecture:
     if name in ZOO:
         return ZOO[name]
-    message = f"Unknown model {name!r}."
+    message = f"Unknown model {name[:60]!r}."
     message += _explain_depth(name)
     similar = difflib.get_close_matches(
         name.lower().replace("-", "_"),

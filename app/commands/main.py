@@ -3,6 +3,7 @@
 No TensorFlow before the arguments are known good.
 """
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -123,7 +124,9 @@ def _dispatch(words: list[str], verbosity: int) -> int:
 
 def _report(error: Exception) -> int:
     """Print one line on stderr, after the table of bad files where there is one."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        error = UsageError(f"{error.filename}: {error.strerror}; give a shorter path")
+    elif isinstance(error, OSError):
         place = error.filename or "a file"
         error = StorageError(f"{place}: {error.strerror or error}; {remedy(error)}")
     if not isinstance(error, EpochalError):

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.config.given_files import read_given_file
 from epochal.app.errors import UsageError
 from epochal.app.store.export import served_versions
 
@@ -17,6 +18,7 @@ New versions in the folder are loaded while it runs. http://127.0.0.1:8501/ is a
 model with.
 """
 _NEEDED = ("fastapi", "uvicorn", "orjson", "prometheus_client")
+_LONGEST_TOKEN_FILE = 10_000  # bytes
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -94,7 +96,7 @@ def _check_packages() -> None:
 def _read_token(file: Path) -> str:
     """Return the first line of a file."""
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = read_given_file(file, _LONGEST_TOKEN_FILE).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--token-file {file}: cannot be read: {error}") from error
     if not lines or len(lines[0].strip()) < 8:

@@ -3,13 +3,20 @@
 import math
 import re
 
+_LONGEST = 60  # characters of a value in a message
+
 
 def check(condition: bool, key: str, expected: str, received: object) -> None:
     """Raise ValueError in one line unless the condition holds."""
     if condition:
         return
-    shown = "null" if received is None else repr(received)
+    shown = "null" if received is None else shortened(repr(received))
     raise ValueError(f"{key} must be {expected}, got {shown}")
+
+
+def shortened(text: str) -> str:
+    """Return a text as a message shows it: its beginning, where it is long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def check_between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:

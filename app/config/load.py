@@ -6,12 +6,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from epochal.app.config.checks import shortened
 from epochal.app.config.config import Config
 from epochal.app.config.keys import GROUPS, SETTINGS, flatten, nest
 from epochal.app.errors import UsageError, suggestion
 
 _HELP = "see epochal train --help"
-_LONGEST = 60  # characters of a value in a message
 _WORDS = {
     int: "a whole number",
     float: "a number",
@@ -160,7 +160,7 @@ def unknown_key(key: str) -> str:
         hint = suggestion(name, _names_in(group), f"{group}.")
     if not hint and namesakes:
         hint = f" (did you mean {namesakes[0]}?)"
-    return f"unknown key {key}{hint or suggestion(key, [*SETTINGS, *GROUPS])}"
+    return f"unknown key {shortened(key)}{hint or suggestion(key, [*SETTINGS, *GROUPS])}"
 
 
 def _names_in(group: str) -> list[str]:
@@ -177,9 +177,9 @@ def _hint(kind: Any, received: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message shows it: on one line, and not all of it where it is long."""
+    """Return a value as a message shows it: on one line, and its beginning where it is long."""
     if isinstance(value, str):
         text = repr(value)
     else:
         text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return shortened(text)

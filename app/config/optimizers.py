@@ -1,5 +1,6 @@
 """Optimizers by name, each with the learning rate that is usual for it. No Keras here."""
 
+from epochal.app.config.checks import shortened
 from epochal.app.errors import suggestion
 
 # Keras' names in lower case, then ours. Unless something is said, the rate is the default of Keras,
@@ -43,4 +44,6 @@ def check_optimizer(name: str) -> None:
     known = list(USUAL_RATES)
     if name.lower() not in known:
         hint = suggestion(name.lower(), known)
-        raise ValueError(f"optimizer: unknown {name!r}{hint}; there are {', '.join(known)}")
+        raise ValueError(
+            f"optimizer: unknown {shortened(repr(name))}{hint}; there are {', '.join(known)}"
+        )

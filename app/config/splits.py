@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from epochal.app.config.checks import shortened
 from epochal.app.errors import UsageError
 
 _FORMS = {
@@ -47,7 +48,7 @@ class Splits:
                 return cls(kind, **numbers)
         raise UsageError(
             "splits: expected holdout, kfold:5, repeated:3x5 (3 times 5 folds) or bootstrap:5, "
-            f"with 2 to 999 folds, got {text!r}"
+            f"with 2 to 999 folds, got {shortened(repr(text))}"
         )
 
     @property
@@ -86,7 +87,7 @@ class Fold:
         if splits.kind == "holdout" or not 1 <= number <= splits.count:
             raise UsageError(
                 "data.split: expected all or one of several splits, counted from 1, as kfold:5/2, "
-                f"repeated:3x5/7 or bootstrap:5/2, got {text!r}"
+                f"repeated:3x5/7 or bootstrap:5/2, got {shortened(repr(text))}"
             )
         return cls(splits, number)
 

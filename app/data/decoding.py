@@ -28,6 +28,7 @@ from epochal.app.data.file_headers import (
 )
 
 MAX_PIXELS = 64_000_000
+MAX_BYTES = 9 * MAX_PIXELS  # of a file: four channels of 16 bits, uncompressed, take eight a pixel
 
 # (name, offset, bytes there); the order is that of `_DECODERS`
 SIGNATURES = (

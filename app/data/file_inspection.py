@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from epochal.app.characters import printable
-from epochal.app.data.decoding import MAX_PIXELS, SIGNATURES, decode
+from epochal.app.data.decoding import MAX_BYTES, MAX_PIXELS, SIGNATURES, decode
 from epochal.app.data.same_files import digest_of
 from epochal.app.errors import UsageError
 
@@ -133,6 +133,8 @@ def _header_fault(path: str) -> str | None:
             return "not a regular file"
         if status.st_size == 0:
             return "empty file"
+        if status.st_size > MAX_BYTES:
+            return f"larger than {MAX_BYTES // 10**6} MB"
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return _TOO_LARGE

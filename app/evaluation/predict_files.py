@@ -10,7 +10,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from epochal.app.data.decoding import describe_error
+from epochal.app.config.given_files import read_given_file
+from epochal.app.data.decoding import MAX_BYTES, describe_error
 from epochal.app.data.file_inspection import begins_as_image
 from epochal.app.data.sources.folder_listing import list_files
 from epochal.app.errors import UsageError
@@ -143,9 +144,12 @@ def _predict_batch(
 def _read_image(trained: Trained, path: Path) -> tf.Tensor:
     """Read a file as the network takes it."""
     try:
-        stored = trained.preprocessing.store(tf.constant(path.read_bytes()))
+        content = read_given_file(path, MAX_BYTES)
+        stored = trained.preprocessing.store(tf.constant(content))
     except OSError as error:
         raise _Unreadable(f"{path}: {error.strerror}") from error
+    except UsageError as error:
+        raise _Unreadable(str(error)) from error
     except tf.errors.OpError as error:
         raise _Unreadable(f"{path}: not a readable image ({describe_error(error)})") from error
     return trained.preprocessing.crop(stored)

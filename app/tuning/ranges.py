@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from epochal.app.config import SETTINGS
+from epochal.app.config.checks import shortened
 from epochal.app.errors import UsageError
 from epochal.app.store.plan import KINDS, Kind, Range
 
 OPTIONS = "optim.options."
 _MOST = 10_000  # values that a step may leave
+_MOST_CHOICES = 1_000  # a configuration of each is checked before anything runs
 _EXAMPLE = "for instance when: {optimizer: sgd}"
 _NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 _WHOLE = "[-+]?[0-9]{1,18}"
@@ -101,6 +103,11 @@ def _read_conditions(node: Any, prefix: str) -> dict[str, tuple[Any, ...]]:
 def _read_choices(span: Any, number_types: set[Any], prefix: str) -> tuple[Any, ...]:
     if not isinstance(span, list) or not span:
         raise UsageError(f"{prefix}: choice needs a list of at least one value, got {_shown(span)}")
+    if len(span) > _MOST_CHOICES:
+        raise UsageError(
+            f"{prefix}: {len(span):,} choices, expected at most {_MOST_CHOICES:,}; give a range as "
+            "{linear: [low, high]}, or fewer"
+        )
     values = list(span)
     if number_types:
         values = list(map(as_number, span))
@@ -121,7 +128,9 @@ def _check_distinct(values: list[Any], prefix: str) -> None:
     for value in values:
         text = json.dumps(value, sort_keys=True)
         if text in seen:
-            raise UsageError(f"{prefix}: {text} is given twice among the choices; give it once")
+            raise UsageError(
+                f"{prefix}: {shortened(text)} is given twice among the choices; give it once"
+            )
         seen.add(text)
 
 
@@ -221,4 +230,4 @@ def _is_plain(value: Any) -> bool:
 
 def _shown(node: Any) -> str:
     """Return a piece of the file for a message."""
-    return json.dumps(node, default=str, skipkeys=True)
+    return shortened(json.dumps(node, default=str, skipkeys=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from epochal.app.config import SETTINGS, Config
+from epochal.app.config.checks import shortened
 from epochal.app.config.files import read_yaml
 from epochal.app.config.keys import GROUPS
 from epochal.app.config.load import config_from
@@ -16,6 +17,7 @@ from epochal.app.errors import UsageError, suggestion
 from epochal.app.store.plan import Range, Space
 from epochal.app.tuning.ranges import OPTIONS, as_number, is_range, read_range
 
+_MOST_RANGES = 100
 _EXAMPLE = "ranges; give one, for instance learning_rate: {log: [1e-3, 1]}"
 
 
@@ -45,6 +47,8 @@ def read_space(values: Mapping[str, Any], where: str, base: Config) -> Space:
     nodes = _range_nodes(values, where)
     if not nodes:
         raise UsageError(f"{where}: holds no {_EXAMPLE}")
+    if len(nodes) > _MOST_RANGES:
+        raise UsageError(f"{where}: {len(nodes):,} ranges, expected at most {_MOST_RANGES}")
     _check_names([name for name, _ in nodes], where)
     space: Space = ()
     for name, node in nodes:
@@ -138,7 +142,7 @@ def _check_searchable(name: str, where: str) -> None:
         return
     if name not in SETTINGS:
         hint = suggestion(name, _searchable_names())
-        raise UsageError(f"{where}: unknown key {name}{hint}; see epochal train --help")
+        raise UsageError(f"{where}: unknown key {shortened(name)}{hint}; see epochal train --help")
     reason = SETTINGS[name].traits.unsearchable
     if reason is not None:
         raise UsageError(f"{where}: {name} cannot be searched: {reason}")
@@ -195,8 +199,8 @@ def _find_choice(parent: Range, value: Any, prefix: str) -> Any:
             return choice
     choices = "its choices: it is a range of numbers"
     if parent.values:
-        choices = f"its choices {list(parent.values)}"
-    raise UsageError(f"{prefix}: {value!r} is none of {choices}")
+        choices = f"its choices {shortened(str(list(parent.values)))}"
+    raise UsageError(f"{prefix}: {shortened(repr(value))} is none of {choices}")
 
 
 def _values_needed(searched: Range, space: Space) -> dict[str, Any]:

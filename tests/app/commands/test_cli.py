@@ -1,8 +1,10 @@
 """The command line: one line and an exit code for every mistake, nothing left behind."""
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +362,24 @@ FILES = {
     "two beginnings": ("init_from: a\nweights: b.h5", "null with weights"),
     "empty": ("", "no configuration"),
     "too large": ("#" * 1_000_001, "larger"),
+    "set": ("optim: {rates: !!set {a, b}}", "the tag set is not allowed"),
+    "set of settings": ("!!set {epochs, seed}", "the tag set is not allowed"),
+    "bytes": ("name: !!binary aGVsbG8=", "the tag binary is not allowed"),
+    "date": ("name: !!timestamp noon", "the tag timestamp is not allowed"),
+    "tag of another kind": ("optim: !!map [1, 2]", "not valid YAML"),
+    "no truth": ("augment: {flip: !!bool yes}", "'yes' is no bool"),
+    "long number": ("epochs: " + "9" * 5000, "a number of 5,000 characters"),
+    "long hexadecimal number": ("optim: {rates: {a: 0x" + "f" * 5000 + "}}", "5,002 characters"),
+    "long text": ("dataset: " + "a" * 5000, "a text of 5,000 characters"),
+    "long key": ("? " + "a" * 5000 + "\n: 1", "a text of 5,000 characters"),
+    "long text that is shown": ("model: {" + "a" * 1000 + ": 1}", "aaa ..."),
+    "deep": ("optim: " + "[" * 10_000 + "]" * 10_000, "nested more than 20 levels"),
+    "deep and torn": ("[" * 200_000, "nested more than 20 levels"),
+    "many": ("schedule: {milestones: [" + "1," * 60_000 + "]}", "more than 10,000 keys and values"),
+    "laughs": ("a: &a [lol, lol]\nb: &b [*a, *a]\nc: [*b, *b]", "aliases"),
+    "character beyond Unicode": ('name: "\\UFFFFFFFF"', "not valid YAML"),
+    "half a character": ('dataset: "\\uD800"', "half a character"),
+    "zero byte": ('dataset: "a\\0b"', "a zero byte"),
 }
 
 FOLDERS = malformed_folders()
@@ -396,6 +416,54 @@ def test_a_bad_file_is_one_line(mistake: str, capsys) -> None:
     text, expected = FILES[mistake]
     Path("given.yaml").write_text(text)
     refused(["train", "--config", "given.yaml"], expected, capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "--config"], ["tune", "--search"], ["serve", "nothing", "--token-file"]],
+    ids=lambda words: words[-1],
+)
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_what_is_no_file_is_told_without_waiting(kind, words, tmp_path_factory, capsys) -> None:
+    path = tmp_path_factory.mktemp("elsewhere") / "given.yaml"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    refused([*words, str(path)], "", capsys)
+
+
+def test_a_pipe_of_the_shell_is_a_file() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"epochs: 7")
+    os.close(writer)
+    assert configured(["--config", f"/dev/fd/{reader}"]).epochs == 7
+    os.close(reader)
+
+
+def test_a_named_pipe_is_read_once_its_writer_comes(tmp_path_factory) -> None:
+    path = tmp_path_factory.mktemp("elsewhere") / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(path.write_text, "epochs: 7")
+        assert configured(["--config", str(path)]).epochs == 7
+        assert written.result() == len("epochs: 7")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--dataset"],
+        ["train", "--weights"],
+        ["train", "--dataset", "mnist", "--data-dir"],
+        ["evaluate"],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_path_that_no_system_takes_is_one_line(words: list[str], capsys) -> None:
+    refused([*words, "a" * 5000], "File name too long", capsys)
 
 
 @pytest.mark.usefixtures("determinism_ends_here")

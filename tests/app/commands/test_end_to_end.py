@@ -1,6 +1,7 @@
 """The real commands in turn, on a folder of images: train, evaluate, predict, export."""
 
 import json
+import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -245,12 +246,15 @@ def test_a_served_image_without_channels_is_an_error_not_the_end(trained: Path) 
 def test_a_broken_image_is_named_with_its_reason_and_the_others_are_answered(trained: Path) -> None:
     (trained / "broken.png").write_bytes(b"no image")
     Image.new("L", (16, 16)).save(trained / "whole.png")
-    done = epochal(["predict", "r", "whole.png", "broken.png", "whole.png", "--json"], trained)
+    os.mkfifo(trained / "pipe.png")
+    images = ["whole.png", "broken.png", "pipe.png", "/dev/zero", "whole.png"]
+    done = epochal(["predict", "r", *images, "--json"], trained)
     assert done.returncode == 2
     assert re.search(
         r"error: broken.png: not a readable image \(.*expected one of JPEG", done.stderr
     )
-    assert "error: 1 of 3 files could not be read as images; leave them out" in done.stderr
+    assert "error: /dev/zero: is a device; give a file" in done.stderr
+    assert "error: 3 of 5 files could not be read as images; leave them out" in done.stderr
     assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == ["whole.png"] * 2
 
 
