@@ -163,7 +163,7 @@ def _temporary_files() -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(
-            f"cannot write the test images to {tempfile.gettempdir()}: {reason}; "
+            f"cannot write the test images to {tempfile.tempdir or 'a temporary file'}: {reason}; "
             "free space there, or set TMPDIR"
         ) from error
 

@@ -49,6 +49,8 @@ def import_tensorflow(*, verbose: bool) -> None:
     """
     for name, value in _differing_settings().items():
         _LOG.warning(f"{name} {value} is not followed: {_REASON}")
+    # scikit-learn's; looking whether it may start processes, it warns where /dev/shm is read-only.
+    os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
     os.environ["KERAS_BACKEND"] = _SETTINGS["backend"]
     os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = _VARIABLES["ONEDNN_DEFAULT_FPMATH_MODE"]
     if verbose:
@@ -92,12 +94,16 @@ def _import_keras() -> None:
     # is read-only it would read those that anyone can put into /tmp.
     kept = {name: os.environ.pop(name) for name in _READ_BY_KERAS if name in os.environ}
     os.environ["KERAS_HOME"] = os.devnull
+    # Of a test library that TensorFlow imports: it asks for a writable folder, and never uses it.
+    tests = os.environ.setdefault("TEST_TMPDIR", os.devnull)
     try:
         importlib.import_module("keras")
     finally:
         for name in absent:
             del sys.modules[name]
         del os.environ["KERAS_HOME"]
+        if tests == os.devnull:
+            del os.environ["TEST_TMPDIR"]
         os.environ.update(kept)
 
 
@@ -124,7 +130,12 @@ def quietly() -> Iterator[None]:
     """Hold back what is written to stderr meanwhile, and let it out if an exception ends it."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
+    # In memory where the system can: no folder need be writable for that.
+    if hasattr(os, "memfd_create"):
+        file: Any = open(os.memfd_create("stderr"), "w+b")  # noqa: SIM115 closed below
+    else:
+        file = tempfile.TemporaryFile()
+    with file as captured:
         os.dup2(captured.fileno(), 2)
         try:
             yield

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+_LONGEST_URI_HEAD = 500  # characters before the comma of a data URI (RFC 2397)
 _QUOTED_CHARACTERS = 256  # of a value, in an error
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _TYPE_NAMES = {
@@ -109,9 +110,16 @@ def is_base64(value: Any) -> bool:
 def decode_base64(text: str) -> bytes:
     """Return the bytes of a base64 text, which may lack its padding and have white space.
 
+    The text may be a data URI, as browsers make of a file; TensorFlow Serving refuses these.
+
     Raises:
         BadRequest: it is none.
     """
+    if text.lstrip()[:5].lower() == "data:":
+        head, comma, _ = text[:_LONGEST_URI_HEAD].partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise BadRequest("Unable to base64 decode: expecting a data URI to say ;base64,")
+        text = text[len(head) + 1 :]
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
