@@ -1,6 +1,12 @@
 """Weights files of `keras.applications`: loads them into the same network of the zoo."""
 
+import math
+import zipfile
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +21,49 @@ from epochal.models.zoo import ZOO
 # layers behind the features in Keras' networks; ours end otherwise
 TOP = ("fc1", "fc2", "predictions", "conv_preds")
 StoredLayer = tuple[str, list[h5py.Dataset]]  # a layer's name in the file, and its weights
+# of each network before its classifier, moving statistics included
+NUM_WEIGHTS = {
+    "vgg16": 14_714_688,
+    "vgg19": 20_024_384,
+    "inception_v3": 21_802_784,
+    "inception_resnet_v2": 54_336_736,
+    "xception": 20_861_480,
+    "mobilenet": 3_228_864,
+    "mobilenet_025": 218_544,
+    "mobilenet_050": 829_536,
+    "mobilenet_075": 1_832_976,
+    "mobilenet_v2": 2_257_984,
+    "mobilenet_v2_035": 410_208,
+    "mobilenet_v2_050": 706_224,
+    "mobilenet_v2_075": 1_382_064,
+    "mobilenet_v2_140": 4_363_712,
+    "densenet121": 7_037_504,
+    "densenet169": 12_642_880,
+    "densenet201": 18_321_984,
+}
+# What h5py and zipfile raise; TypeError: something that is no list
+_DAMAGE = (
+    OSError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    UnicodeDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_ARCHIVE = b"PK\x03\x04"  # begins a .keras file
+_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")  # of such a file
+_MOST_INFLATION = 4  # weights hardly shrink; the zeros of an optimizer that has not begun do
 
 
 def load(model: keras.Model, path: Path) -> None:
     """Fill a model of the zoo, except its logits, from a weights file of `keras.applications`.
 
-    Files with and without the classifier fit, in Keras' old format (`layer_names`) and its new one
-    (`.weights.h5`), those that Keras offers and those that its models saved. Nothing is changed
-    unless everything fits. A network whose file expects blue first gets its first kernel reversed,
-    so that it goes on to read red first.
+    Files with and without the classifier fit, those that Keras offers and those that its models
+    saved: `.h5` of weights or of a whole model, `.weights.h5`, and `.keras`, of which nothing but
+    its arrays is read. Nothing is changed unless everything fits. A network whose file expects
+    blue first gets its first kernel reversed, so that it goes on to read red first.
 
     Raises:
         ValueError: the network is not from `keras.applications`, or the file is damaged, of
@@ -37,19 +77,23 @@ def load(model: keras.Model, path: Path) -> None:
         )
     targets = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
     try:
-        with h5py.File(path) as file:
-            _refuse_foreign_data(file, path)
+        with _open(path) as file:
             if "layer_names" in file.attrs:
                 stored = _find_in_old_format(file)
             else:
                 stored = _find_in_new_format(file, model)
-            pairs = _match_layers(targets, stored, f"{path} does not fit {model.name}")
+            try:
+                pairs = _match_layers(targets, stored)
+            except ValueError as mismatch:
+                identity = _identify(stored, model.name)
+                raise ValueError(
+                    f"{path} does not fit {model.name}: {mismatch}; {identity}."
+                ) from mismatch
             # Read only now, when their shapes are known to be the network's own.
             weights = []
             for layer, datasets in pairs:
                 weights.append((layer, [np.asarray(dataset) for dataset in datasets]))
-    # TypeError: an array where there should be a group
-    except (OSError, KeyError, TypeError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"{path} is no readable weights file ({str(error)[:80]}); download it again."
         ) from error
@@ -58,6 +102,43 @@ def load(model: keras.Model, path: Path) -> None:
         weights[0] = (first_layer, [kernel[:, :, ::-1], *others])
     for layer, arrays in weights:
         layer.set_weights(arrays)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.Group]:
+    """Open the group in which a file has its layers, and see that all its numbers lie in it."""
+    content: Any = path
+    with path.open("rb") as beginning:
+        if beginning.read(len(_ARCHIVE)) == _ARCHIVE:
+            content = BytesIO(_read_member(path))
+    with h5py.File(content) as file:
+        _refuse_foreign_data(file, path)
+        if "model_weights" in file:  # a whole model in one .h5
+            yield _group(file, "model_weights")
+        else:
+            yield file
+
+
+def _read_member(path: Path) -> bytes:
+    """Return the weights in a `.keras` file; what else is in it is not read.
+
+    Raises:
+        KeyError: there are none.
+        ValueError: there is something that Keras does not write, or that inflates.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        for name in names:
+            if (name not in _MEMBERS and not name.startswith("assets/")) or names.count(name) > 1:
+                expected = ", ".join(_MEMBERS)
+                raise ValueError(f"{path}: holds {name[:60]!r}, expected {expected}, each once.")
+        member = archive.getinfo("model.weights.h5")
+        if member.file_size > _MOST_INFLATION * path.stat().st_size:
+            raise ValueError(
+                f"{path}: {member.filename} inflates to {member.file_size:,} bytes, expected at "
+                f"most {_MOST_INFLATION} times the file; save it again with Keras."
+            )
+        return archive.read(member)
 
 
 def _refuse_foreign_data(file: h5py.File, path: Path) -> None:
@@ -86,7 +167,7 @@ def _find_in_old_format(file: h5py.File) -> list[StoredLayer]:
     """Return the layers with weights in the order of the network."""
     stored = []
     for layer_name in file.attrs["layer_names"]:
-        group = file[_decode(layer_name)]
+        group = _group(file, _decode(layer_name))
         weight_names = group.attrs["weight_names"]
         if len(weight_names):
             datasets = [_dataset(group, _decode(name)) for name in weight_names]
@@ -100,7 +181,8 @@ def _find_in_new_format(file: h5py.File, model: keras.Model) -> list[StoredLayer
     The file calls a layer by its class and a number, so that only a network of the same classes
     tells the order.
     """
-    groups = file["layers"]
+    # Keras 2 called it otherwise.
+    groups = _group(file, "layers" if "layers" in file else "_layer_checkpoint_dependencies")
     stored = []
     counts = Counter[str]()
     read = set()
@@ -113,11 +195,11 @@ def _find_in_new_format(file: h5py.File, model: keras.Model) -> list[StoredLayer
         counts[prefix] += 1
         if layer.weights and layer.name != "logits" and group_name in groups:
             read.add(group_name)
-            stored.append((layer.name, _find_variables(groups[group_name])))
+            stored.append((layer.name, _find_variables(_group(groups, group_name))))
     extra = {}
     for group_name in groups:
         if group_name not in read:
-            datasets = _find_variables(groups[group_name])
+            datasets = _find_variables(_group(groups, group_name))
             if datasets:
                 extra[group_name] = datasets
     for group_name, datasets in extra.items():
@@ -128,10 +210,17 @@ def _find_in_new_format(file: h5py.File, model: keras.Model) -> list[StoredLayer
 
 
 def _find_variables(group: h5py.Group) -> list[h5py.Dataset]:
-    if not isinstance(group, h5py.Group):
-        raise KeyError("a layer is no group")
-    count = len(group.get("vars", ()))
-    return [_dataset(group["vars"], str(number)) for number in range(count)]
+    if "vars" not in group:
+        return []
+    variables = _group(group, "vars")
+    return [_dataset(variables, str(number)) for number in range(len(variables))]
+
+
+def _group(parent: h5py.Group, name: str) -> h5py.Group:
+    member = parent[name]
+    if not isinstance(member, h5py.Group):
+        raise KeyError(f"{name} is no group")
+    return member
 
 
 def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
@@ -142,9 +231,13 @@ def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _match_layers(
-    targets: list[Any], stored: list[StoredLayer], complaint: str
+    targets: list[Any], stored: list[StoredLayer]
 ) -> list[tuple[Any, list[h5py.Dataset]]]:
-    """Return each layer with its arrays: features by their order, those in `TOP` by name."""
+    """Return each layer with its arrays: features by their order, those in `TOP` by name.
+
+    Raises:
+        ValueError: naming the first layer that does not fit.
+    """
     body = [layer for layer in targets if layer.name not in TOP]
     stored_body = []
     stored_top = {}
@@ -155,39 +248,55 @@ def _match_layers(
             stored_body.append((name, datasets))
     pairs = []
     for layer, (name, datasets) in zip(body, stored_body, strict=False):
-        _check_fit(layer, name, datasets, complaint)
+        _check_fit(layer, name, datasets)
         pairs.append((layer, datasets))
     if len(stored_body) > len(body):
         extra = stored_body[len(body)][0]
-        raise ValueError(
-            f"{complaint}: only the file has a layer {extra!r}; is it of another network?"
-        )
+        raise ValueError(f"only the file has a layer {extra!r}")
     if len(stored_body) < len(body):
         extra = body[len(stored_body)].name
-        raise ValueError(
-            f"{complaint}: only the network has a layer {extra!r}; is it of another network?"
-        )
+        raise ValueError(f"only the network has a layer {extra!r}")
     for layer in targets:
         if layer.name in stored_top:
-            _check_fit(
-                layer,
-                layer.name,
-                stored_top[layer.name],
-                complaint,
-            )
+            _check_fit(layer, layer.name, stored_top[layer.name])
             pairs.append((layer, stored_top[layer.name]))
     return pairs
 
 
-def _check_fit(layer: Any, name: str, datasets: list[h5py.Dataset], complaint: str) -> None:
+def _identify(stored: list[StoredLayer], name: str) -> str:
+    """Say of which network a file is that does not fit the one called `name`."""
+    count = 0
+    # 1x1 convolutions with a bias: in the new format MobileNet's classifier has no name but that.
+    biased = []
+    for layer_name, datasets in stored:
+        if layer_name not in TOP:
+            size = sum(dataset.size for dataset in datasets)
+            count += size
+            if len(datasets) == 2 and datasets[0].shape[:2] == (1, 1):
+                biased.append(size)
+    if len(biased) == 1:
+        count -= biased[0]
+    for network, network_count in NUM_WEIGHTS.items():
+        if count == network_count:
+            if network == name:
+                return "it was changed; download it again"
+            return f"by its {count:,} weights it is of {network}"
+    return f"its {count:,} weights are those of no network of the zoo"
+
+
+def _check_fit(layer: Any, name: str, datasets: list[h5py.Dataset]) -> None:
     needed = [tuple(weight.shape) for weight in layer.weights]
     shapes = [dataset.shape for dataset in datasets]
+    for dataset in datasets:
+        # HDF5 takes memory for a whole chunk, of which an array that may grow has a small part.
+        if dataset.chunks is not None and math.prod(dataset.chunks) > max(1, dataset.size):
+            raise ValueError(f"its layer {name!r} lies in chunks of {dataset.chunks}")
     if shapes == needed and all(dataset.dtype.kind == "f" for dataset in datasets):
         return
     dtypes = ", ".join(sorted({str(dataset.dtype) for dataset in datasets}))
     raise ValueError(
-        f"{complaint}: its layer {name!r} has weights {shapes} of {dtypes}, "
-        f"ours, {layer.name!r}, needs {needed} of floats."
+        f"its layer {name!r} has weights {shapes} of {dtypes}, "
+        f"ours, {layer.name!r}, needs {needed} of floats"
     )
 
 

@@ -57,8 +57,8 @@ class Config:
     )
     weights: str | None = setting(
         None,
-        "a weights file of keras.applications to start from, for the models that come from there "
-        "(null: none)",
+        "a weights file of keras.applications to start from (.h5, .weights.h5 or .keras), for the "
+        "models that come from there (null: none)",
     )
     init_from: str | None = setting(
         None,

@@ -134,7 +134,7 @@ def quietly() -> Iterator[None]:
     if hasattr(os, "memfd_create"):
         file: Any = open(os.memfd_create("stderr"), "w+b")  # noqa: SIM115 closed below
     else:
-        file = tempfile.TemporaryFile()
+        file = tempfile.TemporaryFile()  # noqa: SIM115 likewise
     with file as captured:
         os.dup2(captured.fileno(), 2)
         try:
