@@ -54,6 +54,7 @@ _DAMAGE = (
 )
 _ARCHIVE = b"PK\x03\x04"  # begins a .keras file
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")  # of such a file
+_MOST_BYTES = 2_500_000_000  # the largest network, and an optimizer with three times as much
 _MOST_INFLATION = 4  # weights hardly shrink; the zeros of an optimizer that has not begun do
 
 
@@ -127,16 +128,20 @@ def _read_member(path: Path) -> bytes:
         ValueError: there is something that Keras does not write, or that inflates.
     """
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        for name in names:
-            if (name not in _MEMBERS and not name.startswith("assets/")) or names.count(name) > 1:
+        expected_names = list(_MEMBERS)
+        for name in archive.namelist():
+            if name.startswith("assets/"):
+                continue
+            if name not in expected_names:
                 expected = ", ".join(_MEMBERS)
                 raise ValueError(f"{path}: holds {name[:60]!r}, expected {expected}, each once.")
+            expected_names.remove(name)
         member = archive.getinfo("model.weights.h5")
-        if member.file_size > _MOST_INFLATION * path.stat().st_size:
+        most_bytes = min(_MOST_BYTES, _MOST_INFLATION * path.stat().st_size)
+        if member.file_size > most_bytes:
             raise ValueError(
-                f"{path}: {member.filename} inflates to {member.file_size:,} bytes, expected at "
-                f"most {_MOST_INFLATION} times the file; save it again with Keras."
+                f"{path}: {member.filename} would have {member.file_size:,} bytes, expected at "
+                f"most {most_bytes:,}; save the weights alone, as .weights.h5."
             )
         return archive.read(member)
 

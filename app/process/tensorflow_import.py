@@ -95,14 +95,14 @@ def _import_keras() -> None:
     kept = {name: os.environ.pop(name) for name in _READ_BY_KERAS if name in os.environ}
     os.environ["KERAS_HOME"] = os.devnull
     # Of a test library that TensorFlow imports: it asks for a writable folder, and never uses it.
-    tests = os.environ.setdefault("TEST_TMPDIR", os.devnull)
+    test_folder = os.environ.setdefault("TEST_TMPDIR", os.devnull)
     try:
         importlib.import_module("keras")
     finally:
         for name in absent:
             del sys.modules[name]
         del os.environ["KERAS_HOME"]
-        if tests == os.devnull:
+        if test_folder == os.devnull:
             del os.environ["TEST_TMPDIR"]
         os.environ.update(kept)
 

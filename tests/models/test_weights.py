@@ -338,7 +338,7 @@ def archive(path, members, how=zipfile.ZIP_STORED):
 @pytest.mark.parametrize(
     ("members", "how", "message"),
     [
-        ([("model.weights.h5", bytes(10**7))], zipfile.ZIP_DEFLATED, "inflates to 10,000,000"),
+        ([("model.weights.h5", bytes(10**7))], zipfile.ZIP_DEFLATED, "would have 10,000,000 bytes"),
         ([("model.weights.h5", b"")] * 2, zipfile.ZIP_STORED, "each once"),
         ([("data.pkl", b""), ("model.weights.h5", b"")], zipfile.ZIP_STORED, "holds 'data.pkl'"),
         ([("../model.weights.h5", b"")], zipfile.ZIP_STORED, "holds '../model"),
