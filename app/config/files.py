@@ -115,8 +115,6 @@ def _check_node(node: Any) -> None:
         )
     if tag in _CORE_SCHEMA and not re.fullmatch(_CORE_SCHEMA[tag], node.value):
         raise yaml.YAMLError(f"{node.value[:60]!r} is no {tag}")
-    if "\0" in node.value:
-        raise yaml.YAMLError(f"{node.value[:60]!a} holds a zero byte")
     if not node.value.isascii():
         # JSON writes a character beyond 16 bits as two halves.
         halves = node.value.encode("utf-16", "surrogatepass")

@@ -379,7 +379,7 @@ FILES = {
     "laughs": ("a: &a [lol, lol]\nb: &b [*a, *a]\nc: [*b, *b]", "aliases"),
     "character beyond Unicode": ('name: "\\UFFFFFFFF"', "not valid YAML"),
     "half a character": ('dataset: "\\uD800"', "half a character"),
-    "zero byte": ('dataset: "a\\0b"', "a zero byte"),
+    "zero byte": ('dataset: "a\\0b"', "neither a folder nor"),
 }
 
 FOLDERS = malformed_folders()

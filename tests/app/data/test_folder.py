@@ -251,6 +251,8 @@ def test_odd_things_in_class_folders_are_bad_files(tmp_path):
     os.mkfifo(root / "cat/pipe.png")
     shutil.copy(root / "cat/0000.png", root / "cat" / os.fsdecode(b"latin\xe9.png"))
     shutil.copy(root / "cat/0000.png", root / "stray.png")
+    shutil.copy(root / "cat/0000.png", root / "cat/vast.png")
+    os.truncate(root / "cat/vast.png", 10**12)  # takes no space
     with pytest.raises(BadFiles) as caught:
         scan(root)
     assert [(Path(file.path).name, file.reason) for file in caught.value.bad] == [
@@ -260,9 +262,10 @@ def test_odd_things_in_class_folders_are_bad_files(tmp_path):
         ("loop.png", "cannot be read: Too many levels of symbolic links"),
         ("notes.txt", "not a JPEG, PNG, GIF, BMP or WebP image"),
         ("pipe.png", "not a regular file"),
+        ("vast.png", "larger than 576 MB"),
     ]
     lines = caught.value.table().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.isprintable() for line in lines)
     assert r"latin\udce9.png" in lines[2]
 

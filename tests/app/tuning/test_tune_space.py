@@ -113,6 +113,14 @@ MISTAKES: dict[str, tuple[dict[Any, Any], str]] = {
         {"learning_rate": {"choice": [1, "1e0"]}},
         "1.0 is given twice among the choices",
     ),
+    "many choices": (
+        {"epochs": {"choice": list(range(1, 2000))}},
+        "search.yaml: epochs: 1,999 choices, expected at most 1,000",
+    ),
+    "many ranges": (
+        {f"optim.options.a{i}": {"choice": [1, 2]} for i in range(200)},
+        "search.yaml: 200 ranges, expected at most 100",
+    ),
     "no numbers": (
         {"model": {"linear": [1, 2]}},
         "model: is no number, got a range linear; give its values",
