@@ -112,7 +112,7 @@ def main(pairs: int) -> None:
     bare_seconds = alternation.bare_seconds[1:]
     fit_seconds = alternation.fit_seconds[1:]
     bare = statistics.median(bare_seconds)
-    images = COUNTED * setup.config.batch_size
+    images = COUNTED * setup.config.global_batch
     print(f"bare loop: {images / bare:.0f} images/s")
     ratios = [
         fit / bare

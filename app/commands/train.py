@@ -1,6 +1,7 @@
 """`epochal train`: a new run, one that goes on, or a try-out that stores nothing."""
 
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 from epochal.app.commands import train_modes
@@ -125,7 +126,7 @@ def run(words: list[str], verbosity: int) -> int:
             "drop one of both"
         )
     if arguments.print_config:
-        print(to_yaml(config.to_dict()), end="")
+        print(to_yaml(asdict(config)), end="")
         return 0
     # Imported late: help and --print-config need no NumPy.
     from epochal.app.data.availability import check_data
@@ -136,7 +137,7 @@ def run(words: list[str], verbosity: int) -> int:
     )
     config = check_data(config)
     if verbosity:
-        say(to_yaml(config.to_dict()))
+        say(to_yaml(asdict(config)))
     load_tensorflow(verbosity)
     from epochal.app.training import train
     from epochal.app.training.probes import dry_run

@@ -20,6 +20,9 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 _SAME_FOR_ALL = "it is the same for all trials; give it to the command"
 
 
+USUAL_BATCH = 64
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides what a run computes."""
@@ -85,12 +88,16 @@ class Config:
         "learned something (null: never)",
         unsearchable="trials are short runs themselves; give it to epochal train",
     )
-    batch_size: int = setting(64, "images in a global batch, over all devices")
+    batch_size: int | None = setting(
+        None,
+        "images in a global batch, over all devices (null: 64, with the usual learning rate fewer "
+        "where fewer than 640 images are trained on, so that an epoch has about ten steps)",
+    )
     learning_rate: float | None = setting(
         None,
         "the rate before any step of the schedule (null: the usual one of the optimizer, 0.1 for "
-        "sgd and 0.001 for adam, less with class weights, by how few images have most of the "
-        "weight; with init_from see there)",
+        "sgd and 0.001 for adam, less with smaller batches for few images, and with class "
+        "weights by how few images have most of the weight; with init_from see there)",
         inherited=True,
     )
     optimizer: str = setting(
@@ -209,7 +216,7 @@ class Config:
         self._check_course()
 
     def _check_batch(self) -> None:
-        batch = self.batch_size
+        batch = self.global_batch
         expected = f"a multiple of the {self.devices} devices"
         check(
             batch % self.devices == 0,
@@ -305,8 +312,8 @@ class Config:
         check(fits, "optim.unfreeze_every", below, thaws)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, nested as in the configuration file; the rate as a number."""
-        return asdict(self) | {"learning_rate": self.rate}
+        """Return plain values, nested as in the configuration file; rate and batch as numbers."""
+        return asdict(self) | {"learning_rate": self.rate, "batch_size": self.global_batch}
 
     @property
     def dataset_name(self) -> str:
@@ -314,6 +321,11 @@ class Config:
         parts = self.dataset.rstrip("/").split("/")
         has_version = len(parts) > 1 and parts[0] and re.fullmatch(r"\d+\.\d+\.\d+", parts[-1])
         return parts[-2] if has_version else parts[-1]
+
+    @property
+    def global_batch(self) -> int:
+        """The images in a batch, over all devices: as given, or the usual 64."""
+        return self.batch_size or USUAL_BATCH
 
     @property
     def rate(self) -> float:
@@ -328,7 +340,7 @@ class Config:
 
         Goyal et al. 2017, arXiv:1706.02677.
         """
-        return self.rate * self.batch_size / (self.schedule.batch or self.batch_size)
+        return self.rate * self.global_batch / (self.schedule.batch or self.global_batch)
 
     @property
     def model_options(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ GROUPS: dict[str, Any] = {
 
 
 def get_setting(config: Config, key: str) -> Any:
-    """Return the value of a setting; the learning rate may be None here (see `Config.rate`)."""
+    """Return the value of a setting, as given: see `Config.rate` and `global_batch` for None."""
     value: Any = config
     for name in key.split("."):
         value = getattr(value, name)

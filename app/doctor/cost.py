@@ -87,7 +87,7 @@ def check_memory(
     state_bytes = _count_bytes([*model.weights, *model.optimizer.variables])
     gradient_bytes = _count_bytes(model.trainable_weights)
     fixed = state_bytes + gradient_bytes
-    micro_batch = config.batch_size // config.optim.micro_batches
+    micro_batch = config.global_batch // config.optim.micro_batches
     try:
         activations = model_cost(model, micro_batch).kept_bytes
         activations_text = f"{size(activations)} of activations"

@@ -98,7 +98,7 @@ def check_memorisation(setup: Setup, max_steps: int = _MAX_STEPS) -> Finding:
         max_steps: at each of two rates
     """
     train = setup.dataset.train
-    count = min(_IMAGES, setup.config.batch_size)
+    count = min(_IMAGES, setup.config.global_batch)
     positions = draw_balanced(train.labels, count, setup.config.seed)
     split = train.subset(positions)
     for rate in _RATES:

@@ -62,7 +62,7 @@ def overfit(config: Config, batches: int, *, max_passes: int = MAX_PASSES) -> tu
             f"--overfit-batches: the training images make {setup.batches.steps} batches, "
             f"got {batches}"
         )
-    split = _draw_images(setup, batches * config.batch_size)
+    split = _draw_images(setup, batches * config.global_batch)
     learned = _fit(setup, split, max_passes * batches)
     if not learned.by_heart:
         raise TrainingFailed(
@@ -176,7 +176,7 @@ def _fit(setup: Setup, split: Split, max_steps: int) -> Learned:
     Raises:
         TrainingFailed: when the loss is not finite.
     """
-    batches = make_plain_batches(setup, split, setup.config.batch_size)
+    batches = make_plain_batches(setup, split, setup.config.global_batch)
     learned = learn(setup.model, batches, max_steps, setup.strategy)
     if not math.isfinite(learned.loss):
         raise TrainingFailed(

@@ -345,7 +345,7 @@ def expected_failures(config: Config) -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingFailed(
-            f"out of memory with --batch-size {config.batch_size}; start again with less"
+            f"out of memory with --batch-size {config.global_batch}; start again with less"
         ) from error
     except tf.errors.OpError as error:
         if "IteratorGetNext" not in str(error):

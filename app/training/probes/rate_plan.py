@@ -63,7 +63,7 @@ def plan_rates(config: Config) -> RatePlan:
     steps = _STEPS
     if config.schedule.unit == "steps" or config.schedule.window is not None:
         num_images = len(load(config).train)
-        steps = math.ceil(num_images / config.batch_size)
+        steps = math.ceil(num_images / config.global_batch)
     return RatePlan(
         peak=config.peak_rate, shape=shape_of(config, steps), epochs=config.epochs, steps=steps
     )

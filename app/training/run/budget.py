@@ -63,7 +63,7 @@ def budget_for(
     if fresh:
         refuse_hopeless(setup.config, began)
         step = seconds_a_step(setup)
-    images_per_step = setup.config.batch_size
+    images_per_step = setup.config.global_batch
     validation = _EVALUATION_SHARE * step * len(dataset.validation) / images_per_step
     spent = time.monotonic() - began
     fixed = _fixed_seconds_after(setup, export=export)

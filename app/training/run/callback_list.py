@@ -157,7 +157,7 @@ def activation_monitor(setup: Setup, run: Run) -> Any:
 def probe_batch(setup: Setup) -> tuple[Any, Any]:
     """Return the first training images, not augmented, a step's at most, and their labels."""
     split = setup.dataset.train
-    count = min(_PROBED_IMAGES, setup.config.batch_size, len(split))
+    count = min(_PROBED_IMAGES, setup.config.global_batch, len(split))
     first = split.subset(np.arange(count))
     return _plain_images(setup, first), tf.constant(first.labels)
 
@@ -192,7 +192,7 @@ def _curvature_rates(setup: Setup) -> list[Any]:
     if not isinstance(setup.model.optimizer, DiagonalNewton):
         return []
     split = setup.dataset.train
-    size = min(_PROBED_IMAGES, setup.config.batch_size, len(split))
+    size = min(_PROBED_IMAGES, setup.config.global_batch, len(split))
     size -= size % setup.config.devices
     random = streams.generator(setup.config.seed, "curvature images")
     images = []

@@ -27,7 +27,7 @@ def first_lines(setup: Setup, origin: Origin | None) -> str:
         f"{len(dataset.test):,} test images, {len(dataset.preprocessing.classes)} classes; "
         f"{config.model}: {setup.model.count_params():,} weights; "
         f"{config.extent}, an epoch has {number_of(setup.batches.steps, 'step')}; "
-        f"learning rate {arithmetic(config)}"
+        f"batches of {config.global_batch}, learning rate {arithmetic(config)}"
     )
     lines = [line]
     images_a_class = len(dataset.train) / len(dataset.preprocessing.classes)
@@ -50,10 +50,10 @@ def first_lines(setup: Setup, origin: Origin | None) -> str:
 
 def _weighing(setup: Setup, weights: np.ndarray) -> str:
     """Tell what class weights do to a batch, of which the usual learning rate is made."""
-    images = setup.config.batch_size * weighted_share(weights, setup.dataset.train.labels)
+    images = setup.config.global_batch * weighted_share(weights, setup.dataset.train.labels)
     return (
         f"classes weigh {weights.min():.3g} to {weights.max():.3g}: a batch of "
-        f"{setup.config.batch_size} images is as noisy as one of {images:.3g} would be without"
+        f"{setup.config.global_batch} images is as noisy as one of {images:.3g} would be without"
     )
 
 

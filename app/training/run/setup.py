@@ -42,6 +42,9 @@ from epochal.callbacks.parts.clipping_log import ClippingLog
 from epochal.models import weights
 from epochal.models.layers.weight_norm import initialize_from
 
+_STEPS = 10  # in an epoch of few images
+_SMALLEST_BATCH = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -103,32 +106,46 @@ def set_up(
         if flippable is None:
             flippable = is_flippable(config.dataset)
         dataset = replace(dataset, flippable=flippable)
-    config = with_rate_for_weights(config, dataset)
+    config = with_usual_batch_and_rate(config, dataset)
     setup = assemble(config, dataset, strategy)
     if run is None:
         _check_batch_statistics(setup.model, setup.batches)
     return setup
 
 
-def with_rate_for_weights(config: Config, dataset: Dataset) -> Config:
-    """Return the configuration with a usual rate that allows for class weights.
+def with_usual_batch_and_rate(config: Config, dataset: Dataset) -> Config:
+    """Return the configuration with the usual batch and rate as they suit the data.
 
-    A batch in which few images have most of the weight has a gradient as noisy as that of a smaller
-    batch, and at the rate of a large one training is ruined in its first steps. The rate follows
-    the size of that batch as in `schedule.batch`, that of adaptive optimizers its square root
-    (Malladi et al. 2022, arXiv:2205.10287). A rate that is given is left alone.
+    Few images are taken in smaller batches, for more steps: 180 images of MNIST in batches of 64
+    end at 0.88, of 16 at 0.93. The rate follows the batch (Goyal et al. 2017, arXiv:1706.02677),
+    that of adaptive optimizers its square root (Malladi et al. 2022, arXiv:2205.10287). Likewise a
+    batch in which few images have most of the weight has a gradient as noisy as a smaller batch,
+    and at the rate of a large one training is ruined in its first steps. A rate that is given is
+    left alone, and so is the batch then.
     """
     if config.learning_rate is not None:
         return config
-    preprocessing = dataset.preprocessing
     labels = dataset.train.labels
-    weights = class_weights(config.objective, preprocessing.classes, labels)
-    if weights is None:
-        return config
-    share = max(weighted_share(weights, labels), 1 / config.batch_size)
+    share = 1.0
+    if config.batch_size is None and config.schedule.batch is None:
+        batch = _batch_for(len(labels), config)
+        share = batch / config.global_batch
+        config = replace(config, batch_size=batch)
+    weights = class_weights(config.objective, dataset.preprocessing.classes, labels)
+    if weights is not None:
+        share *= max(weighted_share(weights, labels), 1 / config.global_batch)
     if config.optimizer.lower() != "sgd":
         share = math.sqrt(share)
     return replace(config, learning_rate=float(f"{config.rate * share:.2g}"))
+
+
+def _batch_for(num_images: int, config: Config) -> int:
+    """Return the usual batch, halved while it is larger than a tenth of the images; at least 8."""
+    batch = config.global_batch
+    least = max(_SMALLEST_BATCH, 2 * config.devices, config.optim.micro_batches * config.devices)
+    while batch * _STEPS > num_images and batch // 2 >= least and batch // 2 % config.devices == 0:
+        batch //= 2
+    return batch
 
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
@@ -136,7 +153,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     table, hard = _order(config, dataset.train.labels)
     batches = TrainingBatches(
         split=dataset.train,
-        batch_size=config.batch_size,
+        batch_size=config.global_batch,
         augmentation=augmentation_for(config, dataset),
         seed=config.seed,
         position=Position(table),
@@ -261,7 +278,7 @@ def _some_images(setup: Setup) -> Any:
     split = setup.dataset.train
     random = np.random.default_rng(setup.config.seed)
     order = random.permutation(len(split))
-    drawn = split.subset(order[: setup.config.batch_size])
+    drawn = split.subset(order[: setup.config.global_batch])
     batches = evaluation_batches(drawn, setup.dataset.preprocessing)
     images, _ = next(iter(batches))
     return images

@@ -199,4 +199,4 @@ def arithmetic(config: Config) -> str:
     batch = config.schedule.batch
     if batch is None:
         return f"{config.rate:g}"
-    return f"{config.rate:g} x {config.batch_size} / {batch} = {config.peak_rate:g}"
+    return f"{config.rate:g} x {config.global_batch} / {batch} = {config.peak_rate:g}"

@@ -33,7 +33,7 @@ MISTAKES = {
     "infinite decay": (["train", "--optim.weight-decay", "inf"], "weight_decay"),
     "no class weights": (
         ["train", "--objective.class-weights", "equal"],
-        "expected balanced, numbers by name as",
+        "square_root, numbers by name as",
     ),
     "weights that are no numbers": (
         ["train", "--objective.class-weights", '{"3": "x"}'],

@@ -112,7 +112,8 @@ def test_whole_numbers_are_taken_for_numbers() -> None:
 
 
 def test_a_configuration_comes_back_from_its_text() -> None:
-    config = Config(name="1e-3", learning_rate=1e-7, optim=Optim(options={"momentum": 0.5}))
+    momentum = Optim(options={"momentum": 0.5})
+    config = Config(name="1e-3", learning_rate=1e-7, batch_size=32, optim=momentum)
     assert config_from(read_value(to_yaml(config.to_dict())), "text") == config
 
 

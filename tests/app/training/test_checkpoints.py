@@ -29,7 +29,7 @@ STEPS = 5
 def trained(folder: Path, stopping, checkpoint: Checkpoint | None = None) -> dict:
     """Train until `stopping` says so; return history and the newest checkpoint's arrays."""
     setup = set_up(CONFIG)
-    history = History(folder / "history.csv", images_per_step=CONFIG.batch_size)
+    history = History(folder / "history.csv", images_per_step=CONFIG.global_batch)
     average = ExponentialMovingAverage(0.9)
     early = EarlyStopping("val_accuracy")
     losses = setup.model.sample_losses

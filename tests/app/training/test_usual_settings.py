@@ -1,4 +1,4 @@
-"""Class weights and the learning rate: rare classes that weigh much do not ruin the first steps."""
+"""The usual batch and rate by the data: few images, or few that have most of the weight."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epochal.app.config import Config, Objective
+from epochal.app.config import Config, Objective, Optim, Schedule
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.store.run import Run
@@ -68,3 +68,34 @@ def test_the_rate_is_kept_with_the_run_which_goes_on_at_it(tmp_path: Path) -> No
     result = train_at(run, BALANCED, test=False, session=session)
     assert run.config().rate == pytest.approx(0.1 * share(), rel=0.05)
     assert result.epochs == 2
+
+
+def few(config: Config) -> Dataset:
+    """The digits, with 180 training images."""
+    dataset = load(config)
+    return replace(dataset, train=dataset.train.subset(np.arange(180)))
+
+
+def test_few_images_are_taken_in_smaller_batches_at_a_lower_rate() -> None:
+    plain = Config(model="softmax")
+    setup = set_up(plain, load=few)
+    assert (setup.config.batch_size, setup.config.rate) == (16, 0.025)
+    assert setup.batches.steps == 12
+    assert "batches of 16, learning rate 0.025" in first_lines(setup, None)
+    adam = set_up(replace(plain, optimizer="adam"), load=few).config
+    assert (adam.batch_size, adam.rate) == (16, 0.0005)
+    assert set_up(plain).config.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    ("given", "batch", "rate"),
+    [
+        (Config(model="softmax", batch_size=64), 64, 0.1),
+        (Config(model="softmax", learning_rate=0.1), 64, 0.1),
+        (Config(model="softmax", schedule=Schedule(batch=64)), 64, 0.1),
+        (Config(model="softmax", optim=Optim(micro_batches=20)), 32, 0.05),
+    ],
+)
+def test_what_is_given_is_left_alone(given: Config, batch: int, rate: float) -> None:
+    config = set_up(given, load=few).config
+    assert (config.global_batch, config.peak_rate) == (batch, rate)
