@@ -17,6 +17,7 @@ from epochal.app.config.stopping import Stopping
 from epochal.app.units import number_of
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+MOST_DEVICES = 64
 _SAME_FOR_ALL = "it is the same for all trials; give it to the command"
 
 
@@ -201,7 +202,7 @@ class Config:
             4096,
             " pixels",
         )
-        check_between("devices", self.devices, 1, 64)
+        check_between("devices", self.devices, 1, MOST_DEVICES)
         usable = self.name is None or is_name(self.name)
         check(
             usable,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import keras
 
+from epochal.app.config.config import MOST_DEVICES
 from epochal.app.data.pipeline import Position
 from epochal.app.errors import StorageError
 from epochal.app.store import arrays as archive
@@ -17,7 +18,8 @@ from epochal.app.store import files as storage
 from epochal.app.training.run import state
 from epochal.callbacks.parts.phase import Phase, Stateful, sort_callbacks
 
-VERSION = 2  # of the format: since 2, states of callbacks stand under their keys
+# Of the format: since 2, states of callbacks stand under their keys; since 3, metrics by device.
+VERSION = 3
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 _KEYS = {  # of the states that version 1 stored under the names of classes
     "BestWeights": "best_weights",
@@ -299,7 +301,7 @@ def pass_over(folder: Path, checkpoint: Checkpoint) -> bool:
 def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) -> Checkpoint:
     """Return what a published checkpoint holds.
 
-    Arrays and states of version 1 get the names of today.
+    Arrays and states of earlier versions get the names of today.
 
     Raises:
         StorageError: naming its version when that is a later one.
@@ -322,6 +324,12 @@ def _checkpoint_from(arrays: state.Arrays, values: dict[str, Any], place: Path) 
             for name, plain in old_states.items():
                 if name in _KEYS:
                     states[_KEYS[name]] = plain
+        if version < 3:
+            config = values["identity"].get("config", {})
+            devices = config.get("devices", 1)
+            if devices not in range(1, MOST_DEVICES + 1):
+                raise ValueError(f"devices: {devices}")
+            arrays = _shared_out(arrays, devices)
         joined = state.join_states(arrays, states)
         return Checkpoint(arrays=arrays, callbacks=joined, **values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -336,6 +344,18 @@ def _renamed(name: str) -> str:
         return name
     group, owner, rest = name.split("/", 2)
     return f"{group}/{_KEYS.get(owner, owner)}/{rest}"
+
+
+def _shared_out(arrays: state.Arrays, devices: int) -> state.Arrays:
+    """Return the arrays with an equal share of each metric's sum for every device."""
+    shared: state.Arrays = {}
+    for name, array in arrays.items():
+        if name.startswith(state.METRICS):
+            for device in range(devices):
+                shared[state.name_of_share(name, device, devices)] = array / devices
+        else:
+            shared[name] = array
+    return shared
 
 
 def _name(epoch: int, step: int) -> str:

@@ -14,15 +14,30 @@ States = dict[str, dict[str, Any]]
 def variables_of(model: Any) -> dict[str, Any]:
     """Return every variable of a compiled, built model, by a name that is stable between processes.
 
-    `model.variables` includes the seed generators, which no Keras format saves.
+    `model.variables` includes the seed generators, which no Keras format saves. Of metrics, every
+    device has variables of its own.
     """
     metrics: list[Any] = []
     for metric in model.metrics:
         metrics += metric.variables
     named = model_variables(model)
     named |= _by_name("optimizer", model.optimizer.variables)
-    named |= _by_name("metrics", metrics)
+    for name, variable in _by_name("metrics", metrics).items():
+        shares = model.distribute_strategy.experimental_local_results(variable.value)
+        for device, share in enumerate(shares):
+            named[name_of_share(name, device, len(shares))] = share
     return named
+
+
+def name_of_share(name: str, device: int, devices: int) -> str:
+    """Return the name of a device's share of a metric's variable.
+
+    Each device sums up what it saw. Their sum alone would not do: how an epoch's sum rounds depends
+    on what each has of it.
+    """
+    if devices == 1:
+        return name
+    return f"{name}/device-{device}"
 
 
 def model_variables(model: Any) -> dict[str, Any]:

@@ -83,6 +83,27 @@ def test_a_checkpoint_of_version_1_has_the_states_under_their_keys(tmp_path: Pat
     np.testing.assert_array_equal(checkpoint.callbacks["sample_losses"]["losses"], np.zeros(4))
 
 
+@pytest.mark.parametrize(
+    ("devices", "names"),
+    [
+        (1, ["metrics/0000/total"]),
+        (2, ["metrics/0000/total/device-0", "metrics/0000/total/device-1"]),
+    ],
+)
+def test_a_checkpoint_of_version_2_has_equal_shares_of_its_metrics(
+    tmp_path: Path, devices: int, names: list[str]
+) -> None:
+    arrays = {"metrics/0000/total": np.float32(6), "model/0000/w": np.ones(2)}
+    values = {**VALUES, "version": 2, "identity": {"config": {"devices": devices}}}
+    archive.save(tmp_path / "epoch-000001-step-00000002", arrays, values)
+    checkpoint = newest(tmp_path)
+    assert checkpoint is not None
+    assert set(checkpoint.arrays) == {"model/0000/w", *names}
+    for name in names:
+        assert checkpoint.arrays[name] == 6 / devices
+        assert checkpoint.arrays[name].dtype == np.float32
+
+
 def test_a_checkpoint_of_a_later_version_is_refused_in_one_line(tmp_path: Path) -> None:
     values = {**VALUES, "version": VERSION + 1}
     archive.save(tmp_path / "epoch-000001-step-00000002", {"model/0000/w": np.ones(1)}, values)
@@ -157,9 +178,10 @@ def test_a_resealed_archive_that_lies_is_damaged(tmp_path: Path, name: str) -> N
         "[" * 10_000 + "]" * 10_000,
         json.dumps({**VALUES, "version": "2"}),
         json.dumps({**VALUES, "callbacks": 3}),
+        json.dumps({**VALUES, "identity": {"config": {"devices": 10**12}}}),
         json.dumps({**VALUES, "surplus": 1}),
     ],
-    ids=["list", "empty", "cut off", "deep", "version", "callbacks", "surplus"],
+    ids=["list", "empty", "cut off", "deep", "version", "callbacks", "devices", "surplus"],
 )
 def test_resealed_values_that_make_no_sense_are_one_line(tmp_path: Path, text: str) -> None:
     def fill(folder: Path) -> None:

@@ -3,10 +3,13 @@
 import random
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.program import epochal, outcome, saved, start, stop_when
 
 SEED = 20261121
@@ -97,3 +100,23 @@ def test_two_devices_resume_to_the_bit(tmp_path: Path) -> None:
     done = epochal(["train", "--resume", "killed"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert outcome(run) == outcome(tmp_path / "runs/whole")
+
+
+@pytest.mark.parametrize(
+    ("case", "devices", "places"),
+    [
+        ("one epoch", 2, 2),
+        pytest.param("plateau", 1, 40, marks=pytest.mark.slow),
+        pytest.param("plateau", 2, 40, marks=pytest.mark.slow),
+        pytest.param("stuck", 1, 40, marks=pytest.mark.slow),
+        pytest.param("stuck", 2, 40, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_before_any_operation_on_a_file(
+    tmp_path: Path, case: str, devices: int, places: int
+) -> None:
+    arguments = [case, devices, places, tmp_path]
+    command = [sys.executable, "-m", "tests.support.kills_child", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert f"{places} places" in done.stdout
