@@ -18,6 +18,7 @@ from epochal.models.layers.maxout import Maxout
 from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
 from epochal.models.layers.normprop import GAIN, StandardizedReLU
 from epochal.models.layers.scaled_tanh import scaled_tanh
+from epochal.models.layers.sparsemax import sparsemax
 from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
     WeightNormConv2D,
@@ -255,6 +256,7 @@ _ACTIVATIONS = {
     )(x),
     "prelu": _prelu,
     "scaled_tanh": lambda x, name: layers.Activation(scaled_tanh, name=name)(x),
+    "sparsemax": lambda x, name: layers.Activation(sparsemax, name=name)(x),
 }
 
 

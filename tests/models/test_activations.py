@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from epochal.models.blocks import Style
 from epochal.models.complexity import trainable_params
 from epochal.models.layers.maxout import Maxout
 from epochal.models.layers.scaled_tanh import scaled_tanh
+from epochal.models.layers.sparsemax import sparsemax
 from tests.support.tensors import as_model, gradients, normal
 
 
@@ -118,3 +120,20 @@ def test_prelu_learns_a_slope_a_channel_from_a_quarter(shape):
     np.testing.assert_allclose(
         gradients(model, [x], np.ones(x.shape))[0], np.where(x > 0, 1, chosen), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_sparsemax_projects_onto_the_simplex_in_every_precision(dtype):
+    """The closed form of Martins and Astudillo 2016, section 2.2, of more channels than 256."""
+    x = keras.ops.cast(normal(4, 300) + np.linspace(0, 2, 300), dtype)
+    exact = keras.ops.convert_to_numpy(keras.ops.cast(x, "float64"))
+    expected = []
+    for row in exact:
+        ordered = np.sort(row)[::-1]
+        count = sum(1 + k * z > ordered[:k].sum() for k, z in enumerate(ordered, 1))
+        threshold = (ordered[:count].sum() - 1) / count
+        expected.append(np.maximum(row - threshold, 0))
+    answer = sparsemax(x)
+    assert keras.backend.standardize_dtype(answer.dtype) == dtype
+    tolerance = {"float16": 1e-3, "bfloat16": 5e-3}.get(dtype, 1e-5)
+    np.testing.assert_allclose(keras.ops.cast(answer, "float64"), expected, atol=tolerance)

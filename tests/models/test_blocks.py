@@ -98,7 +98,7 @@ def parts_of_plain(activation):
         ),
         (
             {"activation": "rellu"},
-            r"relu, leaky_relu, prelu, scaled_tanh, maxout or .* Keras activation, got 'rellu'",
+            r"relu, leaky_relu, prelu, scaled_tanh, .*maxout or .* Keras activation, got 'rellu'",
         ),
         ({"activation": None}, r"got None"),
         (

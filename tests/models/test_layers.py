@@ -19,6 +19,7 @@ from epochal.models.layers.normprop import StandardizedReLU
 from epochal.models.layers.scaled_tanh import scaled_tanh
 from epochal.models.layers.sequential_sum import SumInTurn
 from epochal.models.layers.shortcut import Shortcut, subsampled
+from epochal.models.layers.sparsemax import sparsemax
 from epochal.models.layers.standardize import Standardize
 from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
@@ -59,6 +60,7 @@ LAYERS = [
         ]
     ),
     layers.Activation(scaled_tanh, name="scaled_tanh"),
+    layers.Activation(sparsemax, name="sparsemax"),
     UnfusedActivation("tanh"),
 ]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
@@ -70,7 +72,9 @@ def test_no_layer_is_left_out():
         for kind in keras.saving.get_custom_objects().values()
         if kind.__module__.startswith("epochal.models.layers.")
     }
-    assert ours - {scaled_tanh} == {type(layer) for layer in LAYERS} - {layers.Activation}
+    assert ours - {scaled_tanh, sparsemax} == {type(layer) for layer in LAYERS} - {
+        layers.Activation
+    }
 
 
 @every_layer
@@ -107,6 +111,7 @@ DIFFERENTIABLE = {
     "Maxout": lambda x: Maxout(3)(x),
     "LocalResponseNormalization": lambda x: LocalResponseNormalization(3, alpha=0.5)(x),
     "scaled_tanh": lambda x: layers.Activation(scaled_tanh)(x),
+    "sparsemax": lambda x: layers.Activation(sparsemax)(x),
     "prelu": lambda x: Style(activation="prelu").activate(x, name="unit"),
     "layer norm": lambda x: Style(norm="layer").norm_layer(x, name="unit"),
 }

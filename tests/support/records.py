@@ -4,6 +4,7 @@ from typing import Any
 
 from epochal.app.store.data_card import Counts, DataCard
 from epochal.app.store.environment import Environment
+from epochal.app.store.model_card import Calibration, ModelCard
 from epochal.app.store.result import Figures, Result
 
 
@@ -64,3 +65,31 @@ def make_environment(**changes: Any) -> Environment:
         "packages": {"keras": "3.15.1"},
     }
     return Environment(**values | changes)
+
+
+def make_model_card() -> ModelCard:
+    """The card of an exported model of two classes."""
+    return ModelCard(
+        run="r",
+        model="softmax",
+        dataset="digits",
+        data_sha256="0" * 64,
+        classes=2,
+        input={"image_size": 8},
+        judged_on="test",
+        accuracy=0.9,
+        accuracy_low=0.8,
+        accuracy_high=0.95,
+        count=100,
+        loss=0.3,
+        calibration=Calibration(
+            temperature=1.5,
+            fitted_on="validation",
+            judged_on="test",
+            error_before=0.1,
+            error_after=0.05,
+        ),
+        precision="float32",
+        parameters=650,
+        trained={"epochs": 3},
+    )

@@ -6,32 +6,10 @@ import pytest
 
 from epochal.app.errors import StorageError
 from epochal.app.store.export import Export, next_export, served_versions, write_description
-from epochal.app.store.model_card import Calibration, ModelCard
+from epochal.app.store.model_card import ModelCard
+from tests.support.records import make_model_card
 
-CARD = ModelCard(
-    run="r",
-    model="softmax",
-    dataset="digits",
-    data_sha256="0" * 64,
-    classes=2,
-    input={"image_size": 8},
-    judged_on="test",
-    accuracy=0.9,
-    accuracy_low=0.8,
-    accuracy_high=0.95,
-    count=100,
-    loss=0.3,
-    calibration=Calibration(
-        temperature=1.5,
-        fitted_on="validation",
-        judged_on="test",
-        error_before=0.1,
-        error_after=0.05,
-    ),
-    precision="float32",
-    parameters=650,
-    trained={"epochs": 3},
-)
+CARD = make_model_card()
 
 
 def make_version(folder: Path, name: str, *, complete: bool = True) -> None:
