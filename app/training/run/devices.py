@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import keras
@@ -40,9 +41,17 @@ def prepare(config: Config) -> Any:
     if config.devices == 1:
         return None
     device_type = "GPU" if gpus else "CPU"
-    return tf.distribute.MirroredStrategy(
-        [f"{device_type}:{number}" for number in range(config.devices)]
-    )
+    return _strategy(device_type, config.devices)
+
+
+@cache
+def _strategy(device_type: str, count: int) -> Any:
+    """Return the process's one strategy over so many devices.
+
+    Each strategy numbers its reductions from the same number on, and TensorFlow remembers the
+    shapes of an earlier one's: another network would fail.
+    """
+    return tf.distribute.MirroredStrategy([f"{device_type}:{number}" for number in range(count)])
 
 
 @contextmanager

@@ -12,9 +12,10 @@ PRECISIONS = "float32,mixed_bfloat16,mixed_float16"
 
 
 @pytest.mark.parametrize(
-    ("norm", "devices", "precisions", "activations"),
+    ("norms", "devices", "precisions", "activations"),
     [
-        ("batch", 1, "mixed_float16", "tanh,mish,sparsemax"),
+        # Two networks on two devices, one after the other in a process, as a sweep trains them.
+        ("none,batch", 2, "mixed_float16", "tanh,sparsemax"),
         *(
             pytest.param(norm, devices, PRECISIONS, "", marks=pytest.mark.slow)
             for norm in ("batch", "layer", "weight", "weight_mean", "normprop", "none")
@@ -22,11 +23,11 @@ PRECISIONS = "float32,mixed_bfloat16,mixed_float16"
         ),
     ],
 )
-def test_a_norm_with_activations(
-    norm: str, devices: int, precisions: str, activations: str
+def test_norms_with_activations(
+    norms: str, devices: int, precisions: str, activations: str
 ) -> None:
     """With oneDNN, which fuses most, as it does by itself on some processors."""
-    arguments = [str(devices), norm, precisions, activations]
+    arguments = [str(devices), norms, precisions, activations]
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.pairs_child", *arguments],
         cwd=ROOT,
@@ -36,4 +37,5 @@ def test_a_norm_with_activations(
         timeout=3000,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == len(precisions.split(","))
+    count = len(norms.split(",")) * len(precisions.split(","))
+    assert len(done.stdout.splitlines()) == count
