@@ -131,7 +131,7 @@ def main(devices: str, norms: str, precisions: str, activations: str = "") -> No
                 check(config, chosen)
             except Exception as error:
                 failed += 1
-                told += f" FAILED: {type(error).__name__}: {str(error):.2000}"
+                told += f" FAILED: {type(error).__name__}: {error!s:.2000}"
             print(told, flush=True)
     sys.exit(min(failed, 1))
 
