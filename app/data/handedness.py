@@ -57,10 +57,14 @@ def told_from_mirrored(split: Split, shape: ImageShape, seed: int) -> float:
 
 def _told(fitted: np.ndarray, tried: np.ndarray) -> np.ndarray:
     """Return 1 for each image that the rule tells from its mirror image, 0.5 for a draw, else 0."""
+    count = len(fitted)
     products = fitted @ fitted.T
-    ridge = _RIDGE * np.trace(products) / len(fitted)
+    ridge = _RIDGE * np.trace(products) / count
     if ridge == 0:
         return np.full(len(tried), 0.5)
-    weights = np.linalg.solve(products + ridge * np.eye(len(fitted)), np.ones(len(fitted)))
-    scores = tried @ (fitted.T @ weights)
+    damped = products + ridge * np.eye(count)
+    targets = np.ones(count)
+    multipliers = np.linalg.solve(damped, targets)
+    rule = fitted.T @ multipliers
+    scores = tried @ rule
     return np.sign(scores) / 2 + 0.5

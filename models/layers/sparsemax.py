@@ -13,11 +13,16 @@ def sparsemax(x: Any) -> Any:
     Martins and Astudillo 2016, arXiv:1602.02068, section 2.2. Keras 3.15 adds up sums in place of
     channels, and counts channels in their own dtype: TensorFlow refuses that in float16.
     """
-    channels = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-    ordered = ops.flip(ops.sort(channels, axis=-1), axis=-1)
-    ranks = ops.cast(ops.arange(1, x.shape[-1] + 1), channels.dtype)
-    is_positive = 1 + ranks * ordered > ops.cumsum(ordered, axis=-1)
-    positive = ops.where(is_positive, ordered, 0)
-    count = ops.sum(ops.cast(is_positive, channels.dtype), axis=-1, keepdims=True)
-    threshold = (ops.sum(positive, axis=-1, keepdims=True) - 1) / count
-    return ops.cast(ops.relu(channels - threshold), x.dtype)
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    channels = ops.cast(x, dtype)
+    ascending = ops.sort(channels, axis=-1)
+    descending = ops.flip(ascending, axis=-1)
+    ranks = ops.arange(1, x.shape[-1] + 1, dtype=dtype)
+    sums = ops.cumsum(descending, axis=-1)
+    is_positive = 1 + ranks * descending > sums
+    positive = ops.where(is_positive, descending, 0)
+    excess = ops.sum(positive, axis=-1, keepdims=True) - 1
+    ones = ops.cast(is_positive, dtype)
+    count = ops.sum(ones, axis=-1, keepdims=True)
+    result = ops.relu(channels - excess / count)
+    return ops.cast(result, x.dtype)
