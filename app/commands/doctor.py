@@ -26,12 +26,17 @@ Every option of `epochal train` that makes a configuration, and:
 _WORDS = {"ok": "ok", "skipped": "skip", "warning": "WARN", "error": "FAIL"}
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal doctor`: its own options and a flag for each setting."""
     parser = Parser("epochal doctor", _DESCRIPTION, foreign=TRAIN_FLAGS)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_settings(parser, in_help=False)
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     # Imported late: help needs no NumPy.
     from epochal.app.data.availability import check_data
 

@@ -6,8 +6,8 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal evaluate`."""
     parser = Parser(
         prog="epochal evaluate",
         description="Compute the figures of a finished run again, or those of other images.",
@@ -17,7 +17,12 @@ def run(words: list[str], verbosity: int) -> int:
         "--dataset", metavar="FOLDER", help="evaluate on another folder of images of its classes"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     finished = runs.find(arguments.run)
     say(f"epochal evaluate: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)

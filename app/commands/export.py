@@ -17,8 +17,8 @@ _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a
 """
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal export`."""
     parser = Parser("epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
@@ -42,7 +42,12 @@ def run(words: list[str], verbosity: int) -> int:
         action="store_true",
         help="print the folder and the card, or the comparison, as JSON",
     )
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     if arguments.compare and (arguments.name or arguments.format or arguments.precision):
         raise UsageError(
             "--compare exports every variant and keeps none; drop --name, --format and --precision"

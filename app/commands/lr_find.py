@@ -25,8 +25,8 @@ Every option of `epochal train` that makes a configuration, and:
 """
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal lr-find`: its own options and a flag for each setting."""
     parser = Parser("epochal lr-find", _DESCRIPTION, foreign=TRAIN_FLAGS)
     parser.add_argument(
         "--steps",
@@ -41,7 +41,12 @@ def run(words: list[str], verbosity: int) -> int:
         help="draw it, too",
     )
     add_settings(parser, in_help=False)
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     check_new_png(arguments.plot)
     # Imported late: help needs no NumPy.
     from epochal.app.data.availability import check_data

@@ -18,8 +18,8 @@ Every option of `epochal train` that makes a configuration, and:
 """
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal lr-plan`: its own options and a flag for each setting."""
     parser = Parser("epochal lr-plan", _DESCRIPTION, foreign=TRAIN_FLAGS)
     parser.add_argument(
         "--plot",
@@ -28,7 +28,12 @@ def run(words: list[str], verbosity: int) -> int:
         help="draw it, too",
     )
     add_settings(parser, in_help=False)
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     check_new_png(arguments.plot)
     config = resolve_config(arguments)
     load_tensorflow(verbosity)

@@ -47,8 +47,8 @@ exit codes:
 """
 
 
-# A module each, in app/commands/.
-_COMMANDS = (
+# A module each in app/commands/, with `make_parser` and `run`.
+COMMANDS = (
     "train",
     "tune",
     "evaluate",
@@ -81,8 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         _check_encoding(words)
         return _dispatch(words, verbosity)
     except KeyboardInterrupt:
-        say("stopped")
-        return STOP.exit_code or 130
+        return _stopped()
     except BrokenPipeError:
         # The reader has gone; nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,7 +89,16 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
+        is_expected = isinstance(error, EpochalError | OSError)
+        if STOP.exit_code and not is_expected:
+            # Native code raises an error of its own in place of the signal's KeyboardInterrupt.
+            return _stopped()
         return _report(error)
+
+
+def _stopped() -> int:
+    say("stopped")
+    return STOP.exit_code or 130
 
 
 def _check_encoding(words: list[str]) -> None:
@@ -115,8 +123,8 @@ def _dispatch(words: list[str], verbosity: int) -> int:
 
         print(f"epochal {version('epochal')}")
         return 0
-    if command not in _COMMANDS:
-        hint = suggestion(command, _COMMANDS)
+    if command not in COMMANDS:
+        hint = suggestion(command, COMMANDS)
         raise UsageError(f"unknown command {command}{hint}; see epochal --help")
     module = import_module(f"epochal.app.commands.{command.replace('-', '_')}")
     return int(module.run(words[1:], verbosity))

@@ -4,7 +4,7 @@ The list of the zoo comes from a file beside the models, whose import would load
 """
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,8 +45,9 @@ _SUMS = (
 )
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add what may follow `epochal models`."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal models`."""
+    parser = Parser("epochal models", description=_DESCRIPTION)
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a model: what it costs, layer by layer"
     )
@@ -94,6 +95,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE.png", help="of a model or of runs: draw it, too"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
 def _convolution(text: str) -> tuple[int, ...]:
@@ -245,9 +247,7 @@ def _pareto(arguments: Namespace) -> str:
 
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
-    parser = Parser("epochal models", description=_DESCRIPTION)
-    add_options(parser)
-    arguments = parser.parse_args(words)
+    arguments = make_parser().parse_args(words)
     check(arguments)
     if needs_tensorflow(arguments):
         say("epochal models: loading TensorFlow ...")

@@ -8,8 +8,8 @@ from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal predict`."""
     parser = Parser("epochal predict", description="Labels and probabilities of image files.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument(
@@ -26,7 +26,12 @@ def run(words: list[str], verbosity: int) -> int:
     form.add_argument(
         "--csv", action="store_true", help="print a table, a file a row, with all probabilities"
     )
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     finished = runs.find(arguments.run)
     say(f"epochal predict: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)

@@ -18,12 +18,17 @@ gradient so. Epochs and steps count from 1, images and pixels from 0.
 """
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call, print; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal replay-nan`."""
     parser = Parser("epochal replay-nan", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call, print; return the exit code."""
+    arguments = make_parser().parse_args(words)
     finished = runs.find(arguments.run)
     say(f"epochal replay-nan: {finished.folder}; loading TensorFlow ...")
     load_tensorflow(verbosity)

@@ -22,8 +22,8 @@ _LONGEST_TOKEN_FILE = 10_000  # bytes
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-def run(words: list[str], verbosity: int) -> int:
-    """Parse, call; return the exit code."""
+def make_parser() -> Parser:
+    """Return the parser of `epochal serve`."""
     parser = Parser("epochal serve", description=_DESCRIPTION)
     parser.add_argument(
         "folder",
@@ -47,7 +47,12 @@ def run(words: list[str], verbosity: int) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run a SavedModel that epochal did not make"
     )
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def run(words: list[str], verbosity: int) -> int:
+    """Parse, call; return the exit code."""
+    arguments = make_parser().parse_args(words)
     _check_port(arguments.port)
     _check_packages()
     token = None
