@@ -4,7 +4,12 @@ import re
 import shutil
 import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from functools import partial
 from typing import Any, NoReturn
 
@@ -82,6 +87,22 @@ def _join_negative(words: list[str]) -> list[str]:
     return joined
 
 
+def whole_number(text: str, least: int, expected: str) -> int:
+    """Return the number that an option's value is.
+
+    Args:
+        least: the smallest number that will do.
+        expected: in words, for the error.
+
+    Raises:
+        ArgumentTypeError: it is none, or smaller.
+    """
+    # In ASCII: `str.isdigit` holds for ², which `int` does not take.
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < least:
+        raise ArgumentTypeError(f"expected {expected}, got {text}")
+    return int(text)
+
+
 def load_tensorflow(verbosity: int) -> None:
     """Import TensorFlow, quietly unless verbosity is 2."""
     from epochal.app.process.tensorflow_import import import_tensorflow
@@ -94,4 +115,4 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-__all__ = ["BEGAN", "Namespace", "Parser", "load_tensorflow", "say"]
+__all__ = ["BEGAN", "Namespace", "Parser", "load_tensorflow", "say", "whole_number"]

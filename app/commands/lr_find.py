@@ -1,13 +1,12 @@
 """`epochal lr-find`: short trainings at a range of learning rates, and the one to begin with."""
 
 import math
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
-from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.commands.console import Parser, load_tensorflow, say, whole_number
 from epochal.app.config import Config
 from epochal.app.store.files import check_new_png
 
@@ -70,9 +69,7 @@ def run(words: list[str], verbosity: int) -> int:
 
 
 def _steps(text: str) -> int:
-    if not text.isdigit() or int(text) < 2:
-        raise ArgumentTypeError(f"expected a number of steps from 2, got {text}")
-    return int(text)
+    return whole_number(text, 2, "a number of steps from 2")
 
 
 def _remarks(config: Config, begun: "Start") -> list[str]:

@@ -24,6 +24,7 @@ The zoo, what a model of it costs layer by layer, cheaper blocks, runs by accura
   epochal models --cheaper 3,64,64,32                what can stand in for a convolution
   epochal models --pareto runs/* --plot FILE.png     runs; * where none is cheaper and as good
 """
+_LARGEST = 1_000_000  # of pixels, channels, classes or images
 _OF_A_MODEL = (
     "image_size",
     "channels",
@@ -104,9 +105,10 @@ def _convolution(text: str) -> tuple[int, ...]:
         numbers = tuple(map(int, text.split(",")))
     except ValueError:
         numbers = ()
-    if len(numbers) != 4 or min(numbers) < 1:
+    if len(numbers) != 4 or min(numbers) < 1 or max(numbers) > _LARGEST:
         raise ArgumentTypeError(
-            f"expected four numbers, each at least 1, as 3,64,64,32; got {text}"
+            f"expected four numbers, each at least 1 and at most {_LARGEST}, as 3,64,64,32; "
+            f"got {text}"
         )
     return numbers
 
@@ -123,6 +125,10 @@ def check(arguments: Namespace) -> None:
             raise UsageError(f"{flag_of(option)} needs a model's NAME; see epochal models")
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {arguments.batch_size}")
+    for option in ("image_size", "channels", "classes", "batch_size"):
+        number = getattr(arguments, option)
+        if number is not None and number > _LARGEST:
+            raise UsageError(f"{flag_of(option)} must be at most {_LARGEST}, got {number}")
     if arguments.plot:
         _check_plot(arguments)
 

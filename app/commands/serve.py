@@ -54,6 +54,9 @@ def run(words: list[str], verbosity: int) -> int:
     """Parse, call; return the exit code."""
     arguments = make_parser().parse_args(words)
     _check_port(arguments.port)
+    if not arguments.host.strip():
+        # The system would listen at every address.
+        raise UsageError("--host: expected an address such as 127.0.0.1 or 0.0.0.0, got none")
     _check_packages()
     token = None
     if arguments.token_file is not None:
@@ -104,7 +107,7 @@ def _read_token(file: Path) -> str:
         lines = read_given_file(file, _LONGEST_TOKEN_FILE).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--token-file {file}: cannot be read: {error}") from error
-    if not lines or len(lines[0].strip()) < 8:
+    if not lines or len(lines[0].strip()) < 8 or not lines[0].isprintable():
         raise UsageError(
             f"--token-file {file}: expected a token of at least 8 characters in its first line"
         )

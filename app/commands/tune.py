@@ -1,6 +1,7 @@
 """`epochal tune`: a new sweep, one that goes on, its chief alone, or a worker."""
 
 import os
+import re
 from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from epochal.app.commands.arguments import (
     given_settings,
     resolve_config,
 )
-from epochal.app.commands.console import Parser, load_tensorflow, say
+from epochal.app.commands.console import Parser, load_tensorflow, say, whole_number
 from epochal.app.config import Config
 from epochal.app.config.files import search_path
 from epochal.app.config.splits import Splits
-from epochal.app.errors import UsageError
+from epochal.app.errors import StorageError, UsageError
 from epochal.app.process.signals import end_with
 from epochal.app.store import run as runs
 from epochal.app.store.plan import ALGORITHMS, SELECTS, Plan
@@ -57,6 +58,7 @@ Every option of `epochal train` that makes a configuration, and:
 """
 _FOREIGN = {flag: cure for flag, cure in TRAIN_FLAGS.items() if flag != "--resume"}
 _ADDRESS_VARIABLES = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+_LAST_PORT = 65535
 _DEFAULT_RECIPE = "digits"  # which is searched when nothing is given
 _GENERAL_SEARCH = "any"
 
@@ -160,11 +162,12 @@ def _read_address(arguments: Namespace) -> None:
     host, port = (os.environ.get(name) for name in _ADDRESS_VARIABLES)
     if host and port and not arguments.chief and not arguments.worker:
         chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
-        setattr(
-            arguments,
-            "chief" if chief else "worker",
-            _address(f"{host}:{port}"),
-        )
+        try:
+            address = _address(f"{host}:{port}")
+        except ArgumentTypeError as error:
+            names = " and ".join(_ADDRESS_VARIABLES)
+            raise UsageError(f"{names}: {error}; correct or unset them") from error
+        setattr(arguments, "chief" if chief else "worker", address)
 
 
 def _check_roles(arguments: Namespace) -> None:
@@ -304,10 +307,7 @@ def _work(arguments: Namespace, verbosity: int) -> int:
     unused = _flags_of_a_configuration(arguments)
     if unused:
         raise UsageError(f"--worker takes its work from the chief; drop {', '.join(unused)}")
-    cores = os.environ.get("EPOCHAL_CORES")
-    if cores:  # as a sweep starts its workers on this machine
-        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
-        end_with(int(os.environ["EPOCHAL_PARENT"]))
+    _settle_in()
     sweep = Sweep.find(arguments.sweep)
     load_tensorflow(verbosity)
     from epochal.app.tuning.worker import work
@@ -316,9 +316,34 @@ def _work(arguments: Namespace, verbosity: int) -> int:
     return 0
 
 
+def _settle_in() -> None:
+    """Take the cores, and end with the parent, that a sweep on this machine gives its workers.
+
+    Raises:
+        UsageError: the variables that tell them hold something else.
+    """
+    cores = os.environ.get("EPOCHAL_CORES")
+    if not cores:
+        return
+    try:
+        parent = int(os.environ["EPOCHAL_PARENT"])
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+    except (KeyError, ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"EPOCHAL_CORES and EPOCHAL_PARENT are as a sweep sets them for its workers: {error}; "
+            "unset both"
+        ) from error
+    end_with(parent)
+
+
 def _print_summary(sweep: Sweep) -> int:
     """Print the figures on stdout, what to do next on stderr."""
     result = sweep.result()
+    if result.validation_score is None or result.test_accuracy is None:
+        raise StorageError(
+            f"{sweep.folder}: its result is damaged, since it tells no figures of a winner; "
+            "start a new sweep"
+        )
     spread = ""
     if result.spread is not None:
         spread = f" ± {result.spread:.4f}"
@@ -341,13 +366,11 @@ next:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a number from 1, got {text}")
-    return int(text)
+    return whole_number(text, 1, "a number from 1")
 
 
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > _LAST_PORT:
         raise ArgumentTypeError(f"expected HOST:PORT, got {text}")
     return text

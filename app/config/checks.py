@@ -33,7 +33,7 @@ def check_at_least(key: str, value: float | None, least: float, unit: str = "") 
 
 def check_positive(key: str, value: float | None) -> None:
     """Refuse a number that is not above 0, or not finite; null passes."""
-    in_range = value is None or (math.isfinite(value) and value > 0)
+    in_range = value is None or 0 < value < math.inf
     check(in_range, key, "above 0", value)
 
 
@@ -56,7 +56,8 @@ def check_share(key: str, value: float | None) -> None:
 
 def is_number(value: float, least: float) -> bool:
     """Tell whether a number is finite and not below `least`."""
-    return math.isfinite(value) and value >= least
+    # Compared, since `math.isfinite` cannot take a whole number beyond all floats.
+    return least <= value < math.inf
 
 
 def pattern_fault(text: str) -> str | None:
@@ -70,7 +71,7 @@ def pattern_fault(text: str) -> str | None:
 
 def duration(text: str) -> float | None:
     """Return the seconds of a duration such as 90s, 10m or 1h30m; None where it is none."""
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = re.fullmatch(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?", text)
     if parts is None or not text:
         return None
     hours, minutes, seconds = (int(part or 0) for part in parts.groups())

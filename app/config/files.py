@@ -18,6 +18,8 @@ _MOST_NODES = 10_000
 _MOST_LEVELS = 20
 _LONGEST_TEXT = 4096
 _LONGEST_NUMBER = 100
+_LARGEST_WHOLE = 10**18
+_LONGEST_WHOLE = 18  # digits; longer ones are read as 1e30 is
 _RECIPES = Path(str(resources.files("epochal.app.config") / "recipes"))
 # Plain scalars of YAML 1.2's core schema (section 10.3.2); all others are text. YAML 1.1, which
 # PyYAML reads, takes `no` for false, `0123` for 83, `1:30` for 90, `2020-01-01` for a date, and
@@ -77,9 +79,17 @@ class _StrictLoader(yaml.SafeLoader):
             mapping[key.value] = self.construct_object(value, deep=True)
         return mapping
 
-    def construct_int(self, node: Any) -> int:
+    def construct_int(self, node: Any) -> int | float:
         text = self.construct_scalar(node)
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if text[:2] in ("0o", "0x"):
+            number = int(text, 0)
+            if number > _LARGEST_WHOLE:
+                raise yaml.YAMLError(f"{text} is too large a number")
+            return number
+        if len(text) > _LONGEST_WHOLE:
+            # As Python takes a literal such as 1e30; infinite beyond all floats.
+            return float(text)
+        return int(text)
 
     def construct_float(self, node: Any) -> float:
         return float(

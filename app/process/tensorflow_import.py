@@ -72,7 +72,7 @@ def _differing_settings() -> dict[str, Any]:
     path = Path(home, "keras.json")
     try:
         values = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         values = {}  # as Keras takes a file that it cannot read
     if isinstance(values, dict):
         for name, expected in _SETTINGS.items():

@@ -137,7 +137,7 @@ def _host_name(headers: dict[str, str]) -> str:
     """Return the header Host without its port."""
     host = headers.get("host", "")
     name, _, port = host.rpartition(":")
-    if port.isdigit():
+    if port.isascii() and port.isdigit():
         return name
     return host
 
@@ -153,7 +153,7 @@ async def _receive_in_time(headers: dict[str, str], receive: Receive, limits: Li
 
 async def _receive_body(headers: dict[str, str], receive: Receive, limit: int) -> bytes:
     length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
+    if length.isascii() and length.isdigit() and int(length) > limit:
         raise Refused(413, f"a body of more than {limit:,} bytes")
     parts = []
     size = 0

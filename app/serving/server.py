@@ -163,11 +163,14 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(256)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:
         listener.close()
-        option = "--port"
-        if error.errno == errno.EADDRNOTAVAIL:
-            option = "--host"
-        problem = f"--port {port}: cannot listen at {host}: {error.strerror}"
+        option = "--host"
+        reason = "no name of a host"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            if not isinstance(error, socket.gaierror) and error.errno != errno.EADDRNOTAVAIL:
+                option = "--port"
+        problem = f"--port {port}: cannot listen at {host}: {reason}"
         raise UsageError(f"{problem}; give another {option}") from error
     return listener

@@ -14,6 +14,7 @@ from typing import Any
 from epochal.app.errors import StorageError
 from epochal.app.store import files
 from epochal.app.store.model_card import ModelCard
+from epochal.app.store.record import MALFORMED
 
 # Folders of all exports of a format: TensorFlow Serving wants its own alone in one.
 ROOTS = {
@@ -98,7 +99,7 @@ class Export:
         """
         try:
             return ModelCard.from_dict(json.loads(self.card_file.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, RecursionError, *MALFORMED) as error:
             raise StorageError(f"{self.card_file} is missing or damaged; export again") from error
 
     def write_card(self, card: ModelCard) -> None:

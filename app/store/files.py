@@ -39,6 +39,8 @@ def remedy(error: OSError) -> str:
     """Return advice for something that could not be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "move the file that stands where a folder should be"
+    if error.errno == errno.ENAMETOOLONG:
+        return "give a shorter name"
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "raise the limit of open files (ulimit -n)"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -131,7 +133,7 @@ def check_new_png(path: Path | None) -> None:
         return
     if path.suffix != ".png":
         raise UsageError(f"--plot {path}: a PNG file is written; give a name that ends in .png")
-    if path.exists():
+    if os.path.lexists(path):
         raise UsageError(f"--plot {path}: exists already and is not overwritten; give another name")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
@@ -206,7 +208,7 @@ def verify(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         expected: dict[str, Any] = dict(manifest["files"])
         is_sealed = manifest["seal"] == _digest_of_sums(expected)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(f"{folder}: its manifest is missing or damaged") from error
     if not is_sealed:
         raise StorageError(f"{folder}: its manifest was changed")

@@ -6,14 +6,17 @@ No TensorFlow here.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import NoneType
 from typing import Any, Literal
 
+from epochal.app.config.splits import Splits
 from epochal.app.errors import UsageError
 
 Kind = Literal["log", "linear", "int", "choice"]
 KINDS: tuple[Kind, ...] = ("log", "linear", "int", "choice")
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 SELECTS = ("best", "one-se")
+MONITORS = ("val_accuracy", "val_loss")
 SCHEMA = 1
 
 
@@ -93,11 +96,20 @@ class Range:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Range":
-        """Return the range that `to_dict` described."""
+        """Return the range that `to_dict` described.
+
+        Raises:
+            TypeError, KeyError, AttributeError, ValueError: the values are no range.
+        """
         when = None
         if "when" in values:
             when = {parent: tuple(allowed) for parent, allowed in values["when"].items()}
         choices = tuple(values.get("values", ()))
+        if values["kind"] not in KINDS or not isinstance(values["name"], str):
+            raise ValueError(f"no range: {values['kind']!r} of {values['name']!r}")
+        for name in ("low", "high", "step"):
+            if type(values.get(name)) not in (int, float, NoneType):
+                raise ValueError(f"{name}: expected a number, got {values[name]!r}")
         return cls(**{**values, "values": choices, "when": when})
 
 
@@ -145,14 +157,35 @@ class Plan:
         """Return the plan that `to_dict` described, also in the form without a schema.
 
         Raises:
-            TypeError, KeyError, AttributeError: the values are no plan.
+            TypeError, KeyError, AttributeError, ValueError: the values are no plan.
         """
         fields = {}
         for name in cls.__dataclass_fields__:
             if name in values:
                 fields[name] = values[name]
         fields["space"] = tuple(Range.from_dict(stored) for stored in values["space"])
-        return cls(**fields)
+        plan = cls(**fields)
+        plan._check_decisions()
+        return plan
+
+    def _check_decisions(self) -> None:
+        """Refuse what no command could have decided.
+
+        Raises:
+            ValueError: naming the value.
+        """
+        is_known = (
+            self.algorithm in ALGORITHMS and self.select in SELECTS and self.monitor in MONITORS
+        )
+        if not is_known:
+            raise ValueError(f"unknown: {self.algorithm}, {self.select} or {self.monitor}")
+        for number in (self.trials, self.seed):
+            if type(number) is not int or number < 0:
+                raise ValueError(f"expected a whole number, got {number!r}")
+        try:
+            Splits.of(self.splits)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     def check(self, where: str) -> None:
         """Refuse ranges that the algorithm cannot use; `where` is the search file, for messages.

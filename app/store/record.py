@@ -24,6 +24,8 @@ class Record(Protocol):
         ...
 
 
+# What reading a record from JSON of another shape raises: 1e400 is no whole number.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -58,7 +60,7 @@ def read_record(path: Path, record: type[AnyRecord]) -> AnyRecord:
         )
     try:
         return record.from_dict(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise _damaged(path) from error
 
 
@@ -71,7 +73,7 @@ def read_records(path: Path, record: type[AnyRecord]) -> list[AnyRecord]:
     values = read_json(path)
     try:
         return [record.from_dict(entry) for entry in values]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise _damaged(path) from error
 
 

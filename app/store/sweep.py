@@ -16,7 +16,13 @@ from epochal.app.config.files import read_config_file, to_yaml
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.store import files
 from epochal.app.store.plan import Plan
-from epochal.app.store.record import read_digests, read_json
+from epochal.app.store.record import (
+    MALFORMED,
+    number_or_none,
+    read_digests,
+    read_json,
+    whole_or_none,
+)
 from epochal.app.store.run import Run, claim
 from epochal.app.store.run_files import DIGESTS
 from epochal.app.store.trials import (
@@ -37,6 +43,19 @@ _RESULT = "result.json"
 _TRIAL = "trial.json"
 _REPORT = "report.json"
 _LISTED = 5  # sweeps that an error names
+
+# Fields of a result.
+_NUMBERS = (
+    "validation_score",
+    "spread",
+    "validation_accuracy",
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+    "optimism",
+    "seconds",
+)
+_COUNTS = ("test_count", "trials", "completed", "dropped", "failed", "lost")
 
 _logger = logging.getLogger("epochal.sweep")
 
@@ -73,8 +92,17 @@ class SweepResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SweepResult":
-        """Return the result that `to_dict` described, also in the form without a schema."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        """Return the result that `to_dict` described, also in the form without a schema.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: a value is missing or of the wrong type.
+        """
+        known = {name: values[name] for name in cls.__dataclass_fields__}
+        for name in _NUMBERS:
+            known[name] = number_or_none(known[name])
+        for name in _COUNTS:
+            known[name] = whole_or_none(known[name])
+        return cls(**known)
 
 
 class Sweep:
@@ -149,7 +177,7 @@ class Sweep:
         """The decisions that the sweep was begun with; StorageError when they cannot be read."""
         try:
             return Plan.from_dict(self._stored_plan)
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except MALFORMED as error:
             raise StorageError(
                 f"{self.folder / _PLAN} is damaged ({error!r}); start a new sweep"
             ) from error
@@ -178,7 +206,10 @@ class Sweep:
     @property
     def identity(self) -> str:
         """The number that only this sweep has; empty for sweeps of earlier versions."""
-        return str(self._stored_plan.get("id", ""))
+        stored = self._stored_plan
+        if not isinstance(stored, dict):
+            raise StorageError(f"{self.folder / _PLAN} is damaged; start a new sweep")
+        return str(stored.get("id", ""))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -201,7 +232,7 @@ class Sweep:
         numbered = []
         for folder in self.trial_folder(trial).glob("split-*"):
             digits = folder.name.removeprefix("split-")
-            if digits.isdecimal():
+            if digits.isascii() and digits.isdecimal():
                 numbered.append((int(digits), folder))
         return [Run(folder) for _, folder in sorted(numbered)]
 
@@ -284,7 +315,7 @@ class Sweep:
         """Return a worker's report of a trial; None where it is missing or damaged."""
         try:
             return Outcome.from_dict(json.loads((self.trial_folder(trial) / _REPORT).read_bytes()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, RecursionError, *MALFORMED):
             return None
 
     def _next_event(self) -> int:
@@ -344,7 +375,7 @@ class Sweep:
         stored = read_json(self.folder / _RESULT)
         try:
             return SweepResult.from_dict(stored)
-        except (TypeError, KeyError) as error:
+        except MALFORMED as error:
             raise StorageError(f"{self.folder / _RESULT} is damaged ({error!r})") from error
 
 
@@ -360,5 +391,5 @@ def _read_trial(folder: Path) -> Trial:
         if record["trial"] != folder.name:
             raise ValueError(f"a record of trial {record['trial']}")
         return Trial.from_dict(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, RecursionError, *MALFORMED):
         return Trial.lost(folder.name)

@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from epochal.app.commands.main import main
 from epochal.app.process.signals import STOP
@@ -15,6 +17,26 @@ from tests.support.grammar import Line
 from tests.support.sweeps import make_sweep
 from tests.support.tiny_data import write_photos
 
+_SWEEP_RESULT = {
+    "schema": 1,
+    "winner": "0000",
+    "values": {"learning_rate": 0.1},
+    "monitor": "val_accuracy",
+    "validation_score": 0.9,
+    "spread": 0.01,
+    "validation_accuracy": 0.9,
+    "test_accuracy": 0.9,
+    "test_accuracy_low": 0.8,
+    "test_accuracy_high": 0.95,
+    "test_count": 360,
+    "optimism": 0.0,
+    "trials": 3,
+    "completed": 3,
+    "dropped": 0,
+    "failed": 0,
+    "lost": 0,
+    "seconds": 1.5,
+}
 DOCUMENTED = {0, 2, 4, 5, 6, 130, 143}
 # Files of a run that say who used it and when.
 _TRACES = {".lock", "log.txt"}
@@ -32,8 +54,12 @@ class Outcome:
     left: set[str]
 
 
-def make_folder(folder: Path) -> None:
-    """Make what command lines meet: images, files that are none, runs and sweeps of all sorts."""
+def make_folder(folder: Path, *, trained: bool) -> None:
+    """Make what command lines meet: images, files that are none, runs and sweeps of all sorts.
+
+    Args:
+        trained: with a run that was trained for it, and one that was stopped.
+    """
     write_photos(folder / "photos", classes=("a", "b"))
     shutil.copytree(folder / "photos/a", folder / "one_class/a")
     (folder / "noise/a").mkdir(parents=True)
@@ -50,6 +76,20 @@ def make_folder(folder: Path) -> None:
     (folder / "runs/half/config.yaml").write_text("model: softmax\nepochs: 1\n")
     (folder / "saved_models/foreign/1/saved_model.pb").write_bytes(b"nothing")
     make_sweep(folder / "sweeps/good", trials=3)
+    shutil.copytree(folder / "sweeps/good", folder / "sweeps/done")
+    (folder / "sweeps/done/result.json").write_text(json.dumps(_SWEEP_RESULT))
+    if trained:
+        with contextlib.chdir(folder):
+            _make_run()
+
+
+def _make_run() -> None:
+    """Make a finished run in this folder, and one that was stopped before its end was written."""
+    words = ["train", "--model", "softmax", "--epochs", "1", "--batch-size", "128"]
+    assert main([*words, "--name", "good"]) == 0
+    shutil.copytree("runs/good", "runs/stopped")
+    for name in ("result.json", "report.html"):
+        Path("runs/stopped", name).unlink()
 
 
 def carry_out(line: Line, seconds: float = 20) -> Outcome:
@@ -57,7 +97,7 @@ def carry_out(line: Line, seconds: float = 20) -> Outcome:
     before = _listing()
     for name, text in line.files.items():
         Path(name).write_text(text)
-    odd = _damage(line)
+    odd = _make_odd(line)
     begun = _listing()
     output = io.StringIO()
     errors = io.StringIO()
@@ -73,8 +113,8 @@ def carry_out(line: Line, seconds: float = 20) -> Outcome:
         except SystemExit as end:  # as --help ends
             code = int(end.code or 0)
     left = _listing() - begun
-    if odd is not None:
-        shutil.rmtree(odd, ignore_errors=True)
+    for folder in odd:
+        shutil.rmtree(folder, ignore_errors=True)
     for name in _listing() - before:
         _remove(Path(name))
     return Outcome(code, output.getvalue(), errors.getvalue(), alarm.rang, left)
@@ -85,7 +125,8 @@ def check(line: Line, outcome: Outcome) -> None:
     code = outcome.code
     errors = outcome.errors
     assert code in DOCUMENTED, f"exit code {code} of {line.words}:\n{errors}"
-    assert "Traceback" not in errors
+    # Python shows an interrupt that came while it called a destructor.
+    assert outcome.stopped or "Traceback" not in errors
     assert code != 130 or outcome.stopped
     if code in (2, 4, 5, 6):
         last = errors.splitlines()[-1]
@@ -142,23 +183,42 @@ def _listing() -> set[str]:
     return names
 
 
-def _damage(line: Line) -> Path | None:
-    """Copy a good folder and change one file in it."""
-    if line.damage is None:
-        return None
-    where, number, content = line.damage
-    odd = Path(where)
-    good = odd.with_name("good")
-    if not good.exists():
-        return None
-    shutil.copytree(good, odd)
-    files = sorted(path for path in odd.rglob("*") if path.is_file())
-    changed = files[number % len(files)]
-    if content is None:
-        changed.unlink()
-    else:
-        changed.write_bytes(content)
-    return odd
+def _make_odd(line: Line) -> list[Path]:
+    """Copy every folder that the line needs as `NAME-odd`, and change one file in the copy."""
+    odd_folders = []
+    for good in Path().glob("*/*"):
+        odd = good.with_name(f"{good.name}-odd")
+        if not any(odd.name in word for word in (*line.words, *line.files.values())):
+            continue
+        shutil.copytree(good, odd)
+        odd_folders.append(odd)
+        number, content = line.damage
+        files = sorted(path for path in odd.rglob("*") if path.is_file())
+        changed = files[number % len(files)]
+        if content is None:
+            changed.unlink()
+        elif isinstance(content, bytes):
+            changed.write_bytes(content)
+        elif changed.suffix == ".json":
+            values = json.loads(changed.read_bytes())
+            _replace_leaf(values, *content)
+            changed.write_text(json.dumps(values))
+    return odd_folders
+
+
+def _replace_leaf(values: Any, number: int, value: Any) -> None:
+    """Put a value in the place of one of those in nested lists and dictionaries."""
+    places: list[tuple[Any, Any]] = []
+    waiting = [values]
+    while waiting:
+        node = waiting.pop()
+        keys = node if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                waiting.append(node[key])
+    node, key = places[number % len(places)]
+    node[key] = value
 
 
 def _remove(path: Path) -> None:

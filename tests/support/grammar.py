@@ -4,6 +4,7 @@ A new command, flag or setting is covered by its kind. A line comes with the fil
 that it meets; most of its values are usable, so that lines get further than to the parser.
 """
 
+import json
 import re
 from argparse import Action
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from random import Random
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -35,25 +37,70 @@ TEXTS = (
     *("{}", "{", "}", "[", "[]", "null", "~", "true", "yes", "*", "(", "[a-", "(?P<x", "a{9999}"),
     *("\\", "'", '"', ":", "a: b", "#", "!!python/object/apply:os.system [ls]", "&a b", "*a", "@x"),
     *("%", "%d", "{0}", "$HOME", "`ls`", ";", "|", "http://localhost/x", "gs://b/x", "localhost:1"),
-    *(":1", "x:²", "localhost:65536", "[::1]:1", "1s", "0s", "1h1", "9" * 400 + "h", "9" * 5000 + "s"),
+    *(
+        ":1",
+        "x:²",
+        "localhost:65536",
+        "[::1]:1",
+        "1s",
+        "0s",
+        "1h1",
+        "9" * 400 + "h",
+        "9" * 5000 + "s",
+    ),
     *("kfold:5/2", "kfold:2", "kfold:²/1", "all", "bootstrap:999/999", "repeated:9x9/1", "holdout"),
     *("softmax", "lenet5", "mlp", "digits", "adam", "relu", "batch", "best", "1,1,1,1", "3,4,4,8"),
     *("1,1,1,99999999999999999999", "0,1,1,1", "١,١,١,١"),
 )
 PLACES = (
-    *("photos", "photos/a", "photos/a/0.png", "photos/", "./photos", "one_class", "empty"),
+    *("photos", "photos/a", "photos/a/001.jpg", "photos/", "./photos", "one_class", "empty"),
     *("text.txt", "text.txt/x", "link", "dangling", "loop", "noise", "given.yaml", "search.yaml"),
     *("/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "/proc/self", "/root/x", "missing"),
-    *("missing/x.png", "new.png", "photos/new.png", "empty/new.png", "p" * 300 + ".png", "new.yaml"),
-    *("runs", "runs/good", "good", "half", "foreign", "empty_run", "odd", "runs/odd", "sweeps"),
-    *("sweeps/good", "sweeps/odd", "saved_models/odd", "saved_models/foreign", "saved_models"),
+    *(
+        "missing/x.png",
+        "new.png",
+        "photos/new.png",
+        "empty/new.png",
+        "p" * 300 + ".png",
+        "new.yaml",
+    ),
+    *(
+        "runs",
+        "runs/good",
+        "good",
+        "half",
+        "foreign",
+        "empty_run",
+        "good-odd",
+        "stopped-odd",
+        "sweeps",
+    ),
+    *(
+        "sweeps/good",
+        "sweeps/good-odd",
+        "sweeps/done",
+        "sweeps/done-odd",
+        "saved_models/good-odd",
+        "saved_models/foreign",
+        "saved_models",
+    ),
 )
 VALUES = (
     *("[1]", "[1, 2]", "[2, 1]", "[]", "[[1]]", "[a]", "[1e400]", "[.nan]", "[-1]", "[null]"),
     *("{a: 1}", "{a: b}", "{a: null}", "{a: {b: 1}}", "{'': 1}", "{1: 2}", "{a: -1}", "{a: 1e400}"),
     *("{a: .nan}", "{a: 1, a: 2}", "{[1]: 2}", "{(: 1}", "{.: 0}", "{kernel: 1e308}", "{a: [1]}"),
     *("{'0': 2, '1': 1e308}", "{'0': 0}", "{'0': 1e-320}", "[1" + ", 1" * 300 + "]", "[" * 2000),
-    *("{? a: 1}", "!!set {a}", "!!binary aGk=", "2020-01-01", "!!timestamp 1", "!!float x", "|"),
+    *(
+        "{? a: 1}",
+        "!!set {a}",
+        "!!binary aGk=",
+        "2020-01-01",
+        "!!timestamp 1",
+        "!!float x",
+        "!!bool x",
+        "|",
+        "!x y",
+    ),
     *("[9" + "0" * 400 + "]", "{a: 9" + "0" * 400 + "}", "{a: " * 40 + "1" + "}" * 40),
 )
 _OPTIONS = (
@@ -67,11 +114,20 @@ _OPTIONS = (
 _USEFUL = {
     "dataset": ("digits", "photos", "one_class", "noise", "empty", "mnist", "cifar10:1.0.0", "."),
     "data_dir": ("empty", "missing", "text.txt"),
-    "model": ("softmax", "mlp", "lenet5", "lenet300", "resnet8", "softmax", "softmax"),
+    "model": ("softmax", "mlp", "lenet5", "lenet300", "resnet8", "softmax", "resnet20"),
     "norm": ("batch", "layer", "weight", "weight_mean", "normprop", "none", "group"),
-    "activation": ("relu", "prelu", "leaky_relu", "scaled_tanh", "maxout", "gelu", "softmax", "glu"),
+    "activation": (
+        "relu",
+        "prelu",
+        "leaky_relu",
+        "scaled_tanh",
+        "maxout",
+        "gelu",
+        "softmax",
+        "glu",
+    ),
     "weights": ("text.txt", "noise", "photos"),
-    "init_from": ("good", "half", "odd", "sweeps/good"),
+    "init_from": ("good", "half", "good-odd", "sweeps/good"),
     "budget": ("2s", "1s", "1h"),
     "pilot_above": ("4h", "1s"),
     "optimizer": tuple(USUAL_RATES),
@@ -96,7 +152,22 @@ _WORDS_OF_TYPES: dict[Any, tuple[str, ...]] = {
     dict[str, float]: ("{kernel: 0.5}", "{'1': 2}"),
     dict[str, Any]: ("{momentum: 0.5}", "{epsilon: 0.1}"),
 }
-NONSENSE = st.sampled_from([*NUMBERS, *TEXTS, *PLACES, *VALUES])
+_SHIPPED = ("digits", "cifar10-resnet20", "any", "learning-rates", "kfold:2", "0.0.0.0", "::1")
+_RUNS = ("good", "good-odd", "good-odd", "good-odd", "half", "stopped-odd", "runs/good/")
+_BEGUN = ("stopped", "stopped-odd", "half", "good-odd", "sweeps/good-odd", "sweeps/done-odd", "")
+_IMAGES = ("photos/a/001.jpg", "photos/a/002.jpg", "photos/b/001.jpg", "noise/a/0.png", "text.txt")
+_GOOD_PLACES = {
+    "predict": (
+        *_RUNS,
+        "photos/a/001.jpg",
+        "photos/a/001.jpg",
+        "photos/b/002.jpg",
+        "noise/a/0.png",
+    ),
+    "serve": ("saved_models/good-odd", "saved_models/foreign-odd", "saved_models/foreign"),
+    "models": ("softmax", "mlp", "lenet5", "resnet8"),
+}
+NONSENSE = (*NUMBERS, *TEXTS, *PLACES, *VALUES)
 
 
 @dataclass(frozen=True)
@@ -106,14 +177,15 @@ class Line:
     Args:
         words: behind `epochal`.
         files: texts to write first, by path.
-        damage: what happened to a copy of a good folder: the place of the copy, the file in it by
-            its number among all, and its content; None has it removed.
+        damage: what happened to one file of the folder called `NAME-odd`, which else is as that
+            called NAME: its number, and its new content, or (of a JSON file) the number of a
+            value and the one in its place; None has it removed.
         variables: of the environment; None for one that is missing.
     """
 
     words: tuple[str, ...]
     files: Mapping[str, str]
-    damage: tuple[str, int, bytes | None] | None
+    damage: tuple[int, bytes | tuple[int, Any] | None]
     variables: Mapping[str, str | None]
 
 
@@ -135,84 +207,107 @@ def flags_of(command: str) -> dict[str, Action]:
     return flags
 
 
-def lines(commands: Sequence[str] = COMMANDS) -> st.SearchStrategy[Line]:
-    """Return a strategy of lines of some commands."""
-    return st.sampled_from(commands).flatmap(_lines_of)
+def lines(*, light: bool = False) -> st.SearchStrategy[Line]:
+    """Return a strategy of lines; those that are light train nothing.
+
+    Each is drawn from a seed: Hypothesis would try many that hardly differ.
+    """
+    seeds = st.randoms(use_true_random=True)
+    return seeds.map(lambda random: make_line(random, random.choice(COMMANDS), light=light))
 
 
-@st.composite
-def _lines_of(draw: Any, command: str) -> Line:
-    actions = parser_of(command)._actions
+def make_line(random: Random, command: str, *, light: bool) -> Line:
+    """Draw a line: useful words in most places, a few mistakes, and what it meets."""
     flags = flags_of(command)
-    # A recipe is as good as no flag, and would train something large.
-    names = sorted(set(flags) - {"--help"})
-    chosen = draw(st.lists(st.sampled_from(names), max_size=5, unique=draw(_often)))
-    words = []
-    for action in actions:
+    phrases = []
+    for action in parser_of(command)._actions:
         if not action.option_strings:
-            words += draw(_positional(action))
-    for flag in chosen:
-        words += draw(_flag(flag, flags[flag]))
-    if not draw(_often):
-        place = draw(st.integers(0, len(words)))
-        words.insert(place, draw(_stray(names)))
-    if not draw(_often):
-        words = draw(st.permutations(words))
-    words += draw(_bounds(command, words))
-    variables = {} if draw(_often) else draw(_variables())
+            most = {None: 1, "?": random.randint(0, 1), "+": random.randint(1, 3)}[action.nargs]
+            phrases += [[_positional(random, command, number)] for number in range(most)]
+    names = sorted(set(flags) - {"--help"})
+    for flag in random.sample(names, random.randint(0, min(4, len(names)))):
+        phrases.append([flag])
+        if flags[flag].nargs != 0:
+            phrases[-1].append(random.choice(_useful(flags[flag])))
+        phrases += _companions(random, flag, flags)
+    phrases = _without_repeats(phrases)
+    phrases += _bounds(random, command, [phrase[0] for phrase in phrases])
+    if light:
+        phrases = _lightened(command, phrases)
+    for _ in range(random.choice([0, 0, 0, 1, 1, 1, 2, 3])):
+        phrases = _mistaken(random, phrases, flags)
+    words = [word for phrase in phrases for word in phrase]
+    variables = {}
+    if random.random() < 0.1:
+        name = random.choice(VARIABLES)
+        variables[name] = random.choice(_VALUES_OF_VARIABLES)
     return Line(
         words=(command, *words),
-        files={"given.yaml": draw(_config_text()), "search.yaml": draw(_search_text())},
-        damage=draw(_damage),
+        files={"given.yaml": _config_text(random), "search.yaml": _search_text(random)},
+        damage=_damage(random),
         variables=variables,
     )
 
 
-_often = st.integers(0, 9).map(lambda number: number > 0)
-_mostly = st.integers(0, 3).map(lambda number: number > 0)
+def _without_repeats(phrases: list[list[str]]) -> list[list[str]]:
+    kept = []
+    given = set()
+    for phrase in phrases:
+        if phrase[0] not in given or not phrase[0].startswith("--"):
+            kept.append(phrase)
+        given.add(phrase[0])
+    return kept
 
 
-@st.composite
-def _positional(draw: Any, action: Action) -> list[str]:
-    if action.nargs == "?" and not draw(_mostly):
+def _companions(random: Random, flag: str, flags: Mapping[str, Action]) -> list[list[str]]:
+    """Return the flag without which the others of its group are mostly refused."""
+    group = flag.partition(".")[0]
+    companion = {"--schedule": "--schedule.shape", "--emphasis": "--emphasis.by"}.get(group)
+    if companion in (None, flag) or random.random() < 0.3:
         return []
-    count = 1
-    if action.nargs == "+":
-        count = draw(st.integers(0, 3))
-    useful = st.sampled_from(("good", "odd", "softmax", "photos/a/0.png", "saved_models/odd"))
-    values = useful if draw(_mostly) else NONSENSE
-    return draw(st.lists(values, min_size=count, max_size=count))
+    return [[companion, random.choice(_useful(flags[companion]))]]
 
 
-@st.composite
-def _flag(draw: Any, flag: str, action: Action) -> list[str]:
-    if action.nargs == 0:
-        return [flag] if draw(_often) else [f"{flag}=x"]
-    if not draw(_often):
-        return [flag]
-    value = draw(_value(action))
-    if draw(_mostly):
-        return [flag, value]
-    return [f"{flag}={value}"]
+def _positional(random: Random, command: str, number: int) -> str:
+    """Return a useful positional word; images are behind the run."""
+    if command == "predict" and number > 0:
+        return random.choice(_IMAGES)
+    return random.choice(_GOOD_PLACES.get(command, _RUNS))
 
 
-def _value(action: Action) -> st.SearchStrategy[str]:
-    """Return values of a flag by its kind; three of four are usable."""
-    setting = SETTINGS.get(action.dest)
-    if setting is not None:
-        useful = useful_words(setting.key)
-    elif action.choices is not None:
-        useful = tuple(action.choices)
-    elif action.type is int:
-        useful = _WORDS_OF_TYPES[int]
-    elif action.type is None or action.type is Path:
-        useful = PLACES
+def _mistaken(
+    random: Random, phrases: list[list[str]], flags: Mapping[str, Action]
+) -> list[list[str]]:
+    """Return a line with one more mistake."""
+    mistake = random.choice(["value", "value", "value", "stray", "order", "lack", "joined"])
+    place = random.randrange(len(phrases) + 1)
+    if mistake == "order":
+        return random.sample(phrases, len(phrases))
+    if mistake == "stray" or place == len(phrases) or not phrases[place]:
+        return [*phrases[:place], [_stray(random, sorted(flags))], *phrases[place:]]
+    phrase = phrases[place]
+    if mistake == "lack":
+        changed = phrase[:-1]
+    elif mistake == "joined":
+        changed = ["=".join([*phrase, "x"][:2])]
     else:
-        useful = ("1", "2", "localhost:1", "3,4,4,8")
-    near = tuple(word.upper() for word in useful) + tuple(word[:-1] for word in useful)
-    return _mostly.flatmap(
-        lambda usable: st.sampled_from(useful) if usable else st.sampled_from(near) | NONSENSE
-    )
+        last = phrase[-1]
+        near = random.choice([last.upper(), last[:-1], f"{last}x"])
+        changed = [*phrase[:-1], random.choice([near, *random.choices(NONSENSE, k=5)])]
+    return [*phrases[:place], changed, *phrases[place + 1 :]]
+
+
+def _useful(action: Action) -> tuple[str, ...]:
+    """Return words that a flag may take, by its kind."""
+    if action.dest in SETTINGS:
+        return useful_words(action.dest)
+    if action.choices is not None:
+        return tuple(action.choices)
+    if action.dest in ("resume", "sweep"):
+        return _BEGUN
+    if action.type is None or action.type is Path:
+        return PLACES + _SHIPPED
+    return ("1", "2", "localhost:1", "3,4,4,8")
 
 
 def useful_words(key: str) -> tuple[str, ...]:
@@ -239,80 +334,107 @@ def _words_of(kind: Any) -> tuple[str, ...]:
     return _WORDS_OF_TYPES[kind]
 
 
-@st.composite
-def _stray(draw: Any, names: Sequence[str]) -> str:
-    """A word that has no place: another command's flag, an abbreviation, or nonsense."""
+def _stray(random: Random, names: Sequence[str]) -> str:
+    """Return a word that has no place: another command's flag, an abbreviation, or nonsense."""
     others = [flag_of(key) for key in SETTINGS]
     others += ["--resume", "--steps", "--port", "--jobs", "-v", "-vv", "-h", "--help", "--version"]
-    flag = draw(st.sampled_from([*names, *others]))
-    length = draw(st.integers(1, len(flag)))
-    return draw(st.sampled_from([flag, flag[:length], flag.upper(), flag.replace("-", "_")]) | NONSENSE)
+    flag = random.choice([*names, *others])
+    shortened = flag[: random.randint(1, len(flag))]
+    odd = random.choice(NONSENSE)
+    return random.choice([flag, shortened, flag.upper(), flag.replace("-", "_"), odd, odd])
 
 
-@st.composite
-def _bounds(draw: Any, command: str, words: Sequence[str]) -> list[str]:
-    """Words that keep a line short where it would be carried out."""
-    known = flags_of(command)
-    given = {word.partition("=")[0] for word in words}
-    least = {"--trials": "1", "--steps": "2"}
-    if "--epochs" in known and "--resume" not in given and "--worker" not in given:
-        least |= {"--epochs": "1", "--model": "softmax", "--batch-size": "64"}
+def _bounds(random: Random, command: str, given: Sequence[str]) -> list[list[str]]:
+    """Return words that keep a line short where it would be carried out."""
+    least = {"--trials": "1", "--steps": "2", "--epochs": "3", "--model": "softmax"}
+    least["--batch-size"] = "64"
+    goes_on = {"--resume", "--worker"} & set(given)
     bounds = []
+    if command == "models" or goes_on:
+        least = {}
     for flag, value in least.items():
-        if flag in known and flag not in given and "--resume" not in given:
-            bounds += [flag, value]
+        if flag in flags_of(command) and flag not in given:
+            bounds.append([flag, value])
     modes = {"--dry-run", "--print-config", "--resume", "--overfit-batches", "--sample-ladder"}
-    if command == "train" and not modes & given:
-        bounds += draw(
-            st.sampled_from([["--print-config"], ["--dry-run"], ["--dry-run"], ["--dry-run"], []])
-        )
+    if command == "train" and not modes & set(given):
+        mode = random.choice(["--print-config", *["--dry-run"] * 6, ""])
+        bounds += [[mode]] if mode else []
     return bounds
 
 
+def _lightened(command: str, phrases: list[list[str]]) -> list[list[str]]:
+    """Return a line that ends before data are read."""
+    flags = flags_of(command)
+    kept = [phrase for phrase in phrases if phrase[0] not in _HEAVY]
+    if "--print-config" in flags:
+        return [*kept, ["--print-config"]]
+    if "--dataset" in flags:
+        return [*kept, ["--dataset", "./missing"]]
+    return kept
+
+
+_HEAVY = (
+    *("--dataset", "--resume", "--worker", "--chief", "--dry-run", "--overfit-batches"),
+    *("--sample-ladder", "--pilot", "--export", "--print-config"),
+)
 _KEYS = (*SETTINGS, "epoch", "optim", "optim.momentum", "data", "", "a b", "null", "1")
 
 
-@st.composite
-def _config_text(draw: Any) -> str:
-    """A configuration: most lines of a key with a value, or text that is none."""
-    if not draw(_often):
-        return draw(NONSENSE).encode("utf-8", "replace").decode()
+def _config_text(random: Random) -> str:
+    """Return a configuration: lines of a key with a value, or text that is none."""
+    if random.random() < 0.1:
+        return _encodable(random.choice(NONSENSE))
     nested = []
-    for key in draw(st.lists(st.sampled_from(_KEYS), max_size=3, unique=True)):
-        words = NONSENSE
-        if key in SETTINGS and draw(_mostly):
-            words = st.sampled_from(useful_words(key))
-        value = draw(words)
+    for key in random.sample(_KEYS, random.randint(0, 3)):
+        value = random.choice(NONSENSE)
+        if key in SETTINGS and random.random() < 0.7:
+            value = random.choice(useful_words(key))
         group, _, name = key.rpartition(".")
-        if draw(st.booleans()):
-            value = '"' + value.encode("unicode_escape").decode().replace('"', "") + '"'
+        if random.random() < 0.2:
+            value = json.dumps(value)
         nested.append(f"{group}:\n  {name}: {value}" if group else f"{name}: {value}")
-    return "\n".join([*nested, "epochs: 1", ""]).encode("utf-8", "replace").decode()
+    return _encodable("\n".join([*nested, "epochs: 1", ""]))
 
 
-@st.composite
-def _search_text(draw: Any) -> str:
+def _search_text(random: Random) -> str:
     ranges = []
-    for key in draw(st.lists(st.sampled_from([*SETTINGS, "optim.options.momentum"]), max_size=3)):
-        kind = draw(st.sampled_from(["log", "linear", "int", "choice"]))
-        words = NONSENSE if key not in SETTINGS else st.sampled_from(useful_words(key))
-        span = draw(st.lists(words if draw(_mostly) else NONSENSE, max_size=3))
-        rest = draw(st.sampled_from(["", "", "", ", step: 1", ", when: {optimizer: sgd}", ", x: 1"]))
+    for key in random.sample([*SETTINGS, "optim.options.momentum"], random.randint(0, 3)):
+        kind = random.choice(["log", "linear", "int", "choice", "choice", "choice"])
+        words = NONSENSE
+        if key in SETTINGS and random.random() < 0.8:
+            words = useful_words(key)
+        span = random.choices(words, k=random.randint(0, 3))
+        rest = random.choice(["", "", "", ", step: 1", ", when: {optimizer: sgd}", ", x: 1"])
         ranges.append(f"{key}: {{{kind}: [{', '.join(span)}]{rest}}}")
-    return "\n".join(ranges).encode("utf-8", "replace").decode()
+    return _encodable("\n".join(ranges))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 _CONTENTS = (
     *(b"", b"\0" * 64, b"\xff\xfe\x00", b"x", b"null", b"[]", b"{}", b"1", b'"a"', b"[" * 100_000),
-    *(b'{"schema": 99}', b'{"schema": "x"}', b'{"schema": 1}', b"[null]", b"[[]]", b"a: b", b"a,b\n1"),
+    *(
+        b'{"schema": 99}',
+        b'{"schema": "x"}',
+        b'{"schema": 1}',
+        b"[null]",
+        b"[[]]",
+        b"a: b",
+        b"a,b\n1",
+    ),
     *(b'{"a": NaN}', b"PK\x05\x06" + b"\0" * 18, b"\x93NUMPY", b"epochs: 1e400", b"model: [1]"),
     *(b'{"files": {}, "format": 1, "seal": ""}', b'{"files": null}', b'{"epoch": "x"}'),
 )
-_damage = st.none() | st.tuples(
-    st.sampled_from(("runs/odd", "runs/odd", "sweeps/odd", "saved_models/odd")),
-    st.integers(0, 60),
-    st.none() | st.sampled_from(_CONTENTS) | st.binary(max_size=20),
-)
+_LEAVES = (None, True, -1, 0, 1e400, 10**400, "", "x", "../x", [], {}, [None], {"a": 1}, "\udcff")
+
+
+def _damage(random: Random) -> tuple[int, bytes | tuple[int, Any] | None]:
+    content: Any = random.choice([None, random.choice(_CONTENTS), random.randbytes(9)])
+    if random.random() < 0.7:
+        content = (random.randrange(200), random.choice(_LEAVES))
+    return random.randrange(60), content
 
 
 def _declared_variables() -> list[str]:
@@ -326,9 +448,8 @@ def _declared_variables() -> list[str]:
 VARIABLES = (*_declared_variables(), "HOME", "COLUMNS", "LINES", "NO_COLOR", "TERM", "TMPDIR")
 
 
-def _variables() -> st.SearchStrategy[dict[str, str | None]]:
-    texts = [text for text in (*NUMBERS, *TEXTS, *PLACES) if "\0" not in text]
-    # A variable cannot hold half a character.
-    texts = [text for text in texts if not re.search("[\ud800-\udbff]", text)]
-    values = st.none() | st.sampled_from(texts)
-    return st.dictionaries(st.sampled_from(VARIABLES), values, max_size=2)
+# A variable cannot hold half a character.
+_VALUES_OF_VARIABLES = (
+    None,
+    *(text for text in (*NUMBERS, *TEXTS, *PLACES) if not re.search("[\ud800-\udbff]", text)),
+)

@@ -82,7 +82,7 @@ def prepared_folders(base: Path) -> list[Path]:
 
 def _version(text: str) -> tuple[int, ...]:
     parts = text.split(".")
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdigit() for part in parts):
         return ()
     return tuple(int(part) for part in parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from epochal.app.evaluation.figures import BLUE, SOFT, VERMILLION, svg
 from epochal.app.evaluation.plots import LOG_SPAN
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.record import read_json
 from epochal.app.store.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def losses(run: Run) -> Section | None:
     path = run.losses_file
     if not path.exists():
         return None
-    curves = json.loads(path.read_text())
+    curves = read_json(path)
     if not curves["iterations"]:
         return None
     title = "Losses over the iterations"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from epochal.app.evaluation.sections.section import Section
+from epochal.app.store.record import read_json
 from epochal.app.store.run import Run
 
 PARTS = {
@@ -33,7 +33,7 @@ def timing(run: Run) -> Section | None:
     path = run.timing_file
     if not path.exists():
         return None
-    recorded = json.loads(path.read_text())
+    recorded = read_json(path)
     parts = recorded["parts"]
     total = _total(parts)
     rows = []

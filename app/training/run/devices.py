@@ -29,7 +29,13 @@ def prepare(config: Config) -> Any:
     if config.devices > 1 and not gpus:
         cpu = tf.config.list_physical_devices("CPU")[0]
         replicas = [tf.config.LogicalDeviceConfiguration()] * config.devices
-        tf.config.set_logical_device_configuration(cpu, replicas)
+        try:
+            tf.config.set_logical_device_configuration(cpu, replicas)
+        except RuntimeError as error:
+            raise UsageError(
+                f"devices: {config.devices} asked for, but TensorFlow is in use in this process; "
+                "train in a process of its own"
+            ) from error
     # Names of variables then do not depend on what this process made before.
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)

@@ -16,11 +16,14 @@ from epochal.app.commands.main import main
 from epochal.app.commands.train import parse
 from epochal.app.config import Config
 from epochal.app.errors import RunInUse, StorageError, UsageError
+from epochal.app.process.signals import STOP
 from epochal.app.store import run as runs
 from tests.support.corpus import malformed_folders
 from tests.support.paths import ROOT
 from tests.support.program import epochal
 
+# A whole number beyond all floats.
+VAST = "1" + "0" * 400
 MISTAKES = {
     "unknown command": (["trian"], "did you mean train"),
     "unknown flag": (["train", "--epoch", "3"], "did you mean --epochs"),
@@ -29,6 +32,35 @@ MISTAKES = {
     "fraction of an epoch": (["train", "--epochs", "1.5"], "expected a whole number, got 1.5"),
     "negative": (["train", "--epochs", "-1"], "from 1 to 100000"),
     "NaN": (["train", "--learning-rate", "nan"], "learning_rate"),
+    "a rate beyond all numbers": (["train", "--learning-rate", VAST], "learning_rate must be"),
+    "an interval beyond all numbers": (
+        ["train", "--schedule.every", VAST],
+        "schedule.every: expected a whole number or null, got",
+    ),
+    "an end beyond all numbers": (["train", "--stopping.after", VAST], "stopping.after: expected"),
+    "an option beyond all numbers": (
+        ["train", "--optim.options", f"{{momentum: {VAST}}}"],
+        "momentum must be from 0 to below 1",
+    ),
+    "a time beyond all numbers": (["train", "--budget", "9" * 400 + "h"], "a duration such as"),
+    "a file without end": (["train", "--config", "/dev/zero"], "larger than"),
+    "a token without end": (["serve", "x", "--token-file", "/dev/zero"], "expected a token"),
+    "every address": (["serve", "x", "--host", ""], "expected an address such as"),
+    "images beyond all memory": (
+        ["models", "softmax", "--image-size", VAST],
+        "--image-size must be at most 1000000",
+    ),
+    "a batch beyond all numbers": (
+        ["models", "softmax", "--batch-size", VAST],
+        "--batch-size must be at most 1000000",
+    ),
+    "a kernel beyond all numbers": (
+        ["models", "--cheaper", f"{VAST},1,1,1"],
+        "each at least 1 and at most 1000000",
+    ),
+    "a raised digit of trials": (["tune", "--trials", "²"], "expected a number from 1, got ²"),
+    "a raised digit of steps": (["lr-find", "--steps", "²"], "a number of steps from 2, got ²"),
+    "a raised digit of a port": (["tune", "--worker", "localhost:²"], "expected HOST:PORT"),
     "zero rate": (["train", "--learning-rate", "0"], "above 0"),
     "infinite decay": (["train", "--optim.weight-decay", "inf"], "weight_decay"),
     "no class weights": (
@@ -353,6 +385,10 @@ FILES = {
     "duplicate key": ("epochs: 1\nepochs: 2", "twice"),
     "alias": ("epochs: &a 1\nseed: *a", "aliases"),
     "code": ("!!python/object/apply:os.system [ls]", "YAML"),
+    "a tag of a date": ("epochs: !!timestamp 1", "tags (tag:yaml.org,2002:timestamp) are not"),
+    "a tag of a truth": ("augment: {flip: !!bool x}", "not valid YAML: tags"),
+    "a number beyond all": (f"epochs: {VAST}", "epochs: expected a whole number"),
+    "a hexadecimal number beyond all": (f"epochs: 0x{'f' * 400}", "too large a number"),
     "no mapping": ("- 1", "no configuration"),
     "torn": ("epochs: [1", "YAML"),
     "a pilot of a warm start": (
@@ -471,6 +507,48 @@ def test_a_path_that_no_system_takes_is_one_line(words: list[str], capsys) -> No
 def test_a_malformed_folder_is_one_line(malformed: str, tmp_path_factory, capsys) -> None:
     folder = FOLDERS[malformed].make(tmp_path_factory.mktemp("elsewhere"))
     refused(["train", "--dataset", str(folder)], "", capsys)
+
+
+@pytest.mark.parametrize("port", ["x", "²", "65536", " "])
+def test_a_variable_that_is_no_address_is_one_line(
+    port: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "localhost")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+    refused(["tune"], "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT: expected HOST:PORT", capsys)
+
+
+@pytest.mark.parametrize("cores", ["x", "²", "-1", "0,", "99999"])
+def test_cores_that_are_none_are_one_line(
+    cores: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("EPOCHAL_CORES", cores)
+    monkeypatch.setenv("EPOCHAL_PARENT", "1")
+    refused(["tune", "--worker", "localhost:1"], "EPOCHAL_CORES", capsys)
+
+
+def test_a_name_that_is_too_long_is_told_to_be_shortened(capsys) -> None:
+    assert main(["evaluate", "p" * 300]) == 4
+    assert "give a shorter name" in capsys.readouterr().err
+
+
+def test_a_link_to_nothing_is_not_drawn_over(capsys) -> None:
+    Path("plan.png").symlink_to("nowhere")
+    assert main(["lr-plan", "--plot", "plan.png"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Path("plan.png").is_symlink()
+
+
+def test_an_error_that_native_code_makes_of_a_signal_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def stopped(words: list[str], verbosity: int) -> int:
+        raise RuntimeError("MISMATCH of active exceptions: REPLACED BY KeyboardInterrupt")
+
+    monkeypatch.setattr("epochal.app.commands.models.run", stopped)
+    monkeypatch.setattr(STOP, "exit_code", 143)
+    assert main(["models"]) == 143
+    assert capsys.readouterr().err == "stopped\n"
 
 
 def test_flags_beat_the_file_which_beats_the_recipe() -> None:

@@ -179,3 +179,13 @@ def test_weights_that_never_change_are_drawn(tmp_path: Path) -> None:
     events.write(0, {"weight": [("a/kernel", np.zeros(4))]})
     events.close()
     assert "a/kernel: weights" in texts(histograms(Run(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"parts": 5, "bound": null}'])
+def test_a_damaged_record_costs_its_section_alone(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(tmp_path)
+    run.timing_file.write_text(content)
+    assert sections_of(run) == []
+    assert "the report lacks timing" in caplog.text

@@ -319,6 +319,12 @@ def test_a_port_in_use_is_said(server: Server, model: Path) -> None:
         serve([str(model), "--port", port, "--trust"], 0)
 
 
+@pytest.mark.parametrize("host", ["é" * 70, "a\x85", "no such host"])
+def test_a_host_that_has_no_name_is_said(host: str, model: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot listen at .*; give another --host"):
+        serve([str(model), "--host", host, "--port", "0", "--trust"], 0)
+
+
 def test_a_place_open_to_others_is_warned_of(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,7 +342,7 @@ def test_a_port_that_is_none_is_said(port: str) -> None:
         serve(["m", "--port", port], 0)
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe\n"])
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe\n", b"\0" * 9])
 def test_a_token_that_is_none_is_said(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(UsageError, match="--token-file"):

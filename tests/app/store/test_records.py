@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from epochal.app.commands.main import main
 from epochal.app.errors import StorageError
 from epochal.app.store.environment import Environment, InitFrom
+from epochal.app.store.files import verify
 from epochal.app.store.rollback import Rollback
 from epochal.app.store.run import Run
+from epochal.app.store.sweep import Sweep, SweepResult
 from tests.support.records import make_data_card, make_environment, make_figures, make_result
+from tests.support.sweeps import make_sweep
 
 
 @pytest.fixture
@@ -152,3 +156,46 @@ def test_a_result_with_a_wrong_value_is_damaged(key: str, value: Any, run: Run) 
     edit(run.result_file, **{key: value})
     with pytest.raises(StorageError, match=r"result\.json is missing or damaged"):
         run.result()
+
+
+@pytest.mark.parametrize("size", [float("inf"), [], {}])
+def test_a_size_that_is_no_whole_number_is_damage(size: Any, run: Run) -> None:
+    edit(run.data_file, image_size=size)
+    with pytest.raises(StorageError, match="missing or damaged"):
+        run.data_card()
+
+
+def test_a_manifest_of_endless_brackets_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(StorageError, match="manifest is missing or damaged"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": "luck"},
+        {"trials": "many"},
+        {"splits": None},
+        {"monitor": []},
+        {"space": [{"name": 1, "kind": "int"}]},
+        {"space": [{"name": "epochs", "kind": "int", "low": "few"}]},
+        {"space": 5},
+    ],
+)
+def test_a_plan_that_nobody_made_is_damage(changes: dict[str, Any], tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "sweep", trials=1)
+    edit(folder / "sweep.json", **changes)
+    with pytest.raises(StorageError, match="damaged"):
+        _ = Sweep(folder).plan
+
+
+@pytest.mark.parametrize("value", ["high", [], None])
+def test_a_sweep_whose_result_is_no_number_is_damage(
+    value: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_sweep(tmp_path / "sweep", trials=1)
+    values = dict.fromkeys(SweepResult.__dataclass_fields__, 0.5)
+    (folder / "result.json").write_text(json.dumps(values | {"validation_score": value}))
+    assert main(["tune", "--resume", str(folder)]) == 4
+    assert "damaged" in capsys.readouterr().err.splitlines()[-1]
