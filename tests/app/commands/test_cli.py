@@ -32,7 +32,10 @@ MISTAKES = {
     "fraction of an epoch": (["train", "--epochs", "1.5"], "expected a whole number, got 1.5"),
     "negative": (["train", "--epochs", "-1"], "from 1 to 100000"),
     "NaN": (["train", "--learning-rate", "nan"], "learning_rate"),
-    "a rate beyond all numbers": (["train", "--learning-rate", VAST], "learning_rate must be"),
+    "a rate beyond all numbers": (
+        ["train", "--learning-rate", VAST],
+        "learning_rate: expected a number",
+    ),
     "an interval beyond all numbers": (
         ["train", "--schedule.every", VAST],
         "schedule.every: expected a whole number or null, got",
@@ -40,11 +43,11 @@ MISTAKES = {
     "an end beyond all numbers": (["train", "--stopping.after", VAST], "stopping.after: expected"),
     "an option beyond all numbers": (
         ["train", "--optim.options", f"{{momentum: {VAST}}}"],
-        "momentum must be from 0 to below 1",
+        "optim.options: expected options",
     ),
     "a time beyond all numbers": (["train", "--budget", "9" * 400 + "h"], "a duration such as"),
-    "a file without end": (["train", "--config", "/dev/zero"], "larger than"),
-    "a token without end": (["serve", "x", "--token-file", "/dev/zero"], "expected a token"),
+    "a file without end": (["train", "--config", "/dev/zero"], "is a device"),
+    "a token without end": (["serve", "x", "--token-file", "/dev/zero"], "is a device"),
     "every address": (["serve", "x", "--host", ""], "expected an address such as"),
     "images beyond all memory": (
         ["models", "softmax", "--image-size", VAST],
@@ -385,10 +388,10 @@ FILES = {
     "duplicate key": ("epochs: 1\nepochs: 2", "twice"),
     "alias": ("epochs: &a 1\nseed: *a", "aliases"),
     "code": ("!!python/object/apply:os.system [ls]", "YAML"),
-    "a tag of a date": ("epochs: !!timestamp 1", "tags (tag:yaml.org,2002:timestamp) are not"),
-    "a tag of a truth": ("augment: {flip: !!bool x}", "not valid YAML: tags"),
-    "a number beyond all": (f"epochs: {VAST}", "epochs: expected a whole number"),
-    "a hexadecimal number beyond all": (f"epochs: 0x{'f' * 400}", "too large a number"),
+    "a tag of a date": ("epochs: !!timestamp 1", "the tag timestamp is not allowed"),
+    "a tag of a truth": ("augment: {flip: !!bool x}", "'x' is no bool"),
+    "a number beyond all": (f"epochs: {VAST}", "expected 100 at most"),
+    "a hexadecimal number beyond all": (f"epochs: 0x{'f' * 400}", "expected 100 at most"),
     "no mapping": ("- 1", "no configuration"),
     "torn": ("epochs: [1", "YAML"),
     "a pilot of a warm start": (
@@ -528,8 +531,8 @@ def test_cores_that_are_none_are_one_line(
 
 
 def test_a_name_that_is_too_long_is_told_to_be_shortened(capsys) -> None:
-    assert main(["evaluate", "p" * 300]) == 4
-    assert "give a shorter name" in capsys.readouterr().err
+    assert main(["evaluate", "p" * 300]) == 2
+    assert "give a shorter path" in capsys.readouterr().err
 
 
 def test_a_link_to_nothing_is_not_drawn_over(capsys) -> None:
