@@ -141,6 +141,7 @@ def _all_case():
             ),
             callbacks.NanGuard(keep_state=True),
             callbacks.Progress(monitor="val_loss", stream=stream),
+            callbacks.SmallUpdates(),
         ]
         assert {type(item).__name__ for item in every} | {"NonFiniteError"} == set(
             callbacks.__all__

@@ -186,6 +186,7 @@ def main(case: str, devices: str, count: str, folder: str) -> None:
     copies_of_resumed = Copies(Path(folder) / "copies of resumed")
     run = Run(Path(folder) / "whole")
     run.make()
+    run.write_data_card(setup.dataset.card(test=True))
     with copies.of(run.folder), run.locked():
         expected = train(run, setup, Checkpoint(identity=setup.identity()))
     places = copies.places

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import Config, Optim
+from epochal.app.data.load import load
 from epochal.app.doctor.learning import measure_accuracy
 from epochal.app.doctor.sample_images import read_images
 from epochal.app.errors import UsageError
@@ -144,7 +145,9 @@ def test_a_run_that_was_begun_with_a_decay_its_optimizer_has_not_goes_on(tmp_pat
         UsageError, match="expected decoupled, which adamw comes with, or null, got 'coupled'"
     ):
         set_up(config)
-    assert not set_up(config, Run(tmp_path)).model.losses
+    run = Run(tmp_path)
+    run.write_data_card(load(config).card(test=True))
+    assert not set_up(config, run).model.losses
 
 
 def test_a_model_of_biases_alone_has_nothing_to_lose() -> None:

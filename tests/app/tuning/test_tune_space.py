@@ -135,7 +135,7 @@ MISTAKES: dict[str, tuple[dict[Any, Any], str]] = {
     ),
     "part of a batch": (
         {"batch_size": {"choice": [16, 32.5]}},
-        "search.yaml: batch_size: expected a whole number, got 32.5",
+        "search.yaml: batch_size: expected a whole number or null, got 32.5",
     ),
     "a word as step": (
         {"epochs": {"int": [1, 9], "step": "two"}},
