@@ -104,3 +104,16 @@ def test_a_run_is_the_same_on_a_machine_with_other_settings(
         assert done.returncode == 0, done.stderr
         outcomes.append(outcome(folder / "runs/r"))
     assert outcomes[0] == outcomes[1]
+
+
+def test_settings_of_keras_that_no_one_can_read_are_none(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text("[" * 100_000)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "tensorflow channels_last float32 1e-07\nNone None\n"
+    assert done.stderr == ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import Model, applications
 
 from epochal.app.config import Augment, Config, Optim
@@ -101,3 +102,9 @@ def test_batch_norm_of_one_value_is_refused(photos):
         set_up(replace(settings, batch_size=1))
     with pytest.raises(UsageError, match="needs at least 2 values a channel"):
         set_up(replace(settings, optim=Optim(micro_batches=8)))
+
+
+def test_devices_are_refused_where_tensorflow_is_in_use() -> None:
+    tf.zeros(1)
+    with pytest.raises(UsageError, match="devices: 3 asked for, but TensorFlow is in use"):
+        set_up(Config(devices=3, batch_size=66, model="softmax"))
