@@ -6,8 +6,11 @@ A failing line is printed with the files and variables that it meets.
 import contextlib
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,11 +19,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from epochal.app.commands.arguments import flag_of
 from epochal.app.commands.main import COMMANDS, main
 from epochal.app.config import SETTINGS
-from tests.support.command_lines import carry_out, check, make_folder
-from tests.support.grammar import NONSENSE, Line, flags_of, lines
+from tests.support.command_lines import DOCUMENTED, carry_out, check, make_folder
+from tests.support.grammar import NONSENSE, Line, flags_of, lines, make_line
 
 # Of the long run: more lines, or those of an earlier one, can be asked for in the environment.
-_LINES = int(os.environ.get("EPOCHAL_LINES", "200"))
+_LINES = int(os.environ.get("EPOCHAL_LINES", "150"))
 _SEED = int(os.environ.get("EPOCHAL_SEED", secrets.randbits(32)))
 _SECONDS = 8  # after which a line that is carried out is stopped
 _one_example_at_a_time = settings(
@@ -68,10 +71,10 @@ def test_some_words_for_each_setting_are_no_bug(bare: Path, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_a_third_of_all_words_for_each_setting_is_no_bug(bare: Path, capsys) -> None:
+def test_a_fifth_of_all_words_for_each_setting_is_no_bug(bare: Path, capsys) -> None:
     print(f"EPOCHAL_SEED={_SEED}")
     for number, key in enumerate(SETTINGS):
-        judge_words(key, NONSENSE[(number + _SEED) % 3 :: 3], bare, capsys)
+        judge_words(key, NONSENSE[(number + _SEED) % 5 :: 5], bare, capsys)
 
 
 def judge_words(key: str, words: Sequence[str], folder: Path, capsys: Any) -> None:
@@ -108,3 +111,33 @@ def test_lines_of_all_commands(furnished: Path) -> None:
         judge(line, furnished)
 
     each()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("streams", "variables"),
+    [
+        (">&-", {}),
+        ("2>&-", {}),
+        ("<&- >&- 2>&-", {"TERM": "dumb"}),
+        ("", {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "LC_ALL": "C"}),
+        ("", {"HOME": "/nonexistent", "TMPDIR": "/nonexistent", "COLUMNS": "x"}),
+        ("", {"PYTHONHASHSEED": "0", "TFDS_DATA_DIR": "\udcff/x", "COLUMNS": "-1"}),
+    ],
+)
+def test_lines_of_processes(streams: str, variables: dict[str, str], bare: Path) -> None:
+    print(f"EPOCHAL_SEED={_SEED}")
+    random = Random(f"{_SEED} {streams} {variables}")
+    for command in random.sample(COMMANDS, 3):
+        line = make_line(random, command, light=True)
+        words = [word.encode("utf-8", "replace") for word in line.words]
+        program = [sys.executable, "-P", "-m", "epochal"]
+        done = subprocess.run(
+            ["bash", "-c", f'exec "$@" {streams}', "bash", *program, *words],
+            cwd=bare,
+            env=os.environ | variables,
+            capture_output=True,
+            timeout=200,
+        )
+        assert done.returncode in DOCUMENTED, (line, done.stderr)
+        assert b"Traceback" not in done.stderr, (line, done.stderr)
