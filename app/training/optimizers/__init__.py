@@ -1,11 +1,15 @@
 """Optimizers by name: Keras' own, and ours for variants that Keras lacks."""
 
 import inspect
+import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from epochal.app.config import Config
+from epochal.app.config.checks import pattern_fault
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.training.optimizers.adam import Adam
 from epochal.app.training.optimizers.adaptive_gain import AdaptiveGain
@@ -35,6 +39,40 @@ _RESERVED = {
     "use_ema",
     "ema_momentum",
     "ema_overwrite_frequency",
+}
+
+
+def _is_steps(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_factor(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (is_number and 0 < value < math.inf)
+
+
+def _is_name(value: Any) -> bool:
+    is_text = isinstance(value, str)
+    return value is None or (
+        is_text and re.fullmatch("[A-Za-z0-9][A-Za-z0-9_]*", value) is not None
+    )
+
+
+def _are_patterns(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(text, str) and pattern_fault(text) is None for text in value)
+
+
+# Options that Keras takes without a look, and whose defaults do not tell what they are.
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "loss_scale_factor": ("a number above 0, or null", _is_factor),
+    "ns_steps": ("a whole number from 0", _is_steps),
+    "warmup_steps": ("a whole number from 0", _is_steps),
+    "name": ("a word of letters, digits and _, or null", _is_name),
+    "exclude_layers": ("a list of regular expressions, or null", _are_patterns),
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
@@ -171,6 +209,11 @@ def _cast(key: str, default: Any, value: Any) -> Any:
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise UsageError(f"optim.options: {key} must be true or false, got {value!r}")
+        return value
+    if key in _CHECKS:
+        expected, is_usable = _CHECKS[key]
+        if not is_usable(value):
+            raise UsageError(f"optim.options: {key} must be {expected}, got {value!r}")
         return value
     if isinstance(default, int | float):
         if isinstance(value, bool) or not isinstance(value, int | float):

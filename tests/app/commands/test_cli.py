@@ -210,7 +210,27 @@ MISTAKES = {
     ),
     "a word for a number": (
         ["train", "--optimizer", "muon", "--optim.options", '{"ns_steps": "x"}'],
-        "optim.options: ns_steps must be a number, got 'x'",
+        "optim.options: ns_steps must be a whole number from 0, got 'x'",
+    ),
+    "half a step": (
+        ["train", "--optimizer", "muon", "--optim.options", "{ns_steps: 0.5}"],
+        "ns_steps must be a whole number from 0, got 0.5",
+    ),
+    "two factors of the loss": (
+        ["train", "--optim.options", "{loss_scale_factor: [0.5, 2]}"],
+        "loss_scale_factor must be a number above 0, or null",
+    ),
+    "an optimizer of no name": (
+        ["train", "--optim.options", "{name: '('}"],
+        "name must be a word of letters",
+    ),
+    "layers by no pattern": (
+        ["train", "--optimizer", "muon", "--optim.options", "{exclude_layers: ['(']}"],
+        "exclude_layers must be a list of regular expressions",
+    ),
+    "layers by a number": (
+        ["train", "--optimizer", "muon", "--optim.options", "{exclude_layers: [1]}"],
+        "exclude_layers must be a list of regular expressions",
     ),
     "a threshold on averages": (
         [
