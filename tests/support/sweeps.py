@@ -251,7 +251,7 @@ def make_rates(folder: Path, rates: list[float], *, splits: int = 1, epochs: int
         folder,
         space=[optimizers, searched_rates],
         trials=trials,
-        splits=f"kfold:{splits}",
+        splits=f"kfold:{splits}" if splits > 1 else "holdout",
     )
     number = 0
     for optimizer, bearable in BEARABLE.items():
