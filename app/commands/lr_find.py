@@ -84,7 +84,7 @@ def _remarks(config: Config, begun: "Start") -> list[str]:
             f"fastest along it at {fastest:.2g} and bears {2 * fastest:.2g}"
         )
     if begun.noise:
-        remarks.append(_describe_noise(begun.noise.scale, config.global_batch))
+        remarks.append(_describe_noise(begun.noise.scale, begun.batch))
     if config.optimizer == "sgd":
         remarks.append(
             "steps and one_cycle bear the suggested rate at their peak; without warm-up, take a "

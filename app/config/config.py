@@ -18,10 +18,8 @@ from epochal.app.units import number_of
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 MOST_DEVICES = 64
-_SAME_FOR_ALL = "it is the same for all trials; give it to the command"
-
-
 USUAL_BATCH = 64
+_SAME_FOR_ALL = "it is the same for all trials; give it to the command"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +66,8 @@ class Config:
         None,
         "a finished run, by its folder or its name under runs/, from whose weights to start (and "
         "nothing else: --resume restores everything); unless given, dataset, data_dir, model, "
-        "norm, activation and image_size are that run's, and learning_rate is a tenth of its "
-        "highest one, or its last where that is more (null: none)",
+        "norm, activation, image_size and batch_size are that run's, and learning_rate is a tenth "
+        "of its highest one, or its last where that is more (null: none)",
         unsearchable=_SAME_FOR_ALL,
     )
     epochs: int = setting(
@@ -91,8 +89,9 @@ class Config:
     )
     batch_size: int | None = setting(
         None,
-        "images in a global batch, over all devices (null: 64, with the usual learning rate fewer "
-        "where fewer than 640 images are trained on, so that an epoch has about ten steps)",
+        "images in a global batch, over all devices (null: 64, less where fewer than 640 images "
+        "are trained on, so that an epoch has about ten steps)",
+        inherited=True,
     )
     learning_rate: float | None = setting(
         None,

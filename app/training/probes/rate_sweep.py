@@ -41,9 +41,10 @@ class Course:
 class Start:
     """Figures before any step: the largest curvature of a batch's loss, and the gradients' noise.
 
-    NaN and None on several devices.
+    NaN and None on several devices. `batch` is the number of images in a global batch.
     """
 
+    batch: int
     curvature: float = math.nan
     noise: Noise | None = None
 
@@ -83,8 +84,9 @@ def train_courses(config: Config, steps: int) -> tuple[list[Course], Start]:
 
 def _measure_start(setup: Setup) -> Start:
     """Measure what a step minimises on the first training batches; batch norm's averages move."""
+    batch = setup.config.global_batch
     if setup.strategy is not None:
-        return Start()
+        return Start(batch=batch)
     model = setup.model
     # What every batch has; of larger ones the rest is left out, for the noise depends on the size.
     size = len(setup.dataset.train) // setup.batches.steps
@@ -103,7 +105,7 @@ def _measure_start(setup: Setup) -> Start:
         tolerance=0.02,
     )
     if len(setup.dataset.train) < 2 * size:
-        return Start(curvature=curvature)
+        return Start(batch=batch, curvature=curvature)
     noise = gradient_noise(
         _gradients_of_equal_batches(
             model,
@@ -112,7 +114,7 @@ def _measure_start(setup: Setup) -> Start:
         ),
         size,
     )
-    return Start(curvature=curvature, noise=noise)
+    return Start(batch=batch, curvature=curvature, noise=noise)
 
 
 def _gradients_of_equal_batches(model: Any, batches: Any, size: int) -> Iterator[np.ndarray]:

@@ -33,7 +33,8 @@ def inherited_settings(config: Config) -> dict[str, Any]:
     values["image_size"] = source.data_card().image_size
     if config.optimizer == source_config.optimizer:
         rate = rate_to_go_on_at(source_config.peak_rate, source.last_rate())
-        rate *= config.rate / config.peak_rate
+        batch = config.batch_size or source_config.global_batch
+        rate *= (config.schedule.batch or batch) / batch
     else:
         rate = SHARE_OF_PEAK * usual_rate(config.optimizer)
     values["learning_rate"] = float(f"{rate:.7g}")

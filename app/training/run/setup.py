@@ -121,16 +121,17 @@ def with_usual_batch_and_rate(config: Config, dataset: Dataset) -> Config:
     that of adaptive optimizers its square root (Malladi et al. 2022, arXiv:2205.10287). Likewise a
     batch in which few images have most of the weight has a gradient as noisy as a smaller batch,
     and at the rate of a large one training is ruined in its first steps. A rate that is given is
-    left alone, and so is the batch then.
+    left alone, and so is a batch.
     """
-    if config.learning_rate is not None:
-        return config
     labels = dataset.train.labels
     share = 1.0
-    if config.batch_size is None and config.schedule.batch is None:
+    if config.batch_size is None:
         batch = _batch_for(len(labels), config)
-        share = batch / config.global_batch
+        if config.schedule.batch is None:
+            share = batch / config.global_batch
         config = replace(config, batch_size=batch)
+    if config.learning_rate is not None:
+        return config
     weights = class_weights(config.objective, dataset.preprocessing.classes, labels)
     if weights is not None:
         share *= max(weighted_share(weights, labels), 1 / config.global_batch)

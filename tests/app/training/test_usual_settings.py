@@ -91,8 +91,8 @@ def test_few_images_are_taken_in_smaller_batches_at_a_lower_rate() -> None:
     ("given", "batch", "rate"),
     [
         (Config(model="softmax", batch_size=64), 64, 0.1),
-        (Config(model="softmax", learning_rate=0.1), 64, 0.1),
-        (Config(model="softmax", schedule=Schedule(batch=64)), 64, 0.1),
+        (Config(model="softmax", learning_rate=0.1), 16, 0.1),
+        (Config(model="softmax", schedule=Schedule(batch=32)), 16, 0.05),
         (Config(model="softmax", optim=Optim(micro_batches=20)), 32, 0.05),
     ],
 )
