@@ -365,9 +365,10 @@ def test_the_rate_is_a_tenth_of_the_sources_highest(source: Run, capsys: Any) ->
     adam = ("--optimizer", "adam")
     assert shown_rate(source, capsys, *adam) == 0.003
     # The highest rate was that of batches of 50 images, as here, whatever it is written for.
-    assert (
-        shown_rate(source, capsys, *adam, "--batch-size", "50", "--schedule.batch", "100") == 0.006
-    )
+    for_hundred = ("--schedule.batch", "100")
+    assert shown_rate(source, capsys, *adam, *for_hundred, "--batch-size", "50") == 0.006
+    assert shown_rate(source, capsys, *adam, *for_hundred) == 0.006
+    assert shown_rate(source, capsys, *adam, *for_hundred, "--batch-size", "100") == 0.003
     assert shown_rate(source, capsys, "--optimizer", "sgd") == 0.01
     assert shown_rate(source, capsys, *adam, "--learning-rate", "0.2") == 0.2
 
@@ -376,6 +377,7 @@ def test_the_network_is_the_sources_unless_given(source, capsys) -> None:
     assert main(words(source, "--print-config")) == 0
     shown = capsys.readouterr().out
     assert "model: lenet300\n" in shown
+    assert "batch_size: 50\n" in shown
     assert (
         f"image_size: {source.data_card().image_size}\n" in shown
     )  # which its configuration leaves open
