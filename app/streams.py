@@ -20,8 +20,8 @@ def generator(seed: int, purpose: str, *more: int) -> np.random.Generator:
 
 # Streams that figures and runs which exist already depend on: their numbers must never change, so
 # they are made here, in the way they were made before streams had purposes. The epoch's permutation
-# and the augmentation draw from TensorFlow's counter-based generators (app/data/augment.py) and are
-# as fixed as these.
+# and the augmentation draw from TensorFlow's counter-based generators (app/data/augment/draws.py)
+# and are as fixed as these.
 
 _FOLDS = 0xF01D
 

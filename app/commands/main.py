@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from epochal.app.characters import printable
 from epochal.app.commands.console import say
@@ -47,7 +48,7 @@ exit codes:
 """
 
 
-# A module each in app/commands/, with `make_parser` and `run`.
+# A module each in app/commands/; that of "data check" is data_check.
 COMMANDS = (
     "train",
     "tune",
@@ -123,11 +124,20 @@ def _dispatch(words: list[str], verbosity: int) -> int:
 
         print(f"epochal {version('epochal')}")
         return 0
+    num_words = 1
+    if any(known.startswith(f"{command} ") for known in COMMANDS):
+        num_words = 2
+        command = " ".join(words[:2])
     if command not in COMMANDS:
         hint = suggestion(command, COMMANDS)
         raise UsageError(f"unknown command {command}{hint}; see epochal --help")
-    module = import_module(f"epochal.app.commands.{command.replace('-', '_')}")
-    return int(module.run(words[1:], verbosity))
+    return int(module_of(command).run(words[num_words:], verbosity))
+
+
+def module_of(command: str) -> ModuleType:
+    """Return the module of a command, which has `make_parser` and `run`."""
+    name = command.replace("-", "_").replace(" ", "_")
+    return import_module(f"epochal.app.commands.{name}")
 
 
 def _report(error: Exception) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.data.augment import Augmentation
+from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.availability import is_flippable, source_of
 from epochal.app.data.dataset import Dataset, RawDataset, unreadable
 from epochal.app.data.handedness import HANDED, told_from_mirrored

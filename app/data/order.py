@@ -1,7 +1,7 @@
 """Orders of an epoch: which image comes when, a pure function of (seed, epoch, position).
 
-The default order is computed where a batch is made (`augment.shuffled`). The others are tables,
-made anew when an epoch begins.
+The default order is computed where a batch is made (`augment.draws.shuffled`). The others are
+tables, made anew when an epoch begins.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.augment import shuffled
+from epochal.app.data.augment.draws import shuffled
 from epochal.app.streams import order_generator
 
 _GOLDEN = (5**0.5 - 1) / 2
@@ -42,7 +42,7 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
 
 
 def permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return what `augment.shuffled` gives for all positions of an epoch, int64 `[count]`."""
+    """Return what `augment.draws.shuffled` gives for all positions of an epoch, int64 `[count]`."""
     images = shuffled(
         seed,
         tf.constant(epoch, tf.int64),

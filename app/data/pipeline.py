@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.augment import Augmentation, draws, shuffled
+from epochal.app.data.augment.augmentation import Augmentation
+from epochal.app.data.augment.draws import draws, shuffled
 from epochal.app.data.dataset import Split, without_tuning
 from epochal.app.data.order import Table
 from epochal.app.data.preprocessing import ImageShape

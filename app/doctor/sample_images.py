@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.augment import Augmentation
+from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.streams import generator

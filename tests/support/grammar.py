@@ -10,7 +10,6 @@ from argparse import Action
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import NoneType, UnionType
@@ -19,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from hypothesis import strategies as st
 
 from epochal.app.commands.arguments import flag_of
-from epochal.app.commands.main import COMMANDS
+from epochal.app.commands.main import COMMANDS, module_of
 from epochal.app.config import SETTINGS
 from epochal.app.config.optimizers import USUAL_RATES
 from tests.support.paths import ROOT
@@ -192,8 +191,7 @@ class Line:
 @cache
 def parser_of(command: str) -> Any:
     """Return the parser of a command."""
-    module = import_module(f"epochal.app.commands.{command.replace('-', '_')}")
-    return module.make_parser()
+    return module_of(command).make_parser()
 
 
 @cache
@@ -242,7 +240,7 @@ def make_line(random: Random, command: str, *, light: bool) -> Line:
         name = random.choice(VARIABLES)
         variables[name] = random.choice(_VALUES_OF_VARIABLES)
     return Line(
-        words=(command, *words),
+        words=(*command.split(), *words),
         files={"given.yaml": _config_text(random), "search.yaml": _search_text(random)},
         damage=_damage(random),
         variables=variables,

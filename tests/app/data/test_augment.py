@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epochal.app.config import Augment, Config
-from epochal.app.data.augment import Augmentation, cut_windows, draws
+from epochal.app.data.augment.augmentation import Augmentation
+from epochal.app.data.augment.draws import draws
+from epochal.app.data.augment.windows import cut_windows
 from epochal.app.data.load import augmentation_for, load
 from epochal.app.errors import UsageError
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 
-from epochal.app.data.augment import Augmentation
+from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.order import Table, interleaved, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches

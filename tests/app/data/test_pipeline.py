@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epochal.app.data.augment import Augmentation
+from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.data.preprocessing import ImageShape
