@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.augment.augmentation import Augmentation
-from epochal.app.data.augment.draws import draws, shuffled
+from epochal.app.data.augment.draws import Draws, shuffled
 from epochal.app.data.dataset import Split, without_tuning
 from epochal.app.data.order import Table
 from epochal.app.data.preprocessing import ImageShape
@@ -119,6 +119,8 @@ class TrainingBatches:
         labels = tf.constant(self.split.labels)
         last = self.steps - 1
         table = self.position.table
+        # Behind the images of an enlarged split stand their copies, in the same order.
+        originals = len(self.split) // (1 + self.augmentation.noisy_copies)
 
         def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
             # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last
@@ -132,9 +134,17 @@ class TrainingBatches:
             epoch = self.position.epoch.read_value()
             positions = tf.range(first, end)
             chosen = self._images_at(epoch, positions)
-            stored = self.split.images.read(tf.gather(indices, chosen))
-            random = draws(self.seed, epoch, (first, end))
-            images = self.augmentation(stored, random)
+            stored_at = tf.gather(indices, chosen)
+            stored = self.split.images.read(stored_at)
+            draws = Draws(
+                seed=self.seed,
+                epoch=epoch,
+                first=first,
+                end=end,
+                images=stored_at,
+                copies=chosen // originals,
+            )
+            images = self.augmentation(stored, draws)
             chosen_labels = tf.gather(labels, chosen)
             if table is None or table.weights is None:
                 return images, chosen_labels

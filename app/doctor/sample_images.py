@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.augment.augmentation import Augmentation
+from epochal.app.data.augment.draws import Draws
 from epochal.app.data.dataset import Split
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.streams import generator
@@ -61,7 +62,7 @@ def draw_balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 class CentreCrop(Augmentation):
     """Stands for augmentation, and leaves images as evaluation sees them."""
 
-    def __call__(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Return the centres, uint8 `[n, s, s, C]`, of images, uint8 `[n, S, S, C]`."""
         return self.centre(images)
 

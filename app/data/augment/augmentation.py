@@ -1,16 +1,24 @@
-"""The augmentation of a training image, from its draws: crop and mirroring."""
+"""The augmentation of training images: a window or a warp, then changes of their levels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import tensorflow as tf
 
+from epochal.app.data.augment.draws import Draws
+from epochal.app.data.augment.warp import Warp, Window
 from epochal.app.data.augment.windows import cut_windows
 from epochal.app.data.preprocessing import crop_centre
+
+# From images in levels of 0 to 255, float32 `[n, s, s, C]`, to images of that kind, of which some
+# levels may lie outside.
+Change = Callable[[tf.Tensor, Draws], tf.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random crop and mirroring of training images.
+    """Random changes of training images, each a pure function of (seed, epoch, position).
 
     Attributes:
         stored_size: side of the images.
@@ -18,32 +26,77 @@ class Augmentation:
             224 style).
         pad: pixels that are added on each side first (CIFAR style).
         border: which pixels: those of the image mirrored at its edge ("reflect"), or "black" ones.
-        flip: whether half of the images are mirrored left to right.
+        flip: which images are mirrored left to right: none, half of them at random (True, too), or
+            "alternating": half of them in the first epoch, and from then on each in every other
+            epoch (Jordan 2024, arXiv:2404.00498, section 3.6).
+        flip_vertical: whether half of the images are mirrored top to bottom.
+        warp: turns, moves, scales and bends images before the crop; None leaves them.
+        changes: of levels, in their order.
+        noisy_copies: how often each image comes once more in an epoch, as a noisy copy.
     """
 
     stored_size: int
     image_size: int
     pad: int = 0
     border: str = "reflect"
-    flip: bool = False
+    flip: Literal["random", "alternating"] | bool = False
+    flip_vertical: bool = False
+    warp: Warp | None = None
+    changes: tuple[Change, ...] = ()
+    noisy_copies: int = 0
 
-    def __call__(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
-        """Crop and mirror images `[n, S, S, C]` by draws, uint32 `[n, 4]`, to `[n, s, s, C]`."""
-        padded_size = self.stored_size + 2 * self.pad
-        num_places = padded_size - self.image_size + 1
-        divisor = tf.constant(num_places, tf.uint32)
-        offsets = random[:, :2] % divisor
-        corners = tf.cast(offsets, tf.int32) - self.pad
-        coin = random[:, 2]
-        mirrored = (coin >= 2**31) & self.flip
-        return cut_windows(
-            images,
-            corners,
-            mirrored,
-            size=self.image_size,
-            border=self.border,
-        )
+    def __call__(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """Change images, uint8 `[n, S, S, C]`, by what they draw, to uint8 `[n, s, s, C]`.
+
+        Levels are rounded once, after the last change.
+        """
+        window = self._window(draws)
+        if self.warp is not None:
+            images = self.warp(images, window, draws)
+        else:
+            images = cut_windows(
+                images,
+                window.corners,
+                window.mirrored,
+                size=self.image_size,
+                border=self.border,
+                upended=window.upended,
+            )
+        if self.warp is None and not self.changes:
+            return images
+        levels = tf.cast(images, tf.float32)
+        for change in self.changes:
+            levels = change(levels, draws)
+        return round_levels(levels)
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """Cut the centre, as evaluation does: uint8 `[n, s, s, C]` of `[n, S, S, C]`."""
         return crop_centre(images, self.image_size)
+
+    def _window(self, draws: Draws) -> Window:
+        """Return the crop and the mirroring that images draw."""
+        random = draws.words(0)
+        padded_size = self.stored_size + 2 * self.pad
+        num_places = padded_size - self.image_size + 1
+        divisor = tf.constant(num_places, tf.uint32)
+        offsets = random[:, :2] % divisor
+        upended = None
+        if self.flip_vertical:
+            upended = random[:, 3] >= 2**31
+        return Window(
+            corners=tf.cast(offsets, tf.int32) - self.pad,
+            mirrored=self._mirrored(random[:, 2], draws),
+            upended=upended,
+        )
+
+    def _mirrored(self, coin: tf.Tensor, draws: Draws) -> tf.Tensor:
+        if self.flip == "alternating":
+            is_odd = draws.epoch % 2 == 1
+            return tf.math.logical_xor(draws.mirrored_at_first(), is_odd)
+        return (coin >= 2**31) & bool(self.flip)
+
+
+def round_levels(levels: tf.Tensor) -> tf.Tensor:
+    """Return the nearest levels from 0 to 255, uint8, of floats of any size."""
+    inside = tf.clip_by_value(levels, 0.0, 255.0)
+    return tf.cast(inside + 0.5, tf.uint8)

@@ -4,7 +4,13 @@ import tensorflow as tf
 
 
 def cut_windows(
-    images: tf.Tensor, corners: tf.Tensor, mirrored: tf.Tensor, *, size: int, border: str
+    images: tf.Tensor,
+    corners: tf.Tensor,
+    mirrored: tf.Tensor,
+    *,
+    size: int,
+    border: str,
+    upended: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cut a window out of each image of a batch and mirror some, in one gather.
 
@@ -12,18 +18,22 @@ def cut_windows(
         images: uint8 `[n, S, S, C]`.
         corners: int32 `[n, 2]`, top and left of each window; it may stick out by up to S - 1
             pixels.
-        mirrored: bool `[n]`.
+        mirrored: left to right, bool `[n]`.
         size: side of the window.
         border: what lies outside: "reflect", the image mirrored at its outermost pixels, or
             "black".
+        upended: mirrored top to bottom, bool `[n]`; None for no image.
     """
     count = tf.shape(images)[0]
     side = images.shape[2]
     channels = images.shape[3]
     last = side - 1
     steps = tf.range(size)
-    rows = corners[:, :1] + steps
     backward = steps[::-1]
+    row_steps = steps
+    if upended is not None:
+        row_steps = tf.where(upended[:, None], backward, steps)
+    rows = corners[:, :1] + row_steps
     column_steps = tf.where(mirrored[:, None], backward, steps)
     columns = corners[:, 1:] + column_steps
     inner_rows = _reflect(rows, last)
