@@ -10,6 +10,7 @@ from epochal.app.config import SETTINGS, Config, Setting
 from epochal.app.config.files import read_value, read_yaml, recipe_path
 from epochal.app.config.keys import GROUPS, nest
 from epochal.app.config.load import check_values, is_text, make_config
+from epochal.app.config.policies import expand_policy
 from epochal.app.training.run.inheritance import inherited_settings
 
 _ONLY_TRAIN = "is for epochal train; drop it"
@@ -50,8 +51,11 @@ def add_settings(parser: Parser, *, in_help: bool) -> None:
         for name, described in GROUPS.items():
             groups[name] = parser.add_argument_group(name, described.__doc__.partition("\n")[0])
     for setting in SETTINGS.values():
+        flags = [flag_of(setting.key)]
+        if setting.traits.alias is not None:
+            flags.append(setting.traits.alias)
         groups[setting.group].add_argument(
-            flag_of(setting.key),
+            *flags,
             dest=setting.key,
             type=partial(_read, setting),
             default=SUPPRESS,
@@ -91,6 +95,8 @@ def given_settings(arguments: Namespace) -> dict[str, Any]:
 def resolve_config(arguments: Namespace) -> Config:
     """Return the configuration: defaults < run to start from < recipe < file < flags.
 
+    A policy of augmentation stands for its settings in the place where it is named.
+
     Raises:
         UsageError: in one line, for the first mistake.
     """
@@ -98,11 +104,11 @@ def resolve_config(arguments: Namespace) -> Config:
     values: dict[str, Any] = {}
     if arguments.recipe is not None:
         path = recipe_path(arguments.recipe)
-        values |= check_values(read_yaml(path), str(path))
+        values |= expand_policy(check_values(read_yaml(path), str(path)))
     if arguments.config is not None:
         path = Path(arguments.config)
-        values |= check_values(read_yaml(path), str(path))
-    values |= flags
+        values |= expand_policy(check_values(read_yaml(path), str(path)))
+    values |= expand_policy(flags)
     config = make_config(values)
     if config.init_from is not None:
         config = make_config(inherited_settings(config) | values)

@@ -50,10 +50,14 @@ class Parser(ArgumentParser):
         """
         words = _join_negative([_with_dashes(word) for word in args or []])
         flags = [word.partition("=")[0] for word in words if word.startswith("--")]
-        for place, flag in enumerate(flags):
+        options = []
+        for flag in flags:
             self._check_flag(flag)
-            if flag in flags[:place]:
+            # The same option may have two flags.
+            option = self._option_string_actions.get(flag, flag)
+            if option in options:
                 self.error(f"{flag} is given twice; give it once")
+            options.append(option)
         return super().parse_args(words, namespace)
 
     def _check_flag(self, flag: str) -> None:

@@ -49,8 +49,11 @@ def _row(setting: Setting) -> str:
     default = "null"
     if setting.default is not None:
         default = str(setting.default).lower()
+    flags = f"`{flag_of(setting.key)}`"
+    if setting.traits.alias is not None:
+        flags += f" or `{setting.traits.alias}`"
     cells = [
-        f"`{flag_of(setting.key)}`",
+        flags,
         type_in_words(setting.type),
         f"`{default}`",
         ". ".join([setting.traits.doc, *_traits(setting)]),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from epochal.app.config.checks import shortened
 from epochal.app.config.config import Config
 from epochal.app.config.keys import GROUPS, SETTINGS, flatten, nest
+from epochal.app.config.policies import expand_policy
 from epochal.app.errors import UsageError, suggestion
 
 _HELP = "see epochal train --help"
@@ -32,7 +33,7 @@ def config_from(values: Mapping[str, Any], where: str) -> Config:
     Raises:
         UsageError: naming `where` they come from, the dotted path and what is wrong there.
     """
-    return make_config(check_values(values, where), where)
+    return make_config(expand_policy(check_values(values, where)), where)
 
 
 def check_values(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Traits:
         essential: it decides what a run learns; a pilot may differ from its run elsewhere.
         private: it may tell of the machine, and does not leave it with an exported model.
         before: the value that held before the setting existed, where today's default is another.
+        alias: another flag for it.
     """
 
     doc: str
@@ -32,6 +33,7 @@ class Traits:
     essential: bool = True
     private: bool = False
     before: Any = _AS_TODAY
+    alias: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.availability import is_flippable, source_of
 from epochal.app.data.dataset import Dataset, RawDataset, unreadable
 from epochal.app.data.handedness import HANDED, told_from_mirrored
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.data.sources import digits, folder, tfds
-from epochal.app.data.sources.shared import LARGEST_PADDED
 from epochal.app.data.splits import carve_missing_splits, join, part_of, resplit
 from epochal.app.data.statistics import mean_and_deviation
 from epochal.app.errors import UsageError
@@ -131,35 +129,4 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         handedness=handedness,
         digests=raw.digests,
         skipped=raw.skipped,
-    )
-
-
-def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
-    """Return the configured augmentation, what it leaves open decided by the data set.
-
-    Raises:
-        UsageError: the images are padded by more than their side.
-    """
-    preprocessing = dataset.preprocessing
-    stored_size = preprocessing.stored_size
-    image_size = preprocessing.image_size
-    pad = config.augment.pad_crop
-    if pad is None:
-        pad = 0
-        if stored_size == image_size <= LARGEST_PADDED:
-            pad = image_size // 8
-    if pad >= stored_size:
-        raise UsageError(
-            f"augment.pad_crop: {pad} pixels around images of {stored_size}; "
-            "give less than their side"
-        )
-    flip = config.augment.flip
-    if flip is None:
-        flip = dataset.flippable
-    return Augmentation(
-        stored_size=stored_size,
-        image_size=image_size,
-        pad=pad,
-        border=config.augment.border,
-        flip=flip,
     )

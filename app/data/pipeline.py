@@ -67,7 +67,8 @@ class TrainingBatches:
     then the images' positions in the epoch (int64).
 
     Args:
-        split: of stored images
+        split: of stored images; behind all of them, in the same order, their noisy copies if
+            augmentation makes some
         batch_size: the most images in a batch
         augmentation: of what is stored
         seed: of the run
@@ -119,7 +120,6 @@ class TrainingBatches:
         labels = tf.constant(self.split.labels)
         last = self.steps - 1
         table = self.position.table
-        # Behind the images of an enlarged split stand their copies, in the same order.
         originals = len(self.split) // (1 + self.augmentation.noisy_copies)
 
         def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:

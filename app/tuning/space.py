@@ -13,6 +13,7 @@ from epochal.app.config.checks import shortened
 from epochal.app.config.files import read_yaml
 from epochal.app.config.keys import GROUPS
 from epochal.app.config.load import config_from
+from epochal.app.config.policies import expand_policy
 from epochal.app.errors import UsageError, suggestion
 from epochal.app.store.plan import Range, Space
 from epochal.app.tuning.ranges import OPTIONS, as_number, is_range, read_range
@@ -111,7 +112,7 @@ def changed(base: Config, values: Mapping[str, Any]) -> Config:
         UsageError: when it is not valid.
     """
     nested = asdict(base)
-    for name, value in values.items():
+    for name, value in expand_policy(values).items():
         node = nested
         *groups, last = name.split(".")
         for group in groups:

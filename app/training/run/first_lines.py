@@ -3,6 +3,7 @@
 import numpy as np
 
 from epochal.app.config import Config
+from epochal.app.data.availability import is_flippable
 from epochal.app.data.dataset import Dataset
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.run.warm_start import Origin
@@ -42,6 +43,7 @@ def first_lines(setup: Setup, origin: Origin | None) -> str:
         lines.append(_weighing(setup, weights))
     if dataset.handedness is not None:
         lines.append(_mirroring(setup))
+    lines += _warnings_of_mirroring(setup)
     lines += _lines_on_rare_classes(config, dataset)
     if origin is not None:
         lines += origin.lines(config, setup.batches.steps)
@@ -67,6 +69,24 @@ def _mirroring(setup: Setup) -> str:
         f"{choice}: a simple rule tells {setup.dataset.handedness:.0%} of them from their mirror "
         "images, and guessing 50%"
     )
+
+
+def _warnings_of_mirroring(setup: Setup) -> list[str]:
+    """Warn of mirrored images that no test image looks like."""
+    augmentation = setup.batches.augmentation
+    name = setup.dataset.name
+    lines = []
+    if augmentation.flip and not is_flippable(name):
+        lines.append(
+            f"warning: mirrored {name} are other characters or none; --augment.flip false leaves "
+            "them as they are"
+        )
+    if augmentation.flip_vertical:
+        lines.append(
+            "warning: half of the images are trained on upside down, as photographs and characters "
+            "never come; --augment.flip-vertical false leaves them as they are"
+        )
+    return lines
 
 
 def _lines_on_rare_classes(config: Config, dataset: Dataset) -> list[str]:

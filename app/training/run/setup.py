@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from epochal import models
 from epochal.app.config import SETTINGS, Config, Optim, replace_settings
+from epochal.app.data.augment.configured import augmentation_for
 from epochal.app.data.availability import is_flippable
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
-from epochal.app.data.load import augmentation_for, load
+from epochal.app.data.load import load
 from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
@@ -151,9 +152,14 @@ def _batch_for(num_images: int, config: Config) -> int:
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     """Make model and batches of a data set that was read, with the strategy from `prepare`."""
-    table, hard = _order(config, dataset.train.labels)
+    split = dataset.train
+    # Copies stand behind the images, in the same order.
+    copies = config.augment.noisy_copies
+    if copies:
+        split = split.subset(np.tile(np.arange(len(split)), 1 + copies))
+    table, hard = _order(config, split.labels)
     batches = TrainingBatches(
-        split=dataset.train,
+        split=split,
         batch_size=config.global_batch,
         augmentation=augmentation_for(config, dataset),
         seed=config.seed,

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from epochal.app.config import Augment, Config
 from epochal.app.data.augment.augmentation import Augmentation
+from epochal.app.data.augment.configured import augmentation_for
 from epochal.app.data.augment.draws import Draws
 from epochal.app.data.augment.windows import cut_windows
-from epochal.app.data.load import augmentation_for, load
+from epochal.app.data.load import load
 from epochal.app.errors import UsageError
 
 MODES = {"reflect": "reflect", "black": "constant"}

@@ -9,9 +9,10 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from epochal.app.config import Augment, Config
+from epochal.app.data.augment.configured import augmentation_for
 from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.handedness import HANDED, told_from_mirrored
-from epochal.app.data.load import augmentation_for, load
+from epochal.app.data.load import load
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.doctor.data import check_flips
 from epochal.app.training.run.first_lines import first_lines

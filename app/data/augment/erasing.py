@@ -1,0 +1,94 @@
+"""Erasing: rectangles of images that are replaced by the mean colour."""
+
+import math
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from epochal.app.data.augment.draws import Draws
+
+_CUTOUT = 2  # streams of random numbers; of this one the second and third word
+_ERASING = 9
+_ATTEMPTS = 10
+_LEAST_AREA = 0.02
+_MOST_AREA = 0.4
+_LEAST_RATIO = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasing:
+    """Random erasing: a rectangle inside of some images.
+
+    Zhong et al. 2017, Random Erasing Data Augmentation, arXiv:1708.04896, section 4: area of 2 to
+    40 %, height by width from 0.3 to 1 / 0.3. Of ten rectangles that are drawn the first that fits
+    is erased; if none does, nothing is.
+
+    Attributes:
+        share: of the images.
+        colour: that takes the place of what was there, in levels.
+    """
+
+    share: float
+    colour: tuple[float, ...]
+
+    def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """Erase rectangles of images, float32 `[n, h, w, C]`."""
+        height, width = levels.shape[1:3]
+        random = draws.uniform(_ERASING, 2 * _ATTEMPTS + 3)
+        spread = _MOST_AREA - _LEAST_AREA
+        areas = (_LEAST_AREA + spread * random[:, :_ATTEMPTS]) * height * width
+        ratios = _LEAST_RATIO + (1 / _LEAST_RATIO - _LEAST_RATIO) * random[:, _ATTEMPTS:-3]
+        heights = tf.round(tf.sqrt(areas * ratios))
+        widths = tf.round(tf.sqrt(areas / ratios))
+        fits = (heights < height) & (widths < width)
+        chosen = tf.argmax(tf.cast(fits, tf.int32), axis=1)
+        is_erased = tf.reduce_any(fits, axis=1) & (random[:, -1] < self.share)
+        box_height = tf.gather(heights, chosen, batch_dims=1)
+        box_width = tf.gather(widths, chosen, batch_dims=1)
+        box_height = tf.where(is_erased, box_height, 0.0)
+        top = tf.floor(random[:, -3] * (height - box_height + 1))
+        left = tf.floor(random[:, -2] * (width - box_width + 1))
+        boxes = tf.stack([top, left, top + box_height, left + box_width], axis=1)
+        return fill(levels, boxes, self.colour)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout:
+    """Cutout: a square around a random pixel of each image, which may lie partly outside.
+
+    DeVries and Taylor 2017, arXiv:1708.04552, section 3.2.
+
+    Attributes:
+        side: of the square, as a share of the image's.
+        colour: that takes the place of what was there, in levels.
+    """
+
+    side: float
+    colour: tuple[float, ...]
+
+    def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """Erase squares of images, float32 `[n, h, w, C]`."""
+        height, width = levels.shape[1:3]
+        random = draws.uniform(_CUTOUT)
+        side = math.floor(self.side * min(height, width) + 0.5)
+        top = tf.floor(random[:, 1] * height) - side // 2
+        left = tf.floor(random[:, 2] * width) - side // 2
+        boxes = tf.stack([top, left, top + side, left + side], axis=1)
+        return fill(levels, boxes, self.colour)
+
+
+def fill(levels: tf.Tensor, boxes: tf.Tensor, colour: tuple[float, ...]) -> tf.Tensor:
+    """Paint boxes of images `[n, h, w, C]` in a colour.
+
+    Args:
+        levels: float32.
+        boxes: top, left, and the row and column behind them, float32 `[n, 4]`.
+        colour: in levels, `[C]`.
+    """
+    height, width = levels.shape[1:3]
+    rows = tf.range(height, dtype=tf.float32)
+    columns = tf.range(width, dtype=tf.float32)
+    in_rows = (rows >= boxes[:, :1]) & (rows < boxes[:, 2:3])
+    in_columns = (columns >= boxes[:, 1:2]) & (columns < boxes[:, 3:])
+    inside = in_rows[:, :, None] & in_columns[:, None, :]
+    return tf.where(inside[..., None], tf.constant(colour, tf.float32), levels)
