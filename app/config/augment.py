@@ -95,6 +95,18 @@ class Augment:
         "CIFAR-10",
     )
 
+    mixup: float | None = setting(
+        None,
+        "mix every image with another of its batch, labels likewise, by a share of Beta(alpha, "
+        "alpha) for this alpha: 0.2 mixes little, 1 any share alike (null: not; with cutmix each "
+        "image draws which)",
+    )
+    cutmix: float | None = setting(
+        None,
+        "paste a box of another image of the batch into every image, labels by area, which is of "
+        "Beta(alpha, alpha) for this alpha; 1 is usual (null: not)",
+    )
+
     def __post_init__(self) -> None:
         check_between("augment.pad_crop", self.pad_crop, 0, 1024, " pixels")
         share = self.resized_crop
@@ -123,3 +135,5 @@ class Augment:
         check(is_noisy, "augment.noise", "above 0 with noisy_copies", self.noise)
         crops = self.resized_crop is None or not self.pad_crop
         check(crops, "augment.pad_crop", "0 or null with resized_crop", self.pad_crop)
+        check_between("augment.mixup", self.mixup, 0.01, 100)
+        check_between("augment.cutmix", self.cutmix, 0.01, 100)

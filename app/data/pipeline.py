@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.augment.augmentation import Augmentation
-from epochal.app.data.augment.draws import Draws, shuffled
+from epochal.app.data.augment.draws import Draws, draws, shuffled
+from epochal.app.data.augment.mixing import MIXING, Mixing, mixed_labels
 from epochal.app.data.dataset import Split, without_tuning
 from epochal.app.data.order import Table
 from epochal.app.data.preprocessing import ImageShape
@@ -74,6 +75,8 @@ class TrainingBatches:
         seed: of the run
         position: where training stands
         equal: False where all batches but the last are full, as earlier versions made them
+        mixing: of each image with the one before it in the batch, and of the first with the last;
+            labels are `mixed_labels` then
     """
 
     split: Split
@@ -82,6 +85,7 @@ class TrainingBatches:
     seed: int
     position: Position
     equal: bool = True
+    mixing: Mixing | None = None
 
     @property
     def steps(self) -> int:
@@ -122,21 +126,12 @@ class TrainingBatches:
         table = self.position.table
         originals = len(self.split) // (1 + self.augmentation.noisy_copies)
 
-        def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
-            # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last
-            # step is asked for.
-            step = tf.minimum(step + self.position.start, last)
-            first, end = share(
-                *self.bounds(step),
-                replica=replica,
-                replicas=replicas,
-            )
-            epoch = self.position.epoch.read_value()
-            positions = tf.range(first, end)
-            chosen = self._images_at(epoch, positions)
+        def read(epoch: tf.Tensor, first: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """Return the augmented images at positions from `first` to before `end`, and labels."""
+            chosen = self._images_at(epoch, tf.range(first, end))
             stored_at = tf.gather(indices, chosen)
             stored = self.split.images.read(stored_at)
-            draws = Draws(
+            of_images = Draws(
                 seed=self.seed,
                 epoch=epoch,
                 first=first,
@@ -144,10 +139,32 @@ class TrainingBatches:
                 images=stored_at,
                 copies=chosen // originals,
             )
-            images = self.augmentation(stored, draws)
-            chosen_labels = tf.gather(labels, chosen)
+            return self.augmentation(stored, of_images), tf.gather(labels, chosen)
+
+        def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
+            # A resumed epoch begins at `start` and keeps its cardinality; nothing past the last
+            # step is asked for.
+            step = tf.minimum(step + self.position.start, last)
+            batch_first, batch_end = self.bounds(step)
+            first, end = share(
+                batch_first,
+                batch_end,
+                replica=replica,
+                replicas=replicas,
+            )
+            epoch = self.position.epoch.read_value()
+            images, chosen_labels = read(epoch, first, end)
+            if self.mixing is not None:
+                before = tf.where(first > batch_first, first, batch_end) - 1
+                image_before, label_before = read(epoch, before, before + 1)
+                partners = tf.concat([image_before, images], axis=0)[:-1]
+                partner_labels = tf.concat([label_before, chosen_labels], axis=0)[:-1]
+                random = draws(self.seed, epoch, (first, end), stream=MIXING)
+                images, shares = self.mixing(images, partners, random)
+                chosen_labels = mixed_labels(chosen_labels, partner_labels, shares)
             if table is None or table.weights is None:
                 return images, chosen_labels
+            positions = tf.range(first, end)
             weights = table.weights.sparse_read(positions)
             return images, chosen_labels, weights, positions
 
@@ -157,8 +174,8 @@ class TrainingBatches:
         """Move to a step and return its global batch once more.
 
         Returns:
-            `images`, `labels`, `indices` of the images in their store and, where images have them,
-            `weights`.
+            `images`, `labels` (where images are mixed, `mixed_labels`), `indices` of the images in
+            their store and, where images have them, `weights`.
         """
         self.position.set(epoch, step)
         batches = iter(self.dataset())

@@ -68,7 +68,7 @@ class CentreCrop(Augmentation):
 
 
 def make_plain_batches(setup: Setup, split: Split, batch_size: int) -> TrainingBatches:
-    """Return training batches of a split as the run's are made, but not augmented."""
+    """Return training batches of a split as the run's are made, neither augmented nor mixed."""
     preprocessing = setup.dataset.preprocessing
     augmentation = CentreCrop(
         stored_size=preprocessing.stored_size, image_size=preprocessing.image_size
@@ -79,4 +79,5 @@ def make_plain_batches(setup: Setup, split: Split, batch_size: int) -> TrainingB
         batch_size=min(batch_size, len(split)),
         augmentation=augmentation,
         position=Position(),
+        mixing=None,
     )

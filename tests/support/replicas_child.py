@@ -57,6 +57,19 @@ CASES = {
         objective=Objective(loss="hinge", class_weights="balanced"),
         optim=Optim(options={"epsilon_mode": "outside"}, micro_batches=3, clip_value=0.01),
     ),
+    # Mixed images, whose partners are on other devices; the last batch of two images leaves two of
+    # four replicas without any.
+    "mixed": Config(
+        model="mlp",
+        epochs=10,
+        batch_size=1076,
+        data=SHORT_LAST,
+        learning_rate=0.01,
+        augment=Augment(mixup=0.4, cutmix=1.0),
+        emphasis=Emphasis(by="weights", start=2),
+        objective=Objective(class_weights={"3": 2.0}, label_smoothing=0.1),
+        optim=Optim(micro_batches=3),
+    ),
     "gains": Config(
         model="mlp",
         epochs=10,

@@ -31,7 +31,7 @@ class FailedStep:
         found: epoch and step at which it was found, the same step or a later one
         spoilt: paths of the variables that were not finite by then
         images: the images that the model received
-        labels: their labels
+        labels: their labels, of mixed images `mixed_labels`
         indices: their numbers in the data set
         weights: of the images, if any
         class_weights: of the classes, if any

@@ -227,8 +227,8 @@ class Examination:
         image_weights = self._step.weights
         if image_weights is not None:
             image_weights = image_weights[chosen]
-        losses = self._objective.loss(labels, logits)
-        return self._objective.weigh(losses, labels, image_weights)
+        _, weighed = self._objective.losses(labels, logits, image_weights)
+        return weighed
 
     def _findings_on_the_way_back(
         self, calls: list[LayerCall], tape: tf.GradientTape, total: tf.Tensor, chosen: np.ndarray

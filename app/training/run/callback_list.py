@@ -132,7 +132,9 @@ def emphasis(setup: Setup) -> list[Any]:
     sample_losses = setup.model.sample_losses
     if sample_losses is None:
         return []
-    if config.emphasis.trim or config.objective.loss != "cross_entropy":
+    # The losses of mixed images say nothing of a label.
+    unclear = config.objective.loss != "cross_entropy" or setup.batches.mixing is not None
+    if config.emphasis.trim or unclear:
         return [sample_losses]
     classes = len(setup.dataset.preprocessing.classes)
     warning = WrongLabels(

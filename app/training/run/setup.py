@@ -13,6 +13,7 @@ import tensorflow as tf
 from epochal import models
 from epochal.app.config import SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.augment.configured import augmentation_for
+from epochal.app.data.augment.mixing import Mixing
 from epochal.app.data.availability import is_flippable
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.hard_examples import HardExamples
@@ -165,6 +166,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         seed=config.seed,
         position=Position(table),
         equal=config.data.batches == "equal",
+        mixing=Mixing.from_config(config.augment),
     )
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
     sample_losses = None

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from epochal.app.data.augment.mixing import are_mixed, taken_apart
 from epochal.app.data.pipeline import Position
 from epochal.app.training.step.gradient_transforms import GradientTransform, apply_transforms
 from epochal.app.training.step.objective import Objective
@@ -116,8 +117,8 @@ class Classifier(keras.Model):
         """Return one share of the gradients times the loss scale; None where a weight has none.
 
         Args:
-            data: images `[n, H, W, C]`, labels `[n]`, and maybe their weights `[n]` and positions
-                in the epoch `[n]`
+            data: images `[n, H, W, C]`, labels `[n]` or `mixed_labels`, and maybe their weights
+                `[n]` and positions in the epoch `[n]`
             samples: what the sum of losses is divided by, the number of samples of a global batch
             shares: the number of parts of all replicas, each of which takes as much of the
                 penalties
@@ -128,8 +129,7 @@ class Classifier(keras.Model):
             image_weights = emphasis[0]
         with tf.GradientTape() as tape:
             logits = self._logits(images, training=True)
-            losses = self.objective.loss(labels, logits)
-            weighed = self.objective.weigh(losses, labels, image_weights)
+            losses, weighed = self.objective.losses(labels, logits, image_weights)
             loss = tf.reduce_sum(weighed) / tf.cast(samples, losses.dtype)
             loss = self.objective.penalized(loss, self.losses, shares)
             loss = self.optimizer.scale_loss(loss)
@@ -179,7 +179,12 @@ class Classifier(keras.Model):
 
     def _observe(self, losses: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> None:
         self._loss.update_state(losses)
-        self._accuracy.update_state(labels, logits)
+        if are_mixed(labels):
+            own, partners, share = taken_apart(labels)
+            self._accuracy.update_state(own, logits, share)
+            self._accuracy.update_state(partners, logits, 1 - share)
+        else:
+            self._accuracy.update_state(labels, logits)
 
     def _logs(self) -> dict[str, Any]:
         """Return the metrics over the samples of all replicas.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Objective as Settings
+from epochal.app.data.augment.mixing import are_mixed, taken_apart
 from epochal.app.errors import UsageError
 from epochal.app.training.optimizers.penalties import WeightPenalty
 
@@ -116,19 +117,40 @@ class Objective:
             full_batch=full_batch,
         )
 
-    def weigh(self, losses: tf.Tensor, labels: Any, image_weights: Any = None) -> tf.Tensor:
-        """Return the losses `[n]` times the weights of their classes and, if any, images `[n]`."""
+    def losses(
+        self, labels: Any, logits: Any, image_weights: Any = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the loss of each image without weights, and with those of classes and images.
+
+        A mixed image has the losses of both labels, each with the weight of its class, by their
+        shares; for cross-entropy that is the loss of a soft label. The image's weight is its own.
+
+        Args:
+            labels: integers `[n]` or `mixed_labels`.
+            logits: `[n, classes]`.
+            image_weights: `[n]`, if any.
+        """
+        if are_mixed(labels):
+            own, partners, share = taken_apart(labels)
+            of_own = self.losses(own, logits, image_weights)
+            of_partners = self.losses(partners, logits, image_weights)
+            share = tf.cast(share, of_own[0].dtype)
+            losses = share * of_own[0] + (1 - share) * of_partners[0]
+            weighed = share * of_own[1] + (1 - share) * of_partners[1]
+            return losses, weighed
+        losses = self.loss(labels, logits)
+        weighed = losses
         if image_weights is not None:
-            losses = losses * tf.cast(image_weights, losses.dtype)
+            weighed = weighed * tf.cast(image_weights, losses.dtype)
         if self.class_weights is not None:
             factors = tf.gather(self.class_weights, labels)
-            losses = losses * tf.cast(factors, losses.dtype)
-        return losses
+            weighed = weighed * tf.cast(factors, losses.dtype)
+        return losses, weighed
 
     def mean_loss(self, labels: Any, logits: Any) -> tf.Tensor:
         """Return the weighted mean loss of a batch, without penalties."""
-        losses = self.loss(labels, logits)
-        return tf.reduce_mean(self.weigh(losses, labels))
+        _, weighed = self.losses(labels, logits)
+        return tf.reduce_mean(weighed)
 
     def penalized(
         self, loss: tf.Tensor, penalties: Sequence[tf.Tensor], shares: int = 1

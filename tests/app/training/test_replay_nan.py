@@ -176,12 +176,16 @@ def test_the_batch_of_a_step_is_made_once_more(given: dict[str, Any]) -> None:
             np.testing.assert_array_equal(again["weights"], rest[0])
 
 
-@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize(
+    ("micro_batches", "augment"),
+    [(1, Augment()), (3, Augment()), (3, Augment(mixup=1.0, cutmix=1.0))],
+    ids=["whole", "parts", "mixed"],
+)
 def test_a_replay_moves_the_state_as_the_step_did(
-    monkeypatch: pytest.MonkeyPatch, micro_batches: int
+    monkeypatch: pytest.MonkeyPatch, micro_batches: int, augment: Augment
 ) -> None:
     planted.plant(monkeypatch, planted.masked)
-    config = replace(CONFIG, optim=Optim(micro_batches=micro_batches))
+    config = replace(CONFIG, optim=Optim(micro_batches=micro_batches), augment=augment)
     setup = set_up(config)
     before = archive.arrays_of(state.model_variables(setup.model))
     batch = setup.batches.batch(0, 1)
@@ -189,11 +193,13 @@ def test_a_replay_moves_the_state_as_the_step_did(
     place = {"epoch": 0, "step": 1, "split": "train", "learning_rate": 0.01}
     found = {"quantity": "loss", "found": [0, 1], "spoilt": []}
     step = FailedStep(variables=before, **{**weights, **batch}, **place, **found)
-    setup.model.train_step((batch["images"], batch["labels"]))
+    logs = setup.model.train_step((batch["images"], batch["labels"]))
     again = build_model(config, setup.dataset.preprocessing)
     for variable, value in zip(again.variables, before.values(), strict=True):
         variable.assign(value)
-    assert Examination(again, config, step).find().place == "nothing"
+    finding = Examination(again, config, step).find()
+    assert finding.place == "nothing"
+    assert float(finding.value) == pytest.approx(float(logs["loss"]), rel=0.01)
     moved = [
         (a, b)
         for a, b in zip(again.variables, setup.model.variables, strict=False)
