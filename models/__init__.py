@@ -37,8 +37,8 @@ def build(
         input_shape: height, width and channels of the images.
         mean, deviation: of the training images, one value a channel in units of 0..255, for the
             first layer.
-        options: `norm` and `activation` where they shall differ from the network's defaults, see
-            `blocks.Style`.
+        options: `norm`, `activation` and rates of dropout where they shall differ from the
+            network's own, see `blocks.Style`.
 
     Raises:
         ValueError: the name is unknown, the images are too small for it, an argument makes no
@@ -92,7 +92,7 @@ def _choose_style(name: str, architecture: Architecture, options: Mapping[str, A
             continue
         available = "no options"
         if architecture.options:
-            available = f"only {' and '.join(architecture.options)}"
+            available = f"only {', '.join(architecture.options)}"
         raise ValueError(
             f"{name} has {available}, got {key} {value!r}; leave it out or take another model."
         )

@@ -19,6 +19,7 @@ from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
 from epochal.models.layers.normprop import GAIN, StandardizedReLU
 from epochal.models.layers.scaled_tanh import scaled_tanh
 from epochal.models.layers.sparsemax import sparsemax
+from epochal.models.layers.stochastic_depth import StochasticDepth
 from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
     WeightNormConv2D,
@@ -45,13 +46,26 @@ class Style:
         activation: "prelu" (a slope a channel, from 0.25), "leaky_relu" (slope 0.01), "scaled_tanh"
             (LeCun), "maxout" (two pieces) or the name of a Keras activation.
         bias: whether convolutions have one even where a normalisation behind them makes it idle.
+        dropout: share of the features that the network's dropout layers drop in training (None: the
+            network's own; Srivastava et al. 2014).
+        input_dropout: the same of the pixels, before the first dense layer.
+        stochastic_depth: share of the images for which the branch of the last residual block is
+            left out in training; it rises from the input linearly (Huang et al. 2016,
+            arXiv:1603.09382).
     """
 
     norm: str = "batch"
     activation: str = "relu"
     bias: bool = False
+    dropout: float | None = None
+    input_dropout: float = 0.0
+    stochastic_depth: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("dropout", "input_dropout", "stochastic_depth"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 <= rate < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {rate}.")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}.")
         if self.activation in _UNSUITABLE:
@@ -193,13 +207,26 @@ class Style:
         )
         return self._normalise_and_activate(layer(x), name)
 
+    def drop(self, x: keras.KerasTensor, own: float = 0.0, *, name: str) -> keras.KerasTensor:
+        """Add the dropout layer called `name`, where `own` is the network's rate; none for 0."""
+        rate = own if self.dropout is None else self.dropout
+        if rate == 0:
+            return x
+        return PerSampleDropout(rate, name=name)(x)
+
     def add(
-        self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str
+        self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str, depth: float = 1.0
     ) -> keras.KerasTensor:
-        """Add a residual.
+        """Add a residual, which stochastic depth leaves out for some images.
 
         The sum of two independent tensors has twice their variance; "normprop" halves it again.
+
+        Args:
+            depth: number of this residual over the number of all.
         """
+        if self.stochastic_depth > 0:
+            rate = depth * self.stochastic_depth
+            residual = StochasticDepth(rate, name=f"{name}_depth")(residual)
         x = layers.Add(name=f"{name}_add")([x, residual])
         if self.norm == "normprop":
             x = layers.Rescaling(0.5**0.5, name=f"{name}_halve")(x)
@@ -325,14 +352,14 @@ def synchronized() -> bool:
 def hidden_layers(
     x: keras.KerasTensor, hidden: Sequence[int], *, style: Style, first: int = 1
 ) -> keras.KerasTensor:
-    """Add the dense layers of AlexNet and VGG, each followed by a dropout of one half.
+    """Add the dense layers of AlexNet and VGG, each followed by dropout, of one half by default.
 
     They are called `fc{first}` and so on.
     """
     x = layers.Flatten(name="flatten")(x)
     for number, units in enumerate(hidden, start=first):
         x = style.dense_unit(x, units, name=f"fc{number}")
-        x = PerSampleDropout(0.5, name=f"dropout{number}")(x)
+        x = style.drop(x, 0.5, name=f"dropout{number}")
     return x
 
 

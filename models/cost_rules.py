@@ -16,6 +16,7 @@ from epochal.models.layers.dropout import PerSampleDropout
 from epochal.models.layers.local_response import LocalResponseNormalization
 from epochal.models.layers.shortcut import Shortcut
 from epochal.models.layers.standardize import Standardize
+from epochal.models.layers.stochastic_depth import StochasticDepth
 
 # numbers that a unit keeps of each step, as TensorFlow's LSTM block does
 RECURRENT = {layers.SimpleRNN: 1, layers.LSTM: 7}
@@ -173,6 +174,8 @@ def bytes_kept_inside(call: Call) -> int:
     """Return the bytes that the backward pass reads and that never leave the layer."""
     layer = call.layer
     result = call.outputs[0]
+    if isinstance(layer, StochasticDepth):
+        return result.elements // math.prod(result.shape)  # a byte of mask for each image
     if isinstance(layer, DROPOUTS):
         return result.elements  # a byte of mask for each
     if isinstance(layer, LocalResponseNormalization):

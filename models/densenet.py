@@ -25,7 +25,8 @@ def densenet_cifar(
 ) -> keras.KerasTensor:
     """Return logits `[N, num_classes]` of three dense blocks with transitions between.
 
-    Section 3 of the paper.
+    Section 3 of the paper; dropout, if asked for, stands behind each convolution but the first
+    (section 4.2).
 
     Args:
         depth: weighted layers: 3n + 4, with `bc` 6n + 4.
@@ -81,8 +82,10 @@ def dense_layer(
             1,
             name=f"{name}_a_conv",
         )
+        new = style.drop(new, name=f"{name}_a_dropout")
         new = preactivation(new, style=style, name=f"{name}_b")
     new = style.conv(new, growth, name=f"{name}_b_conv")
+    new = style.drop(new, name=f"{name}_b_dropout")
     return layers.Concatenate(name=f"{name}_concat")([x, new])
 
 
@@ -97,4 +100,5 @@ def _transition(
         1,
         name=f"{name}_conv",
     )
+    x = style.drop(x, name=f"{name}_dropout")
     return layers.AveragePooling2D(2, name=f"{name}_pool")(x)

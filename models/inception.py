@@ -9,7 +9,6 @@ import keras
 from keras import layers
 
 from epochal.models.blocks import Style, pooled_classifier
-from epochal.models.layers.dropout import PerSampleDropout
 
 
 class Branches(NamedTuple):
@@ -65,7 +64,7 @@ def googlenet(
             name=f"inception{name}",
         )
     if not small_images:
-        x = PerSampleDropout(0.4, name="dropout")(x)
+        x = style.drop(x, 0.4, name="dropout")
     return pooled_classifier(x, num_classes)
 
 
@@ -127,7 +126,13 @@ def inception_block(
 
 
 def inception_resnet_block(
-    x: keras.KerasTensor, width: int, *, style: Style, scale: float = 0.17, name: str
+    x: keras.KerasTensor,
+    width: int,
+    *,
+    style: Style,
+    scale: float = 0.17,
+    depth: float = 1.0,
+    name: str,
 ) -> keras.KerasTensor:
     """Add an Inception-ResNet-A block.
 
@@ -136,6 +141,7 @@ def inception_resnet_block(
     Args:
         width: channels of the narrow branches, 32 in the paper.
         scale: of the residual; without it wide networks die early in training (section 3.3).
+        depth: as for `Style.add`.
     """
     three = style.unit(x, width, 1, name=f"{name}_2a")
     five = style.unit(x, width, 1, name=f"{name}_3a")
@@ -159,7 +165,7 @@ def inception_resnet_block(
     )
     residual = project(residual)
     residual = layers.Rescaling(scale, name=f"{name}_scale")(residual)
-    x = style.add(x, residual, name=name)
+    x = style.add(x, residual, name=name, depth=depth)
     return style.activate(x, name=name)
 
 
@@ -182,6 +188,7 @@ def inception_resnet_cifar(
                 x,
                 width,
                 style=style,
+                depth=(3 * (stage - 1) + block) / 9,
                 name=f"stage{stage}_block{block}",
             )
     return pooled_classifier(x, num_classes)

@@ -25,7 +25,7 @@ def mlp(
     Args:
         hidden: units of each hidden layer, at least one.
         activations: one for each hidden layer (None: the style's for all).
-        dropout: share of each hidden layer's outputs dropped in training.
+        dropout: share of each hidden layer's outputs dropped in training, unless the style says.
     """
     if activations is None:
         activations = [style.activation] * len(hidden)
@@ -35,6 +35,8 @@ def mlp(
             f"got {list(activations)}."
         )
     x = layers.Flatten(name="flatten")(x)
+    if style.input_dropout > 0:
+        x = PerSampleDropout(style.input_dropout, name="input_dropout")(x)
     for number, (units, activation) in enumerate(
         zip(
             hidden,
@@ -45,6 +47,5 @@ def mlp(
     ):
         layer_style = replace(style, activation=activation)
         x = layer_style.dense_unit(x, units, name=f"hidden{number}")
-        if dropout:
-            x = PerSampleDropout(dropout, name=f"dropout{number}")(x)
+        x = style.drop(x, dropout, name=f"dropout{number}")
     return classifier(x, num_classes, initializer=initializers.xavier())

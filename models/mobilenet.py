@@ -69,13 +69,22 @@ def mobilenet_v2_cifar(
         width: multiplier of all channels; the last 1280 never become fewer.
     """
     x = style.unit(x, divisible(32 * width), name="stem")
+    # The first block of a stage changes the number of channels, and adds nothing to its input.
+    residuals = sum(blocks - 1 for _, _, blocks, _ in V2)
+    number = 0
     for stage, (expansion, filters, blocks, first_stride) in enumerate(V2, start=1):
         channels = divisible(filters * width)
         for block in range(1, blocks + 1):
             stride = first_stride if block == 1 else 1
-            name = f"stage{stage}_block{block}"
+            number += block > 1
             x = inverted_residual(
-                x, channels, expansion=expansion, stride=stride, style=style, name=name
+                x,
+                channels,
+                expansion=expansion,
+                stride=stride,
+                style=style,
+                depth=number / residuals,
+                name=f"stage{stage}_block{block}",
             )
     x = style.unit(
         x,
@@ -87,7 +96,14 @@ def mobilenet_v2_cifar(
 
 
 def inverted_residual(
-    x: keras.KerasTensor, filters: int, *, expansion: int, stride: int, style: Style, name: str
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    expansion: int,
+    stride: int,
+    style: Style,
+    depth: float = 1.0,
+    name: str,
 ) -> keras.KerasTensor:
     """Add a wide depthwise convolution between two thin ends, which are added if shapes agree.
 
@@ -115,7 +131,7 @@ def inverted_residual(
     )
     residual = style.norm_layer(residual, name=f"{name}_project")
     if stride == 1 and residual.shape == x.shape:
-        return style.add(x, residual, name=name)
+        return style.add(x, residual, name=name, depth=depth)
     return residual
 
 

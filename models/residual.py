@@ -34,17 +34,25 @@ class Residual:
     stride_first: bool = False
 
     def __call__(
-        self, x: keras.KerasTensor, inner: int, filters: int, *, stride: int, name: str
+        self,
+        x: keras.KerasTensor,
+        inner: int,
+        filters: int,
+        *,
+        stride: int,
+        depth: float = 1.0,
+        name: str,
     ) -> keras.KerasTensor:
         """Return `[N, ceil(H / stride), ceil(W / stride), filters]`.
 
         Args:
             inner: channels within the branch.
+            depth: as for `Style.add`.
         """
         convolutions = self._plan_convolutions(inner, filters, stride)
         if self.preactivated:
-            return self._add_preactivated(x, convolutions, name)
-        return self._add_original(x, convolutions, name)
+            return self._add_preactivated(x, convolutions, depth, name)
+        return self._add_original(x, convolutions, depth, name)
 
     def _plan_convolutions(self, inner: int, filters: int, stride: int) -> list[dict[str, Any]]:
         """Return the arguments of `Style.conv` for each convolution of the branch."""
@@ -60,7 +68,7 @@ class Residual:
         return [reduce, middle, expand]
 
     def _add_original(
-        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], depth: float, name: str
     ) -> keras.KerasTensor:
         residual = x
         last = convolutions[-1]
@@ -76,11 +84,11 @@ class Residual:
                 residual = self.style.activate(residual, name=part)
         if residual.shape != x.shape:
             x = self._resize(x, convolutions, f"{name}_shortcut")
-        x = self.style.add(x, residual, name=name)
+        x = self.style.add(x, residual, name=name, depth=depth)
         return self.style.activate(x, name=name)
 
     def _add_preactivated(
-        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], depth: float, name: str
     ) -> keras.KerasTensor:
         activated = preactivation(x, style=self.style, name=f"{name}_a")
         residual = self.style.conv(
@@ -99,6 +107,9 @@ class Residual:
                 style=self.style,
                 name=part,
             )
+            if letter == "b":
+                # Where wide residual networks have it (Zagoruyko and Komodakis 2016, figure 1).
+                residual = self.style.drop(residual, name=f"{part}_dropout")
             residual = self.style.conv(
                 residual,
                 name=f"{part}_conv",
@@ -106,7 +117,7 @@ class Residual:
             )
         if residual.shape != x.shape:
             x = self._resize(activated, convolutions, f"{name}_shortcut")
-        return self.style.add(x, residual, name=name)
+        return self.style.add(x, residual, name=name, depth=depth)
 
     def _resize(
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
@@ -145,6 +156,8 @@ def stages(
         plan: the number of blocks of each stage, and their inner and outer channels.
         first_stride: stride of the first stage.
     """
+    all_blocks = sum(num_blocks for num_blocks, _, _ in plan)
+    before = 0
     for stage, (num_blocks, inner, filters) in enumerate(plan, start=1):
         stride = first_stride if stage == 1 else 2
         for number in range(1, num_blocks + 1):
@@ -153,9 +166,11 @@ def stages(
                 inner,
                 filters,
                 stride=stride,
+                depth=(before + number) / all_blocks,
                 name=f"stage{stage}_block{number}",
             )
             stride = 1
+        before += num_blocks
     if block.preactivated:
         x = preactivation(x, style=block.style, name="last")
     return x

@@ -16,15 +16,23 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
     """Return logits `[N, num_classes]`: the paper's flows, narrower and with less subsampling."""
     x = style.unit(x, 32, name="stem_a")
     x = style.unit(x, WIDTHS[0], name="stem_b")
+    entry_blocks = len(WIDTHS) - 1
+    blocks = entry_blocks + MIDDLE_BLOCKS
     for number, width in enumerate(WIDTHS[1:], start=1):
         x = _add_entry_block(
             x,
             width,
             style=style,
+            depth=number / blocks,
             name=f"entry{number}",
         )
     for number in range(1, MIDDLE_BLOCKS + 1):
-        x = _add_middle_block(x, style=style, name=f"middle{number}")
+        x = _add_middle_block(
+            x,
+            style=style,
+            depth=(entry_blocks + number) / blocks,
+            name=f"middle{number}",
+        )
     x = _add_separable(
         x,
         2 * WIDTHS[-1],
@@ -37,7 +45,7 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
 
 
 def _add_entry_block(
-    x: keras.KerasTensor, filters: int, *, style: Style, name: str
+    x: keras.KerasTensor, filters: int, *, style: Style, depth: float, name: str
 ) -> keras.KerasTensor:
     """Two separable convolutions and a maximum that halves the image; the shortcut is projected."""
     residual = _add_unit(
@@ -66,10 +74,12 @@ def _add_entry_block(
         name=f"{name}_shortcut_conv",
     )
     x = style.norm_layer(x, name=f"{name}_shortcut")
-    return style.add(x, residual, name=name)
+    return style.add(x, residual, name=name, depth=depth)
 
 
-def _add_middle_block(x: keras.KerasTensor, *, style: Style, name: str) -> keras.KerasTensor:
+def _add_middle_block(
+    x: keras.KerasTensor, *, style: Style, depth: float, name: str
+) -> keras.KerasTensor:
     """Three separable convolutions around which the input passes unchanged."""
     residual = x
     for letter in "abc":
@@ -79,7 +89,7 @@ def _add_middle_block(x: keras.KerasTensor, *, style: Style, name: str) -> keras
             style=style,
             name=f"{name}_{letter}",
         )
-    return style.add(x, residual, name=name)
+    return style.add(x, residual, name=name, depth=depth)
 
 
 def _add_unit(x: keras.KerasTensor, filters: int, *, style: Style, name: str) -> keras.KerasTensor:

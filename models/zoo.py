@@ -28,6 +28,10 @@ MNIST = (28, 28, 1)
 CIFAR = (32, 32, 3)
 IMAGENET = (224, 224, 3)
 LARGER = (299, 299, 3)
+STYLED = ("norm", "activation")
+DROPPING = (*STYLED, "dropout")
+DENSE = (*DROPPING, "input_dropout")
+RESIDUAL = (*STYLED, "stochastic_depth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,9 @@ class Architecture:
         num_classes: classes that the published figures refer to.
         min_size: least height and width in pixels that the network can take.
         style: the network's normalisation and non-linearity.
-        options: the fields of the style that a user may choose.
+        options: the fields of the style that a user may choose. `dropout` is among them where the
+            network has layers of it or its paper places some, `stochastic_depth` where it has
+            residuals.
         colours: of the images that its published weights were trained on, if `models.weights` can
             load these.
     """
@@ -62,7 +68,7 @@ class Architecture:
     num_classes: int = 10
     min_size: int = 1
     style: Style = field(default_factory=Style)
-    options: tuple[str, ...] = ("norm", "activation")
+    options: tuple[str, ...] = STYLED
     colours: Colours | None = None
 
 
@@ -83,24 +89,39 @@ def _mnist(builder: Callable[..., Any], style: Style = PLAIN, **row: Any) -> Arc
 
 
 def _cifar(
-    builder: Callable[..., Any], min_size: int = 8, style: Style = BATCH_NORM, **options: Any
+    builder: Callable[..., Any],
+    min_size: int = 8,
+    style: Style = BATCH_NORM,
+    *,
+    choices: tuple[str, ...] = STYLED,
+    **options: Any,
 ) -> Architecture:
-    """Return a row whose `builder` takes `options`."""
+    """Return a row whose `builder` takes `options`; users may make `choices`."""
     return Architecture(
-        builder=partial(builder, **options), input_shape=CIFAR, min_size=min_size, style=style
+        builder=partial(builder, **options),
+        input_shape=CIFAR,
+        min_size=min_size,
+        style=style,
+        options=choices,
     )
 
 
 def _imagenet(
-    builder: Callable[..., Any], min_size: int = 32, style: Style = BATCH_NORM, **options: Any
+    builder: Callable[..., Any],
+    min_size: int = 32,
+    style: Style = BATCH_NORM,
+    *,
+    choices: tuple[str, ...] = STYLED,
+    **options: Any,
 ) -> Architecture:
-    """Return a row whose `builder` takes `options`."""
+    """Return a row whose `builder` takes `options`; users may make `choices`."""
     return Architecture(
         builder=partial(builder, **options),
         input_shape=IMAGENET,
         num_classes=1000,
         min_size=min_size,
         style=style,
+        options=choices,
     )
 
 
@@ -118,7 +139,7 @@ def _keras(
         num_classes=1000,
         min_size=min_size,
         style=PLAIN,  # of the dense layers behind it
-        options=(),
+        options=("dropout",) if options.get("hidden") else (),
         colours=colours,
     )
 
@@ -142,8 +163,8 @@ ZOO: dict[str, Architecture] = {
         input_shape=MNIST,
         options=(),
     ),
-    "mlp": _mnist(partial(mlp, hidden=(256, 128), dropout=0.2)),
-    "lenet300": _mnist(partial(mlp, hidden=(300, 100))),
+    "mlp": _mnist(partial(mlp, hidden=(256, 128), dropout=0.2), options=DENSE),
+    "lenet300": _mnist(partial(mlp, hidden=(300, 100)), options=DENSE),
     "lenet5": _mnist(lenet5, TANH),
     "lenet5_caffe": _mnist(lenet5_caffe, min_size=16),
     "rnn": _mnist(
@@ -156,12 +177,13 @@ ZOO: dict[str, Architecture] = {
         TANH,
         options=(),
     ),
-    "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2),
+    "alexnet": _imagenet(alexnet, 64, PLAIN, columns=2, choices=DROPPING),
     "alexnet_single": _imagenet(
         alexnet,
         64,
         PLAIN,
         columns=1,
+        choices=DROPPING,
     ),
     "alexnet_cifar": _cifar(alexnet_cifar, 29, PLAIN),
     "vgg11": _imagenet(
@@ -170,6 +192,7 @@ ZOO: dict[str, Architecture] = {
         PLAIN,
         depth=11,
         hidden=VGG_HEAD,
+        choices=DROPPING,
     ),
     "vgg13": _imagenet(
         vgg,
@@ -177,6 +200,7 @@ ZOO: dict[str, Architecture] = {
         PLAIN,
         depth=13,
         hidden=VGG_HEAD,
+        choices=DROPPING,
     ),
     "vgg16": _keras(applications.VGG16, CAFFE, hidden=VGG_HEAD),
     "vgg19": _keras(applications.VGG19, CAFFE, hidden=VGG_HEAD),
@@ -189,7 +213,7 @@ ZOO: dict[str, Architecture] = {
         )
         for depth in (11, 13, 16, 19)
     },
-    "googlenet": _imagenet(googlenet, style=PLAIN),
+    "googlenet": _imagenet(googlenet, style=PLAIN, choices=DROPPING),
     "googlenet_cifar": _cifar(googlenet, small_images=True),
     "inception_v3": _keras(
         applications.InceptionV3,
@@ -203,25 +227,29 @@ ZOO: dict[str, Architecture] = {
         LARGER,
         75,
     ),
-    "inception_resnet_cifar": _cifar(inception_resnet_cifar),
+    "inception_resnet_cifar": _cifar(inception_resnet_cifar, choices=RESIDUAL),
     "xception": _keras(
         applications.Xception,
         CENTRED,
         LARGER,
         71,
     ),
-    "xception_cifar": _cifar(xception_cifar),
+    "xception_cifar": _cifar(xception_cifar, choices=RESIDUAL),
     **{
-        f"resnet{depth}": _cifar(resnet_cifar, depth=depth, shortcut="A")
+        f"resnet{depth}": _cifar(resnet_cifar, depth=depth, shortcut="A", choices=RESIDUAL)
         for depth in (8, 14, 20, 32, 44, 56, 110, 1202)
     },
-    **{f"resnet{depth}b": _cifar(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
-    "resnet164": _cifar(resnet_cifar, depth=164, bottleneck=True),
+    **{
+        f"resnet{depth}b": _cifar(resnet_cifar, depth=depth, choices=RESIDUAL)
+        for depth in (20, 32, 44, 56, 110)
+    },
+    "resnet164": _cifar(resnet_cifar, depth=164, bottleneck=True, choices=RESIDUAL),
     **{
         f"resnet{depth}_v2": _cifar(
             resnet_cifar,
             depth=depth,
             preactivated=True,
+            choices=RESIDUAL,
         )
         for depth in (20, 56, 110)
     },
@@ -230,6 +258,7 @@ ZOO: dict[str, Architecture] = {
             resnet_cifar,
             depth=depth,
             preactivated=True,
+            choices=RESIDUAL,
             bottleneck=True,
         )
         for depth in (164, 1001)
@@ -239,6 +268,7 @@ ZOO: dict[str, Architecture] = {
             resnet,
             depth=depth,
             small_images=True,
+            choices=RESIDUAL,
         )
         for depth in (18, 34, 50)
     },
@@ -247,6 +277,7 @@ ZOO: dict[str, Architecture] = {
             resnet,
             depth=depth,
             stride_first=True,
+            choices=RESIDUAL,
         )
         for depth in (18, 34, 50, 101, 152)
     },
@@ -255,6 +286,7 @@ ZOO: dict[str, Architecture] = {
             resnet,
             depth=depth,
             preactivated=True,
+            choices=RESIDUAL,
         )
         for depth in (18, 34, 50, 101, 152)
     },
@@ -263,23 +295,26 @@ ZOO: dict[str, Architecture] = {
             wide_resnet,
             depth=depth,
             factor=factor,
+            choices=(*DROPPING, "stochastic_depth"),
         )
         for depth, factor in ((16, 4), (16, 8), (28, 10), (40, 4))
     },
-    "resnext29_32x4d": _cifar(resnext29, cardinality=32, width=4),
-    "resnext29_8x64d": _cifar(resnext29, cardinality=8, width=64),
-    "resnext29_16x64d": _cifar(resnext29, cardinality=16, width=64),
+    "resnext29_32x4d": _cifar(resnext29, cardinality=32, width=4, choices=RESIDUAL),
+    "resnext29_8x64d": _cifar(resnext29, cardinality=8, width=64, choices=RESIDUAL),
+    "resnext29_16x64d": _cifar(resnext29, cardinality=16, width=64, choices=RESIDUAL),
     "resnext50_32x4d": _imagenet(
         resnext,
         depth=50,
         cardinality=32,
         width=4,
+        choices=RESIDUAL,
     ),
     "resnext101_32x4d": _imagenet(
         resnext,
         depth=101,
         cardinality=32,
         width=4,
+        choices=RESIDUAL,
     ),
     "mobilenet": _keras(applications.MobileNet, CENTRED),
     **{
@@ -298,24 +333,27 @@ ZOO: dict[str, Architecture] = {
         )
         for alpha in (0.35, 0.5, 0.75, 1.4)
     },
-    "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6),
+    "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6, choices=RESIDUAL),
     "densenet_40_12": _cifar(
         densenet_cifar,
         depth=40,
         growth=12,
         bc=False,
+        choices=DROPPING,
     ),
     "densenet_100_12": _cifar(
         densenet_cifar,
         depth=100,
         growth=12,
         bc=False,
+        choices=DROPPING,
     ),
     **{
         f"densenet_bc_{depth}_{growth}": _cifar(
             densenet_cifar,
             depth=depth,
             growth=growth,
+            choices=DROPPING,
         )
         for depth, growth in ((40, 12), (100, 12), (250, 24), (190, 40))
     },

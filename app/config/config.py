@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from epochal.app.config.augment import Augment
-from epochal.app.config.checks import check, check_at_least, check_between, check_positive, duration
+from epochal.app.config.checks import (
+    check,
+    check_at_least,
+    check_between,
+    check_positive,
+    check_share,
+    duration,
+)
 from epochal.app.config.data import SAME_IMAGES, Data
 from epochal.app.config.emphasis import Emphasis
 from epochal.app.config.objective import Objective
@@ -56,6 +63,20 @@ class Config:
         "relu, prelu, leaky_relu, scaled_tanh, maxout or the name of a Keras one "
         "(null: the model's own)",
         inherited=True,
+    )
+    dropout: float | None = setting(
+        None,
+        "share of the features that dropout layers drop in training, of models with such layers "
+        "(null: the model's own)",
+    )
+    input_dropout: float | None = setting(
+        None,
+        "the same of the pixels, of mlp and lenet300 (null: none)",
+    )
+    stochastic_depth: float | None = setting(
+        None,
+        "share of the images for which training leaves out the last residual branch; the rate "
+        "rises linearly from the input (null: none)",
     )
     weights: str | None = setting(
         None,
@@ -185,22 +206,13 @@ class Config:
                 "a duration such as 90s, 10m or 1h30m",
                 time,
             )
-        check_between(
-            "batch_size",
-            self.batch_size,
-            1,
-            1_000_000,
-        )
+        check_between("batch_size", self.batch_size, 1, 1_000_000)
+        for key in ("dropout", "input_dropout", "stochastic_depth"):
+            check_share(key, getattr(self, key))
         check_optimizer(self.optimizer)
         check_positive("learning_rate", self.learning_rate)
         check_between("seed", self.seed, 0, 2**31 - 1)
-        check_between(
-            "image_size",
-            self.image_size,
-            8,
-            4096,
-            " pixels",
-        )
+        check_between("image_size", self.image_size, 8, 4096, " pixels")
         check_between("devices", self.devices, 1, MOST_DEVICES)
         usable = self.name is None or is_name(self.name)
         check(
@@ -343,10 +355,14 @@ class Config:
         return self.rate * self.global_batch / (self.schedule.batch or self.global_batch)
 
     @property
-    def model_options(self) -> dict[str, str]:
+    def model_options(self) -> dict[str, Any]:
         """The options that the model is built with in place of its own."""
-        options = {"norm": self.norm, "activation": self.activation}
-        return {key: value for key, value in options.items() if value is not None}
+        options = {}
+        for key in ("norm", "activation", "dropout", "input_dropout", "stochastic_depth"):
+            value = getattr(self, key)
+            if value is not None:
+                options[key] = value
+        return options
 
     @property
     def budget_seconds(self) -> float | None:

@@ -53,4 +53,4 @@ def compile_copy(copy: Classifier, optimizer: Any) -> Classifier:
 
 def is_dropout(layer: Any) -> bool:
     """Tell whether a layer is a dropout, Keras' or one of `models/layers`."""
-    return "Dropout" in type(layer).__name__
+    return any("Dropout" in layer_class.__name__ for layer_class in type(layer).__mro__)

@@ -118,7 +118,10 @@ def _read_run(run: Run, costs: _Costs) -> ComparedRun:
         test = result.test
         if test is None:
             raise _Skipped(f"{run.folder}: only validation was evaluated, it has no test figures")
-        model = ", ".join([config.model, *config.model_options.values()])
+        parts = [config.model]
+        for option, value in config.model_options.items():
+            parts.append(value if isinstance(value, str) else f"{option} {value:g}")
+        model = ", ".join(parts)
         key = (model, preprocessing.input_shape, len(preprocessing.classes))
         if key not in costs:
             network = without_values(

@@ -55,9 +55,10 @@ class PerSampleDropout(keras.layers.Layer):
             return keras.random.dropout(
                 inputs,
                 self.rate,
+                noise_shape=self.draws_shape(inputs),
                 seed=self.generator,
             )
-        shape = tf.shape(inputs, tf.int64)
+        shape = tf.convert_to_tensor(self.draws_shape(inputs), tf.int64)
         part = current_part()
         if part is None or part.number == 0:
             seed_and_call = tf.convert_to_tensor(self.generator.next())
@@ -81,6 +82,12 @@ class PerSampleDropout(keras.layers.Layer):
             inputs / (1 - self.rate),
             tf.zeros_like(inputs),
         )
+
+    def draws_shape(self, inputs: Any) -> Any:
+        """Return the shape of what is drawn: one number an element."""
+        if keras.backend.backend() == "tensorflow":
+            return tf.shape(inputs, tf.int64)
+        return inputs.shape
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the input."""

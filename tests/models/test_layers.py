@@ -21,6 +21,7 @@ from epochal.models.layers.sequential_sum import SumInTurn
 from epochal.models.layers.shortcut import Shortcut, subsampled
 from epochal.models.layers.sparsemax import sparsemax
 from epochal.models.layers.standardize import Standardize
+from epochal.models.layers.stochastic_depth import StochasticDepth
 from epochal.models.layers.unfused import UnfusedActivation
 from epochal.models.layers.weight_norm import (
     WeightNormConv2D,
@@ -44,6 +45,7 @@ LAYERS = [
     Standardize(MEAN, DEVIATION),
     Shortcut(8, 2),
     PerSampleDropout(0.25, seed=3),
+    StochasticDepth(0.25, seed=3),
     FusedBatchNormalization(momentum=0.8, center=False),
     Convolution(4, 3, padding="same"),
     WeightNormDense(4, gain=1.5),
@@ -102,6 +104,7 @@ DIFFERENTIABLE = {
     "Standardize": lambda x: Standardize([0.1, 0.2, 0.3], [2.0, 3.0, 4.0])(x),
     "Shortcut": lambda x: Shortcut(6)(x),
     "PerSampleDropout": lambda x: PerSampleDropout(0.5, seed=2)(x),
+    "StochasticDepth": lambda x: StochasticDepth(0.5, seed=2)(x),
     "FusedBatchNormalization": lambda x: FusedBatchNormalization()(x),
     "Convolution": lambda x: Convolution(4, 3, padding="same")(x),
     "WeightNormDense": lambda x: WeightNormDense(4)(x),

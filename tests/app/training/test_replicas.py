@@ -34,6 +34,7 @@ def train_on(devices: int, case: str, floats: str, folder: Path) -> dict[str, np
         pytest.param("mlp", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("parts", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("mixed", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
+        pytest.param("depth", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("gains", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("one gain", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
         pytest.param("schedule-free", "float64", 1e-12, (2, 4), marks=pytest.mark.slow),
