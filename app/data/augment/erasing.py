@@ -85,10 +85,14 @@ def fill(levels: tf.Tensor, boxes: tf.Tensor, colour: tuple[float, ...]) -> tf.T
         boxes: top, left, and the row and column behind them, float32 `[n, 4]`.
         colour: in levels, `[C]`.
     """
-    height, width = levels.shape[1:3]
+    height, width, channels = levels.shape[1:]
     rows = tf.range(height, dtype=tf.float32)
-    columns = tf.range(width, dtype=tf.float32)
+    # A row of an image is one row of numbers: nothing is repeated for its channels.
+    columns = tf.repeat(tf.range(width, dtype=tf.float32), channels)
     in_rows = (rows >= boxes[:, :1]) & (rows < boxes[:, 2:3])
     in_columns = (columns >= boxes[:, 1:2]) & (columns < boxes[:, 3:])
-    inside = in_rows[:, :, None] & in_columns[:, None, :]
-    return tf.where(inside[..., None], tf.constant(colour, tf.float32), levels)
+    inside = tf.cast(in_rows, tf.float32)[:, :, None] * tf.cast(in_columns, tf.float32)[:, None]
+    paint = tf.tile(tf.constant(colour, tf.float32), [width])
+    flat = tf.reshape(levels, [-1, height, width * channels])
+    painted = flat * (1 - inside) + paint * inside
+    return tf.reshape(painted, [-1, height, width, channels])

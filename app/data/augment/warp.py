@@ -1,4 +1,4 @@
-"""Warps: turned, moved, sheared, scaled and bent images, of one map and one gather."""
+"""Warps: turned, moved, sheared, scaled and bent images, all by one map and one interpolation."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ _AFFINE = 1  # streams of random numbers
 _SHEAR = 2
 _RESIZED_CROP = 3
 _ATTEMPTS = 10
+_FILL_MODES = {"reflect": "REFLECT", "black": "CONSTANT"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class ResizedCrop:
     least_area: float
     ratio: float = 4 / 3
 
-    def boxes(self, side: int, draws: Draws) -> tf.Tensor:
-        """Return top, left, height and width of each window in pixels, float32 `[n, 4]`."""
+    def windows(self, side: int, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return top and left, and height and width, of each window in pixels: `[n, 2]` each."""
         random = draws.uniform(_RESIZED_CROP, 2 * _ATTEMPTS + 2)
         share = self.least_area + (1 - self.least_area) * random[:, :_ATTEMPTS]
         areas = share * side**2
@@ -65,7 +66,7 @@ class ResizedCrop:
         places = side - size + 1
         # A float below 1 times a whole number may be rounded up to it.
         corners = tf.minimum(tf.floor(random[:, -2:] * places), places - 1)
-        return tf.concat([corners, size], axis=1)
+        return corners, size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,7 @@ class Warp:
         zoom: images become up to 1 + zoom times larger or smaller.
         resized_crop: takes the place of the crop; None crops.
         elastic: displacement of pixels; None is none.
-        border: what lies outside: "reflect", the image mirrored at its outermost pixels, or
-            "black".
+        border: what lies outside: "reflect", the image mirrored at its edge, or "black".
     """
 
     image_size: int
@@ -98,136 +98,158 @@ class Warp:
     def __call__(self, images: tf.Tensor, window: Window, draws: Draws) -> tf.Tensor:
         """Return warped windows of images `[n, S, S, C]` as float32 `[n, s, s, C]`."""
         side = images.shape[1]
-        places = self._places(side, window, draws)
-        angle, shear, scale, shift = self._affine(side, draws)
-        rows, columns = map_back(
-            places,
-            inverse_affine(angle, shear, scale),
-            shift=shift,
-            centre=(side - 1) / 2,
-        )
-        if self.elastic is not None:
-            down, right = self.elastic.field(self.image_size, draws)
-            rows += down
-            columns += right
-        return sample(images, rows, columns, border=self.border)
+        matrices, offsets = self._map(side, window, draws)
+        size = self.image_size
+        if self.elastic is None:
+            return warp(images, matrices, offsets, size=size, border=self.border)
+        down, right = self.elastic.field(size, draws)
+        rows, columns = places(matrices, offsets, size)
+        return sample(images, rows + down, columns + right, border=self.border)
 
-    def _places(self, side: int, window: Window, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the rows and columns of the window's pixels, float32 `[n, s]` each."""
-        steps = tf.range(self.image_size, dtype=tf.float32)
-        row_steps = _mirrored(steps, window.upended)
-        column_steps = _mirrored(steps, window.mirrored)
-        if self.resized_crop is None:
-            corners = tf.cast(window.corners, tf.float32)
-            return corners[:, :1] + row_steps, corners[:, 1:] + column_steps
-        boxes = self.resized_crop.boxes(side, draws)
-        scales = boxes[:, 2:] / self.image_size
-        # Pixels are squares: the middle of the first is half a pixel from the edge.
-        rows = boxes[:, :1] + (row_steps + 0.5) * scales[:, :1] - 0.5
-        columns = boxes[:, 1:2] + (column_steps + 0.5) * scales[:, 1:] - 0.5
-        return rows, columns
-
-    def _affine(self, side: int, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return angle and shear in radians, scale `[n]` and shift in pixels `[n, 2]`."""
+    def _map(self, side: int, window: Window, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return matrices and offsets from output pixels to those of the image: see `warp`."""
+        starts, steps = self._crop(side, window, draws)
         random = 2 * draws.uniform(_AFFINE) - 1
         leaning = 2 * draws.uniform(_SHEAR)[:, 0] - 1
-        angle = math.radians(self.rotate) * random[:, 0]
-        shear = math.radians(self.shear) * leaning
-        scale = tf.exp(math.log1p(self.zoom) * random[:, 3])
-        shift = self.translate * side * random[:, 1:3]
-        return angle, shear, scale, shift
+        inverse = inverse_affine(
+            angle=math.radians(self.rotate) * random[:, 0],
+            shear=math.radians(self.shear) * leaning,
+            scale=tf.exp(math.log1p(self.zoom) * random[:, 3]),
+        )
+        shifts = self.translate * side * random[:, 1:3]
+        centre = (side - 1) / 2
+        offsets = tf.linalg.matvec(inverse, starts - shifts - centre) + centre
+        return inverse * steps[:, None, :], offsets
+
+    def _crop(self, side: int, window: Window, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return where the window's first row and column lie, and from each to the next.
+
+        In pixels of the image, float32 `[n, 2]` each.
+        """
+        if self.resized_crop is None:
+            starts = tf.cast(window.corners, tf.float32)
+            steps = tf.ones_like(starts)
+        else:
+            corners, sizes = self.resized_crop.windows(side, draws)
+            steps = sizes / self.image_size
+            # Pixels are squares: the middle of the first is half a pixel from the edge.
+            starts = corners + 0.5 * steps - 0.5
+        upended = window.upended
+        if upended is None:
+            upended = tf.zeros_like(window.mirrored)
+        is_backward = tf.stack([upended, window.mirrored], axis=1)
+        ends = starts + steps * (self.image_size - 1)
+        return tf.where(is_backward, ends, starts), tf.where(is_backward, -steps, steps)
 
 
-def _mirrored(steps: tf.Tensor, mirrored: tf.Tensor | None) -> tf.Tensor:
-    if mirrored is None:
-        return steps
-    return tf.where(mirrored[:, None], steps[::-1], steps)
-
-
-def inverse_affine(angle: tf.Tensor, shear: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+def inverse_affine(*, angle: tf.Tensor, shear: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Return matrices, float32 `[n, 2, 2]`, from (row, column) of the output to that of the image.
 
-    The image is scaled, then sheared by `column += tan(shear) * row`, then turned anticlockwise;
-    angles in radians.
+    The image is scaled, then sheared by `column += tan(shear) * row`, then turned anticlockwise,
+    each about the origin; angles in radians.
     """
     cosine = tf.cos(angle)
     sine = tf.sin(angle)
     lean = tf.tan(shear)
-    # Turned back.
-    row_of_row = cosine
-    row_of_column = sine
-    # Sheared back.
-    column_of_row = -sine - lean * row_of_row
-    column_of_column = cosine - lean * row_of_column
-    rows = tf.stack([row_of_row, row_of_column], axis=1)
-    columns = tf.stack([column_of_row, column_of_column], axis=1)
+    rows = tf.stack([cosine, sine], axis=1)
+    columns = tf.stack([-sine - lean * cosine, cosine - lean * sine], axis=1)
     return tf.stack([rows, columns], axis=1) / scale[:, None, None]
 
 
-def map_back(
-    places: tuple[tf.Tensor, tf.Tensor], matrices: tf.Tensor, *, shift: tf.Tensor, centre: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return where the pixels of an output lie in the image: rows and columns, each `[n, h, w]`.
+def warp(
+    images: tf.Tensor, matrices: tf.Tensor, offsets: tf.Tensor, *, size: int, border: str
+) -> tf.Tensor:
+    """Warp images by affine maps, interpolating linearly between pixels.
 
     Args:
-        places: rows `[n, h]` and columns `[n, w]` of the output in the moved image's pixels.
-        matrices: `[n, 2, 2]`, as `inverse_affine` gives them.
-        shift: by which the image was moved down and right, `[n, 2]`.
-        centre: row and column that the matrices leave in place.
+        images: `[n, H, W, C]` of any type.
+        matrices: from (row, column) of the output to that of the image, float32 `[n, 2, 2]`.
+        offsets: what is added, `[n, 2]`.
+        size: side of the output.
+        border: as of `sample`.
+
+    Returns:
+        float32 `[n, size, size, C]`; what is whole to the bit where places are.
     """
-    rows, columns = places
-    down = rows - centre - shift[:, :1]
-    right = columns - centre - shift[:, 1:]
-    mapped = []
+    of_rows = matrices[:, 0]
+    of_columns = matrices[:, 1]
+    # TensorFlow has x, the column, first.
+    coefficients = tf.concat(
+        [
+            of_columns[:, ::-1],
+            offsets[:, 1:],
+            of_rows[:, ::-1],
+            offsets[:, :1],
+            tf.zeros_like(offsets),
+        ],
+        axis=1,
+    )
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=coefficients,
+        output_shape=[size, size],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=_FILL_MODES[border],
+    )
+
+
+def places(matrices: tf.Tensor, offsets: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the rows and columns, `[n, size, size]` each, that `warp` looks at."""
+    steps = tf.range(size, dtype=tf.float32)
+    found = []
     for axis in (0, 1):
-        of_rows = down * matrices[:, axis, :1] + centre
-        of_columns = right * matrices[:, axis, 1:]
-        mapped.append(of_rows[:, :, None] + of_columns[:, None, :])
-    return mapped[0], mapped[1]
+        of_rows = matrices[:, axis, :1] * steps + offsets[:, axis, None]
+        of_columns = matrices[:, axis, 1:] * steps
+        found.append(of_rows[:, :, None] + of_columns[:, None, :])
+    return found[0], found[1]
 
 
 def sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, *, border: str) -> tf.Tensor:
-    """Interpolate images linearly between pixels, at any places, in one gather.
+    """Interpolate images linearly between pixels, at any places.
 
     Args:
         images: `[n, H, W, C]` of any type, H and W at least 2.
         rows, columns: float32 `[n, h, w]`; a whole number is the middle of a pixel.
-        border: "reflect" (the image mirrored at its outermost pixels) or "black" (which fades in
-            over the pixel next to the edge).
+        border: "reflect" (the image mirrored at its edge, so that the outermost pixels come twice)
+            or "black" (which fades in over the pixel next to the edge).
 
     Returns:
         float32 `[n, h, w, C]`; at whole numbers, what is there to the bit.
     """
     if border == "black":
         images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        height, width, channels = images.shape[1:]
-        rows = tf.clip_by_value(rows + 1, 0.0, height - 1.0)
-        columns = tf.clip_by_value(columns + 1, 0.0, width - 1.0)
-    else:
-        height, width, channels = images.shape[1:]
-        rows = _reflect(rows, height - 1.0)
-        columns = _reflect(columns, width - 1.0)
+        rows = rows + 1
+        columns = columns + 1
+    height, width, channels = images.shape[1:]
+    if border == "reflect":
+        rows = _reflect(rows, height)
+        columns = _reflect(columns, width)
+    rows = tf.clip_by_value(rows, 0.0, height - 1.0)
+    columns = tf.clip_by_value(columns, 0.0, width - 1.0)
     top = tf.minimum(tf.floor(rows), height - 2.0)
     left = tf.minimum(tf.floor(columns), width - 2.0)
     # The four pixels around each place lie side by side: one gather instead of four.
-    above = tf.concat([images[:, :-1, :-1], images[:, :-1, 1:]], axis=-1)
-    below = tf.concat([images[:, 1:, :-1], images[:, 1:, 1:]], axis=-1)
-    fours = tf.concat([above, below], axis=-1)
+    above = [images[:, :-1, :-1], images[:, :-1, 1:]]
+    below = [images[:, 1:, :-1], images[:, 1:, 1:]]
+    fours = tf.concat([*above, *below], axis=-1)
     images_before = tf.range(tf.shape(images)[0])[:, None, None]
     rows_before = images_before * (height - 1) + tf.cast(top, tf.int32)
     flat = rows_before * (width - 1) + tf.cast(left, tf.int32)
-    around = tf.gather(tf.reshape(fours, [-1, 4 * channels]), flat)
-    around = tf.cast(around, tf.float32)
+    around = tf.gather(tf.reshape(fours, [-1, 4 * channels]), tf.reshape(flat, [-1]))
+    # A plane for each channel: shares of a place are then multiplied without being repeated.
+    planes = tf.cast(tf.transpose(around), tf.float32)
     # Shares, not differences: both ends come out to the bit.
-    lower = (rows - top)[..., None]
-    upper = 1 - lower
-    sides = around[..., : 2 * channels] * upper + around[..., 2 * channels :] * lower
-    righter = (columns - left)[..., None]
-    lefter = 1 - righter
-    return sides[..., :channels] * lefter + sides[..., channels:] * righter
+    lower = tf.reshape(rows - top, [-1])
+    sides = planes[: 2 * channels] * (1 - lower) + planes[2 * channels :] * lower
+    righter = tf.reshape(columns - left, [-1])
+    mixed = sides[:channels] * (1 - righter) + sides[channels:] * righter
+    shape = tf.concat([tf.shape(rows), [channels]], axis=0)
+    found = tf.reshape(tf.transpose(mixed), shape)
+    return tf.ensure_shape(found, [*rows.shape, channels])
 
 
-def _reflect(places: tf.Tensor, last: float) -> tf.Tensor:
-    """Mirror places below 0 or above `last` into 0 to `last`, as often as it takes."""
-    distance = tf.math.floormod(tf.abs(places), 2 * last)
-    return last - tf.abs(last - distance)
+def _reflect(places: tf.Tensor, size: int) -> tf.Tensor:
+    """Mirror places at the edges, half a pixel outside of 0 and `size` - 1, as often as needed."""
+    distance = tf.math.floormod(tf.abs(places + 0.5), 2.0 * size)
+    return size - tf.abs(size - distance) - 0.5
