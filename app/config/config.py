@@ -225,6 +225,7 @@ class Config:
         self._check_batch()
         self._check_end()
         self._check_emphasis()
+        self._check_balance()
         self._check_course()
 
     def _check_batch(self) -> None:
@@ -288,6 +289,17 @@ class Config:
             "data.order",
             "shuffled with emphasis.by sampler",
             order,
+        )
+
+    def _check_balance(self) -> None:
+        """Refuse to make up twice for rare classes."""
+        weights = self.objective.class_weights
+        fits = weights is None or self.data.order != "balanced"
+        check(
+            fits,
+            "objective.class_weights",
+            "null with data.order balanced, by which every class has the same weight",
+            weights,
         )
 
     def _check_course(self) -> None:

@@ -43,11 +43,12 @@ class Data:
         "train without unreadable images (they are recorded in the run) instead of stopping",
         unsearchable=SAME_IMAGES,
     )
-    order: Literal["shuffled", "once", "replacement", "interleaved"] = setting(
+    order: Literal["shuffled", "once", "replacement", "interleaved", "balanced"] = setting(
         "shuffled",
         "of the training images: shuffled (anew every epoch), once (shuffled, then every epoch "
-        "alike), replacement (each drawn from all) or interleaved (shuffled, neighbours of "
-        "different classes as far as possible)",
+        "alike), replacement (each drawn from all), interleaved (shuffled, neighbours of "
+        "different classes as far as possible) or balanced (as many images as before, every class "
+        "equally often)",
     )
     batches: Literal["equal", "full"] = setting(
         "equal",

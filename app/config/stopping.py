@@ -11,9 +11,9 @@ from epochal.app.config.settings import setting
 class Stopping:
     """Early stopping; the best epoch's weights are kept in any case."""
 
-    monitor: Literal["val_accuracy", "val_loss"] = setting(
+    monitor: Literal["val_accuracy", "val_loss", "val_macro_f1"] = setting(
         "val_accuracy",
-        "val_accuracy or val_loss",
+        "val_accuracy, val_loss or val_macro_f1 (mean of the classes' F1, where some are rare)",
         unsearchable="trials would not be scored alike; give it to the command",
     )
     after: int | None = setting(

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.augment.draws import shuffled
-from epochal.app.streams import order_generator
+from epochal.app.streams import generator, order_generator
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -24,8 +24,8 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
 
     Args:
         order: shuffled (a new permutation every epoch), once (the first epoch's permutation, every
-            epoch), replacement (each position drawn from all images) or interleaved (see
-            `interleaved`).
+            epoch), replacement (each position drawn from all images), interleaved or balanced (see
+            the functions of these names).
         labels: int `[N]`.
         seed: of the run.
         epoch: counted from 0.
@@ -36,6 +36,8 @@ def ordered(order: str, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray
         return random.integers(count, size=count)
     if order == "interleaved":
         return interleaved(labels, random)
+    if order == "balanced":
+        return balanced(labels, seed, epoch)
     if order == "once":
         return permutation(seed, 0, count)
     return permutation(seed, epoch, count)
@@ -90,6 +92,50 @@ def interleaved(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     within_round = np.where(place_in_round > 0, later, 0)
     position = place[round_of] + within_round
     return by_class[np.argsort(position)]
+
+
+def balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return N images of an epoch, int64 `[N]`, in which every class comes equally often.
+
+    Numbers of draws of two classes differ by at most one in an epoch, and over as many epochs as
+    there are classes not at all: the draws of all epochs go round the classes. A class goes through
+    its images in a new order each time, across epochs: up to any epoch two images of a class were
+    drawn equally often, or one of them once more. Where all classes have as many images, an epoch
+    has every image once. Classes without images are not drawn.
+
+    Class-balanced sampling, as of Kang et al. 2020, "Decoupling representation and classifier for
+    long-tailed recognition" (arXiv:1910.09217), section 3, but without chance in the counts.
+    """
+    count = len(labels)
+    classes = np.unique(labels)
+    turns = generator(seed, "turns of classes").permutation(len(classes))
+    chosen = []
+    for turn, label in zip(turns, classes, strict=True):
+        members = np.flatnonzero(labels == label)
+        first = _draws_of_turn(int(turn), len(classes), count * epoch)
+        end = _draws_of_turn(int(turn), len(classes), count * (epoch + 1))
+        chosen.append(_next_members(members, seed, int(label), first, end))
+    images = np.concatenate(chosen)
+    random = generator(seed, "balanced order", epoch)
+    shuffled_images: np.ndarray = random.permutation(images)
+    return shuffled_images
+
+
+def _draws_of_turn(turn: int, num_classes: int, draws: int) -> int:
+    """Return how many of the first `draws` fall to a class whose turn it is at `turn`, from 0."""
+    return (draws - turn + num_classes - 1) // num_classes
+
+
+def _next_members(members: np.ndarray, seed: int, label: int, first: int, end: int) -> np.ndarray:
+    """Return draws `first` to before `end` of an endless row of permutations of the members."""
+    count = len(members)
+    rounds = [members[:0]]
+    for number in range(first // count, -(-end // count)):
+        random = generator(seed, "images of a class", label, number)
+        rounds.append(random.permutation(members))
+    skipped = first - first // count * count
+    drawn = np.concatenate(rounds)
+    return drawn[skipped : skipped + end - first]
 
 
 @dataclass(kw_only=True)

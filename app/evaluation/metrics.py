@@ -59,6 +59,11 @@ class Evaluation:
     def figures(self) -> Figures:
         """The scalar figures as plain numbers, as a run's result stores them."""
         low, high = self.interval
+        precision, recall, f1 = macro_figures(
+            self.confusion.diagonal(),
+            self.confusion.sum(axis=0),
+            self.class_counts,
+        )
         return Figures(
             accuracy=self.accuracy,
             accuracy_low=low,
@@ -67,6 +72,9 @@ class Evaluation:
             count=self.count,
             chance=float(self.class_counts.max() / self.count),
             top5_accuracy=self.top5_accuracy,
+            macro_precision=precision,
+            macro_recall=recall,
+            macro_f1=f1,
         )
 
 
@@ -157,6 +165,30 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
     pairs = labels * num_classes + predictions
     counts = np.bincount(pairs, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def macro_figures(
+    hits: np.ndarray, predicted: np.ndarray, images: np.ndarray
+) -> tuple[float, float, float]:
+    """Return macro precision, recall and F1: plain means over the classes that have images.
+
+    A class that is never predicted has precision and F1 of 0. The micro figures of all three are
+    the accuracy. F1 is the mean of the classes' F1, not the F1 of the means (Opitz and Burst 2019,
+    arXiv:1911.03347).
+
+    Args:
+        hits: right predictions of each class, `[C]`.
+        predicted: predictions of each class, `[C]`.
+        images: of each true class, `[C]`; one has some.
+    """
+    is_present = images > 0
+    hits = hits[is_present].astype(np.float64)
+    predicted = predicted[is_present]
+    images = images[is_present]
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / images
+    f1 = 2 * hits / (predicted + images)
+    return float(precision.mean()), float(recall.mean()), float(f1.mean())
 
 
 def frequent_mistakes(evaluation: Evaluation, count: int = 10) -> list[tuple[int, int, int]]:

@@ -18,6 +18,7 @@ from epochal.app.evaluation.sections import Section
 from epochal.app.store import files
 from epochal.app.store.environment import Environment
 from epochal.app.store.result import Result
+from epochal.app.units import number_of
 
 Images = np.ndarray | Sequence[np.ndarray]
 
@@ -54,6 +55,8 @@ class Report:
     hardest: Sequence[HardImage] = ()
     sections: Sequence[Section] = ()
     """Findings of the callbacks."""
+    test_uses: int | None = None
+    """How often the test split was evaluated by now; None where that is not counted."""
     configuration: str = ""
     """The resolved configuration, as text."""
     environment: Environment | None = None
@@ -136,6 +139,12 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     if evaluation.top5_accuracy is not None:
         top5 = percent(evaluation.top5_accuracy, 2)
         tiles.append(("Top-5 accuracy", top5, "true class among five"))
+    macro_f1 = evaluation.figures.macro_f1
+    if macro_f1 is not None:
+        tiles.append(("Macro F1", percent(macro_f1, 2), "mean of the classes"))
+    if report.test_uses is not None:
+        times = number_of(report.test_uses, "time")
+        tiles.append(("Test split used", times, "when this page was written"))
     result = report.result
     if result is None:
         return tiles

@@ -16,7 +16,7 @@ Kind = Literal["log", "linear", "int", "choice"]
 KINDS: tuple[Kind, ...] = ("log", "linear", "int", "choice")
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 SELECTS = ("best", "one-se")
-MONITORS = ("val_accuracy", "val_loss")
+MONITORS = ("val_accuracy", "val_loss", "val_macro_f1")
 SCHEMA = 1
 
 
@@ -128,7 +128,7 @@ class Plan:
         select: "best" for the best score, "one-se" for the smallest network within a standard error
             of it.
         seed: of the proposals.
-        monitor: a trial's score at its best epoch: val_accuracy or val_loss.
+        monitor: a trial's score at its best epoch: one of `MONITORS`.
     """
 
     space: Space

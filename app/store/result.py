@@ -25,6 +25,12 @@ class Figures:
     """Accuracy of always guessing the commonest class; None where an early version wrote it."""
     top5_accuracy: float | None = None
     """None up to five classes."""
+    macro_precision: float | None = None
+    """Mean over the classes that have images; None where an early version wrote it, as the next."""
+    macro_recall: float | None = None
+    """Likewise; the balanced accuracy."""
+    macro_f1: float | None = None
+    """Likewise."""
 
     def to_dict(self, prefix: str = "") -> dict[str, float | int]:
         """Return the figures as plain numbers by prefix and name; one that is None is left out."""
@@ -50,6 +56,9 @@ class Figures:
             count=int(values[f"{prefix}count"]),
             chance=number_or_none(values.get(f"{prefix}chance")),
             top5_accuracy=number_or_none(values.get(f"{prefix}top5_accuracy")),
+            macro_precision=number_or_none(values.get(f"{prefix}macro_precision")),
+            macro_recall=number_or_none(values.get(f"{prefix}macro_recall")),
+            macro_f1=number_or_none(values.get(f"{prefix}macro_f1")),
         )
 
 
@@ -145,6 +154,28 @@ class Result:
             validation=validation,
             test=test,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitUses:
+    """How often the test split of a run was evaluated, training's end being the first time."""
+
+    SCHEMA: ClassVar[int] = 1
+
+    uses: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"schema": self.SCHEMA, "uses": self.uses}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SplitUses":
+        """Read what `to_dict` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: the number is missing or none.
+        """
+        return cls(uses=int(values["uses"]))
 
 
 def _figures_of(values: Mapping[str, Any], prefix: str) -> Figures | None:

@@ -35,6 +35,7 @@ from epochal.app.training.run.checkpoints import (
 )
 from epochal.app.training.run.first_lines import first_lines
 from epochal.app.training.run.history import History
+from epochal.app.training.run.macro_f1 import MacroF1
 from epochal.app.training.run.pilot import check_piloted
 from epochal.app.training.run.resume import place_to_go_on_from
 from epochal.app.training.run.scalar_events import ScalarEvents
@@ -268,7 +269,7 @@ def fit_with_rollbacks(
             budget,
             rate_scale=rollback.rate_scale(rollbacks),
         )
-        watching = [*others, early_stopping, history]
+        watching = [*others, MacroF1(), early_stopping, history]
         checkpoints = Checkpoints(
             run.checkpoints,
             watching,

@@ -148,6 +148,9 @@ def _score(result: Result, monitor: str) -> float:
     assert result.validation is not None
     if monitor == "val_loss":
         return result.validation.loss
+    if monitor == "val_macro_f1":
+        assert result.validation.macro_f1 is not None
+        return result.validation.macro_f1
     return result.validation.accuracy
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from epochal.app.config import Augment, Config, Data, Emphasis, Objective, Optim
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.training.run.callback_list import weight_steering
+from epochal.app.training.run.macro_f1 import MacroF1
 from epochal.app.training.run.setup import set_up
 from epochal.app.training.step.classifier import Callbacks
 
@@ -156,7 +157,7 @@ def main(case: str, devices: str, floats: str, target: str) -> None:
     )
     losses = [] if setup.model.sample_losses is None else [setup.model.sample_losses]
     everyone = Callbacks(
-        [moves, records, *losses, *weight_steering(setup), setup.clipping],
+        [moves, records, MacroF1(), *losses, *weight_steering(setup), setup.clipping],
         add_history=True,
         model=setup.model,
         epochs=config.epochs,

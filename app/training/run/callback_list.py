@@ -91,7 +91,9 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
         callbacks.TrainingLog(run.folder),
         callbacks.LossCurves(run.losses_plot, log=run.iterations_log),
         callbacks.Progress(
-            images_per_epoch=len(setup.dataset.train), expected_epochs=expected_epochs
+            images_per_epoch=len(setup.dataset.train),
+            monitor=config.stopping.monitor,
+            expected_epochs=expected_epochs,
         ),
         EpochLog(),
         Energy(),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from epochal.app.data.augment.mixing import are_mixed, taken_apart
 from epochal.app.data.pipeline import Position
+from epochal.app.training.step.class_counts import ClassCounts
 from epochal.app.training.step.gradient_transforms import GradientTransform, apply_transforms
 from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
@@ -53,10 +54,14 @@ class Classifier(keras.Model):
         self.train_function: Any = None
         self._loss = keras.metrics.Mean("loss")
         self._accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        self.class_counts = ClassCounts(network.output.shape[-1])
 
     @property
     def metrics(self) -> list[Any]:
-        """Mean loss and accuracy over the images seen since the epoch began."""
+        """Mean loss and accuracy over the images seen since the epoch began.
+
+        The counts by class, of validation alone, are none of them: no checkpoint needs them.
+        """
         return [self._loss, self._accuracy]
 
     @property
@@ -164,6 +169,7 @@ class Classifier(keras.Model):
         images, labels = data
         logits = self._logits(images, training=False)
         self._observe(self.objective.loss(labels, logits), labels, logits)
+        self.class_counts.update_state(labels, logits)
         return self._logs()
 
     def _logits(self, images: tf.Tensor, *, training: bool) -> tf.Tensor:

@@ -12,8 +12,9 @@ from epochal.app.tuning.report.standings import Standings
 
 
 def metric(standings: Standings) -> str:
-    """Return `validation accuracy` or `validation loss`."""
-    return standings.plan.monitor.replace("val_", "validation ").replace("_", " ")
+    """Return `validation accuracy`, `validation loss` or `validation macro F1`."""
+    words = standings.plan.monitor.replace("val_", "validation ").replace("_", " ")
+    return words.replace("f1", "F1")
 
 
 def score(trial: Trial, standings: Standings) -> str:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.dataset import CachedImages, Split
-from epochal.app.data.order import Table, interleaved, ordered
+from epochal.app.data.order import Table, balanced, interleaved, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=60).map(np.array)
@@ -37,7 +37,13 @@ def test_every_image_exactly_once(labels: np.ndarray, seed: int, epoch: int, ord
 
 @pytest.mark.parametrize(
     ("order", "same"),
-    [("shuffled", False), ("once", True), ("replacement", False), ("interleaved", False)],
+    [
+        ("shuffled", False),
+        ("once", True),
+        ("replacement", False),
+        ("interleaved", False),
+        ("balanced", False),
+    ],
 )
 def test_epochs_differ_unless_permuted_once_and_seeds_always_do(order: str, same: bool) -> None:
     labels = np.arange(300) % 3
@@ -45,6 +51,45 @@ def test_epochs_differ_unless_permuted_once_and_seeds_always_do(order: str, same
     assert np.array_equal(first, again)
     assert np.array_equal(first, second) is same
     assert not np.array_equal(first, ordered(order, labels, 8, 0))
+
+
+@given(labels=LABELS, seed=SEEDS, epoch=st.integers(0, 1000))
+def test_balanced_classes_come_equally_often(labels: np.ndarray, seed: int, epoch: int) -> None:
+    images = balanced(labels, seed, epoch)
+    assert len(images) == len(labels)
+    counts = np.unique(labels[images], return_counts=True)[1]
+    present = np.unique(labels)
+    # Where there are fewer images than classes some classes have their turn in a later epoch.
+    assert counts.max() - (counts.min() if len(counts) == len(present) else 0) <= 1
+
+
+@given(labels=LABELS, seed=SEEDS, begun=st.integers(0, 50))
+def test_balanced_classes_have_as_many_draws_over_epochs_as_there_are_classes(
+    labels: np.ndarray, seed: int, begun: int
+) -> None:
+    present = np.unique(labels)
+    epochs = [balanced(labels, seed, begun + epoch) for epoch in range(len(present))]
+    drawn = labels[np.concatenate(epochs)]
+    assert set(np.bincount(drawn)[present]) == {len(labels)}
+
+
+@given(labels=LABELS, seed=SEEDS, epochs=st.integers(1, 12))
+def test_balanced_images_of_a_class_come_equally_often_up_to_any_epoch(
+    labels: np.ndarray, seed: int, epochs: int
+) -> None:
+    drawn = np.concatenate([balanced(labels, seed, epoch) for epoch in range(epochs)])
+    counts = np.bincount(drawn, minlength=len(labels))
+    for label in np.unique(labels):
+        of_class = counts[labels == label]
+        assert of_class.max() - of_class.min() <= 1
+
+
+@given(classes=st.integers(1, 6), images=st.integers(1, 12), seed=SEEDS, epoch=st.integers(0, 99))
+def test_classes_of_equal_size_are_balanced_by_every_image_once(
+    classes: int, images: int, seed: int, epoch: int
+) -> None:
+    labels = np.tile(np.arange(classes), images)
+    assert sorted(balanced(labels, seed, epoch)) == list(range(len(labels)))
 
 
 @given(labels=LABELS, seed=SEEDS)
@@ -118,7 +163,7 @@ def test_a_million_images_are_ordered_as_arrays() -> None:
     assert 0 < count_calls_to_interleave(1_281_167) <= 2 * few
 
 
-@pytest.mark.parametrize("order", ["once", "replacement", "interleaved"])
+@pytest.mark.parametrize("order", ["once", "replacement", "interleaved", "balanced"])
 @pytest.mark.parametrize("start", [0, 2])
 def test_batches_follow_the_order_of_their_epoch(order: str, start: int) -> None:
     labels = (np.arange(10) % 3).astype(np.int32)

@@ -110,6 +110,31 @@ def test_a_class_that_never_occurs_has_no_figure_instead_of_a_flattering_one():
 
 
 @given(logits_and_labels())
+def test_macro_figures_are_those_of_scikit_learn_over_the_classes_with_images(given_data):
+    logits, labels = given_data
+    figures = evaluate_logits(logits, labels).figures
+    precision, recall, f1, _ = reference.precision_recall_fscore_support(
+        labels,
+        logits.argmax(axis=1),
+        labels=np.unique(labels),
+        average="macro",
+        zero_division=0,
+    )
+    assert figures.macro_precision == pytest.approx(precision, abs=1e-12)
+    assert figures.macro_recall == pytest.approx(recall, abs=1e-12)
+    assert figures.macro_f1 == pytest.approx(f1, abs=1e-12)
+
+
+def test_a_class_that_is_never_predicted_costs_macro_figures_what_accuracy_hides():
+    labels = np.repeat([0, 1], [99, 1])
+    logits = np.tile(np.array([[1.0, 0.0]], np.float32), (100, 1))
+    figures = evaluate_logits(logits, labels).figures
+    assert figures.accuracy == 0.99
+    assert figures.macro_recall == 0.5
+    assert figures.macro_f1 == pytest.approx(99 / 199)
+
+
+@given(logits_and_labels())
 def test_every_image_is_counted_once(given_data):
     logits, labels = given_data
     evaluation = evaluate_logits(logits, labels)
