@@ -12,12 +12,13 @@ from epochal.app.data.load import load
 from epochal.app.data.same_files import check_same_data
 from epochal.app.data.sources.folder import read_splits
 from epochal.app.evaluation.run_results import evaluate_split
+from epochal.app.evaluation.split_uses import count_test_use
 from epochal.app.evaluation.trained_model import load_trained
 from epochal.app.store.run import Run
 
 
 def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[str, Any]:
-    """Return validation and test figures, named as in result.json.
+    """Return validation and test figures, named as in result.json, and how often test was used.
 
     Raises:
         UsageError: when the run has not finished or its data is not the data it was trained on.
@@ -35,6 +36,9 @@ def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[
     figures: dict[str, Any] = {}
     figures.update(validation.figures.to_dict("validation_"))
     figures.update(test.figures.to_dict("test_"))
+    uses = count_test_use(run)
+    if uses is not None:
+        figures["test_uses"] = uses
     return figures
 
 

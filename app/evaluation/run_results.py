@@ -14,6 +14,7 @@ from epochal.app.evaluation.metrics import Evaluation, evaluate_logits
 from epochal.app.evaluation.plots import confusion_png, curves_png
 from epochal.app.evaluation.report import Report, hardest, write_report
 from epochal.app.evaluation.sections import sections_of
+from epochal.app.evaluation.split_uses import count_test_use
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run, dump
 from epochal.models.complexity import trainable_params
@@ -84,6 +85,7 @@ def _write_pages(
         result=result,
         hardest=hardest(test, read_images),
         sections=sections_of(run),
+        test_uses=count_test_use(run),
         configuration=dump(training.config.to_dict()),
         environment=run.environment(),
     )

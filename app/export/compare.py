@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from epochal.app.evaluation.split_uses import count_test_use
 from epochal.app.export.exportable_run import ExportableRun, read_run
 from epochal.app.export.parity import check_parity
 from epochal.app.export.variants import Variant, installed_variants
@@ -28,6 +29,7 @@ def compare(run: Run) -> list[dict[str, Any]]:
     one call after the other.
     """
     exportable = read_run(run)
+    count_test_use(run)  # by these figures a variant is chosen
     rows = []
     own_precision = exportable.model.card.precision
     for variant in installed_variants():

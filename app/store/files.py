@@ -174,6 +174,23 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 @contextmanager
+def exclusively(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with this folder, and hold it so.
+
+    Raises:
+        StorageError: the folder cannot be held.
+    """
+    with _storage_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with _storage_errors(folder):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Make a folder and hold it for this process; one that stays empty is removed.
 

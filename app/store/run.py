@@ -22,9 +22,9 @@ from epochal.app.store import files
 from epochal.app.store.data_card import DataCard
 from epochal.app.store.environment import Environment
 from epochal.app.store.record import read_digests, read_json, read_record, read_records
-from epochal.app.store.result import Result
+from epochal.app.store.result import Result, SplitUses
 from epochal.app.store.rollback import Rollback
-from epochal.app.store.run_files import CONFIG, LOCK, REPORT, RESULT, RunFiles
+from epochal.app.store.run_files import CONFIG, LOCK, REPORT, RESULT, TEST_USES, RunFiles
 
 ROOT = Path("runs")
 _SWEEP = "sweep.json"
@@ -100,6 +100,25 @@ class Run(RunFiles):
     def write_result(self, figures: Result) -> None:
         """Store the reported figures, which makes the run a finished one."""
         files.write_json(self.result_file, figures.to_dict())
+
+    def test_uses(self) -> int:
+        """Read how often the test split was evaluated.
+
+        A finished run of an earlier version, which did not count, was evaluated at its end.
+        """
+        if self.test_uses_file.exists():
+            return read_record(self.test_uses_file, SplitUses).uses
+        return int(self.finished and self.result().test is not None)
+
+    def count_test_use(self) -> int:
+        """Count one more evaluation of the test split; return how many there were.
+
+        Several processes may do so at once.
+        """
+        with files.exclusively(self.folder):
+            counted = SplitUses(uses=self.test_uses() + 1)
+            files.write_json(self.test_uses_file, counted.to_dict())
+        return counted.uses
 
     def history(self) -> list[dict[str, float]]:
         """Read the figures of every epoch; a cell that holds no number is left out."""
@@ -227,6 +246,7 @@ class Run(RunFiles):
                 RESULT,
                 REPORT,
                 LOCK,
+                TEST_USES,
             ),
         )
         beside.rename(folder)

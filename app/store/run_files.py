@@ -8,6 +8,7 @@ DIGESTS = "data_files.json"
 LOCK = ".lock"
 REPORT = "report.html"
 RESULT = "result.json"
+TEST_USES = "test_uses.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class RunFiles:
     def result_file(self) -> Path:
         """The reported figures as JSON; with it the run is a finished one."""
         return self.folder / RESULT
+
+    @property
+    def test_uses_file(self) -> Path:
+        """How often the test split was evaluated, as JSON."""
+        return self.folder / TEST_USES
 
     @property
     def rollbacks_file(self) -> Path:
