@@ -3,10 +3,10 @@
 from argparse import SUPPRESS, Namespace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from epochal.app.commands.console import Parser
-from epochal.app.config import SETTINGS, Config, Setting
+from epochal.app.config import SETTINGS, Config, Setting, ViewsName
 from epochal.app.config.files import read_value, read_yaml, recipe_path
 from epochal.app.config.keys import GROUPS, nest
 from epochal.app.config.load import check_values, is_text, make_config
@@ -62,6 +62,16 @@ def add_settings(parser: Parser, *, in_help: bool) -> None:
             metavar="X",
             help=_help_text(setting) if in_help else SUPPRESS,
         )
+
+
+def add_views(parser: Parser) -> None:
+    """Add the flag by which a finished run looks at images in other views than its own."""
+    parser.add_argument(
+        "--evaluation.views",
+        dest="views",
+        choices=get_args(ViewsName),
+        help="of each image, over which probabilities are averaged (default: the run's own)",
+    )
 
 
 def _help_text(setting: Setting) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
@@ -13,6 +14,7 @@ def make_parser() -> Parser:
         description="Compute the figures of a finished run again, or those of other images.",
     )
     parser.add_argument("run", help="a run's folder, or its name under runs/")
+    add_views(parser)
     parser.add_argument(
         "--dataset", metavar="FOLDER", help="evaluate on another folder of images of its classes"
     )
@@ -29,9 +31,9 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.evaluation.evaluate_run import evaluate_folder, evaluate_run
 
     if arguments.dataset is None:
-        figures = evaluate_run(finished)
+        figures = evaluate_run(finished, arguments.views)
     else:
-        figures = evaluate_folder(finished, arguments.dataset)
+        figures = evaluate_folder(finished, arguments.dataset, arguments.views)
     if arguments.json:
         print(json.dumps(figures))
         return 0

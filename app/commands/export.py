@@ -2,6 +2,7 @@
 
 import json
 
+from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
 from epochal.app.export.variants import PRECISIONS, choose_variant
@@ -21,6 +22,7 @@ def make_parser() -> Parser:
     """Return the parser of `epochal export`."""
     parser = Parser("epochal export", description=_DESCRIPTION)
     parser.add_argument("run", help="a run's folder, or its name under runs/")
+    add_views(parser)
     parser.add_argument(
         "--name",
         help="of the served model (default: the run's, with the precision if not the run's)",
@@ -59,7 +61,7 @@ def run(words: list[str], verbosity: int) -> int:
     if arguments.compare:
         from epochal.app.export.compare import compare, format_table
 
-        rows = compare(finished)
+        rows = compare(finished, arguments.views)
         if arguments.json:
             print(json.dumps(rows))
         else:
@@ -67,7 +69,7 @@ def run(words: list[str], verbosity: int) -> int:
         return 0
     from epochal.app.export.export import export
 
-    exported = export(finished, arguments.name, chosen)
+    exported = export(finished, arguments.name, chosen, views=arguments.views)
     if arguments.json:
         card = exported.read_card().to_dict()
         print(json.dumps({"folder": str(exported.folder), **card}))

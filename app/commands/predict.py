@@ -4,6 +4,7 @@ import csv
 import sys
 from pathlib import Path
 
+from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.store import run as runs
 
@@ -12,6 +13,7 @@ def make_parser() -> Parser:
     """Return the parser of `epochal predict`."""
     parser = Parser("epochal predict", description="Labels and probabilities of image files.")
     parser.add_argument("run", help="a run's folder, or its name under runs/")
+    add_views(parser)
     parser.add_argument(
         "images",
         nargs="+",
@@ -38,7 +40,10 @@ def run(words: list[str], verbosity: int) -> int:
     from epochal.app.evaluation.predict_files import header, predict_files
 
     predictions = predict_files(
-        finished, arguments.images, report_unreadable=lambda reason: say(f"error: {reason}")
+        finished,
+        arguments.images,
+        report_unreadable=lambda reason: say(f"error: {reason}"),
+        views=arguments.views,
     )
     table = csv.writer(
         sys.stdout,

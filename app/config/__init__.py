@@ -4,6 +4,7 @@ from epochal.app.config.augment import Augment
 from epochal.app.config.config import Config, Precision, is_name
 from epochal.app.config.data import Data
 from epochal.app.config.emphasis import Emphasis
+from epochal.app.config.evaluation import Evaluation, ViewsName
 from epochal.app.config.keys import SETTINGS, get_setting, replace_settings
 from epochal.app.config.objective import Objective
 from epochal.app.config.optim import Optim
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "Data",
     "Emphasis",
+    "Evaluation",
     "Objective",
     "Optim",
     "Precision",
@@ -24,6 +26,7 @@ __all__ = [
     "Setting",
     "Stopping",
     "Traits",
+    "ViewsName",
     "get_setting",
     "is_name",
     "replace_settings",

@@ -15,6 +15,7 @@ from epochal.app.config.checks import (
 )
 from epochal.app.config.data import SAME_IMAGES, Data
 from epochal.app.config.emphasis import Emphasis
+from epochal.app.config.evaluation import Evaluation
 from epochal.app.config.objective import Objective
 from epochal.app.config.optim import Optim
 from epochal.app.config.optimizers import check_optimizer, usual_rate
@@ -175,6 +176,7 @@ class Config:
     stopping: Stopping = field(default_factory=Stopping)
     data: Data = field(default_factory=Data)
     emphasis: Emphasis = field(default_factory=Emphasis)
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
         check(

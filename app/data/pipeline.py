@@ -216,8 +216,33 @@ def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) ->
         shape: cuts what the network sees out of them; a `Preprocessing` is one.
         strategy: `tf.distribute.Strategy` over whose replicas a batch is shared out.
     """
-    fitting = _EVALUATED_PIXELS // shape.image_size**2
-    batch_size = max(1, min(_LARGEST_EVALUATED, fitting))
+
+    def read(indices: tf.Tensor) -> tf.Tensor:
+        return shape.crop(split.images.read(indices))
+
+    return _evaluated(split, _evaluated_images(shape, 1), read, strategy)
+
+
+def stored_batches(split: Split, shape: ImageShape, num_views: int) -> Any:
+    """Return batches as `evaluation_batches` does, of stored images, uncropped.
+
+    A batch is smaller by the number of views that a network will see of each of its images.
+    """
+    return _evaluated(split, _evaluated_images(shape, num_views), split.images.read)
+
+
+def _evaluated_images(shape: ImageShape, num_views: int) -> int:
+    fitting = _EVALUATED_PIXELS // (shape.image_size**2 * num_views)
+    return max(1, min(_LARGEST_EVALUATED, fitting))
+
+
+def _evaluated(
+    split: Split,
+    batch_size: int,
+    read: Callable[[tf.Tensor], tf.Tensor],
+    strategy: Any = None,
+) -> Any:
+    """Return batches of images, as `read` has them by their indices, with labels."""
     indices = tf.constant(split.indices)
     labels = tf.constant(split.labels)
 
@@ -231,8 +256,7 @@ def evaluation_batches(split: Split, shape: ImageShape, strategy: Any = None) ->
             replica=replica,
             replicas=replicas,
         )
-        stored = split.images.read(indices[first:end])
-        return shape.crop(stored), labels[first:end]
+        return read(indices[first:end]), labels[first:end]
 
     num_batches = -(-len(split) // batch_size)
     return _distributed(make_batch, num_batches, strategy)

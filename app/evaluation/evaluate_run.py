@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from epochal.app.config import Config
+from epochal.app.config import Config, ViewsName
 from epochal.app.data.availability import check_is_folder
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
@@ -13,26 +13,35 @@ from epochal.app.data.same_files import check_same_data
 from epochal.app.data.sources.folder import read_splits
 from epochal.app.evaluation.run_results import evaluate_split
 from epochal.app.evaluation.split_uses import count_test_use
-from epochal.app.evaluation.trained_model import load_trained
+from epochal.app.evaluation.trained_model import load_trained, with_views
 from epochal.app.store.run import Run
 
 
-def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[str, Any]:
+def evaluate_run(
+    run: Run,
+    views: ViewsName | None = None,
+    *,
+    load: Callable[[Config], Dataset] = load,
+) -> dict[str, Any]:
     """Return validation and test figures, named as in result.json, and how often test was used.
+
+    Args:
+        run: a finished one.
+        views: of each image (None: the run's own).
+        load: reads the data set of a configuration.
 
     Raises:
         UsageError: when the run has not finished or its data is not the data it was trained on.
     """
-    trained = load_trained(run)
+    trained = with_views(load_trained(run), views)
     dataset = load(trained.config)
     check_same_data(dataset, run.data_card().fingerprint, run)
-    preprocessing = trained.preprocessing
     _, validation = evaluate_split(
         trained.model,
         dataset.validation,
-        preprocessing,
+        trained.views,
     )
-    _, test = evaluate_split(trained.model, dataset.test, preprocessing)
+    _, test = evaluate_split(trained.model, dataset.test, trained.views)
     figures: dict[str, Any] = {}
     figures.update(validation.figures.to_dict("validation_"))
     figures.update(test.figures.to_dict("test_"))
@@ -42,7 +51,7 @@ def evaluate_run(run: Run, *, load: Callable[[Config], Dataset] = load) -> dict[
     return figures
 
 
-def evaluate_folder(run: Run, folder: str) -> dict[str, Any]:
+def evaluate_folder(run: Run, folder: str, views: ViewsName | None = None) -> dict[str, Any]:
     """Return figures of another folder of images with classes of the run.
 
     Their names begin with the split, or with "all" where the folder has no splits.
@@ -51,7 +60,7 @@ def evaluate_folder(run: Run, folder: str) -> dict[str, Any]:
         UsageError: the run has not finished; the folder cannot be read or has other classes.
     """
     check_is_folder(folder)
-    trained = load_trained(run)
+    trained = with_views(load_trained(run), views)
     preprocessing = trained.preprocessing
     splits = read_splits(
         Path(os.path.expanduser(folder)),
@@ -64,7 +73,7 @@ def evaluate_folder(run: Run, folder: str) -> dict[str, Any]:
         _, evaluation = evaluate_split(
             trained.model,
             split,
-            preprocessing,
+            trained.views,
         )
         figures.update(evaluation.figures.to_dict(f"{name}_"))
     return figures

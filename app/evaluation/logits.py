@@ -9,15 +9,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from epochal.app.evaluation.views import Views
+
 
 def predict_logits(
-    model: keras.Model, batches: Iterable[tuple[Any, Any]]
+    model: keras.Model,
+    batches: Iterable[tuple[Any, Any]],
+    views: Views | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run `model` in inference mode over (images [B, H, W, C], labels [B]) batches.
 
     Batches may be tf.data or NumPy, of any size, the last one too; they are never shuffled nor
     dropped. It is not `model.predict`, which gives no labels back: a second pass over the data for
     them could differ.
+
+    Args:
+        model: of one input.
+        batches: of what the network sees; with `views` of stored images.
+        views: of each image, over which probabilities are averaged.
 
     Returns:
         Logits float32 [N, C] and labels int32 [N] in the order of the batches.
@@ -27,11 +36,14 @@ def predict_logits(
             or another dtype than uint8 and the model's own.
     """
     input_dtype = model.inputs[0].dtype
-    forward = _trace(model)
+    shape = tuple(model.inputs[0].shape[1:])
+    if views is not None:
+        shape = views.shape.stored_shape
+    forward = _trace(model, shape, views)
     logits: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     for images, batch_labels in batches:
-        _check_batch(model, images, batch_labels)
+        _check_batch(model, images, batch_labels, shape)
         # oneDNN's convolution fails on an empty batch.
         if len(batch_labels) == 0:
             continue
@@ -46,26 +58,27 @@ def predict_logits(
     return np.concatenate(logits), np.concatenate(labels)
 
 
-def _trace(model: keras.Model) -> Any:
+def _trace(model: keras.Model, shape: tuple[int | None, ...], views: Views | None) -> Any:
     """Return the model as a function that is traced once.
 
     Its batch dimension is free, so that the last batch traces nothing new.
     """
-    image = model.inputs[0]
-    shape = tf.TensorShape([None, *image.shape[1:]])
-    signature = tf.TensorSpec(shape, image.dtype)
+    signature = tf.TensorSpec([None, *shape], model.inputs[0].dtype)
 
     @tf.function(input_signature=[signature])
     def forward(images: tf.Tensor) -> tf.Tensor:
+        if views is not None:
+            return views.logits(model, images)
         return tf.cast(model(images, training=False), tf.float32)
 
     return forward
 
 
-def _check_batch(model: keras.Model, images: Any, labels: Any) -> None:
-    """Raise ValueError unless the batch fits the model and has a label for every image."""
+def _check_batch(
+    model: keras.Model, images: Any, labels: Any, expected: tuple[int | None, ...]
+) -> None:
+    """Raise ValueError unless images are of the expected shape, bytes, and each has a label."""
     model_input = model.inputs[0]
-    expected = tuple(model_input.shape[1:])
     shape = tuple(images.shape[1:])
     if not tf.TensorShape(expected).is_compatible_with(shape):
         raise ValueError(f"Model {model.name!r} takes images {expected}, got {shape}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from epochal.app.config import ViewsName
 from epochal.app.config.given_files import read_given_file
 from epochal.app.data.decoding import MAX_BYTES, describe_error
 from epochal.app.data.file_inspection import begins_as_image
@@ -17,7 +18,7 @@ from epochal.app.data.sources.folder_listing import list_files
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import probabilities
-from epochal.app.evaluation.trained_model import Trained, load_trained
+from epochal.app.evaluation.trained_model import Trained, load_trained, with_views
 from epochal.app.store.run import Run
 from epochal.app.units import number_of
 
@@ -62,7 +63,10 @@ def header(classes: Sequence[str]) -> list[str]:
 
 
 def predict_files(
-    run: Run, paths: list[Path], report_unreadable: Callable[[str], None]
+    run: Run,
+    paths: list[Path],
+    report_unreadable: Callable[[str], None],
+    views: ViewsName | None = None,
 ) -> Iterator[Prediction]:
     """Predict files in their order, each as soon as its batch is answered.
 
@@ -71,13 +75,14 @@ def predict_files(
         paths: of files, and of folders, whose images are predicted at any depth.
         report_unreadable: takes the reason for each file that cannot be read, or is no image; the
             others are predicted all the same.
+        views: of each image, over which probabilities are averaged (None: the run's own).
 
     Raises:
         UsageError: before the first answer, naming a file that is not there, or a folder without
             images; after the last, when any could not be read.
     """
     paths = _with_content_of_folders(paths)
-    trained = load_trained(run)
+    trained = with_views(load_trained(run), views)
     num_unreadable = 0
     for start in range(0, len(paths), _BATCH):
         readable = []
@@ -132,7 +137,7 @@ def _predict_batch(
     """Predict the images of some files together."""
     unused_labels = tf.zeros(len(images), tf.int32)
     batch = (tf.stack(images), unused_labels)
-    logits, _ = predict_logits(trained.model, [batch])
+    logits, _ = predict_logits(trained.model, [batch], trained.views)
     rows = probabilities(logits).tolist()
     classes = trained.preprocessing.classes
     for path, row in zip(paths, rows, strict=True):
@@ -142,14 +147,13 @@ def _predict_batch(
 
 
 def _read_image(trained: Trained, path: Path) -> tf.Tensor:
-    """Read a file as the network takes it."""
+    """Read a file as a stored image."""
     try:
         content = read_given_file(path, MAX_BYTES)
-        stored = trained.preprocessing.store(tf.constant(content))
+        return trained.preprocessing.store(tf.constant(content))
     except OSError as error:
         raise _Unreadable(f"{path}: {error.strerror}") from error
     except UsageError as error:
         raise _Unreadable(str(error)) from error
     except tf.errors.OpError as error:
         raise _Unreadable(f"{path}: not a readable image ({describe_error(error)})") from error
-    return trained.preprocessing.crop(stored)

@@ -7,14 +7,14 @@ import numpy as np
 
 from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset, Split
-from epochal.app.data.pipeline import evaluation_batches
-from epochal.app.data.preprocessing import ImageShape
+from epochal.app.data.pipeline import stored_batches
 from epochal.app.evaluation.logits import predict_logits
 from epochal.app.evaluation.metrics import Evaluation, evaluate_logits
 from epochal.app.evaluation.plots import confusion_png, curves_png
 from epochal.app.evaluation.report import Report, hardest, write_report
 from epochal.app.evaluation.sections import sections_of
 from epochal.app.evaluation.split_uses import count_test_use
+from epochal.app.evaluation.views import Views, views_for
 from epochal.app.store.result import Result
 from epochal.app.store.run import Run, dump
 from epochal.models.complexity import trainable_params
@@ -32,9 +32,10 @@ class Training:
     rollbacks: int = 0
 
 
-def evaluate_split(model: Any, split: Split, shape: ImageShape) -> tuple[np.ndarray, Evaluation]:
+def evaluate_split(model: Any, split: Split, views: Views) -> tuple[np.ndarray, Evaluation]:
     """Return the logits of every image of the split, in order, and the figures of them."""
-    logits, labels = predict_logits(model, evaluation_batches(split, shape))
+    batches = stored_batches(split, views.shape, len(views.windows))
+    logits, labels = predict_logits(model, batches, views)
     return logits, evaluate_logits(logits, labels)
 
 
@@ -49,13 +50,14 @@ def report_results(
     splits = {"validation": dataset.validation}
     if test:
         splits["test"] = dataset.test
+    views = views_for(
+        training.config,
+        dataset.preprocessing,
+        flippable=dataset.flippable,
+    )
     evaluations = {}
     for name, split in splits.items():
-        _, evaluations[name] = evaluate_split(
-            model,
-            split,
-            dataset.preprocessing,
-        )
+        _, evaluations[name] = evaluate_split(model, split, views)
     result = _result(model, training, evaluations)
     if test:
         blocks = feature_reuse(model)

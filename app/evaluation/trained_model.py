@@ -1,14 +1,16 @@
 """Trained models: built from the run's own configuration, then filled with its best weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from epochal import models
-from epochal.app.config import Config
+from epochal.app.config import Config, Evaluation, ViewsName
+from epochal.app.data.availability import is_flippable
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
+from epochal.app.evaluation.views import Views, views_for
 from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.arrays import arrays_of, assign
 from epochal.app.store.run import Run
@@ -16,11 +18,21 @@ from epochal.app.store.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained model with what evaluation, prediction and export need beside it."""
+    """A trained model with what evaluation, prediction and export need beside it.
+
+    Attributes:
+        config: of its run.
+        preprocessing: of images and labels.
+        model: takes what the network sees of an image.
+        views: the parts of a stored image that it sees.
+        flippable: whether a mirrored image may still show its class.
+    """
 
     config: Config
     preprocessing: Preprocessing
     model: Any
+    views: Views
+    flippable: bool
 
 
 def check_model(config: Config) -> None:
@@ -73,13 +85,39 @@ def load_trained(run: Run, precision: str | None = None) -> Trained:
     """
     arrays = run.best_weights().arrays
     config = run.config()
-    preprocessing = Preprocessing.from_card(run.data_card())
+    card = run.data_card()
+    preprocessing = Preprocessing.from_card(card)
+    flippable = card.flippable
+    if flippable is None:
+        flippable = is_flippable(config.dataset)
     model = build_model(config, preprocessing, precision=precision)
     assign(_weights_by_name(model), dict(arrays), run.best)
     return Trained(
         config=config,
         preprocessing=preprocessing,
         model=model,
+        views=views_for(config, preprocessing, flippable=flippable),
+        flippable=flippable,
+    )
+
+
+def with_views(trained: Trained, views: ViewsName | None) -> Trained:
+    """Return the model as one that looks at images in other views; None leaves it as it is.
+
+    Raises:
+        UsageError: these views do not suit its images.
+    """
+    if views is None:
+        return trained
+    config = replace(trained.config, evaluation=Evaluation(views=views))
+    return replace(
+        trained,
+        config=config,
+        views=views_for(
+            config,
+            trained.preprocessing,
+            flippable=trained.flippable,
+        ),
     )
 
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from epochal.app.config import ViewsName
 from epochal.app.evaluation.split_uses import count_test_use
 from epochal.app.export.exportable_run import ExportableRun, read_run
 from epochal.app.export.parity import check_parity
@@ -21,14 +22,14 @@ _HEAD = (
 )
 
 
-def compare(run: Run) -> list[dict[str, Any]]:
+def compare(run: Run, views: ViewsName | None = None) -> list[dict[str, Any]]:
     """Export each variant into a folder that is thrown away; return the figures of each.
 
     Accuracy is that of the whole test split, asked in a fresh process; latency, in milliseconds, is
     the median and 95th percentile of the first signature on all cores that this process may use,
     one call after the other.
     """
-    exportable = read_run(run)
+    exportable = read_run(run, views)
     count_test_use(run)  # by these figures a variant is chosen
     rows = []
     own_precision = exportable.model.card.precision

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from epochal.app.config import is_name
+from epochal.app.config import ViewsName, is_name
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.export.exportable_run import Expected, ExportableRun, read_run
 from epochal.app.export.parity import check_parity
@@ -36,6 +36,7 @@ def export(
     variant: Variant,
     root: Path | None = None,
     *,
+    views: ViewsName | None = None,
     check: Check = check_parity,
 ) -> Export:
     """Export a run's best model as the next version of `name`.
@@ -45,6 +46,7 @@ def export(
         name: of the exported model (None: the run's).
         variant: format and precision.
         root: folder of all exported models (None: that of the format).
+        views: of each image, over which probabilities are averaged (None: the run's own).
         check: compares the written model with the run.
 
     Raises:
@@ -57,7 +59,7 @@ def export(
         raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
     _LOG.info("computing the run's own answers ...")
     return export_variant(
-        read_run(run),
+        read_run(run, views),
         name,
         variant,
         root,

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from epochal.app.config import ViewsName
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.load import load
 from epochal.app.data.same_files import check_same_data
-from epochal.app.evaluation.trained_model import Trained, load_trained
+from epochal.app.evaluation.metrics import evaluate_logits
+from epochal.app.evaluation.trained_model import Trained, load_trained, with_views
 from epochal.app.export import litert, onnx, saved_model
 from epochal.app.export.inference_model import (
     HALVES,
@@ -23,6 +25,7 @@ from epochal.app.export.model_card import make_card
 from epochal.app.export.reference_answers import (
     ReferenceAnswers,
     calibrate,
+    check_figures,
     compute_reference,
     map_images,
     predict_split_logits,
@@ -133,8 +136,12 @@ class ExportableRun:
         return map_images(train.subset(np.unique(positions)))
 
 
-def read_run(run: Run) -> ExportableRun:
+def read_run(run: Run, views: ViewsName | None = None) -> ExportableRun:
     """Read a finished run and its data, and compute its answers.
+
+    Args:
+        run: a finished one.
+        views: of each image, over which probabilities are averaged (None: the run's own).
 
     Raises:
         UsageError: the run has not finished, or its data set is gone or has changed.
@@ -144,19 +151,24 @@ def read_run(run: Run) -> ExportableRun:
     dataset = load(trained.config)
     check_same_data(dataset, run.data_card().fingerprint, run)
     logits = predict_split_logits(trained, dataset)
+    check_figures(run, dataset, logits["test"])
+    result = run.result()
+    figures = result.judged
+    if views is not None:
+        trained = with_views(trained, views)
+        logits = predict_split_logits(trained, dataset)
+        judge = result.judged_on
+        labels = getattr(dataset, judge).labels
+        figures = evaluate_logits(logits[judge], labels).figures
     calibration = calibrate(run, dataset, logits)
     model = InferenceModel(
         network=with_features(trained.model),
         preprocessing=trained.preprocessing,
+        views=trained.views,
         temperature=calibration.temperature,
-        card=make_card(run, trained, dataset, calibration),
+        card=make_card(run, trained, dataset, figures, calibration),
     )
-    reference = compute_reference(
-        run,
-        dataset,
-        logits["test"],
-        model,
-    )
+    reference = compute_reference(dataset, logits["test"], model)
     return ExportableRun(
         run,
         trained,

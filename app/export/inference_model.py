@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.evaluation.views import Views
 from epochal.app.store.model_card import ModelCard
 from epochal.models.fold_batch_norm import fold_batch_norm
 from epochal.models.layers.convolution import Convolution
@@ -23,12 +24,14 @@ class InferenceModel:
         network: takes uint8 images `[N, s, s, C]` of the network's own size and gives two tensors:
             the input of its last layer, and logits `[N, classes]`.
         preprocessing: of images and labels.
+        views: the parts of a stored image that the network sees.
         temperature: by which logits are divided.
         card: tells what the model is and how it came about.
     """
 
     network: Any
     preprocessing: Preprocessing
+    views: Views
     temperature: float
     card: ModelCard
 
@@ -42,13 +45,16 @@ class InferenceModel:
         )
 
     def answer(self, stored: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `probabilities` `[N, classes]` and `features` `[N, F]` of stored images."""
-        images = self.preprocessing.crop(stored)
-        features, logits = self.network(images, training=False)
+        """Return `probabilities` `[N, classes]` and `features` `[N, F]` of stored images.
+
+        Features are those of the central view.
+        """
+        features, logits = self.network(self.views.cut(stored), training=False)
+        features = self.views.of_first(features)
+        logits = self.views.average(logits)
         num_images = tf.shape(logits)[0]
         num_features = features.shape[-1]
         features = tf.reshape(features, [num_images, num_features])
-        logits = tf.cast(logits, tf.float32)
         return {
             "probabilities": tf.nn.softmax(logits / self.temperature),
             "features": tf.cast(features, tf.float32),

@@ -4,13 +4,15 @@ from epochal.app.config import SETTINGS
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import Trained
 from epochal.app.store.model_card import Calibration, ModelCard
+from epochal.app.store.result import Figures
 from epochal.app.store.run import Run
 
 
-def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibration) -> ModelCard:
-    """Return the card of a run's model."""
+def make_card(
+    run: Run, trained: Trained, dataset: Dataset, figures: Figures, calibration: Calibration
+) -> ModelCard:
+    """Return the card of a run's model, which has these figures on the split that judges it."""
     result = run.result()
-    figures = result.judged
     preprocessing = trained.preprocessing
     configuration = trained.config.to_dict()
     for key, setting in SETTINGS.items():
@@ -29,6 +31,7 @@ def make_card(run: Run, trained: Trained, dataset: Dataset, calibration: Calibra
             "mean": list(preprocessing.mean),
             "deviation": list(preprocessing.deviation),
             "levels": "0 to 255",
+            "views": trained.config.evaluation.views,
             "interpolation": "bilinear with antialiasing, shorter side to stored_size; "
             "central square of image_size",
         },

@@ -70,7 +70,7 @@ def predict_split_logits(trained: Trained, dataset: Dataset) -> dict[str, np.nda
         logits[name], _ = evaluate_split(
             trained.model,
             split,
-            trained.preprocessing,
+            trained.views,
         )
     return logits
 
@@ -97,22 +97,13 @@ def calibrate(run: Run, dataset: Dataset, logits: dict[str, np.ndarray]) -> Cali
     )
 
 
-def compute_reference(
-    run: Run, dataset: Dataset, logits: np.ndarray, model: InferenceModel
-) -> ReferenceAnswers:
-    """Return the run's answers for its test images, which must give the figures that the run has.
-
-    Args:
-        run: a finished one.
-        dataset: that of the run.
-        logits: the run's, for the test images.
-        model: the run's as it was trained, with the temperature.
+def check_figures(run: Run, dataset: Dataset, logits: np.ndarray) -> None:
+    """Refuse logits of the test images that do not give the figures that the run has.
 
     Raises:
         StorageError: they do not.
     """
-    labels = dataset.test.labels
-    test = evaluate_logits(logits, labels)
+    test = evaluate_logits(logits, dataset.test.labels)
     stored = run.result().test
     if stored is not None and (test.count, test.accuracy) != (stored.count, stored.accuracy):
         raise StorageError(
@@ -120,12 +111,24 @@ def compute_reference(
             f"on {test.count} images, its result.json says {stored.accuracy:.4f} "
             f"on {stored.count}; restore the data set"
         )
+
+
+def compute_reference(
+    dataset: Dataset, logits: np.ndarray, model: InferenceModel
+) -> ReferenceAnswers:
+    """Return the run's answers for its test images.
+
+    Args:
+        dataset: that of the run.
+        logits: the run's, for the test images.
+        model: the run's as it was trained, with the temperature.
+    """
     images = map_images(dataset.test)
     answers = _answer_all(model, images)
     calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(
         images=images,
-        labels=labels,
+        labels=dataset.test.labels,
         probabilities=calibrated.astype(np.float32),
         features=answers["features"],
         classes=model.preprocessing.classes,

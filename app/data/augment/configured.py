@@ -9,7 +9,7 @@ from epochal.app.data.augment.noise import Blur, Noise
 from epochal.app.data.augment.smoothing import reach_of
 from epochal.app.data.augment.warp import ResizedCrop, Warp
 from epochal.app.data.dataset import Dataset
-from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.data.preprocessing import ImageShape, Preprocessing
 from epochal.app.data.sources.shared import LARGEST_PADDED
 from epochal.app.data.statistics import channel_covariance
 from epochal.app.errors import UsageError
@@ -34,7 +34,7 @@ def augmentation_for(config: Config, dataset: Dataset) -> Augmentation:
     return Augmentation(
         stored_size=preprocessing.stored_size,
         image_size=preprocessing.image_size,
-        pad=_padding(augment, preprocessing),
+        pad=padding_for(config, preprocessing),
         border=augment.border,
         flip=flip,
         flip_vertical=augment.flip_vertical,
@@ -66,14 +66,20 @@ def _check_fit(augment: Augment, preprocessing: Preprocessing) -> None:
             )
 
 
-def _padding(augment: Augment, preprocessing: Preprocessing) -> int:
-    stored_size = preprocessing.stored_size
+def padding_for(config: Config, shape: ImageShape) -> int:
+    """Return by how many pixels training pads an image on each side before it crops.
+
+    Raises:
+        UsageError: that is more than the image's side.
+    """
+    augment = config.augment
+    stored_size = shape.stored_size
     pad = augment.pad_crop
     if pad is None:
         pad = 0
-        is_padded = stored_size == preprocessing.image_size <= LARGEST_PADDED
+        is_padded = stored_size == shape.image_size <= LARGEST_PADDED
         if is_padded and augment.resized_crop is None:
-            pad = preprocessing.image_size // 8
+            pad = shape.image_size // 8
     if pad >= stored_size:
         raise UsageError(
             f"augment.pad_crop: {pad} pixels around images of {stored_size}; "

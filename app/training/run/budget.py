@@ -7,6 +7,7 @@ from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.trained_model import build_model
+from epochal.app.evaluation.views import views_for
 from epochal.app.training.probes.probe_steps import seconds_a_step
 from epochal.app.training.run.setup import Setup
 
@@ -70,8 +71,14 @@ def budget_for(
     test_passes = 1
     if export:
         test_passes += _EXPORT_PASSES
-    # Validation images are passed through twice: in the epoch's validation, and for the report.
-    validations = 2 + test_passes * len(dataset.test) / len(dataset.validation)
+    views = views_for(
+        setup.config,
+        dataset.preprocessing,
+        flippable=dataset.flippable,
+    )
+    num_views = len(views.windows)
+    # Validation images are passed through in the epoch's validation, and for the report.
+    validations = 1 + num_views * (1 + test_passes * len(dataset.test) / len(dataset.validation))
 
     def seconds_after(validation: float) -> float:
         return fixed + validation * validations

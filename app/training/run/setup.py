@@ -22,6 +22,7 @@ from epochal.app.data.order import Table, ordered
 from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.trained_model import build_model, check_model
+from epochal.app.evaluation.views import views_for
 from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.run import Run
 from epochal.app.training.optimizers import (
@@ -108,6 +109,8 @@ def set_up(
         if flippable is None:
             flippable = is_flippable(config.dataset)
         dataset = replace(dataset, flippable=flippable)
+    # Refuses views that do not suit the images before anything is written.
+    views_for(config, dataset.preprocessing, flippable=dataset.flippable)
     config = with_usual_batch_and_rate(config, dataset)
     setup = assemble(config, dataset, strategy)
     if run is None:
