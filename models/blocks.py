@@ -52,6 +52,10 @@ class Style:
         stochastic_depth: share of the images for which the branch of the last residual block is
             left out in training; it rises from the input linearly (Huang et al. 2016,
             arXiv:1603.09382).
+        padding: "symmetric", as in the papers and in PyTorch, or TensorFlow's "same", which with
+            stride 2 pads an even image at the far side only.
+        epsilon, momentum: of batch norm; `1 - momentum` of a batch's moments enter the moving
+            statistics.
     """
 
     norm: str = "batch"
@@ -60,6 +64,9 @@ class Style:
     dropout: float | None = None
     input_dropout: float = 0.0
     stochastic_depth: float = 0.0
+    padding: str = "symmetric"
+    epsilon: float = 1e-5
+    momentum: float = 0.9
 
     def __post_init__(self) -> None:
         for name in ("dropout", "input_dropout", "stochastic_depth"):
@@ -93,14 +100,13 @@ class Style:
     ) -> keras.KerasTensor:
         """Add a convolution called `name`.
 
-        `[N, H, W, C]` becomes `[N, ceil(H / stride), ceil(W / stride), filters]`. The padding is
-        symmetric, as in the papers and in PyTorch: Keras' "same" with stride 2 pads an even image
-        at the far side only, which centres its results a pixel away from those that a subsampling
-        shortcut keeps.
+        `[N, H, W, C]` becomes `[N, ceil(H / stride), ceil(W / stride), filters]`. Symmetric padding
+        centres the results on the pixels that a subsampling shortcut keeps; TensorFlow's "same"
+        with stride 2 centres them a pixel away.
 
         Args:
             options: further ones of Keras' layer, such as `groups`, or `padding` instead of the
-                symmetric one.
+                style's.
         """
         groups = options.get("groups", 1)
         if x.shape[-1] % groups or filters % groups:
@@ -108,6 +114,8 @@ class Style:
                 f"groups must divide the channels, {x.shape[-1]} in and {filters} out; "
                 f"got {groups}."
             )
+        if "padding" not in options and self.padding == "same":
+            options["padding"] = "same"
         if "padding" not in options:
             x, options["padding"] = _pad(
                 x,
@@ -128,17 +136,21 @@ class Style:
         )
         return layer(x)
 
-    def depthwise(self, x: keras.KerasTensor, *, stride: int = 1, name: str) -> keras.KerasTensor:
-        """Add a 3x3 convolution of each channel by itself.
+    def depthwise(
+        self, x: keras.KerasTensor, kernel: int = 3, *, stride: int = 1, name: str
+    ) -> keras.KerasTensor:
+        """Add a convolution of each channel by itself.
 
         Its precision is that of `depthwise_dtype`.
         """
-        x, padding = _pad(x, 3, stride, name)
+        padding = self.padding
+        if padding == "symmetric":
+            x, padding = _pad(x, kernel, stride, name)
         layer_class: Any = layers.DepthwiseConv2D
         if self._normalises_weights:
             layer_class = WeightNormDepthwiseConv2D
         layer = layer_class(
-            3,
+            kernel,
             stride,
             padding=padding,
             use_bias=self._has_bias,
@@ -150,13 +162,18 @@ class Style:
         return layer(x)
 
     def norm_layer(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Add the layer that normalises activations, if the style has one; epsilon is 1e-5."""
+        """Add the layer that normalises activations, if the style has one."""
         if self.norm == "batch":
-            return batch_norm(x, name=f"{name}_bn")
+            return batch_norm(
+                x,
+                epsilon=self.epsilon,
+                momentum=self.momentum,
+                name=f"{name}_bn",
+            )
         if self.norm == "layer":
             return layers.GroupNormalization(
                 groups=1,
-                epsilon=1e-5,
+                epsilon=self.epsilon,
                 name=f"{name}_ln",
             )(x)
         if self.norm == "weight_mean":
@@ -326,13 +343,15 @@ def depthwise_dtype(stride: int) -> str | None:
     return "float32" if stride > 1 and narrow else None
 
 
-def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+def batch_norm(
+    x: keras.KerasTensor, *, name: str, epsilon: float = 1e-5, momentum: float = 0.9
+) -> keras.KerasTensor:
     """Add batch norm over the global batch; 10 % of a batch's moments enter the moving statistics.
 
-    Epsilon is 1e-5.
+    Unless `momentum` is another.
     """
     layer = FusedBatchNormalization(
-        momentum=0.9, epsilon=1e-5, synchronized=synchronized(), name=name
+        momentum=momentum, epsilon=epsilon, synchronized=synchronized(), name=name
     )
     return layer(x)
 

@@ -1,4 +1,4 @@
-"""Weights files of `keras.applications`: loads them into the same network of the zoo."""
+"""Published weights files: loads them into the same network of the zoo."""
 
 import math
 import zipfile
@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 
+from epochal.models import efficientnet_lite_weights
 from epochal.models.applications import name_prefix
 from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.zoo import ZOO
@@ -59,23 +60,28 @@ _MOST_INFLATION = 4  # weights hardly shrink; the zeros of an optimizer that has
 
 
 def load(model: keras.Model, path: Path) -> None:
-    """Fill a model of the zoo, except its logits, from a weights file of `keras.applications`.
+    """Fill a model of the zoo, except its logits, from a file of published weights.
 
+    That of EfficientNet-Lite0 is described in `efficientnet_lite_weights`, all others are of
+    `keras.applications`.
     Files with and without the classifier fit, those that Keras offers and those that its models
     saved: `.h5` of weights or of a whole model, `.weights.h5`, and `.keras`, of which nothing but
     its arrays is read. Nothing is changed unless everything fits. A network whose file expects
     blue first gets its first kernel reversed, so that it goes on to read red first.
 
     Raises:
-        ValueError: the network is not from `keras.applications`, or the file is damaged, of
-            another network, or takes numbers from other files.
+        ValueError: the network has no published weights, or the file is damaged, of another
+            network, or takes numbers from other files.
     """
     colours = ZOO[model.name].colours
     if colours is None:
         fitting = ", ".join(name for name, row in ZOO.items() if row.colours)
         raise ValueError(
-            f"{model.name} is no network of keras.applications, whose files fit {fitting}."
+            f"{model.name} has no published weights that are known here; these have: {fitting}."
         )
+    if model.name not in NUM_WEIGHTS:
+        efficientnet_lite_weights.load(model, path)
+        return
     targets = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
     try:
         with _open(path) as file:

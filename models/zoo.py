@@ -12,6 +12,8 @@ from epochal.models.alexnet import alexnet, alexnet_cifar
 from epochal.models.applications import application
 from epochal.models.blocks import Style
 from epochal.models.densenet import densenet_cifar
+from epochal.models.efficientnet_lite import STYLE as LITE
+from epochal.models.efficientnet_lite import efficientnet_lite
 from epochal.models.inception import googlenet, inception_resnet_cifar
 from epochal.models.lenet import lenet5, lenet5_caffe
 from epochal.models.linear import softmax_regression
@@ -155,6 +157,7 @@ TORCH = Colours(
     mean=(123.675, 116.28, 103.53),
     deviation=(58.395, 57.12, 57.375),
 )
+LITE_COLOURS = Colours(mean=(127.0,) * 3, deviation=(128.0,) * 3)
 VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
 ZOO: dict[str, Architecture] = {
@@ -334,6 +337,15 @@ ZOO: dict[str, Architecture] = {
         for alpha in (0.35, 0.5, 0.75, 1.4)
     },
     "mobilenet_v2_cifar": _cifar(mobilenet_v2_cifar, style=RELU6, choices=RESIDUAL),
+    "efficientnet_lite0": Architecture(
+        builder=efficientnet_lite,
+        input_shape=IMAGENET,
+        num_classes=1000,
+        min_size=32,
+        style=LITE,
+        options=(*DROPPING, "stochastic_depth"),
+        colours=LITE_COLOURS,
+    ),
     "densenet_40_12": _cifar(
         densenet_cifar,
         depth=40,

@@ -142,7 +142,9 @@ def check_close(received, expected, layout):
 
 
 def test_every_network_of_keras_is_tested():
-    assert sorted(NETWORKS) == sorted(name for name, row in models.ZOO.items() if row.colours)
+    assert sorted(NETWORKS) == sorted(
+        name for name, row in models.ZOO.items() if row.colours and name != "efficientnet_lite0"
+    )
     assert sorted(NUM_WEIGHTS) == sorted(NETWORKS)
 
 
@@ -237,9 +239,7 @@ def test_damaged_file_and_networks_of_our_own_are_refused(tmp_path, small):
         file["layers/conv2d"] = 1
     with pytest.raises(ValueError, match=r"c\.h5 is no readable weights file"):
         load(small, tmp_path / "c.h5")
-    with pytest.raises(
-        ValueError, match=r"resnet8 is no network of keras\.applications, whose files fit vgg16"
-    ):
+    with pytest.raises(ValueError, match=r"resnet8 has no published weights .*: vgg16"):
         load(models.build("resnet8", (8, 8, 3), 2), tmp_path / "a.h5")
 
 

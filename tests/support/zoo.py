@@ -89,6 +89,7 @@ PARAMS = {
     "mobilenet_v2_075": 2_636_424,
     "mobilenet_v2_140": 6_108_776,
     "mobilenet_v2_cifar": 2_236_682,
+    "efficientnet_lite0": 4_652_008,
     "densenet_40_12": 1_019_722,
     "densenet_100_12": 6_979_642,
     "densenet_bc_40_12": 176_122,
