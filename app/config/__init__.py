@@ -1,7 +1,7 @@
 """The configuration of a run: frozen groups of settings, checked when made. No TensorFlow here."""
 
 from epochal.app.config.augment import Augment
-from epochal.app.config.config import Config, Precision, is_name
+from epochal.app.config.config import IMAGENET, Config, Precision, is_name
 from epochal.app.config.data import Data
 from epochal.app.config.emphasis import Emphasis
 from epochal.app.config.evaluation import Evaluation, ViewsName
@@ -13,6 +13,7 @@ from epochal.app.config.settings import Setting, Traits
 from epochal.app.config.stopping import Stopping
 
 __all__ = [
+    "IMAGENET",
     "SETTINGS",
     "Augment",
     "Config",

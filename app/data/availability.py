@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from epochal.app.config import Config
+from epochal.app.config import IMAGENET, Config
 from epochal.app.data.sources import tfds
 from epochal.app.errors import UsageError
 from epochal.app.store import run as runs
@@ -70,11 +70,9 @@ def check_data(config: Config) -> Config:
     Raises:
         UsageError: saying what is missing and how to get it.
     """
-    if config.weights is not None:
+    if config.weights is not None and config.weights != IMAGENET:
         if not Path(os.path.expanduser(config.weights)).is_file():
-            raise UsageError(
-                f"weights: {config.weights} is no file; give one of keras.applications"
-            )
+            raise UsageError(f"weights: {config.weights} is no file; give one, or {IMAGENET}")
         config = replace(config, weights=_absolute(config.weights))
     if config.init_from is not None:
         folder = runs.find(config.init_from).folder

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal import models
-from epochal.app.config import SETTINGS, Config, Optim, replace_settings
+from epochal.app.config import IMAGENET, SETTINGS, Config, Optim, replace_settings
 from epochal.app.data.augment.configured import augmentation_for
 from epochal.app.data.augment.mixing import Mixing
 from epochal.app.data.availability import is_flippable
@@ -42,7 +42,7 @@ from epochal.app.training.step.objective import Objective, class_weights, weight
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.callbacks.parts.clipping import Clipper
 from epochal.callbacks.parts.clipping_log import ClippingLog
-from epochal.models import weights
+from epochal.models import pretrained, weights
 from epochal.models.layers.weight_norm import initialize_from
 
 _STEPS = 10  # in an epoch of few images
@@ -100,6 +100,7 @@ def set_up(
     check_model(config)
     if run is None:
         check_decay(config)
+        _find_weights(config)
     strategy = prepare(config)
     _check_patterns(config)
     dataset = load(config)
@@ -217,6 +218,20 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
     return Table(arrange=arrange), None
 
 
+def _find_weights(config: Config) -> Path:
+    """Return the file of first weights, those of ImageNet after a download where that is due.
+
+    Raises:
+        UsageError: it cannot be downloaded.
+    """
+    if config.weights != IMAGENET:
+        return Path(config.weights or "")
+    try:
+        return pretrained.fetch(pretrained.published_weights(config.model))
+    except ValueError as error:
+        raise UsageError(f"weights: {error}") from error
+
+
 def _check_patterns(config: Config) -> None:
     """Refuse regular expressions that match no weight, or freeze all, before data are read."""
     row = models.ZOO.get(config.model)
@@ -256,8 +271,9 @@ def start(setup: Setup) -> Origin | None:
                 setup.dataset.preprocessing.classes,
             )
         elif config.weights is not None:
+            path = _find_weights(config)
             try:
-                weights.load(setup.model, Path(config.weights))
+                weights.load(setup.model, path)
             except ValueError as error:
                 raise UsageError(f"weights: {error}") from error
         if config.init_from is None and config.norm in ("weight", "weight_mean"):
