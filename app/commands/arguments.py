@@ -105,6 +105,19 @@ def given_settings(arguments: Namespace) -> dict[str, Any]:
 def resolve_config(arguments: Namespace) -> Config:
     """Return the configuration: defaults < run to start from < recipe < file < flags.
 
+    Raises:
+        UsageError: in one line, for the first mistake.
+    """
+    values = gather_settings(arguments)
+    config = make_config(values)
+    if config.init_from is not None:
+        config = make_config(inherited_settings(config) | values)
+    return config
+
+
+def gather_settings(arguments: Namespace) -> dict[str, Any]:
+    """Return the settings that recipe, file and flags give, by dotted key; flags count most.
+
     A policy of augmentation stands for its settings in the place where it is named.
 
     Raises:
@@ -118,8 +131,4 @@ def resolve_config(arguments: Namespace) -> Config:
     if arguments.config is not None:
         path = Path(arguments.config)
         values |= expand_policy(check_values(read_yaml(path), str(path)))
-    values |= expand_policy(flags)
-    config = make_config(values)
-    if config.init_from is not None:
-        config = make_config(inherited_settings(config) | values)
-    return config
+    return values | expand_policy(flags)

@@ -26,6 +26,7 @@ usage: epochal COMMAND [options]
 
 commands:
   train      train a classifier, evaluate it, report on it; --resume goes on with a stopped run
+  finetune   a network that was trained on ImageNet, trained on your images
   tune       search what a configuration leaves open, scored over splits; --resume goes on
   evaluate   the figures of a finished run, computed again
   predict    labels and probabilities for image files
@@ -51,6 +52,7 @@ exit codes:
 # A module each in app/commands/; that of "data check" is data_check.
 COMMANDS = (
     "train",
+    "finetune",
     "tune",
     "evaluate",
     "predict",

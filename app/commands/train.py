@@ -153,7 +153,7 @@ def run(words: list[str], verbosity: int) -> int:
             config = train_modes.pilot(config)
         session = train.Session(began=BEGAN, export=arguments.export)
         finished = train.train(config, session)
-        _print_summary(finished, export=arguments.export)
+        print_summary(finished, export=arguments.export)
     return 0
 
 
@@ -166,7 +166,7 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
         )
         if export:
             load_tensorflow(verbosity)
-        _print_summary(stopped, export=export)
+        print_summary(stopped, export=export)
         return 0
     with stopped.locked():
         config = stopped.config()
@@ -182,11 +182,11 @@ def _resume(where: str, verbosity: int, *, export: bool) -> int:
                 export=export,
             ),
         )
-    _print_summary(stopped, export=export)
+    print_summary(stopped, export=export)
     return 0
 
 
-def _print_summary(finished: Run, *, export: bool) -> None:
+def print_summary(finished: Run, *, export: bool) -> None:
     """Print the figures, and the folder of an export, on stdout; what to do next on stderr."""
     result = finished.result()
     split = result.judged_on

@@ -68,6 +68,11 @@ class Optim:
         "(null: they stay frozen)",
         counts="epochs",
     )
+    head_epochs: int = setting(
+        0,
+        "so many epochs of the logits alone come first, on the network's features of the images, "
+        "which are computed once (0: none)",
+    )
     micro_batches: int = setting(
         1,
         "each device takes its share of a batch in so many parts, one after the other, to save "
@@ -103,6 +108,12 @@ class Optim:
             "optim.l1",
             "above 0 with l1_proximal",
             self.l1,
+        )
+        check_between(
+            "optim.head_epochs",
+            self.head_epochs,
+            0,
+            10_000,
         )
         check_between(
             "optim.micro_batches",

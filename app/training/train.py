@@ -34,6 +34,7 @@ from epochal.app.training.run.checkpoints import (
     restore_variables,
 )
 from epochal.app.training.run.first_lines import first_lines
+from epochal.app.training.run.head import train_head
 from epochal.app.training.run.history import History
 from epochal.app.training.run.macro_f1 import MacroF1
 from epochal.app.training.run.pilot import check_piloted
@@ -204,6 +205,9 @@ def _complete(
     """Fit from a place in training to the end, keep the best weights, evaluate, report."""
     try:
         with stop.deferred() as stopping:
+            if setup.config.optim.head_epochs and not begin.arrays:
+                with expected_failures(setup.config):
+                    train_head(setup, stopping)
             training, reason = fit_with_rollbacks(
                 run,
                 setup,

@@ -132,7 +132,7 @@ def with_usual_batch_and_rate(config: Config, dataset: Dataset) -> Config:
     labels = dataset.train.labels
     share = 1.0
     if config.batch_size is None:
-        batch = _batch_for(len(labels), config)
+        batch = usual_batch(len(labels), config)
         if config.schedule.batch is None:
             share = batch / config.global_batch
         config = replace(config, batch_size=batch)
@@ -146,9 +146,14 @@ def with_usual_batch_and_rate(config: Config, dataset: Dataset) -> Config:
     return replace(config, learning_rate=float(f"{config.rate * share:.2g}"))
 
 
-def _batch_for(num_images: int, config: Config) -> int:
-    """Return the usual batch, halved while it is larger than a tenth of the images; at least 8."""
+def usual_batch(num_images: int, config: Config) -> int:
+    """Return the batch that is given, or the usual one for so many training images.
+
+    That is halved while it is larger than a tenth of the images; at least 8.
+    """
     batch = config.global_batch
+    if config.batch_size is not None:
+        return batch
     least = max(_SMALLEST_BATCH, 2 * config.devices, config.optim.micro_batches * config.devices)
     while batch * _STEPS > num_images and batch // 2 >= least and batch // 2 % config.devices == 0:
         batch //= 2
@@ -278,11 +283,11 @@ def start(setup: Setup) -> Origin | None:
                 raise UsageError(f"weights: {error}") from error
         if config.init_from is None and config.norm in ("weight", "weight_mean"):
             initialize_from(setup.model, _some_images(setup))
-        _reset_optimizer(setup.model)
+        reset_optimizer(setup.model)
     return origin
 
 
-def _reset_optimizer(model: Classifier) -> None:
+def reset_optimizer(model: Classifier) -> None:
     """Give the optimizer's variables their first values, some of which are the weights."""
     # That of a loss scale is inside it.
     optimizer: Any = getattr(
