@@ -43,6 +43,18 @@ class Data:
         "train without unreadable images (they are recorded in the run) instead of stopping",
         unsearchable=SAME_IMAGES,
     )
+    near_duplicates: Literal["keep", "keep-together"] = setting(
+        "keep",
+        "images that are the same but for recoding, a slight crop or brightness: keep (where they "
+        "are) or keep-together (those that would lie in several splits are trained on; splits that "
+        "the source gives stay)",
+        unsearchable=SAME_IMAGES,
+    )
+    image_record: bool = setting(
+        False,
+        "record loss, margin and forgetting of every training image while training, by which "
+        "epochal data check --run tells the likely wrong labels",
+    )
     order: Literal["shuffled", "once", "replacement", "interleaved", "balanced"] = setting(
         "shuffled",
         "of the training images: shuffled (anew every epoch), once (shuffled, then every epoch "

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from epochal.app.data.decoding import describe_error
 from epochal.app.data.preprocessing import ImageShape, Preprocessing
-from epochal.app.store.data_card import Counts, DataCard
+from epochal.app.store.data_card import CopiesAcross, Counts, DataCard
 
 _BLOCK_BYTES = 2**22  # of images that go into memory together
 
@@ -120,6 +120,8 @@ class RawDataset:
         shape: sizes of the images.
         digests: of the content of each file, by its path inside the data set.
         skipped: path and fault of each file that was left out.
+        names: of the images of a split, their paths inside the data set, in the order of the
+            store; a split whose images have no names is not in it.
     """
 
     splits: dict[str, Split]
@@ -127,6 +129,13 @@ class RawDataset:
     shape: ImageShape
     digests: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def name_of(self, split: str, index: int) -> str:
+        """Return the name of an image by its index in the store of a split: path or number."""
+        if split in self.names:
+            return self.names[split][index]
+        return f"{split}/{index}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +148,7 @@ class Dataset:
             `flippable` follows; None where that is known without.
         digests: of the content of each file, by its path inside the data set.
         skipped: path and fault of each file that was left out.
+        copies: near duplicates across splits, where they are looked for.
     """
 
     name: str
@@ -150,6 +160,7 @@ class Dataset:
     handedness: float | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    copies: CopiesAcross | None = None
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over classes, splits, labels and images.
@@ -202,4 +213,5 @@ class Dataset:
             ),
             evaluated=("validation", "test") if test else ("validation",),
             skipped=self.skipped,
+            copies=self.copies,
         )

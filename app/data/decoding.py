@@ -63,7 +63,7 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
         raise ValueError(f"decode gives 1 or 3 channels, got channels={channels}.")
     image = _decode_rgb(encoded)
     if channels == 1:
-        return _luma(image)
+        return luma(image)
     return image
 
 
@@ -171,11 +171,11 @@ def _scale_and_cut(batch: tf.Tensor, sides: tf.Tensor, size: int, crop: int) -> 
     return tf.saturate_cast(tf.round(scaled), tf.uint8)
 
 
-def _luma(image: tf.Tensor) -> tf.Tensor:
+def luma(image: tf.Tensor) -> tf.Tensor:
     """Return BT.601 luma; the weights add up to 65,536, so equal channels come back unchanged."""
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
-    luma = (19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536
-    return tf.cast(luma, tf.uint8)[..., None]
+    level = (19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536
+    return tf.cast(level, tf.uint8)[..., None]
 
 
 # Each decoder takes the whole file and `raw`, its first bytes as uint8, followed by zeros.

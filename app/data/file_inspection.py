@@ -3,7 +3,7 @@
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +18,7 @@ from epochal.app.errors import UsageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
+_FILES_AT_A_TIME = 64  # whose results are handed on together
 _Result = TypeVar("_Result")
 
 
@@ -66,7 +67,27 @@ class BadFiles(UsageError):
 
 def inspect_files(paths: Sequence[str]) -> list[ImageFacts | BadFile]:
     """Decode every file, a few at a time, and return in order what each is, or its fault."""
-    return _map_in_threads(_inspect, paths)
+    return _map_in_threads(lambda path: _examine(path, _facts_of), paths)
+
+
+def examine_files(
+    paths: Sequence[str], examine: Callable[[bytes], _Result]
+) -> Iterator[_Result | BadFile]:
+    """Yield in order what `examine` makes of the content of every file, or the file's fault.
+
+    A few files are in memory at a time. Bytes that TensorFlow cannot decode are a fault.
+    """
+    for start in range(0, len(paths), _FILES_AT_A_TIME):
+        block = paths[start : start + _FILES_AT_A_TIME]
+        yield from _map_in_threads(lambda path: _examine(path, examine), block)
+
+
+def describe_damage(content: bytes) -> str:
+    """Return the fault of bytes that begin as an image but cannot be decoded."""
+    name = _format_name(content)
+    if name is None:
+        return "not a JPEG, PNG, GIF, BMP or WebP image"
+    return f"damaged or unsupported {name} data: it cannot be decoded"
 
 
 def have_image_headers(paths: Sequence[str]) -> list[bool]:
@@ -93,19 +114,22 @@ def _map_in_threads(work: Callable[[str], _Result], paths: Sequence[str]) -> lis
         return list(pool.map(work, paths))
 
 
-def _inspect(path: str) -> ImageFacts | BadFile:
+def _examine(path: str, examine: Callable[[bytes], _Result]) -> _Result | BadFile:
     fault = _header_fault(path)
     if fault is not None:
         return BadFile(path, fault)
     try:
         with open(path, "rb") as file:
             content = file.read()
-        shape, grey = _decode_facts(tf.constant(content))
+        return examine(content)
     except OSError as error:
         return BadFile(path, _describe_os_error(error))
     except tf.errors.InvalidArgumentError:
-        name = _format_name(content)
-        return BadFile(path, f"damaged or unsupported {name} data: it cannot be decoded")
+        return BadFile(path, describe_damage(content))
+
+
+def _facts_of(content: bytes) -> ImageFacts:
+    shape, grey = _decode_facts(tf.constant(content))
     height, width = shape.numpy().tolist()
     return ImageFacts(height, width, bool(grey), digest_of([content]))
 

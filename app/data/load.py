@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from epochal.app.config import Config
+from epochal.app.data.audit.together import group_copies
 from epochal.app.data.availability import is_flippable, source_of
 from epochal.app.data.dataset import Dataset, RawDataset, unreadable
 from epochal.app.data.handedness import HANDED, told_from_mirrored
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.data.sources import digits, folder, tfds
-from epochal.app.data.splits import carve_missing_splits, join, part_of, resplit
+from epochal.app.data.splits import make_splits
 from epochal.app.data.statistics import mean_and_deviation
 from epochal.app.errors import UsageError
 
@@ -84,24 +85,12 @@ def _read(config: Config, sources: Mapping[str, Reader], last_prepared: LastPrep
 
 
 def _split(raw: RawDataset, config: Config) -> Dataset:
-    splits = carve_missing_splits(
-        raw.splits,
-        raw.classes,
-        config.seed,
-        config.data.validation,
+    groups = None
+    if config.data.near_duplicates == "keep-together":
+        groups = group_copies(raw)
+    splits, moved = make_splits(
+        raw.splits, raw.classes, config, None if groups is None else groups.of_pool
     )
-    if config.data.split is not None:
-        pool = splits["train"]
-        if "validation" not in raw.splits:
-            pool = join(pool, splits["validation"])
-        splits |= resplit(pool, raw.classes, config.data.fold, config.seed)
-    if config.data.part is not None:
-        splits["train"] = part_of(
-            splits["train"],
-            raw.classes,
-            config.data.part,
-            config.seed,
-        )
     mean, deviation = mean_and_deviation(
         splits["train"],
         raw.shape,
@@ -129,4 +118,5 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         handedness=handedness,
         digests=raw.digests,
         skipped=raw.skipped,
+        copies=None if groups is None else groups.describe(raw, moved),
     )

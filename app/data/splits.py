@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from epochal.app.config import Config
 from epochal.app.config.splits import Fold
 from epochal.app.data.dataset import Split
 from epochal.app.data.folds import fold_positions
@@ -13,6 +14,82 @@ from epochal.app.streams import split_generator
 NAMES = ("train", "validation", "test")
 _SHARE_OF_ALL = 0.2  # for validation and test each, where a data set has a single split
 _SHARE_OF_TRAIN = 0.1
+
+
+def make_splits(
+    given: dict[str, Split],
+    classes: Sequence[str],
+    config: Config,
+    groups: np.ndarray | None = None,
+) -> tuple[dict[str, Split], list[tuple[str, int]]]:
+    """Return train, validation and test as a configuration wants them.
+
+    Args:
+        given: the splits of the source
+        classes: their names, in the order of the labels
+        config: of the run
+        groups: int `[N]` over the store of the split that others are carved off; images of one
+            group, near duplicates, are brought into one split, which is train. None leaves them.
+
+    Returns:
+        The splits; and the images that were moved into train, each by the split that it was in and
+        its index in the store.
+
+    Raises:
+        UsageError: a class has too few images; or all images of a split were moved.
+    """
+    splits = carve_missing_splits(given, classes, config.seed, config.data.validation)
+    carved = [name for name in NAMES if name not in given and name != "train"]
+    moved = []
+    if groups is not None:
+        moved += move_copies(splits, carved, groups)
+    if config.data.split is not None:
+        pool = splits["train"]
+        if "validation" not in given:
+            pool = join(pool, splits["validation"])
+        splits |= resplit(pool, classes, config.data.fold, config.seed)
+        if groups is not None and config.data.fold is not None:
+            moved = [entry for entry in moved if entry[0] != "validation"]
+            moved += move_copies(splits, ["validation"], groups)
+    if config.data.part is not None:
+        splits["train"] = part_of(splits["train"], classes, config.data.part, config.seed)
+    return splits, moved
+
+
+def move_copies(
+    splits: dict[str, Split], carved: Sequence[str], groups: np.ndarray
+) -> list[tuple[str, int]]:
+    """Move images whose group lies in several splits to train, in place.
+
+    Args:
+        splits: train and others; those in `carved` are of the same store
+        carved: the splits that images may be taken out of
+        groups: int `[N]`, of every image of the store
+
+    Returns:
+        Split and index of each image that was moved.
+
+    Raises:
+        UsageError: nothing is left of a split.
+    """
+    num_splits = np.zeros(groups.max(initial=-1) + 1, int)
+    for name in ("train", *carved):
+        present = np.unique(groups[splits[name].indices])
+        num_splits[present] += 1
+    moved = []
+    for name in carved:
+        split = splits[name]
+        is_copy = num_splits[groups[split.indices]] > 1
+        copies = split.subset(np.flatnonzero(is_copy))
+        if is_copy.all() and len(split):
+            raise UsageError(
+                f"data.near_duplicates: all {len(split)} {name} images have near duplicates in "
+                "other splits; remove copies from the data set, or give it splits of its own"
+            )
+        splits[name] = split.subset(np.flatnonzero(~is_copy))
+        splits["train"] = join(splits["train"], copies)
+        moved += [(name, int(index)) for index in copies.indices]
+    return moved
 
 
 def carve_missing_splits(

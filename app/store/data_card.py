@@ -15,6 +15,16 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopiesAcross:
+    """Near duplicates of images of other splits, by the names of the images."""
+
+    moved: tuple[tuple[str, str], ...] = ()
+    """Image and the split that it was taken out of, into training."""
+    left: tuple[tuple[str, str], ...] = ()
+    """Image and its split, which the source gave, so that it stayed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataCard:
     """The data of a run; its folder needs no data set to be read again."""
 
@@ -40,10 +50,12 @@ class DataCard:
     knew it by the name of the data set."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Unusable files that were left out, each with the reason."""
+    copies: CopiesAcross | None = None
+    """Near duplicates across splits; None where they were not looked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
+        values: dict[str, Any] = {
             "schema": self.SCHEMA,
             "classes": list(self.classes),
             "channels": self.channels,
@@ -57,6 +69,9 @@ class DataCard:
             "flippable": self.flippable,
             "skipped": [list(entry) for entry in self.skipped],
         }
+        if self.copies is not None:
+            values["copies"] = asdict(self.copies)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DataCard":
@@ -66,6 +81,12 @@ class DataCard:
             KeyError, TypeError, ValueError: a value is missing or of the wrong type.
         """
         counts = values["counts"]
+        copies = None
+        if values.get("copies") is not None:
+            copies = CopiesAcross(
+                moved=tuple((name, split) for name, split in values["copies"]["moved"]),
+                left=tuple((name, split) for name, split in values["copies"]["left"]),
+            )
         return cls(
             classes=tuple(map(str, values["classes"])),
             channels=int(values["channels"]),
@@ -82,4 +103,5 @@ class DataCard:
             evaluated=tuple(values.get("evaluated", ("validation", "test"))),
             flippable=values.get("flippable"),
             skipped=tuple((path, reason) for path, reason in values.get("skipped", ())),
+            copies=copies,
         )

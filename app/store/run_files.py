@@ -88,6 +88,11 @@ class RunFiles:
         return self.folder / "best_weights"
 
     @property
+    def image_record(self) -> Path:
+        """The published folder of how each training image fared, where that is recorded."""
+        return self.folder / "image_record"
+
+    @property
     def failed_step(self) -> Path:
         """The published folder of a step that left the finite numbers."""
         return self.folder / "nan"

@@ -134,6 +134,7 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
     shape = choose_shape(config, folder.native_size, folder.channels)
     splits = {}
     digests = {}
+    names = {}
     beginning = os.path.join(folder.root, "")
     for name, files in folder.splits.items():
         splits[name] = make_split(
@@ -142,8 +143,8 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
             shape,
             config.data.cache_gib,
         )
-        for path, digest in zip(files.paths, files.digests, strict=True):
-            digests[path.removeprefix(beginning)] = digest
+        names[name] = tuple(path.removeprefix(beginning) for path in files.paths)
+        digests.update(zip(names[name], files.digests, strict=True))
     skipped = tuple((str(file.path), file.reason) for file in folder.bad)
     return RawDataset(
         splits=splits,
@@ -151,6 +152,7 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
         shape=shape,
         digests=digests,
         skipped=skipped,
+        names=names,
     )
 
 

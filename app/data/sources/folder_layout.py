@@ -37,22 +37,31 @@ Layout = dict[str, dict[str, list[str]]]  # split -> class -> paths
 _LOG = logging.getLogger(__name__)
 
 
-def read_layout(root: Path, *, must_train: bool) -> tuple[Layout, list[BadFile]]:
-    """Return paths by split and class, and the images that lie outside any class folder."""
+def read_layout(
+    root: Path, *, must_train: bool, may_be_empty: bool = False
+) -> tuple[Layout, list[BadFile]]:
+    """Return paths by split and class, and the images that lie outside any class folder.
+
+    Args:
+        root: the data set's folder.
+        must_train: refuse splits without one to train on.
+        may_be_empty: list class folders without files, too, instead of refusing them.
+    """
     folders, strays = _folders_and_strays(root)
     split_of = {}
     for name in folders:
         split_of[name] = SPLIT_NAMES.get(name.lower(), "")
     if not all(split_of.values()):
         _refuse_splits_beside_classes(root, split_of)
-        return {ALL: _read_classes(root, root, folders)}, strays
+        by_class = _read_classes(root, root, folders, may_be_empty=may_be_empty)
+        return {ALL: by_class}, strays
     _check_splits(root, split_of, must_train=must_train)
     layout: Layout = {}
     for name, split in split_of.items():
         folder = root / name
         classes, more_strays = _folders_and_strays(folder)
         strays += more_strays
-        layout[split] = _read_classes(root, folder, classes)
+        layout[split] = _read_classes(root, folder, classes, may_be_empty=may_be_empty)
     return layout, strays
 
 
@@ -94,13 +103,15 @@ def _check_splits(root: Path, split_of: Mapping[str, str], *, must_train: bool) 
         raise UsageError(f"{quoted(root)} holds {names} but no 'train' folder; add it")
 
 
-def _read_classes(root: Path, parent: Path, names: Iterable[str]) -> dict[str, list[str]]:
+def _read_classes(
+    root: Path, parent: Path, names: Iterable[str], *, may_be_empty: bool
+) -> dict[str, list[str]]:
     by_class = {}
     nested = []
     for name in names:
         folder = parent / name
         files, folders = list_files(folder, root)
-        if not files:
+        if not files and not may_be_empty:
             raise UsageError(f"class folder {quoted(folder)} is empty; add images or remove it")
         by_class[name] = files
         nested += folders

@@ -21,6 +21,7 @@ from epochal.app.training.run.setup import Setup
 from epochal.app.training.run.thawing import Thawing
 from epochal.app.training.run.wrong_labels import WrongLabels
 from epochal.app.training.step.classifier import Callbacks
+from epochal.app.training.step.image_record import ImageRecorder
 from epochal.app.training.step.learning_rate import rate_callbacks
 from epochal.callbacks.parts.phase import sort_callbacks
 
@@ -80,6 +81,7 @@ def run_callbacks(setup: Setup, run: Run, budget: Any, *, rate_scale: float = 1.
         setup.clipping,
         callbacks.NanGuard(keep_state=True),
         *emphasis(setup),
+        *image_record(setup, run),
         callbacks.WeightHistograms(run.tensorboard, batch=probe),
         callbacks.GradientFlow(
             run.gradient_flow_log,
@@ -145,6 +147,16 @@ def emphasis(setup: Setup) -> list[Any]:
         start=config.emphasis.start,
     )
     return [sample_losses, warning]
+
+
+def image_record(setup: Setup, run: Run) -> list[Any]:
+    """Return what keeps how each training image fares, where that is asked for."""
+    recorders = [
+        recorder for recorder in setup.model.recorders if isinstance(recorder, ImageRecorder)
+    ]
+    for recorder in recorders:
+        recorder.folder = run.image_record
+    return recorders
 
 
 def activation_monitor(setup: Setup, run: Run) -> Any:

@@ -37,6 +37,7 @@ from epochal.app.training.run.devices import prepare, scope
 from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.gradient_transforms import GradientTransform
+from epochal.app.training.step.image_record import ImageRecorder
 from epochal.app.training.step.learning_rate import shape_of
 from epochal.app.training.step.objective import Objective, class_weights, weighted_share
 from epochal.app.training.step.sample_losses import SampleLosses
@@ -178,10 +179,12 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         mixing=Mixing.from_config(config.augment),
     )
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
-    sample_losses = None
+    recorders: list[SampleLosses | ImageRecorder] = []
+    devices = strategy.extended.worker_devices if strategy else (None,)
     if table is not None and hard is not None:
-        devices = strategy.extended.worker_devices if strategy else (None,)
-        sample_losses = SampleLosses(hard, table, devices)
+        recorders.append(SampleLosses(hard, table, devices))
+    if table is not None and config.data.image_record:
+        recorders.append(ImageRecorder(dataset.train, table, devices))
     clipper = make_clipper(config.optim)
     clipper.build(strategy or tf.distribute.get_strategy())
     with scope(strategy):
@@ -189,7 +192,7 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
             config,
             dataset,
             transforms=[clipper],
-            sample_losses=sample_losses,
+            recorders=recorders,
             position=batches.position,
             full_batch=batches.largest if batches.equal else None,
         )
@@ -209,16 +212,16 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
         hard = HardExamples(config, labels)
         return Table(arrange=hard.arrange), hard
     order = config.data.order
-    if order == "shuffled":
+    if order == "shuffled" and not config.data.image_record:
         return None, None
+    # A batch brings positions with the weights of its images alone: equal ones change nothing.
+    weights = None
+    if config.data.image_record:
+        weights = np.ones(len(labels))
 
-    def arrange(epoch: int) -> tuple[np.ndarray, None]:
-        return ordered(
-            order,
-            labels,
-            config.seed,
-            epoch,
-        ), None
+    def arrange(epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
+        images = ordered(order, labels, config.seed, epoch)
+        return images, weights
 
     return Table(arrange=arrange), None
 
@@ -358,7 +361,7 @@ def build_classifier(
     dataset: Dataset,
     *,
     transforms: Sequence[GradientTransform] = (),
-    sample_losses: SampleLosses | None = None,
+    recorders: Sequence[SampleLosses | ImageRecorder] = (),
     position: Position | None = None,
     full_batch: int | None = None,
 ) -> Classifier:
@@ -368,7 +371,7 @@ def build_classifier(
         config: of the run
         dataset: its preprocessing becomes part of the model, its classes weigh as configured
         transforms: what gradients go through before the optimizer
-        sample_losses: records the loss of each image
+        recorders: note the loss of each image, or more
         position: where training stands in its data
         full_batch: as `Objective` has it
     """
@@ -387,7 +390,7 @@ def build_classifier(
             objective=objective,
             gradient_transforms=transforms,
             micro_batches=config.optim.micro_batches,
-            sample_losses=sample_losses,
+            recorders=recorders,
             position=position,
         )
         optimizer = make_optimizer(config, network)

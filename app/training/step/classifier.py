@@ -11,6 +11,7 @@ from epochal.app.data.augment.mixing import are_mixed, taken_apart
 from epochal.app.data.pipeline import Position
 from epochal.app.training.step.class_counts import ClassCounts
 from epochal.app.training.step.gradient_transforms import GradientTransform, apply_transforms
+from epochal.app.training.step.image_record import ImageRecorder
 from epochal.app.training.step.objective import Objective
 from epochal.app.training.step.sample_losses import SampleLosses
 from epochal.models.layers.part_of_batch import Part, first_row, part_of_batch
@@ -30,7 +31,7 @@ class Classifier(keras.Model):
         gradient_transforms: what the sum of gradients over all replicas goes through before the
             optimizer
         micro_batches: parts of a batch, one after the other, whose gradients add up to one update
-        sample_losses: records the loss of each image, of batches that bring weights and positions
+        recorders: note the loss of each image, or more, of batches that bring weights and positions
         position: where training stands in its data; steps that were trained before a stop are
             passed over
     """
@@ -42,14 +43,14 @@ class Classifier(keras.Model):
         objective: Objective,
         gradient_transforms: Sequence[GradientTransform] = (),
         micro_batches: int = 1,
-        sample_losses: SampleLosses | None = None,
+        recorders: Sequence[SampleLosses | ImageRecorder] = (),
         position: Position | None = None,
     ) -> None:
         super().__init__(network.input, network.output, name=network.name)
         self.objective = objective
         self.gradient_transforms = tuple(gradient_transforms)
         self.micro_batches = micro_batches
-        self.sample_losses = sample_losses
+        self.recorders = tuple(recorders)
         self.position = position
         self.train_function: Any = None
         self._loss = keras.metrics.Mean("loss")
@@ -68,6 +69,14 @@ class Classifier(keras.Model):
     def losses(self) -> list[Any]:
         """The penalties: those of layers, and the objective's of the weights that are trained."""
         return [*super().losses, *self.objective.penalty.values(self.trainable_weights)]
+
+    @property
+    def sample_losses(self) -> SampleLosses | None:
+        """What learns the loss of each image for the emphasis on hard ones."""
+        for recorder in self.recorders:
+            if isinstance(recorder, SampleLosses):
+                return recorder
+        return None
 
     @property
     def passes_over_step(self) -> bool:
@@ -139,8 +148,11 @@ class Classifier(keras.Model):
             loss = self.objective.penalized(loss, self.losses, shares)
             loss = self.optimizer.scale_loss(loss)
         self._observe(losses, labels, logits)
-        if self.sample_losses is not None:
-            self.sample_losses.record(emphasis[1], losses)
+        for recorder in self.recorders:
+            if isinstance(recorder, ImageRecorder):
+                recorder.record(emphasis[1], labels, logits)
+            else:
+                recorder.record(emphasis[1], losses)
         return tape.gradient(loss, self.trainable_weights)
 
     def compute_loss(
