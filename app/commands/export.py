@@ -15,13 +15,19 @@ _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a
   epochal export digits-resnet20 --format litert --precision int8
                                               litert_models/NAME/VERSION/model.tflite
   epochal export digits-resnet20 --compare    every format and precision; keeps none
+  epochal export run1 run2 run3               the average of their probabilities, as one model
 """
 
 
 def make_parser() -> Parser:
     """Return the parser of `epochal export`."""
     parser = Parser("epochal export", description=_DESCRIPTION)
-    parser.add_argument("run", help="a run's folder, or its name under runs/")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder, or its name under runs/; of several the average is exported",
+    )
     add_views(parser)
     parser.add_argument(
         "--name",
@@ -55,21 +61,27 @@ def run(words: list[str], verbosity: int) -> int:
             "--compare exports every variant and keeps none; drop --name, --format and --precision"
         )
     chosen = choose_variant(arguments.format, arguments.precision)
-    finished = runs.find(arguments.run)
-    say(f"epochal export: {finished.folder}; loading TensorFlow ...")
+    if arguments.compare and len(arguments.runs) > 1:
+        raise UsageError("--compare exports one run; give it alone")
+    finished = [runs.find(name) for name in arguments.runs]
+    names = ", ".join(str(found.folder) for found in finished)
+    say(f"epochal export: {names}; loading TensorFlow ...")
     load_tensorflow(verbosity)
     if arguments.compare:
         from epochal.app.export.compare import compare, format_table
 
-        rows = compare(finished, arguments.views)
+        rows = compare(finished[0], arguments.views)
         if arguments.json:
             print(json.dumps(rows))
         else:
             print(format_table(rows))
         return 0
-    from epochal.app.export.export import export
+    from epochal.app.export.export import export, export_average
 
-    exported = export(finished, arguments.name, chosen, views=arguments.views)
+    if len(finished) > 1:
+        exported = export_average(finished, arguments.name, chosen, views=arguments.views)
+    else:
+        exported = export(finished[0], arguments.name, chosen, views=arguments.views)
     if arguments.json:
         card = exported.read_card().to_dict()
         print(json.dumps({"folder": str(exported.folder), **card}))

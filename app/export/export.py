@@ -1,7 +1,7 @@
 """Export: from a finished run to saved_models/NAME/VERSION/, proven before it is published."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from epochal.app.config import ViewsName, is_name
 from epochal.app.errors import StorageError, UsageError
+from epochal.app.export.exportable_average import ExportableAverage, check_average, read_average
 from epochal.app.export.exportable_run import Expected, ExportableRun, read_run
 from epochal.app.export.parity import check_parity
 from epochal.app.export.parity_program import Parity
@@ -27,6 +28,7 @@ _UNWRITTEN = (
 )
 _LOST = 0.05  # of test accuracy: a precision that costs more is a mistake
 
+Exportable = ExportableRun | ExportableAverage
 Check = Callable[[Export, ReferenceAnswers, float], Parity]
 
 
@@ -55,8 +57,7 @@ def export(
             then.
     """
     name = name or run.folder.name + variant.suffix
-    if not is_name(name):
-        raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
+    _check_name(name)
     _LOG.info("computing the run's own answers ...")
     return export_variant(
         read_run(run, views),
@@ -67,15 +68,51 @@ def export(
     )
 
 
+def export_average(
+    runs: Sequence[Run],
+    name: str | None,
+    variant: Variant,
+    root: Path | None = None,
+    *,
+    views: ViewsName | None = None,
+    check: Check = check_parity,
+) -> Export:
+    """Export the average of several runs' best models as one SavedModel; see `export`.
+
+    Args:
+        runs: finished ones, with the same classes, image sizes and test images.
+        name: of the exported model (None: the first run's, and how many there are).
+        variant: a SavedModel in the runs' own precision.
+        root: folder of all exported models (None: that of the format).
+        views: of each image, over which probabilities are averaged (None: the runs' own).
+        check: compares the written model with the runs.
+
+    Raises:
+        UsageError: as `read_average`; or the name may not name a folder.
+        StorageError: as `export`.
+    """
+    check_average(variant)
+    name = name or f"{runs[0].folder.name}-average-of-{len(runs)}"
+    _check_name(name)
+    _LOG.info("computing the runs' own answers, one run after the other ...")
+    return export_variant(
+        read_average(runs, views),
+        name,
+        variant,
+        root,
+        check=check,
+    )
+
+
 def export_variant(
-    exportable: ExportableRun,
+    exportable: Exportable,
     name: str,
     variant: Variant,
     root: Path | None = None,
     *,
     check: Check = check_parity,
 ) -> Export:
-    """Export a run that was read; see `export`."""
+    """Export a run, or an average of runs, that was read; see `export`."""
 
     def fill(folder: Path) -> None:
         written = Export(folder, variant.format)
@@ -106,7 +143,12 @@ def export_variant(
     return published
 
 
-def _write(exportable: ExportableRun, export: Export, variant: Variant, name: str) -> Expected:
+def _check_name(name: str) -> None:
+    if not is_name(name):
+        raise UsageError(f"--name {name!r} must be letters, digits, '.', '_' or '-' (at most 64)")
+
+
+def _write(exportable: Exportable, export: Export, variant: Variant, name: str) -> Expected:
     _LOG.info("writing the %s ...", variant.format)
     try:
         return exportable.write(export.folder, variant, name)
@@ -116,10 +158,10 @@ def _write(exportable: ExportableRun, export: Export, variant: Variant, name: st
         ) from error
 
 
-def _check_answers(exportable: ExportableRun, parity: Parity, variant: Variant) -> None:
+def _check_answers(exportable: Exportable, parity: Parity, variant: Variant) -> None:
     if parity.first_difference:
         raise StorageError(
-            f"export of {exportable.run.folder} differs from the run at "
+            f"export of {exportable.source} differs from the run at "
             f"{parity.first_difference}; not published"
         )
     accuracy = exportable.reference.accuracy
@@ -131,7 +173,7 @@ def _check_answers(exportable: ExportableRun, parity: Parity, variant: Variant) 
         )
 
 
-def _log_answers(exportable: ExportableRun, parity: Parity, *, exact: bool) -> None:
+def _log_answers(exportable: Exportable, parity: Parity, *, exact: bool) -> None:
     """Tell the user how the model was asked, how close its answers were, and its temperature."""
     if exact:
         verdict = f"every label equal, probabilities within {parity.largest_difference:.1e}"

@@ -36,7 +36,7 @@ from epochal.app.export.variants import OWN, Variant
 from epochal.app.store.export import Export
 from epochal.app.store.run import Run
 
-_SAME_KERNELS = 1e-5  # tolerance of a probability
+SAME_KERNELS = 1e-5  # tolerance of a probability
 _OTHER_KERNELS = 1e-4  # of another runtime
 _RANGE_IMAGES = 256  # training images by whose ranges int8 is chosen
 
@@ -71,6 +71,11 @@ class ExportableRun:
     model: InferenceModel
     reference: ReferenceAnswers
 
+    @property
+    def source(self) -> str:
+        """What is exported, in words."""
+        return str(self.run.folder)
+
     def write(self, folder: Path, variant: Variant, name: str) -> Expected:
         """Write a variant into an empty folder; return what it must answer there.
 
@@ -95,7 +100,7 @@ class ExportableRun:
             write_requests(export, name, reference)
             return Expected(
                 reference=reference,
-                tolerance=_SAME_KERNELS,
+                tolerance=SAME_KERNELS,
                 exact=exact,
             )
         if variant.format == "litert":

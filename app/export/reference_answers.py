@@ -114,7 +114,11 @@ def check_figures(run: Run, dataset: Dataset, logits: np.ndarray) -> None:
 
 
 def compute_reference(
-    dataset: Dataset, logits: np.ndarray, model: InferenceModel
+    dataset: Dataset,
+    logits: np.ndarray,
+    model: InferenceModel,
+    *,
+    images: np.ndarray | None = None,
 ) -> ReferenceAnswers:
     """Return the run's answers for its test images.
 
@@ -122,8 +126,10 @@ def compute_reference(
         dataset: that of the run.
         logits: the run's, for the test images.
         model: the run's as it was trained, with the temperature.
+        images: the stored test images, where they were read before.
     """
-    images = map_images(dataset.test)
+    if images is None:
+        images = map_images(dataset.test)
     answers = _answer_all(model, images)
     calibrated = probabilities(logits / model.temperature)
     return ReferenceAnswers(

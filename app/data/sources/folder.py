@@ -133,7 +133,7 @@ def read(config: Config, scan: Callable[..., FolderScan] = scan) -> RawDataset:
     folder = scan(Path(os.path.expanduser(config.dataset)), skip_bad=config.data.skip_bad)
     shape = choose_shape(config, folder.native_size, folder.channels)
     splits = {}
-    digests = {}
+    digests: dict[str, str] = {}
     names = {}
     beginning = os.path.join(folder.root, "")
     for name, files in folder.splits.items():
