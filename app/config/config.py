@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from epochal.app.config.agreement import check_agreement
 from epochal.app.config.augment import Augment
 from epochal.app.config.checks import (
     check,
@@ -226,118 +227,7 @@ class Config:
             self.name,
         )
         check_at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
-        self._check_batch()
-        self._check_end()
-        self._check_emphasis()
-        self._check_balance()
-        self._check_course()
-
-    def _check_batch(self) -> None:
-        batch = self.global_batch
-        expected = f"a multiple of the {self.devices} devices"
-        check(
-            batch % self.devices == 0,
-            "batch_size",
-            expected,
-            batch,
-        )
-        share = batch // self.devices
-        parts = self.optim.micro_batches
-        expected = f"at most the {share} images that a device gets of a batch"
-        check(
-            parts <= share,
-            "optim.micro_batches",
-            expected,
-            parts,
-        )
-
-    def _check_end(self) -> None:
-        after = self.stopping.after
-        if after is not None:
-            epochs = number_of(self.epochs, "epoch")
-            check(
-                after <= self.epochs,
-                "stopping.after",
-                f"at most the {epochs}",
-                after,
-            )
-            check(
-                self.budget is None,
-                "stopping.after",
-                "null with a budget",
-                after,
-            )
-        patience = self.stopping.patience
-        fits = patience is None or self.data.split != "all"
-        check(
-            fits,
-            "stopping.patience",
-            "null with data.split all",
-            patience,
-        )
-
-    def _check_emphasis(self) -> None:
-        emphasis = self.emphasis
-        early = emphasis.by is None or emphasis.start < self.epochs
-        epochs = number_of(self.epochs, "epoch")
-        check(
-            early,
-            "emphasis.start",
-            f"below the {epochs}",
-            emphasis.start,
-        )
-        order = self.data.order
-        fits = emphasis.by != "sampler" or order == "shuffled"
-        check(
-            fits,
-            "data.order",
-            "shuffled with emphasis.by sampler",
-            order,
-        )
-
-    def _check_balance(self) -> None:
-        """Refuse to make up twice for rare classes."""
-        weights = self.objective.class_weights
-        fits = weights is None or self.data.order != "balanced"
-        check(
-            fits,
-            "objective.class_weights",
-            "null with data.order balanced, by which every class has the same weight",
-            weights,
-        )
-
-    def _check_course(self) -> None:
-        """Check what is to happen within the epochs, and to the rate."""
-        schedule = self.schedule
-        below = f"below the {number_of(self.epochs, 'epoch')}"
-        if schedule.unit != "steps":
-            last = max(schedule.milestones or [0])
-            check(
-                last < self.epochs,
-                "schedule.milestones",
-                below,
-                last,
-            )
-            for name in ("every", "warm_up"):
-                value = getattr(schedule, name)
-                check(
-                    value is None or value < self.epochs,
-                    f"schedule.{name}",
-                    below,
-                    value,
-                )
-        least = schedule.least
-        peak = self.peak_rate
-        fits = least is None or least < peak
-        check(
-            fits,
-            "schedule.least",
-            f"below the learning rate {peak:g}",
-            least,
-        )
-        thaws = self.optim.unfreeze_every
-        fits = thaws is None or thaws < self.epochs or self.budget is not None
-        check(fits, "optim.unfreeze_every", below, thaws)
+        check_agreement(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, nested as in the configuration file; rate and batch as numbers."""
