@@ -14,7 +14,7 @@ import yaml
 from epochal.app.commands.arguments import resolve_config
 from epochal.app.commands.main import main
 from epochal.app.commands.train import parse
-from epochal.app.config import Config
+from epochal.app.config import Augment, Config
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.process.signals import STOP
 from epochal.app.store import run as runs
@@ -292,7 +292,7 @@ MISTAKES = {
     ),
     "neither true nor false": (
         ["train", "--augment.flip", "maybe"],
-        "augment.flip: expected true, false or null, got 'maybe'",
+        "augment.flip: expected random, alternating, true, false or null, got 'maybe'",
     ),
     "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement or interleaved"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
@@ -611,12 +611,29 @@ def test_printed_configuration_reproduces_itself(capsys) -> None:
     Path("given.yaml").write_text(text)
     assert main(["train", "--print-config", "--config", "given.yaml"]) == 0
     assert capsys.readouterr().out == text
-    assert yaml.safe_load(text)["augment"] == {
-        "pad_crop": None,
-        "border": "reflect",
-        "flip": False,
-        "scale_crop": None,
-    }
+    augment = yaml.safe_load(text)["augment"]
+    given = {name: augment[name] for name in ("pad_crop", "border", "flip", "scale_crop")}
+    assert given == {"pad_crop": None, "border": "reflect", "flip": False, "scale_crop": None}
+
+
+@pytest.mark.parametrize("flag", ["--augment", "--augment.policy"])
+def test_a_policy_stands_for_settings_that_flags_override(flag: str, capsys) -> None:
+    words = ["--recipe", "cifar10-resnet20", flag, "photos", "--augment.hue", "0.05"]
+    config = configured(words)
+    augment = config.augment
+    # The recipe's crop gives way to the policy, whose hue gives way to the flag.
+    assert (augment.pad_crop, augment.resized_crop, augment.hue) == (0, 0.25, 0.05)
+    assert main(["train", "--print-config", *words]) == 0
+    Path("given.yaml").write_text(capsys.readouterr().out)
+    assert configured(["--config", "given.yaml"]) == config
+    none = configured(["--config", "given.yaml", flag, "none"]).augment
+    off = Augment(policy="none", pad_crop=0, flip=False, scale_crop=False)
+    assert none == off
+
+
+def test_a_policy_is_given_once(capsys) -> None:
+    assert main(["train", "--augment", "photos", "--augment.policy", "none"]) == 2
+    assert "--augment.policy is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

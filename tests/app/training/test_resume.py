@@ -14,7 +14,14 @@ from tests.support.program import epochal, outcome, saved, start, stop_when
 
 SEED = 20261121
 # Dropout (random state), momentum, averages, augmentation, a rate that drops, a partial last batch.
+AUGMENTED = [
+    *["--augment.flip", "alternating", "--augment.flip-vertical", "true"],
+    *["--augment.rotate", 5, "--augment.elastic", 4, "--augment.elastic-sigma", 2],
+    *["--augment.brightness", 0.1, "--augment.blur", 0.5, "--augment.noise", 0.1],
+    *["--augment.erase", 0.5, "--augment.cutout", 0.25],
+]
 AVERAGED = ["train", "--model", "mlp", "--epochs", 4, "--optim.ema", 0.9, "--stopping.keep", 2]
+AVERAGED += AUGMENTED
 MLP = [*AVERAGED, "--checkpoint-seconds", 0, "--name", "run"]
 STEPS_PER_EPOCH = 17
 STEPS = 4 * STEPS_PER_EPOCH
