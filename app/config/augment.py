@@ -95,6 +95,18 @@ class Augment:
         "CIFAR-10",
     )
 
+    rand_augment: int | None = setting(
+        None,
+        "change every image by so many random ones of RandAugment's 14 operations, 2 is usual "
+        "(null: none)",
+    )
+    magnitude: float = setting(
+        9.0, "of rand_augment's operations, from 0 to 30; more for larger networks"
+    )
+    trivial_augment: bool = setting(
+        False,
+        "change every image by one random operation at a random magnitude (TrivialAugment, wide)",
+    )
     mixup: float | None = setting(
         None,
         "mix every image with another of its batch, labels likewise, by a share of Beta(alpha, "
@@ -135,5 +147,14 @@ class Augment:
         check(is_noisy, "augment.noise", "above 0 with noisy_copies", self.noise)
         crops = self.resized_crop is None or not self.pad_crop
         check(crops, "augment.pad_crop", "0 or null with resized_crop", self.pad_crop)
+        check_between("augment.rand_augment", self.rand_augment, 1, 10, " operations")
+        check_between("augment.magnitude", self.magnitude, 0, 30)
+        single = self.rand_augment is None or not self.trivial_augment
+        check(
+            single,
+            "augment.rand_augment",
+            "null with trivial_augment, or it false",
+            self.rand_augment,
+        )
         check_between("augment.mixup", self.mixup, 0.01, 100)
         check_between("augment.cutmix", self.cutmix, 0.01, 100)

@@ -6,6 +6,7 @@ from epochal.app.data.augment.colour import Colour, colour_axes
 from epochal.app.data.augment.elastic import Elastic
 from epochal.app.data.augment.erasing import Cutout, Erasing
 from epochal.app.data.augment.noise import Blur, Noise
+from epochal.app.data.augment.rand_augment import WIDE, RandAugment, usual_ranges
 from epochal.app.data.augment.smoothing import reach_of
 from epochal.app.data.augment.warp import ResizedCrop, Warp
 from epochal.app.data.dataset import Dataset
@@ -110,11 +111,27 @@ def _warp(augment: Augment, preprocessing: Preprocessing) -> Warp | None:
     return None if warp == still else warp
 
 
+def _drawn_operations(augment: Augment, side: int) -> list[Change]:
+    """Return RandAugment or TrivialAugment, where it is configured."""
+    if augment.rand_augment is not None:
+        return [
+            RandAugment(
+                count=augment.rand_augment,
+                magnitude=augment.magnitude,
+                ranges=usual_ranges(side),
+                border=augment.border,
+            )
+        ]
+    if augment.trivial_augment:
+        return [RandAugment(count=1, magnitude=None, ranges=WIDE, border=augment.border)]
+    return []
+
+
 def _changes(config: Config, dataset: Dataset) -> tuple[Change, ...]:
     """Return the configured changes of levels in the order in which they are made."""
     augment = config.augment
     mean = dataset.preprocessing.mean
-    changes: list[Change] = []
+    changes: list[Change] = _drawn_operations(augment, dataset.preprocessing.image_size)
     axes: tuple[tuple[float, ...], ...] = ()
     if augment.pca_colour:
         covariance = channel_covariance(dataset.train, dataset.preprocessing, config.seed)

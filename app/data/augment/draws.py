@@ -3,7 +3,8 @@
 They come from Philox in counter mode with the position as the counter: the image at a position
 draws the same numbers whatever the batch size, the number of replicas or the step at which a run
 was resumed. The stream is the counter's upper half, so that uses do not share numbers: 0 is crop
-and mirroring, 1 to 9 are the other changes of single images, 10 is mixing.
+and mirroring, 1 to 9 are the other changes of single images, 10 is mixing, 11 are
+RandAugment's operations.
 """
 
 from dataclasses import dataclass

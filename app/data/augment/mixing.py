@@ -5,6 +5,7 @@ and the share of its own.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ from scipy.special import betaincinv
 from epochal.app.config import Augment
 
 MIXING = 10  # the stream of `draws`
-_CELLS = 4096  # of a table of quantiles
+_CELLS = 2**16  # of a table of quantiles
 _HALF = 2**31  # of the values of a draw
 
 
@@ -73,8 +74,7 @@ def beta_variables(alpha: float, random: tf.Tensor) -> tf.Tensor:
 
     They are quantiles, between those of a table linear.
     """
-    steps = np.linspace(0, 1, _CELLS + 1)
-    table = betaincinv(alpha, alpha, steps).astype(np.float32)
+    table = _quantiles(alpha)
     # 24 bits, which float32 holds without rounding.
     uniform = tf.cast(random // 2**8, tf.float32) / 2**24
     place = uniform * _CELLS
@@ -83,6 +83,13 @@ def beta_variables(alpha: float, random: tf.Tensor) -> tf.Tensor:
     below = tf.gather(table, cell)
     above = tf.gather(table, cell + 1)
     return below + fraction * (above - below)
+
+
+@cache
+def _quantiles(alpha: float) -> np.ndarray:
+    """Return the quantiles of Beta(alpha, alpha) at equal steps from 0 to 1, float32."""
+    steps = np.linspace(0, 1, _CELLS + 1)
+    return betaincinv(alpha, alpha, steps).astype(np.float32)
 
 
 def blend(images: tf.Tensor, partners: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
