@@ -7,7 +7,7 @@ over an image, so that it comes out the same in any batch.
 import numpy as np
 import tensorflow as tf
 
-from epochal.app.data.augment.warp import sample
+from epochal.app.data.augment.warp import warp
 
 # Red, green and blue in 65,536ths, as Pillow makes grey.
 _LUMA = (19_595, 38_470, 7_471)
@@ -21,20 +21,21 @@ def affine(images: tf.Tensor, maps: tf.Tensor, *, border: str) -> tf.Tensor:
         images: uint8 `[n, S, S, C]`.
         maps: from an output's row and column to the image's, float32 `[n, 2, 3]`: of each a factor
             of the row, one of the column, and a sum; the corner of the image is at 0.
-        border: as for `sample`.
+        border: as for `warp`.
 
     Returns:
         uint8 `[n, S, S, C]`.
     """
-    middles = tf.range(images.shape[1], dtype=tf.float32) + 0.5
-    places = []
-    for axis in (0, 1):
-        of_rows = maps[:, axis, :1] * middles
-        of_columns = maps[:, axis, 1:2] * middles
-        added = maps[:, axis, 2:, None] - 0.5
-        places.append(of_rows[:, :, None] + of_columns[:, None, :] + added)
-    rows, columns = places
-    moved = sample(images, rows, columns, border=border)
+    matrices = maps[:, :, :2]
+    # `warp` counts from the middle of the first pixel.
+    offsets = maps[:, :, 2] + 0.5 * tf.reduce_sum(matrices, axis=2) - 0.5
+    moved = warp(
+        images,
+        matrices,
+        offsets,
+        size=images.shape[1],
+        border=border,
+    )
     return tf.cast(tf.round(moved), tf.uint8)
 
 
