@@ -35,6 +35,7 @@ commands:
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
   doctor     checks of data, model, loss and optimizer before a training, and what it will take
+  data preview  training images before and after augmentation, on one sheet
   lr-find    short trainings at a range of learning rates, and the one to begin with
   replay-nan the input, layer or gradient that first left the finite numbers in a run
 
@@ -62,6 +63,7 @@ COMMANDS = (
     "lr-plan",
     "lr-find",
     "doctor",
+    "data preview",
     "replay-nan",
 )
 

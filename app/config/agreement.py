@@ -19,6 +19,7 @@ def check_agreement(config: "Config") -> None:
     _check_end(config)
     _check_emphasis(config)
     _check_balance(config)
+    _check_record(config)
     _check_course(config)
 
 
@@ -100,6 +101,19 @@ def _check_balance(config: "Config") -> None:
         "objective.class_weights",
         "null with data.order balanced, by which every class has the same weight",
         weights,
+    )
+
+
+def _check_record(config: "Config") -> None:
+    """Refuse a record of images that training does not show as they are."""
+    augment = config.augment
+    is_mixed = augment.mixup is not None or augment.cutmix is not None
+    fits = not is_mixed and augment.noisy_copies == 0
+    check(
+        fits or not config.data.image_record,
+        "data.image_record",
+        "false with augment.mixup, cutmix or noisy_copies, which train on other images",
+        config.data.image_record,
     )
 
 

@@ -118,27 +118,24 @@ class TrainingBatches:
             end = tf.minimum(first + self.batch_size, count)
         return first, end
 
-    def dataset(self, strategy: Any = None) -> Any:
-        """Return the epoch at which `position` stands when an iterator is made."""
+    def dataset(self, strategy: Any = None, *, steps: int | None = None) -> Any:
+        """Return the epoch at which `position` stands when an iterator is made.
+
+        Args:
+            strategy: `tf.distribute.Strategy` over whose replicas a batch is shared out.
+            steps: batches of it, from the first on; None is all.
+        """
         indices = tf.constant(self.split.indices)
         labels = tf.constant(self.split.labels)
         last = self.steps - 1
         table = self.position.table
-        originals = len(self.split) // (1 + self.augmentation.noisy_copies)
 
         def read(epoch: tf.Tensor, first: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """Return the augmented images at positions from `first` to before `end`, and labels."""
             chosen = self._images_at(epoch, tf.range(first, end))
             stored_at = tf.gather(indices, chosen)
             stored = self.split.images.read(stored_at)
-            of_images = Draws(
-                seed=self.seed,
-                epoch=epoch,
-                first=first,
-                end=end,
-                images=stored_at,
-                copies=chosen // originals,
-            )
+            of_images = self._draws(epoch, (first, end), chosen=chosen, stored_at=stored_at)
             return self.augmentation(stored, of_images), tf.gather(labels, chosen)
 
         def make_batch(step: tf.Tensor, replica: tf.Tensor, replicas: int) -> tuple[tf.Tensor, ...]:
@@ -168,7 +165,16 @@ class TrainingBatches:
             weights = table.weights.sparse_read(positions)
             return images, chosen_labels, weights, positions
 
-        return _distributed(make_batch, self.steps, strategy)
+        return _distributed(make_batch, steps or self.steps, strategy)
+
+    def draws_of(self, epoch: int, step: int) -> Draws:
+        """Return what the images of a step's global batch draw, and move to that step."""
+        self.position.set(epoch, step)
+        first, end = self.bounds(tf.constant(step, tf.int64))
+        at_epoch = self.position.epoch.read_value()
+        chosen = self._images_at(at_epoch, tf.range(first, end))
+        stored_at = tf.constant(self.split.indices[chosen.numpy()])
+        return self._draws(at_epoch, (first, end), chosen=chosen, stored_at=stored_at)
 
     def batch(self, epoch: int, step: int) -> dict[str, np.ndarray]:
         """Move to a step and return its global batch once more.
@@ -178,7 +184,7 @@ class TrainingBatches:
             their store and, where images have them, `weights`.
         """
         self.position.set(epoch, step)
-        batches = iter(self.dataset())
+        batches = iter(self.dataset(steps=1))
         images, labels, *weights_and_positions = next(batches)
         first, end = self.bounds(tf.constant(step, tf.int64))
         positions = tf.range(first, end)
@@ -191,6 +197,34 @@ class TrainingBatches:
         if weights_and_positions:
             arrays["weights"] = weights_and_positions[0].numpy()
         return arrays
+
+    def _draws(
+        self,
+        epoch: tf.Tensor,
+        positions: tuple[tf.Tensor, tf.Tensor],
+        *,
+        chosen: tf.Tensor,
+        stored_at: tf.Tensor,
+    ) -> Draws:
+        """Return what images draw between two positions of an epoch.
+
+        Args:
+            epoch: int64 scalar.
+            positions: the first and the one behind the last.
+            chosen: positions of the images in the split, int64 `[n]`.
+            stored_at: their numbers in the store, int64 `[n]`.
+        """
+        # Behind the images of an enlarged split stand their copies, in the same order.
+        originals = len(self.split) // (1 + self.augmentation.noisy_copies)
+        first, end = positions
+        return Draws(
+            seed=self.seed,
+            epoch=epoch,
+            first=first,
+            end=end,
+            images=stored_at,
+            copies=chosen // originals,
+        )
 
     def _images_at(self, epoch: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         """Return the images at these positions of the epoch, as positions in the split."""

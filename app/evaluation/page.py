@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from markupsafe import Markup
 from epochal.app.characters import printable
 
 _APP = Path(__file__).parents[1]
+_THUMBNAIL = 160  # pixels of the longer side above which an image is shrunk, to keep the file small
 
 
 def render(template: str, **values: Any) -> str:
@@ -81,3 +84,17 @@ def duration(seconds: float) -> str:
     all_minutes = round(seconds / 60)
     hours, minutes = divmod(all_minutes, 60)
     return f"{hours} h {minutes:02} min"
+
+
+def picture_uri(image: np.ndarray, longest: int = _THUMBNAIL) -> str:
+    """Return an image, uint8 `[H, W, 1 or 3]`, as a PNG inside a URI; a larger one is shrunk."""
+    from PIL import Image
+
+    if image.shape[-1] == 1:
+        image = image[..., 0]
+    picture = Image.fromarray(image)
+    picture.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{text}"

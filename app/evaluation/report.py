@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,13 @@ import numpy as np
 
 from epochal.app.evaluation import plots
 from epochal.app.evaluation.metrics import Evaluation, check_classes, frequent_mistakes
-from epochal.app.evaluation.page import duration, name_value_lines, percent, render
+from epochal.app.evaluation.page import (
+    duration,
+    name_value_lines,
+    percent,
+    picture_uri,
+    render,
+)
 from epochal.app.evaluation.sections import Section
 from epochal.app.store import files
 from epochal.app.store.environment import Environment
@@ -21,8 +25,6 @@ from epochal.app.store.result import Result
 from epochal.app.units import number_of
 
 Images = np.ndarray | Sequence[np.ndarray]
-
-THUMBNAIL = 160  # pixels of the longer side above which an image is shrunk, to keep the file small
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,22 +201,8 @@ def _hard_image(hard: HardImage, report: Report) -> dict[str, Any]:
         "right": hard.label == hard.prediction,
         "probability": hard.probability,
         "loss": hard.loss,
-        "uri": _data_uri(hard.image),
+        "uri": picture_uri(hard.image),
     }
-
-
-def _data_uri(image: np.ndarray) -> str:
-    """Return `image` (uint8 [H, W, 1 or 3]) as a PNG inside a URI, shrunk where it is large."""
-    from PIL import Image
-
-    if image.shape[-1] == 1:
-        image = image[..., 0]
-    picture = Image.fromarray(image)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    text = base64.b64encode(buffer.getvalue()).decode()
-    return f"data:image/png;base64,{text}"
 
 
 def _check_image(image: np.ndarray) -> np.ndarray:

@@ -123,8 +123,12 @@ def _not_regular(path: str | Path) -> StorageError:
     return StorageError(f"{path} is a link or no file, and is not written to; remove it")
 
 
-def check_new_png(path: Path | None) -> None:
-    """Refuse a place for a plot that is no new PNG file; None is no plot.
+def check_new_png(path: Path | None, flag: str = "--plot") -> None:
+    """Refuse a place for a picture that is no new PNG file; None is no picture.
+
+    Args:
+        path: as it was given.
+        flag: by which it is given.
 
     Raises:
         UsageError: saying what to give instead.
@@ -132,11 +136,11 @@ def check_new_png(path: Path | None) -> None:
     if path is None:
         return
     if path.suffix != ".png":
-        raise UsageError(f"--plot {path}: a PNG file is written; give a name that ends in .png")
+        raise UsageError(f"{flag} {path}: a PNG file is written; give a name that ends in .png")
     if os.path.lexists(path):
-        raise UsageError(f"--plot {path}: exists already and is not overwritten; give another name")
+        raise UsageError(f"{flag} {path}: exists already and is not overwritten; give another name")
     if not path.parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.parent}; make it first")
+        raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it first")
 
 
 def write_json(path: Path, value: Any) -> None:

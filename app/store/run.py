@@ -180,6 +180,17 @@ class Run(RunFiles):
         """Store the weights between the layers of each dense block."""
         files.write_json(self.feature_reuse_file, list(blocks))
 
+    def augmented(self) -> list[dict[str, Any]]:
+        """Read the first augmented training images; none without a file."""
+        if not self.augmented_file.exists():
+            return []
+        images: list[dict[str, Any]] = read_json(self.augmented_file)
+        return images
+
+    def write_augmented(self, images: Sequence[Mapping[str, Any]]) -> None:
+        """Store the first augmented training images."""
+        files.write_json(self.augmented_file, list(images))
+
     def best_weights(self) -> BestWeights:
         """Read the published weights.
 

@@ -58,6 +58,11 @@ class RunFiles:
         return self.folder / "feature_reuse.json"
 
     @property
+    def augmented_file(self) -> Path:
+        """The first augmented training images as JSON; absent in trials and in older runs."""
+        return self.folder / "augmented.json"
+
+    @property
     def log_file(self) -> Path:
         """What happened, a line with its time each."""
         return self.folder / "log.txt"

@@ -16,7 +16,9 @@ from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset, unreadable
 from epochal.app.data.load import load
 from epochal.app.data.pipeline import evaluation_batches
+from epochal.app.data.previews import previews
 from epochal.app.errors import EpochalError, TrainingFailed, UsageError
+from epochal.app.evaluation.contact_sheet import strip
 from epochal.app.evaluation.run_results import Training, report_results
 from epochal.app.evaluation.trained_model import weight_arrays
 from epochal.app.process.log import RUN_LOG
@@ -47,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 _UNLIMITED = 1_000_000  # epochs, where a budget ends training
 # This share of a budget is lost at most when the process is killed: nothing makes up for it.
 _LOST = 0.05
+_SHOWN = 12  # images of which the report shows what augmentation makes of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,10 @@ def _describe(run: Run, setup: Setup, origin: Origin | None, *, test: bool) -> N
     if test and setup.dataset.digests:
         run.write_file_digests(setup.dataset.digests)
     run.write_config(config)  # last: with it the folder is a run, which can be resumed
+    if test:
+        with expected_failures(config):
+            classes = setup.dataset.preprocessing.classes
+            run.write_augmented(strip(previews(setup.batches, classes, _SHOWN)))
     skipped = len(setup.dataset.skipped)
     if skipped:
         _LOG.info(f"{skipped} unusable files are left out; {run.data_file} names them")

@@ -1,19 +1,25 @@
 """The augmentation of training images: a window or a warp, then changes of their levels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import tensorflow as tf
 
 from epochal.app.data.augment.draws import Draws
+from epochal.app.data.augment.told import Told, worded
 from epochal.app.data.augment.warp import Warp, Window
 from epochal.app.data.augment.windows import cut_windows
 from epochal.app.data.preprocessing import crop_centre
 
-# From images in levels of 0 to 255, float32 `[n, s, s, C]`, to images of that kind, of which some
-# levels may lie outside.
-Change = Callable[[tf.Tensor, Draws], tf.Tensor]
+
+class Change(Protocol):
+    """A change of levels."""
+
+    def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """Change images in levels of 0 to 255, float32 `[n, s, s, C]`; some may end outside."""
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images of `side` pixels draw, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,28 @@ class Augmentation:
         for change in self.changes:
             levels = change(levels, draws)
         return round_levels(levels)
+
+    def told(self, draws: Draws) -> list[list[str]]:
+        """Return what each image draws, in words: a list for each, of what changes it."""
+        window = self._window(draws)
+        told = []
+        if self.warp is None or self.warp.resized_crop is None:
+            middle = (self.stored_size - self.image_size) // 2
+            down, right = tf.transpose(window.corners - middle)
+            told.append(worded("window {:+d} down, {:+d} right", down, right))
+        told.append(worded("mirrored", window.mirrored))
+        if window.upended is not None:
+            told.append(worded("upside down", window.upended))
+        if self.warp is not None:
+            told += self.warp.told(self.stored_size, draws)
+        for change in self.changes:
+            told += change.told(self.image_size, draws)
+        if self.noisy_copies:
+            told.append(worded("copy {}", draws.copies))
+        images = []
+        for words in zip(*told, strict=True):
+            images.append([word for word in words if word])
+        return images
 
     def centre(self, images: tf.Tensor) -> tf.Tensor:
         """Cut the centre, as evaluation does: uint8 `[n, s, s, C]` of `[n, S, S, C]`."""

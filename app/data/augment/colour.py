@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.augment.draws import Draws
+from epochal.app.data.augment.told import Told, worded
 
 _FACTORS = 5  # streams of random numbers
 _GREY = 6
@@ -41,23 +42,48 @@ class Colour:
 
     def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Change the colours of images in levels, float32 `[n, h, w, C]`."""
-        around_one = 2 * draws.uniform(_FACTORS) - 1
+        brightness, contrast, saturation, turn = self._factors(draws)
         if self.hue:
-            levels = turn_hues(levels, self.hue * around_one[:, 3])
+            levels = turn_hues(levels, turn)
         if not any((self.brightness, self.contrast, self.saturation, self.grey, self.pca)):
             return levels
+        matrices, offsets = colour_map(levels, brightness, contrast, saturation)
+        if self.pca:
+            offsets += self._shifts(draws)
+        return map_channels(levels, matrices, offsets)
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images draw, in words."""
+        brightness, contrast, saturation, turn = self._factors(draws)
+        told = [
+            worded("hue {:+.0f}°", turn * 360),
+            worded("brightness x {:.2f}", brightness, still=1.0),
+            worded("contrast x {:.2f}", contrast, still=1.0),
+            worded("saturation x {:.2f}", saturation, still=1.0),
+        ]
+        if self.pca:
+            shifts = tf.unstack(self._shifts(draws), axis=1)
+            told.append(worded("colour " + ", ".join(["{:+.0f}"] * len(shifts)), *shifts))
+        return told
+
+    def _factors(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return factors of brightness, contrast and saturation, and the turn of hues, `[n]` each.
+
+        The turn is a share of the circle.
+        """
+        around_one = 2 * draws.uniform(_FACTORS) - 1
         brightness = 1 + self.brightness * around_one[:, 0]
         contrast = 1 + self.contrast * around_one[:, 1]
         saturation = 1 + self.saturation * around_one[:, 2]
         if self.grey:
             is_grey = draws.uniform(_GREY)[:, 0] < self.grey
             saturation = tf.where(is_grey, 0.0, saturation)
-        matrices, offsets = colour_map(levels, brightness, contrast, saturation)
-        if self.pca:
-            channels = len(self.axes)
-            factors = self.pca * draws.normal(_PCA)[:, :channels]
-            offsets += 255 * tf.matmul(factors, tf.constant(self.axes, tf.float32))
-        return map_channels(levels, matrices, offsets)
+        return brightness, contrast, saturation, self.hue * around_one[:, 3]
+
+    def _shifts(self, draws: Draws) -> tf.Tensor:
+        """Return what is added to each channel along the principal components, `[n, C]`."""
+        factors = self.pca * draws.normal(_PCA)[:, : len(self.axes)]
+        return 255 * tf.matmul(factors, tf.constant(self.axes, tf.float32))
 
 
 def colour_map(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from epochal.app.data.augment.draws import Draws
+from epochal.app.data.augment.told import Told, worded
 
 _CUTOUT = 2  # streams of random numbers; of this one the second and third word
 _ERASING = 9
@@ -34,6 +35,14 @@ class Erasing:
     def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Erase rectangles of images, float32 `[n, h, w, C]`."""
         height, width = levels.shape[1:3]
+        return fill(levels, self._boxes(height, width, draws), self.colour)
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images of `side` pixels draw, in words."""
+        return _told(self._boxes(side, side, draws))
+
+    def _boxes(self, height: int, width: int, draws: Draws) -> tf.Tensor:
+        """Return the rectangles of images, as `fill` takes them; an empty one has no height."""
         random = draws.uniform(_ERASING, 2 * _ATTEMPTS + 3)
         spread = _MOST_AREA - _LEAST_AREA
         areas = (_LEAST_AREA + spread * random[:, :_ATTEMPTS]) * height * width
@@ -48,8 +57,7 @@ class Erasing:
         box_height = tf.where(is_erased, box_height, 0.0)
         top = tf.floor(random[:, -3] * (height - box_height + 1))
         left = tf.floor(random[:, -2] * (width - box_width + 1))
-        boxes = tf.stack([top, left, top + box_height, left + box_width], axis=1)
-        return fill(levels, boxes, self.colour)
+        return tf.stack([top, left, top + box_height, left + box_width], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +77,27 @@ class Cutout:
     def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Erase squares of images, float32 `[n, h, w, C]`."""
         height, width = levels.shape[1:3]
+        return fill(levels, self._boxes(height, width, draws), self.colour)
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images of `side` pixels draw, in words."""
+        return _told(self._boxes(side, side, draws))
+
+    def _boxes(self, height: int, width: int, draws: Draws) -> tf.Tensor:
+        """Return the squares of images, as `fill` takes them."""
         random = draws.uniform(_CUTOUT)
         side = math.floor(self.side * min(height, width) + 0.5)
         top = tf.floor(random[:, 1] * height) - side // 2
         left = tf.floor(random[:, 2] * width) - side // 2
-        boxes = tf.stack([top, left, top + side, left + side], axis=1)
-        return fill(levels, boxes, self.colour)
+        return tf.stack([top, left, top + side, left + side], axis=1)
+
+
+def _told(boxes: tf.Tensor) -> Told:
+    top, left, bottom, right = tf.transpose(boxes)
+    height = bottom - top
+    width = tf.where(height > 0, right - left, 0.0)
+    words = worded("{:.0f} x {:.0f} pixels erased", width, height)
+    return [words]
 
 
 def fill(levels: tf.Tensor, boxes: tf.Tensor, colour: tuple[float, ...]) -> tf.Tensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from epochal.app.data.augment.draws import Draws
 from epochal.app.data.augment.smoothing import neighbours, reach_of
+from epochal.app.data.augment.told import Told, worded
 
 _BLUR = 6  # streams of random numbers; of this one the second word
 _NOISE = 8
@@ -35,6 +36,14 @@ class Noise:
             noise *= tf.cast(is_copy, tf.float32)[:, None, None, None]
         return levels + noise
 
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images draw, in words."""
+        deviation = sum(self.deviations) / len(self.deviations)
+        deviations = tf.fill([draws.count], deviation)
+        if self.copies_only:
+            deviations *= tf.cast(draws.copies > 0, tf.float32)
+        return [worded("noise of {:.1f} levels", deviations)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blur:
@@ -44,8 +53,15 @@ class Blur:
 
     def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Blur images, float32 `[n, h, w, C]`."""
-        sigmas = self.sigma * draws.uniform(_BLUR)[:, 1]
-        return blur(levels, sigmas, reach_of(self.sigma))
+        return blur(levels, self._sigmas(draws), reach_of(self.sigma))
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images draw, in words."""
+        return [worded("blurred over {:.2f} pixels", self._sigmas(draws))]
+
+    def _sigmas(self, draws: Draws) -> tf.Tensor:
+        """Return the deviation of each Gaussian in pixels, float32 `[n]`."""
+        return self.sigma * draws.uniform(_BLUR)[:, 1]
 
 
 def blur(levels: tf.Tensor, sigmas: tf.Tensor, reach: int) -> tf.Tensor:

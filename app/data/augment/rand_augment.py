@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from epochal.app.data.augment import operations
 from epochal.app.data.augment.draws import Draws
+from epochal.app.data.augment.told import Told
 
 STRONGEST = 30  # the largest magnitude; there are 31
 OPERATIONS = (
@@ -81,22 +82,27 @@ class RandAugment:
     def __call__(self, levels: tf.Tensor, draws: Draws) -> tf.Tensor:
         """Change images in levels, float32 `[n, s, s, C]`, which are rounded before."""
         images = operations.to_levels(levels)
-        random = draws.uniform(_STREAM, 4 * self.count)
-        for number in range(self.count):
-            images = self.operate(images, random[:, 4 * number : 4 * number + 4])
+        for random in self._random(draws):
+            images = self.operate(images, random)
         return tf.cast(images, tf.float32)
+
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images draw, in words: operations, and their magnitudes out of 30."""
+        told = []
+        for random in self._random(draws):
+            chosen, share, signs = self._choose(random)
+            words = []
+            for place, strength in zip(chosen.numpy(), (signs * share).numpy(), strict=True):
+                words.append(f"{OPERATIONS[place]} {strength * STRONGEST:+.0f}")
+            told.append(words)
+        return told
 
     def operate(self, images: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
         """Apply an operation to each image, uint8, by random numbers below 1, `[n, 4]`.
 
         Operations that are computed alike are computed together, for their images alone.
         """
-        chosen = tf.cast(random[:, 0] * len(OPERATIONS), tf.int32)
-        if self.magnitude is None:
-            share = tf.floor(random[:, 1] * (STRONGEST + 1)) / STRONGEST
-        else:
-            share = tf.fill(tf.shape(chosen), tf.constant(self.magnitude / STRONGEST))
-        signs = tf.where(random[:, 2] < 0.5, -1.0, 1.0)
+        chosen, share, signs = self._choose(random)
         firsts = (0, _WARPS, _TABLES, _BLENDS, len(OPERATIONS))
         functions = (self._leave, self._warp, self._map_levels, self._blend)
         places = []
@@ -114,6 +120,20 @@ class RandAugment:
             results.append(result)
         changed = tf.dynamic_stitch(places, results)
         return tf.ensure_shape(changed, images.shape)
+
+    def _random(self, draws: Draws) -> list[tf.Tensor]:
+        """Return the random numbers of each operation in turn, float32 `[n, 4]`."""
+        return tf.split(draws.uniform(_STREAM, 4 * self.count), self.count, axis=1)
+
+    def _choose(self, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return each image's operation, its share of the largest magnitude, and its sign."""
+        chosen = tf.cast(random[:, 0] * len(OPERATIONS), tf.int32)
+        if self.magnitude is None:
+            share = tf.floor(random[:, 1] * (STRONGEST + 1)) / STRONGEST
+        else:
+            share = tf.fill(tf.shape(chosen), tf.constant(self.magnitude / STRONGEST))
+        signs = tf.where(random[:, 2] < 0.5, -1.0, 1.0)
+        return chosen, share, signs
 
     def _leave(
         self, images: tf.Tensor, chosen: tf.Tensor, share: tf.Tensor, signs: tf.Tensor

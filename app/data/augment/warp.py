@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from epochal.app.data.augment.draws import Draws
 from epochal.app.data.augment.elastic import Elastic
+from epochal.app.data.augment.told import Told, worded
 
 _AFFINE = 1  # streams of random numbers
 _SHEAR = 2
@@ -106,20 +107,43 @@ class Warp:
         rows, columns = places(matrices, offsets, size)
         return sample(images, rows + down, columns + right, border=self.border)
 
+    def told(self, side: int, draws: Draws) -> Told:
+        """Return what images of `side` pixels draw, in words."""
+        told = []
+        if self.resized_crop is not None:
+            corners, sizes = self.resized_crop.windows(side, draws)
+            top, left = tf.transpose(corners)
+            height, width = tf.transpose(sizes)
+            template = f"{{:.0f}} x {{:.0f}} of {side} x {side}, from ({{:.0f}}, {{:.0f}})"
+            told.append(worded(template, width, height, left, top))
+        angle, shear, scale, shift = self._affine(side, draws)
+        told.append(worded("turned {:+.1f}°", angle * 180 / math.pi))
+        told.append(worded("moved {:+.1f} down, {:+.1f} right", shift[:, 0], shift[:, 1]))
+        told.append(worded("leaning {:+.1f}°", shear * 180 / math.pi))
+        told.append(worded("size x {:.2f}", scale, still=1.0))
+        if self.elastic is not None:
+            down, right = self.elastic.field(self.image_size, draws)
+            furthest = tf.reduce_max(tf.sqrt(down**2 + right**2), axis=[1, 2])
+            told.append(worded("bent by up to {:.1f} pixels", furthest))
+        return told
+
     def _map(self, side: int, window: Window, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
         """Return matrices and offsets from output pixels to those of the image: see `warp`."""
         starts, steps = self._crop(side, window, draws)
-        random = 2 * draws.uniform(_AFFINE) - 1
-        leaning = 2 * draws.uniform(_SHEAR)[:, 0] - 1
-        inverse = inverse_affine(
-            angle=math.radians(self.rotate) * random[:, 0],
-            shear=math.radians(self.shear) * leaning,
-            scale=tf.exp(math.log1p(self.zoom) * random[:, 3]),
-        )
-        shifts = self.translate * side * random[:, 1:3]
+        angle, shear, scale, shifts = self._affine(side, draws)
+        inverse = inverse_affine(angle=angle, shear=shear, scale=scale)
         centre = (side - 1) / 2
         offsets = tf.linalg.matvec(inverse, starts - shifts - centre) + centre
         return inverse * steps[:, None, :], offsets
+
+    def _affine(self, side: int, draws: Draws) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return angle and shear in radians, scale `[n]` and shift in pixels `[n, 2]`."""
+        random = 2 * draws.uniform(_AFFINE) - 1
+        leaning = 2 * draws.uniform(_SHEAR)[:, 0] - 1
+        angle = math.radians(self.rotate) * random[:, 0]
+        shear = math.radians(self.shear) * leaning
+        scale = tf.exp(math.log1p(self.zoom) * random[:, 3])
+        return angle, shear, scale, self.translate * side * random[:, 1:3]
 
     def _crop(self, side: int, window: Window, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
         """Return where the window's first row and column lie, and from each to the next.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from epochal.app.errors import StorageError
 from epochal.app.evaluation.sections.activations import activations
+from epochal.app.evaluation.sections.augmented import augmented
 from epochal.app.evaluation.sections.feature_reuse import feature_reuse
 from epochal.app.evaluation.sections.gradient_flow import gradient_flow
 from epochal.app.evaluation.sections.histograms import histograms
@@ -22,6 +23,7 @@ __all__ = ["MAKERS", "Section", "sections_of"]
 _LOG = logging.getLogger(__name__)
 _Maker = Callable[[Run], Section | None]
 MAKERS: tuple[_Maker, ...] = (
+    augmented,
     losses,
     schedule,
     gradient_flow,

@@ -163,22 +163,9 @@ def usual_batch(num_images: int, config: Config) -> int:
 
 def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
     """Make model and batches of a data set that was read, with the strategy from `prepare`."""
-    split = dataset.train
-    # Copies stand behind the images, in the same order.
-    copies = config.augment.noisy_copies
-    if copies:
-        split = split.subset(np.tile(np.arange(len(split)), 1 + copies))
-    table, hard = _order(config, split.labels)
-    batches = TrainingBatches(
-        split=split,
-        batch_size=config.global_batch,
-        augmentation=augmentation_for(config, dataset),
-        seed=config.seed,
-        position=Position(table),
-        equal=config.data.batches == "equal",
-        mixing=Mixing.from_config(config.augment),
-    )
+    batches, hard = training_batches(config, dataset)
     shape_of(config, batches.steps)  # refuses steps past the end before anything is written
+    table = batches.position.table
     recorders: list[SampleLosses | ImageRecorder] = []
     devices = strategy.extended.worker_devices if strategy else (None,)
     if table is not None and hard is not None:
@@ -204,6 +191,28 @@ def assemble(config: Config, dataset: Dataset, strategy: Any = None) -> Setup:
         clipping=ClippingLog(clipper),
         strategy=strategy,
     )
+
+
+def training_batches(
+    config: Config, dataset: Dataset
+) -> tuple[TrainingBatches, HardExamples | None]:
+    """Return the batches of a run, and what emphasises hard images, if anything does."""
+    split = dataset.train
+    # Copies stand behind the images, in the same order.
+    copies = config.augment.noisy_copies
+    if copies:
+        split = split.subset(np.tile(np.arange(len(split)), 1 + copies))
+    table, hard = _order(config, split.labels)
+    batches = TrainingBatches(
+        split=split,
+        batch_size=config.global_batch,
+        augmentation=augmentation_for(config, dataset),
+        seed=config.seed,
+        position=Position(table),
+        equal=config.data.batches == "equal",
+        mixing=Mixing.from_config(config.augment),
+    )
+    return batches, hard
 
 
 def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExamples | None]:

@@ -11,6 +11,7 @@ import pytest
 
 from epochal.app.evaluation.figures import VARIABLES
 from epochal.app.evaluation.sections import Section, sections_of
+from epochal.app.evaluation.sections.augmented import augmented
 from epochal.app.evaluation.sections.histograms import histograms, spread
 from epochal.app.evaluation.sections.losses import losses
 from epochal.app.evaluation.sections.schedule import schedule
@@ -189,3 +190,16 @@ def test_a_damaged_record_costs_its_section_alone(
     run.timing_file.write_text(content)
     assert sections_of(run) == []
     assert "the report lacks timing" in caplog.text
+
+
+def test_augmented_images_have_their_draws(tmp_path: Path) -> None:
+    records = [{"uri": "data:image/png;base64,AAAA", "label": "<cat>", "draws": ["mirrored"]}]
+    section = augmented(written(tmp_path, "augmented.json", records))
+    assert section is not None
+    (picture,) = section.pictures
+    assert (picture.name, picture.notes) == ("<cat>", ("mirrored",))
+
+
+@pytest.mark.parametrize("records", [[{"uri": "https://example.org/x.png"}], [3], {"a": 1}])
+def test_a_damaged_strip_is_left_out(tmp_path: Path, records: Any) -> None:
+    assert sections_of(written(tmp_path, "augmented.json", records)) == []
