@@ -1,18 +1,12 @@
-"""Speed of the input pipeline against its peers, on two cores, and what it costs.
+"""Speed of the input pipeline against its peers, on two cores.
 
     python benchmarks/data_pipeline.py small [--torch PYTHON] [--blocks 7]
     python benchmarks/data_pipeline.py photos FOLDER [--torch PYTHON] [--blocks 7]
-    python benchmarks/data_pipeline.py operations [--blocks 7]
-    python benchmarks/data_pipeline.py memory FOLDER
-    python benchmarks/data_pipeline.py waiting RUN
 
 - small: 32 pixels with crop, flip, colours, rotation and erasing, against the same as Keras' layers
   in `tf.data` and as torchvision's transforms v2 in a DataLoader of two workers.
 - photos: JPEG files of a folder, at any depth, to 224 pixels by random resized crop and flip,
   against `tf.io.decode_and_crop_jpeg` alone, and against timm's loader with two workers.
-- operations: microseconds on a processor of each augmentation with pad, crop and flip.
-- memory: the peak of streaming a folder's files, and of ten times as many names of them.
-- waiting: the share of its steps' time that a finished run waited for data.
 
 PYTHON is one that has torch, torchvision and timm (see `data_torch.py`); without it there are no
 rows of theirs. Each contender is a process on the same two cores that makes a block of batches when
@@ -22,13 +16,10 @@ the processors, which is fair where other work goes on.
 """
 
 import argparse
-import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,23 +47,6 @@ SMALL = {
     "erase": 0.5,
 }
 PHOTOS = {"resized_crop": 0.25, "flip": "random"}
-OPERATIONS: dict[str, dict[str, Any]] = {
-    "crop and flip": {},
-    "resized crop": {"resized_crop": 0.25},
-    "rotation": {"rotate": 5.0},
-    "rotation, shift, shear, zoom": {"rotate": 5.0, "translate": 0.1, "shear": 5.0, "zoom": 0.1},
-    "elastic": {"elastic": 34.0, "elastic_sigma": 4.0},
-    "brightness, contrast, saturation": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
-    "hue": {"hue": 0.1},
-    "grey": {"grey": 0.1},
-    "colours of principal components": {"pca_colour": 0.1},
-    "blur": {"blur": 1.0},
-    "noise": {"noise": 0.1},
-    "erasing": {"erase": 0.5},
-    "cutout": {"cutout": 0.5},
-    "MixUp": {"mixup": 0.2},
-    "CutMix": {"cutmix": 1.0},
-}
 
 
 class Contender:
@@ -283,68 +257,6 @@ def bare_batches(folder: str) -> Iterator[Any]:
     return iter(files.map(window, tf.data.AUTOTUNE).batch(PHOTO_BATCH).prefetch(4))
 
 
-def cost_operations(blocks: int) -> None:
-    """Print the time of each augmentation, beside crop and flip alone."""
-    print("| operation | µs an image at 32 pixels | at 224 pixels |")
-    print("|---|---|---|")
-    costs: dict[str, list[float]] = {name: [] for name in OPERATIONS}
-    for side, count, batch in ((32, 2048, SMALL_BATCH), (224, 128, PHOTO_BATCH)):
-        for name, seconds in time_operations(side, count, batch, blocks).items():
-            costs[name].append(1e6 * seconds)
-    for name, (small, large) in costs.items():
-        print(f"| {name} | {small:.1f} | {large:.0f} |")
-
-
-def time_operations(side: int, count: int, batch: int, blocks: int) -> dict[str, float]:
-    """Return the seconds on a processor that an image takes: medians of interleaved epochs."""
-    from epochal.app.data.preprocessing import ImageShape
-
-    shape = ImageShape(channels=3, stored_size=side, image_size=side)
-    pixels = Pixels(side, count)
-    datasets = {}
-    for name, augment in OPERATIONS.items():
-        chosen = {"pad_crop": side // 8, "flip": "random", **augment}
-        if "resized_crop" in augment:
-            del chosen["pad_crop"]
-        datasets[name] = training_batches_of(pixels, shape, chosen, batch).dataset()
-    seconds: dict[str, list[float]] = {name: [] for name in datasets}
-    for block in range(blocks + 1):
-        for name, dataset in datasets.items():
-            began = time.process_time()
-            for _ in dataset:
-                pass
-            if block:  # the first one traces
-                seconds[name].append((time.process_time() - began) / count)
-    return {name: statistics.median(measured) for name, measured in seconds.items()}
-
-
-def measure_memory(folder: str) -> None:
-    """Print the peak of a process that streams files, for one and ten times as many."""
-    for times in (1, 10):
-        command = [sys.executable, __file__, "peak", folder, "--times", str(times)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        print(f"{times} x the files: {done.stdout.strip()}", flush=True)
-
-
-def print_peak(folder: str, times: int) -> None:
-    """Stream 40 batches of a folder's files, named so many times, and print the peak."""
-    shape = photo_shape()
-    names = list_photos(folder) * times
-    batches = training_batches_of(Files(names, shape), shape, PHOTOS, PHOTO_BATCH)
-    for _ in zip(range(40), batches.dataset(), strict=False):
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(names):,} files, peak {peak:,.0f} MiB after 40 batches of {PHOTO_BATCH}")
-
-
-def print_waiting(run: str) -> None:
-    """Print the share of the steps' time that a run waited for its input."""
-    parts = json.loads((Path(run) / "timing.json").read_text())["parts"]
-    share = parts["input"]["total"] / parts["iteration"]["total"]
-    typical = parts["input"]["median"] / parts["iteration"]["median"]
-    print(f"waiting for data: {share:.2%} of all steps' time, {typical:.2%} of a median step")
-
-
 def compare_with_peers(arguments: argparse.Namespace) -> None:
     """Compare the kind of images that was asked for."""
     ours = [sys.executable, __file__, "--contender"]
@@ -374,15 +286,17 @@ def compare_with_peers(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("kind")
+    parser.add_argument("kind", choices=["small", "photos"])
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--times", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-    if arguments.kind in ("photos", "memory", "peak", "waiting") and arguments.folder is None:
+    if (
+        arguments.kind in ("photos", "decoding", "memory", "peak", "waiting")
+        and arguments.folder is None
+    ):
         parser.error(f"{arguments.kind} needs a folder")
     if arguments.contender == "epochal":
         answer(our_batches(arguments.kind, arguments.folder))
@@ -390,18 +304,8 @@ def main() -> None:
         answer(keras_batches())
     elif arguments.contender == "bare":
         answer(bare_batches(arguments.folder))
-    elif arguments.kind == "operations":
-        cost_operations(arguments.blocks)
-    elif arguments.kind == "memory":
-        measure_memory(arguments.folder)
-    elif arguments.kind == "peak":
-        print_peak(arguments.folder, arguments.times)
-    elif arguments.kind == "waiting":
-        print_waiting(arguments.folder)
-    elif arguments.kind in ("small", "photos"):
-        compare_with_peers(arguments)
     else:
-        parser.error("give small, photos, operations, memory or waiting")
+        compare_with_peers(arguments)
 
 
 if __name__ == "__main__":

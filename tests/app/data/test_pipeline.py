@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from epochal.app.data.augment.augmentation import Augmentation
 from epochal.app.data.dataset import CachedImages, Split
-from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches
+from epochal.app.data.pipeline import Position, TrainingBatches, evaluation_batches, share
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.data.splits import carve_missing_splits
 
@@ -47,6 +47,25 @@ def test_batches_of_an_epoch_differ_by_one_image_at_most(count: int, batch_size:
     assert sizes.max() - sizes.min() <= 1
     assert sizes.max() == batches.largest <= batch_size
     assert sizes.min() == batches.smallest
+
+
+@given(
+    count=st.integers(1, 500),
+    batch_size=st.integers(1, 200),
+    replicas=st.integers(1, 4),
+    equal=st.booleans(),
+)
+def test_replicas_share_every_image_of_an_epoch_once(
+    count: int, batch_size: int, replicas: int, equal: bool
+) -> None:
+    images = Split(None, np.broadcast_to(0, count), np.broadcast_to(0, count))
+    batches = batches_of(images, batch_size, equal=equal)
+    steps = np.arange(batches.steps)[:, None]
+    firsts, ends = map(np.asarray, batches.bounds(steps))
+    starts, stops = share(firsts, ends, replica=np.arange(replicas)[None], replicas=replicas)
+    parts = zip(np.ravel(starts), np.ravel(stops), strict=True)
+    positions = np.concatenate([np.arange(start, stop) for start, stop in parts])
+    assert np.array_equal(positions, np.arange(count))
 
 
 @pytest.mark.parametrize(
