@@ -34,6 +34,8 @@ commands:
   serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
+  data learning-curve
+             what more images would bring, from trainings on fewer
   doctor     checks of data, model, loss and optimizer before a training, and what it will take
   data preview  training images before and after augmentation, on one sheet
   lr-find    short trainings at a range of learning rates, and the one to begin with
@@ -62,6 +64,7 @@ COMMANDS = (
     "models",
     "lr-plan",
     "lr-find",
+    "data learning-curve",
     "doctor",
     "data preview",
     "replay-nan",

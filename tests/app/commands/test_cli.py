@@ -82,7 +82,7 @@ MISTAKES = {
     "no time": (["train", "--budget", "0s"], "a duration such as"),
     "metric that is not logged": (
         ["train", "--stopping.monitor", "val_auc"],
-        "expected val_accuracy or val_loss",
+        "expected val_accuracy, val_loss or val_macro_f1",
     ),
     "budget too small": (
         ["train", "--budget", "1s", "--model", "softmax"],
@@ -294,7 +294,7 @@ MISTAKES = {
         ["train", "--augment.flip", "maybe"],
         "augment.flip: expected random, alternating, true, false or null, got 'maybe'",
     ),
-    "no order": (["train", "--data.order", "sorted"], "shuffled, once, replacement or interleaved"),
+    "no order": (["train", "--data.order", "sorted"], "once, replacement, interleaved or balanced"),
     "bad choice": (["train", "--precision", "float17"], "mixed_bfloat16"),
     "unknown policy": (["train", "--nan-policy", "retry"], "stop or rollback"),
     "given twice": (["train", "--epochs", "3", "--epochs", "4"], "twice"),

@@ -187,6 +187,18 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(
 
 
 @pytest.mark.slow
+def test_trials_may_be_judged_by_their_macro_f1(
+    tmp_path: Path, words: Callable[..., list[str]]
+) -> None:
+    done = epochal(words("--trials", "2", "--stopping.monitor", "val_macro_f1"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    for found in trials(tmp_path):
+        split = tmp_path / "sweeps/s/trials" / found["trial"] / "split-1/result.json"
+        assert found["score"] == json.loads(split.read_text())["validation_macro_f1"]
+    assert "validation macro F1" in (tmp_path / "sweeps/s/report.html").read_text()
+
+
+@pytest.mark.slow
 def test_hyperband_over_few_points_trains_the_winner_to_the_end(tmp_path: Path) -> None:
     search = {"learning_rate": {"choice": [0.003, 0.03, 0.1]}, "batch_size": {"choice": [32, 64]}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
