@@ -72,6 +72,9 @@ def test_runs_are_tried_asked_and_served(tmp_path: Path) -> None:
     predicted = read_only(["-m", "epochal", "predict", "runs/r", "a.png"], tmp_path)
     assert predicted.returncode == 0, predicted.stderr
     assert predicted.stdout.startswith("a.png: ")
+    evaluated = read_only(["-m", "epochal", "evaluate", "runs/r"], tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.stderr.count("is not counted") == 1
     dry = read_only(["-m", "epochal", "train", "--dry-run", "--model", "resnet8"], tmp_path)
     assert dry.returncode == 0, dry.stderr
     served = read_only(["-c", SERVE], tmp_path)
