@@ -32,6 +32,7 @@ commands:
   predict    labels and probabilities for image files
   export     a SavedModel with preprocessing and labels inside, proven to answer like the run
   serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it
+  data check what is wrong with a data set: copies across splits, bad files, likely wrong labels
   models     the zoo, and what its models and finished runs cost
   lr-plan    the learning rate of a configuration, epoch by epoch
   data learning-curve
@@ -61,6 +62,7 @@ COMMANDS = (
     "predict",
     "export",
     "serve",
+    "data check",
     "models",
     "lr-plan",
     "lr-find",

@@ -1,5 +1,7 @@
 """Alignment of two pictures: what differs between them beyond a small crop, gain and offset."""
 
+import math
+
 import numpy as np
 
 SIDE = 32  # pixels of the pictures that are compared
@@ -8,13 +10,14 @@ _ROUNDS = 3  # of Gauss and Newton
 _FARTHEST = 2.0  # pixels by which an edge may move
 _STIFFNESS = 100.0  # of the moves, in levels squared: noise must not look like a move
 _LEAST_VARIANCE = 1.0  # in levels squared; below, a picture shows nothing
+_NEARLY = 3.0  # times the limit: less in one direction may be below the limit in the other
 _BLOCK = 2048  # pairs at a time
 
 # From the centre to the edges of a picture.
 _PLACES = np.linspace(-1, 1, SIDE, dtype=np.float32)
 
 
-def differences(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def differences(pictures: np.ndarray, pairs: np.ndarray, *, limit: float = math.inf) -> np.ndarray:
     """Return for each pair the share of a picture's variance that the other one cannot explain.
 
     The other may be moved and stretched by up to two pixels of 32 in each direction, and its
@@ -27,6 +30,7 @@ def differences(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     Args:
         pictures: grey, uint8 `[N, 32, 32]`.
         pairs: places of pictures, int `[P, 2]`.
+        limit: what is above in one direction by far need not be exact.
 
     Returns:
         float32 `[P]`, 0 for equal pictures.
@@ -36,7 +40,10 @@ def differences(pictures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         block = pairs[start : start + _BLOCK]
         first = _blur(pictures[block[:, 0]].astype(np.float32))
         second = _blur(pictures[block[:, 1]].astype(np.float32))
-        fits = np.minimum(_fit(first, second), _fit(second, first))
+        fits = _fit(first, second)
+        is_near = np.flatnonzero(fits <= _NEARLY * limit)
+        others = _fit(second[is_near], first[is_near])
+        fits[is_near] = np.minimum(fits[is_near], others)
         shares[start : start + _BLOCK] = fits
     return shares
 

@@ -14,13 +14,13 @@ from epochal.app.data.audit.alignment import SIDE, differences
 _FREQUENCIES = 10  # of the cosine transform in each direction
 _NEAR = 0.84  # cosine of descriptors; less are no candidates
 _LARGEST = 0.03  # difference of copies
-_RATIO = 0.1  # of a copy's difference to that of other pictures like it
+_RATIO = 0.08  # of a copy's difference to that of other pictures like it
 _CERTAIN = 0.001  # difference below which other pictures do not matter
 # Other pictures like it: those with these ranks among its neighbours, so that a dozen copies of one
 # picture do not hide each other.
 _RANKS = (12, 14, 16, 18, 20)
 _FLAT = 1.0  # standard deviation in levels; below, a picture shows nothing
-_BLOCK = 1024  # rows of the matrix of cosines at a time
+_BLOCK = 256  # rows of the matrix of cosines at a time
 _NEIGHBOURS = 8  # of a copy, among all copies
 
 # Told how many of how many steps are done.
@@ -115,10 +115,16 @@ def _nearest_pairs(descriptors: np.ndarray, progress: Progress) -> np.ndarray:
 
 
 def _cosines(descriptors: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield some rows at a time, and their cosines with all; that with itself is the smallest."""
+    """Yield some rows at a time, and their cosines with all; that with itself is the smallest.
+
+    The cosines are valid until the next are asked for.
+    """
+    # One buffer: memory that is new each time costs as much as the product.
+    buffer = np.empty((_BLOCK, len(descriptors)), np.float32)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        cosines = descriptors[block] @ descriptors.T
+        cosines = buffer[: len(block)]
+        np.matmul(descriptors[block], descriptors.T, out=cosines)
         cosines[np.arange(len(block)), block] = -2
         yield block, cosines
 
@@ -127,7 +133,7 @@ def _verified(
     pictures: np.ndarray, descriptors: np.ndarray, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return those pairs that are copies, and their differences."""
-    shares = differences(pictures, pairs)
+    shares = differences(pictures, pairs, limit=_LARGEST)
     is_alike = shares <= _LARGEST
     pairs = pairs[is_alike]
     shares = shares[is_alike]

@@ -58,6 +58,7 @@ class Survey:
         labels: int `[N]`.
         looks: of the images.
         bad: files that cannot be used.
+        read: returns the pixels of the image at a place, uint8 `[H, W, 1 or 3]`.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +69,7 @@ class Survey:
     labels: np.ndarray
     looks: tuple[Look, ...]
     bad: tuple[BadFile, ...]
+    read: Callable[[int], np.ndarray]
 
     @property
     def pictures(self) -> np.ndarray:
@@ -119,7 +121,12 @@ def _survey_folder(root: Path, progress: Progress) -> Survey:
         else:
             builder.add(path.removeprefix(beginning), split, label, result)
         progress(done + 1, len(paths))
-    return builder.survey(tuple(classes))
+
+    def read(place: int) -> np.ndarray:
+        content = (root / builder.name_of(place)).read_bytes()
+        return decode(tf.constant(content), 3).numpy()
+
+    return builder.survey(tuple(classes), read)
 
 
 def _survey_splits(raw: RawDataset, progress: Progress) -> Survey:
@@ -136,7 +143,15 @@ def _survey_splits(raw: RawDataset, progress: Progress) -> Survey:
                 builder.add(name, split_name, int(split.labels[place]), result)
             done += 1
             progress(done, count)
-    return builder.survey(raw.classes)
+
+    def read(place: int) -> np.ndarray:
+        split_name, index = builder.stored_at(place)
+        images = raw.splits[split_name].images
+        if isinstance(images, StreamedImages):
+            return decode(images.load(tf.constant(index)), 3).numpy()
+        return images.read(tf.constant([index]))[0].numpy()
+
+    return builder.survey(raw.classes, read)
 
 
 class _Builder:
@@ -155,7 +170,16 @@ class _Builder:
         self._looks.append(look)
         self._counts[split] += 1
 
-    def survey(self, classes: tuple[str, ...]) -> Survey:
+    def name_of(self, place: int) -> str:
+        """Return the name of an image."""
+        return self._rows[place][0]
+
+    def stored_at(self, place: int) -> tuple[str, int]:
+        """Return the split of an image, and its index in the store of that."""
+        _, split, index, _ = self._rows[place]
+        return self._splits[split], index
+
+    def survey(self, classes: tuple[str, ...], read: Callable[[int], np.ndarray]) -> Survey:
         """Return what was added."""
         numbers = np.array([row[1:] for row in self._rows], np.int64).reshape(-1, 3)
         return Survey(
@@ -167,14 +191,17 @@ class _Builder:
             labels=numbers[:, 2],
             looks=tuple(self._looks),
             bad=tuple(self.bad),
+            read=read,
         )
 
 
 def _looks(split: Split) -> Iterator[Look | str]:
     """Yield the look of each image of a split, or the fault of bytes that cannot be decoded."""
     if not isinstance(split.images, StreamedImages):
-        for pixels in split.read().numpy():
-            yield _look_at_pixels(pixels, shrink(tf.constant(pixels)[None])[0].numpy())
+        images = split.read()
+        pictures = shrink(images).numpy()
+        for pixels, picture in zip(images.numpy(), pictures, strict=True):
+            yield _look_at_pixels(pixels, picture)
         return
     contents = tf.data.Dataset.from_tensor_slices(split.indices).map(
         split.images.load, num_parallel_calls=4, deterministic=True
