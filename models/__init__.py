@@ -12,9 +12,19 @@ import keras
 
 from epochal.models.blocks import Style
 from epochal.models.layers.standardize import Standardize
+from epochal.models.linear import softmax_regression
+from epochal.models.mlp import mlp
 from epochal.models.zoo import ZOO, Architecture
 
-__all__ = ["ZOO", "Architecture", "build", "check_options", "deep_recursion"]
+__all__ = [
+    "ZOO",
+    "Architecture",
+    "build",
+    "build_behind",
+    "check_options",
+    "deep_recursion",
+    "reads_features",
+]
 
 
 def build(
@@ -44,6 +54,32 @@ def build(
         ValueError: the name is unknown, the images are too small for it, an argument makes no
             sense, or Keras is set to channels_first.
     """
+    return build_behind(
+        Standardize(mean, deviation, name="standardize"),
+        name,
+        input_shape,
+        num_classes,
+        options=options,
+    )
+
+
+def build_behind(
+    first: keras.layers.Layer,
+    name: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> keras.Model:
+    """Return the model `name` of the zoo behind another first layer than `Standardize`.
+
+    Args:
+        first: takes the images, such as `layers.normalize.Normalize`.
+        name, input_shape, num_classes, options: as `build` has them.
+
+    Raises:
+        ValueError: as `build` does.
+    """
     data_format = keras.config.image_data_format()
     if data_format != "channels_last":
         raise ValueError(
@@ -59,8 +95,7 @@ def build(
     )
     style = _choose_style(name, architecture, options or {})
     images = keras.Input(tuple(input_shape), dtype="uint8", name="image")
-    x = Standardize(mean, deviation, name="standardize")(images)
-    logits = architecture.builder(x, num_classes, style)
+    logits = architecture.builder(first(images), num_classes, style)
     with deep_recursion():
         return keras.Model(images, logits, name=name)
 
@@ -72,6 +107,16 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         ValueError: the name is unknown, or the network has no such option or value of it.
     """
     _choose_style(name, _find_architecture(name), options)
+
+
+def reads_features(name: str) -> bool:
+    """Tell whether a model of the zoo knows of no neighbours among its inputs.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    builder: Any = _find_architecture(name).builder
+    return getattr(builder, "func", builder) in (mlp, softmax_regression)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from keras import layers
 
 from epochal.models.layers.dropout import PerSampleDropout
 from epochal.models.layers.local_response import LocalResponseNormalization
+from epochal.models.layers.normalize import Normalize
 from epochal.models.layers.shortcut import Shortcut
 from epochal.models.layers.standardize import Standardize
 from epochal.models.layers.stochastic_depth import StochasticDepth
@@ -28,6 +29,7 @@ MAXIMA = (layers.MaxPooling2D, layers.GlobalMaxPooling2D)
 LINEAR = (
     layers.InputLayer,
     Standardize,
+    Normalize,
     Shortcut,
     layers.ZeroPadding2D,
     layers.Add,
@@ -143,6 +145,8 @@ def multiply_adds_of_call(call: Call) -> int:
         ValueError: the layer holds a matrix or kernel but is of a class that is not counted here.
     """
     layer = call.layer
+    if isinstance(layer, Normalize) and layer.factors.ndim == 2:
+        return int(layer.factors.size)
     if not isinstance(layer, COUNTED):
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
         if has_kernel and not isinstance(layer, layers.PReLU):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from epochal.app.config.checks import check, check_at_least, check_inside
+from epochal.app.config.checks import check, check_at_least, check_between, check_inside
 from epochal.app.config.settings import setting
 from epochal.app.config.splits import Fold
 
@@ -69,7 +69,35 @@ class Data:
         before="full",
     )
 
+    normalization: Literal["channel", "pixel", "minmax", "pca", "whiten", "zca"] = setting(
+        "channel",
+        "of images, by what the training images alone say: channel (zero mean, unit deviation a "
+        "channel), pixel (a pixel and channel), minmax (each channel from 0 to 1), pca "
+        "(uncorrelated components), whiten (these with unit variance; both for softmax and "
+        "perceptrons alone) or zca (unit variance, uncorrelated, and still an image)",
+        inherited=True,
+    )
+    components: int | None = setting(
+        None,
+        "of the largest variance that pca, whiten and zca keep (null: all)",
+        inherited=True,
+    )
+    epsilon: float = setting(
+        1e-5,
+        "added to the variances that pixel, whiten and zca divide by, as a share of the mean one: "
+        "more of it leaves faint components fainter",
+        inherited=True,
+    )
+
     def __post_init__(self) -> None:
+        check_at_least("data.components", self.components, 1)
+        check(
+            self.components is None or self.normalization in ("pca", "whiten", "zca"),
+            "data.components",
+            "null unless data.normalization is pca, whiten or zca",
+            self.components,
+        )
+        check_between("data.epsilon", self.epsilon, 0, 1)
         check_at_least("data.cache_gib", self.cache_gib, 0)
         share = self.validation
         fits = share is None or 0 < share <= 0.5

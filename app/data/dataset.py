@@ -199,6 +199,7 @@ class Dataset:
     def card(self, *, test: bool) -> DataCard:
         """Describe the data for a run's folder; `test`: the test split will be evaluated, too."""
         preprocessing = self.preprocessing
+        normalization = preprocessing.normalization
         return DataCard(
             classes=preprocessing.classes,
             channels=preprocessing.channels,
@@ -206,6 +207,7 @@ class Dataset:
             image_size=preprocessing.image_size,
             mean=preprocessing.mean,
             deviation=preprocessing.deviation,
+            normalization=None if normalization is None else normalization.kind,
             fingerprint=self.fingerprint(),
             flippable=self.flippable,
             counts=Counts(

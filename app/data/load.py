@@ -95,6 +95,7 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         splits["train"],
         raw.shape,
         config.seed,
+        of_range=config.data.normalization == "minmax",
     )
     flippable = is_flippable(config.dataset)
     handedness = None

@@ -6,12 +6,16 @@ the model. Every operation is made of TensorFlow's, so that it gives the same by
 tf.data and inside an exported model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from epochal.app.data.decoding import decode, resize
 from epochal.app.store.data_card import DataCard
+
+if TYPE_CHECKING:
+    from epochal.app.data.normalization import Normalization
 
 _FILES_AT_A_TIME = 4  # each may take a gigabyte while it is decoded
 
@@ -73,16 +77,21 @@ class Preprocessing(ImageShape):
 
     Attributes:
         classes: names of the classes, in the order of the logits.
-        mean, deviation: of each channel over the training split, in levels from 0 to 255.
+        mean, deviation: of each channel over the training split, in levels from 0 to 255; with
+            minmax the darkest level, and the distance to the brightest.
+        normalization: what a network does instead of subtracting the one and dividing by the other.
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    normalization: "Normalization | None" = field(default=None, compare=False)
 
     @classmethod
-    def from_card(cls, card: DataCard) -> "Preprocessing":
-        """Return what the data card of a run says of it."""
+    def from_card(
+        cls, card: DataCard, normalization: "Normalization | None" = None
+    ) -> "Preprocessing":
+        """Return what the data card of a run says of it, and the arrays that it names, if any."""
         return cls(
             classes=card.classes,
             channels=card.channels,
@@ -90,6 +99,7 @@ class Preprocessing(ImageShape):
             image_size=card.image_size,
             mean=card.mean,
             deviation=card.deviation,
+            normalization=normalization,
         )
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from epochal import models
 from epochal.app.config import Config, Evaluation, ViewsName
 from epochal.app.data.availability import is_flippable
+from epochal.app.data.normalization import preprocessing_of
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.views import Views, views_for
 from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.store.arrays import arrays_of, assign
 from epochal.app.store.run import Run
+from epochal.models.layers.normalize import Normalize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,19 @@ def check_model(config: Config) -> None:
     """
     try:
         models.check_options(config.model, config.model_options)
+        _check_components(config)
     except ValueError as error:
         raise UsageError(f"model: {error}") from error
+
+
+def _check_components(config: Config) -> None:
+    """Refuse to hand a network components in place of pixels where it looks at neighbours."""
+    kind = config.data.normalization
+    if kind in ("pca", "whiten") and not models.reads_features(config.model):
+        raise UsageError(
+            f"data.normalization {kind}: {config.model} looks at neighbouring pixels, and "
+            "components have no neighbours; take zca, or --model softmax or mlp"
+        )
 
 
 def build_model(
@@ -57,8 +70,17 @@ def build_model(
     Raises:
         UsageError: when the name is unknown or the images or options do not suit it.
     """
+    normalization = preprocessing.normalization
     try:
         with dtype_policy(precision or config.precision):
+            if normalization is not None:
+                return models.build_behind(
+                    Normalize(normalization.mean, normalization.factors, name="standardize"),
+                    config.model,
+                    preprocessing.input_shape,
+                    len(preprocessing.classes),
+                    options=config.model_options,
+                )
             return models.build(
                 config.model,
                 preprocessing.input_shape,
@@ -86,7 +108,7 @@ def load_trained(run: Run, precision: str | None = None) -> Trained:
     arrays = run.best_weights().arrays
     config = run.config()
     card = run.data_card()
-    preprocessing = Preprocessing.from_card(card)
+    preprocessing = preprocessing_of(run)
     flippable = card.flippable
     if flippable is None:
         flippable = is_flippable(config.dataset)

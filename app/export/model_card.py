@@ -31,6 +31,7 @@ def make_card(
             "mean": list(preprocessing.mean),
             "deviation": list(preprocessing.deviation),
             "levels": "0 to 255",
+            "normalization": trained.config.data.normalization,
             "views": trained.config.evaluation.views,
             "interpolation": "bilinear with antialiasing, shorter side to stored_size; "
             "central square of image_size",

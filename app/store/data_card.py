@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+NORMALIZATIONS = ("pixel", "pca", "whiten", "zca")  # that have arrays in the run's folder
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -37,9 +39,10 @@ class DataCard:
     image_size: int
     """Side of the images after the crop."""
     mean: tuple[float, ...]
-    """Of each channel of the training images, in units of 0..255."""
+    """Of each channel of the training images, in units of 0..255; with minmax the darkest level."""
     deviation: tuple[float, ...]
-    """Standard deviation of each channel of the training images, in units of 0..255."""
+    """Standard deviation of each channel of the training images, in units of 0..255; with minmax
+    the distance from the darkest level to the brightest."""
     fingerprint: str
     """SHA-256 of the images, labels and splits."""
     counts: Counts
@@ -48,6 +51,9 @@ class DataCard:
     flippable: bool | None = None
     """Whether an image mirrored left to right may still show its class; None in earlier runs, which
     knew it by the name of the data set."""
+    normalization: str | None = None
+    """Kind of the arrays in the run's `normalization/`, by which its network reads images instead;
+    None where mean and deviation are all."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Unusable files that were left out, each with the reason."""
     copies: CopiesAcross | None = None
@@ -63,6 +69,7 @@ class DataCard:
             "image_size": self.image_size,
             "mean": list(self.mean),
             "deviation": list(self.deviation),
+            "normalization": self.normalization,
             "counts": asdict(self.counts),
             "evaluated": list(self.evaluated),
             "fingerprint": self.fingerprint,
@@ -102,6 +109,13 @@ class DataCard:
             ),
             evaluated=tuple(values.get("evaluated", ("validation", "test"))),
             flippable=values.get("flippable"),
+            normalization=_kind_of(values.get("normalization")),
             skipped=tuple((path, reason) for path, reason in values.get("skipped", ())),
             copies=copies,
         )
+
+
+def _kind_of(value: Any) -> str | None:
+    if value not in (None, *NORMALIZATIONS):
+        raise ValueError(f"normalization {value!r} is unknown")
+    return value

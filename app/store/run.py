@@ -207,6 +207,21 @@ class Run(RunFiles):
             sha256=manifest["files"][arrays.ARRAYS],
         )
 
+    def normalization_values(self) -> dict[str, Any]:
+        """Read the arrays that normalise images, by name; the data card tells what they are."""
+        from epochal.app.store import arrays
+
+        values, _ = arrays.load(self.normalization_arrays)
+        return values
+
+    def write_normalization(self, values: Mapping[str, Any], kind: str) -> None:
+        """Store the arrays that normalise images, by name."""
+        from epochal.app.store import arrays
+
+        if self.normalization_arrays.exists():
+            files.remove_published(self.normalization_arrays)
+        arrays.save(self.normalization_arrays, dict(values), {"kind": kind})
+
     def publish_weights(self, values: Mapping[str, Any], model: str) -> None:
         """Store the arrays of the model with this name as the run's best weights.
 

@@ -88,6 +88,12 @@ class RunFiles:
         return self.checkpoints / "best"
 
     @property
+    def normalization_arrays(self) -> Path:
+        """The published folder of the arrays that normalise images; absent where a mean and a
+        deviation a channel, which are in the data card, do."""
+        return self.folder / "normalization"
+
+    @property
     def best_epochs(self) -> Path:
         """The folder of `BestWeights`, the callback that keeps weights of the best epochs."""
         return self.folder / "best_weights"

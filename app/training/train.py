@@ -188,6 +188,9 @@ def _describe(run: Run, setup: Setup, origin: Origin | None, *, test: bool) -> N
     config = setup.config
     init_from = None if origin is None else origin.record()
     run.write_environment(Environment.of_this_process(init_from))
+    normalization = setup.dataset.preprocessing.normalization
+    if normalization is not None:
+        run.write_normalization(normalization.arrays(), normalization.kind)
     run.write_data_card(setup.dataset.card(test=test))
     if test and setup.dataset.digests:
         run.write_file_digests(setup.dataset.digests)

@@ -15,6 +15,7 @@ from epochal.models.layers.dropout import PerSampleDropout
 from epochal.models.layers.local_response import LocalResponseNormalization
 from epochal.models.layers.maxout import Maxout
 from epochal.models.layers.mean_only import MeanOnlyBatchNormalization
+from epochal.models.layers.normalize import Normalize
 from epochal.models.layers.normprop import StandardizedReLU
 from epochal.models.layers.scaled_tanh import scaled_tanh
 from epochal.models.layers.sequential_sum import SumInTurn
@@ -43,6 +44,8 @@ MEAN = [125.3, 123.0, 113.9]
 DEVIATION = [63.0, 62.1, 66.7]
 LAYERS = [
     Standardize(MEAN, DEVIATION),
+    Normalize(np.arange(189.0), np.linspace(0.5, 1, 189)),
+    Normalize(np.arange(189.0), np.random.default_rng(0).normal(size=(189, 5))),
     Shortcut(8, 2),
     PerSampleDropout(0.25, seed=3),
     StochasticDepth(0.25, seed=3),

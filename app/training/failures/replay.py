@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.config import Config
-from epochal.app.data.preprocessing import Preprocessing
+from epochal.app.data.normalization import preprocessing_of
 from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
 from epochal.app.store.run import Run
@@ -64,7 +64,7 @@ def replay(run: Run) -> tuple[FailedStep, Finding]:
     step = load_step(run)
     config = run.config()
     keras.utils.clear_session()  # names of variables then are those of the training process
-    model = build_model(config, Preprocessing.from_card(run.data_card()))
+    model = build_model(config, preprocessing_of(run))
     archive.assign(
         state.model_variables(model),
         step.variables,

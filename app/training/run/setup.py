@@ -34,7 +34,8 @@ from epochal.app.training.optimizers import (
 from epochal.app.training.optimizers.penalties import decayed, matching
 from epochal.app.training.optimizers.per_weight import rate_factors
 from epochal.app.training.run.devices import prepare, scope
-from epochal.app.training.run.warm_start import Origin, standardised_like, take_over
+from epochal.app.training.run.normalised import normalised
+from epochal.app.training.run.warm_start import Origin, take_over
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.gradient_transforms import GradientTransform
 from epochal.app.training.step.image_record import ImageRecorder
@@ -105,7 +106,7 @@ def set_up(
     strategy = prepare(config)
     _check_patterns(config)
     dataset = load(config)
-    dataset = _standardised_for_weights(config, dataset, run)
+    dataset = normalised(config, dataset, run)
     if run is not None:
         flippable = run.data_card().flippable
         if flippable is None:
@@ -327,27 +328,6 @@ def _some_images(setup: Setup) -> Any:
     batches = evaluation_batches(drawn, setup.dataset.preprocessing)
     images, _ = next(iter(batches))
     return images
-
-
-def _standardised_for_weights(config: Config, dataset: Dataset, run: Run | None) -> Dataset:
-    """Return the data set, standardised as the images were that first weights were trained on."""
-    if config.init_from is not None:
-        return standardised_like(run or Run(Path(config.init_from)), dataset)
-    row = models.ZOO.get(config.model)
-    if config.weights is None or row is None or row.colours is None:
-        return dataset
-    preprocessing = dataset.preprocessing
-    if preprocessing.channels != len(row.colours.mean):
-        raise UsageError(
-            f"weights: they read colour images, {dataset.name} has "
-            f"{preprocessing.channels} channel(s)"
-        )
-    colours = replace(
-        preprocessing,
-        mean=row.colours.mean,
-        deviation=row.colours.deviation,
-    )
-    return replace(dataset, preprocessing=colours)
 
 
 def _check_batch_statistics(model: Classifier, batches: TrainingBatches) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from epochal.app.config import Config
 from epochal.app.data.dataset import Dataset
+from epochal.app.data.normalization import normalization_of
 from epochal.app.errors import UsageError
 from epochal.app.store.environment import InitFrom
 from epochal.app.store.run import Run
@@ -98,10 +99,10 @@ class Origin:
 
 
 def standardised_like(run: Run, dataset: Dataset) -> Dataset:
-    """Return the data set with the mean and deviation that the run's network reads images by.
+    """Return the data set with the normalisation by which the run's network reads images.
 
     Raises:
-        UsageError: the images have other channels.
+        UsageError: the images have other channels, or another size where each pixel has its own.
     """
     card = run.data_card()
     preprocessing = dataset.preprocessing
@@ -114,7 +115,13 @@ def standardised_like(run: Run, dataset: Dataset) -> Dataset:
         preprocessing,
         mean=card.mean,
         deviation=card.deviation,
+        normalization=normalization_of(run),
     )
+    if card.normalization is not None and card.image_size != preprocessing.image_size:
+        raise UsageError(
+            f"init_from: {run.folder} has data.normalization {card.normalization} for images of "
+            f"{card.image_size} pixels, not {preprocessing.image_size}; leave --image-size out"
+        )
     return replace(dataset, preprocessing=like_run)
 
 
@@ -165,6 +172,14 @@ def _check_options(config: Config, source: Config, run: Run) -> None:
         if wanted != stored:
             raise UsageError(
                 f"init_from: {run.folder} has {key} {stored}, not {wanted}; leave --{key} out"
+            )
+    for name in ("normalization", "components", "epsilon"):
+        wanted = getattr(config.data, name)
+        stored = getattr(source.data, name)
+        if wanted != stored:
+            raise UsageError(
+                f"init_from: {run.folder} has data.{name} {stored}, not {wanted}; leave "
+                f"--data.{name} out"
             )
 
 
