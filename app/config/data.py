@@ -43,6 +43,27 @@ class Data:
         "train without unreadable images (they are recorded in the run) instead of stopping",
         unsearchable=SAME_IMAGES,
     )
+    nested: Literal["joined", "classes", "refused"] = setting(
+        "joined",
+        "folders inside class folders are joined to the class (a line says so), classes of their "
+        "own (called by their path, as dog/young) or refused",
+        unsearchable=SAME_IMAGES,
+    )
+    classes: str | None = setting(
+        None,
+        "of a table of paths, tar shards and TFRecord files: a text file with one class a line, in "
+        "the order of the labels, outside of which a label is refused (null: of shards "
+        "classes.txt beside them, else the labels that there are, sorted)",
+        unsearchable=SAME_IMAGES,
+        private=True,
+    )
+    features: str | None = setting(
+        None,
+        "of TFRecord files: the features that hold the encoded image and its class, as image,label "
+        "(null: image/encoded,image/class/label, and the names in image/class/text where every "
+        "image has one)",
+        unsearchable=SAME_IMAGES,
+    )
     near_duplicates: Literal["keep", "keep-together"] = setting(
         "keep",
         "images that are the same but for recoding, a slight crop or brightness: keep (where they "
@@ -115,6 +136,14 @@ class Data:
                 share,
             )
         check_inside("data.part", self.part, 0, 1)
+        if self.features is not None:
+            names = self.features.split(",")
+            check(
+                len(names) == 2 and all(names),
+                "data.features",
+                "two names with a comma between them, IMAGE,LABEL",
+                self.features,
+            )
 
     @property
     def fold(self) -> Fold | None:

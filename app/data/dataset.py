@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from epochal.app.data.decoding import describe_error
+from epochal.app.data.open_files import OpenFiles
 from epochal.app.data.preprocessing import ImageShape, Preprocessing
 from epochal.app.store.data_card import CopiesAcross, Counts, DataCard
 
@@ -45,27 +46,60 @@ class StreamedImages:
 
     def cached(self, count: int) -> CachedImages:
         """Decode the first `count` images into memory."""
+        stored = self.decoded(0, count)
+        with tf.device("CPU:0"):
+            return CachedImages(tf.constant(stored))
+
+    def decoded(self, first: int, end: int) -> np.ndarray:
+        """Return the images from `first` to before `end`, uint8 `[end - first, S, S, C]`."""
         shape = self.shape.stored_shape
+        count = end - first
         stored = np.empty((count, *shape), np.uint8)
         block_size = max(1, _BLOCK_BYTES // math.prod(shape))
-        images = tf.data.Dataset.range(count).map(
+        images = tf.data.Dataset.range(first, end).map(
             self._store, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         blocks = without_tuning(images.batch(block_size).prefetch(1))
         filled = 0
         for block in blocks.as_numpy_iterator():
-            end = filled + len(block)
-            stored[filled:end] = block
-            filled = end
+            stored[filled : filled + len(block)] = block
+            filled += len(block)
         assert filled == count
-        with tf.device("CPU:0"):
-            return CachedImages(tf.constant(stored))
+        return stored
 
     def _store(self, index: tf.Tensor) -> tf.Tensor:
         return self.shape.store(self.load(index))
 
 
-Images = CachedImages | StreamedImages
+@dataclass(frozen=True)
+class ShardImages:
+    """Stored images in files that hold their pixels and nothing else, read when asked for.
+
+    Attributes:
+        files: of so many images each; the last may have fewer.
+        images_per_file: how many.
+        shape: sizes of the stored images.
+    """
+
+    files: OpenFiles
+    images_per_file: int
+    shape: ImageShape
+
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """Return the stored images at indices `[n]`, uint8 `[n, S, S, C]`; works in graphs, too."""
+        images = tf.numpy_function(self._read, [indices], tf.uint8)
+        return tf.ensure_shape(images, [indices.shape[0], *self.shape.stored_shape])
+
+    def _read(self, indices: np.ndarray) -> np.ndarray:
+        stored = np.empty((len(indices), *self.shape.stored_shape), np.uint8)
+        image_bytes = math.prod(self.shape.stored_shape)
+        for image, index in zip(stored, indices.tolist(), strict=True):
+            file, place = divmod(index, self.images_per_file)
+            self.files.read_into(file, place * image_bytes, image)
+        return stored
+
+
+Images = CachedImages | StreamedImages | ShardImages
 
 
 def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -118,18 +152,25 @@ class RawDataset:
             all images.
         classes: names of the classes, in the order of the labels.
         shape: sizes of the images.
+        native_size: the images' own side before they were scaled; None where they differ.
+        flippable: whether its name tells of images that may be mirrored; None where the
+            configuration has that name.
         digests: of the content of each file, by its path inside the data set.
         skipped: path and fault of each file that was left out.
         names: of the images of a split, their paths inside the data set, in the order of the
             store; a split whose images have no names is not in it.
+        check_unchanged: refuses, by a `UsageError`, files that have changed since they were read.
     """
 
     splits: dict[str, Split]
     classes: tuple[str, ...]
     shape: ImageShape
+    native_size: int | None = None
+    flippable: bool | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    check_unchanged: Callable[[], None] = lambda: None
 
     def name_of(self, split: str, index: int) -> str:
         """Return the name of an image by its index in the store of a split: path or number."""

@@ -100,7 +100,7 @@ def describe_error(error: tf.errors.OpError) -> str:
     lines = error.message.splitlines()
     line = lines[0]
     for before, after in itertools.pairwise(lines):
-        if after.lstrip().startswith("[[{{node"):
+        if after.lstrip().startswith("[[{{node") and before:
             line = before
             break
     text = re.sub(
@@ -108,6 +108,8 @@ def describe_error(error: tf.errors.OpError) -> str:
         "",
         line,
     )[:300]
+    # A fault of the file system, found in Python.
+    text = re.sub(r"^.*\bOSError: \[Errno \d+\] ", "", text)
     # TensorFlow repeats the condition that was asserted, and puts the values each in brackets.
     text = re.sub(r"\W*Condition x .*", "", text)
     return re.sub(r"\[([^\[\]]*)\]", r"\1", text)

@@ -1,12 +1,13 @@
 """Inspection of image files, so that every unusable one is named before training starts."""
 
+import io
 import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +18,8 @@ from epochal.app.data.same_files import digest_of
 from epochal.app.errors import UsageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+_MARK_BYTES = 16  # as many as `SIGNATURES` look at
+TOO_MANY_BYTES = f"larger than {MAX_BYTES // 10**6} MB"
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 _FILES_AT_A_TIME = 64  # whose results are handed on together
 _Result = TypeVar("_Result")
@@ -90,6 +93,32 @@ def describe_damage(content: bytes) -> str:
     return f"damaged or unsupported {name} data: it cannot be decoded"
 
 
+def inspect_contents(
+    names: Sequence[str], read: Callable[[str], bytes]
+) -> list[ImageFacts | BadFile]:
+    """Decode images that are no files of their own, a few at a time.
+
+    Args:
+        names: of the images.
+        read: returns the bytes of the image of a name, of which there are at most `MAX_BYTES`.
+
+    Returns:
+        What each image is, or its fault, in order.
+    """
+
+    def inspect(name: str) -> ImageFacts | BadFile:
+        try:
+            content = read(name)
+        except OSError as error:
+            return BadFile(name, _describe_os_error(error))
+        fault = _content_fault(io.BytesIO(content))
+        if fault is not None:
+            return BadFile(name, fault)
+        return _examine_content(name, content, _facts_of)
+
+    return _map_in_threads(inspect, names)
+
+
 def have_image_headers(paths: Sequence[str]) -> list[bool]:
     """Return for each file whether it starts like an image of a known format; none is decoded."""
     return _map_in_threads(lambda path: _header_fault(path) is None, paths)
@@ -121,11 +150,18 @@ def _examine(path: str, examine: Callable[[bytes], _Result]) -> _Result | BadFil
     try:
         with open(path, "rb") as file:
             content = file.read()
-        return examine(content)
+        return _examine_content(path, content, examine)
     except OSError as error:
         return BadFile(path, _describe_os_error(error))
+
+
+def _examine_content(
+    name: str, content: bytes, examine: Callable[[bytes], _Result]
+) -> _Result | BadFile:
+    try:
+        return examine(content)
     except tf.errors.InvalidArgumentError:
-        return BadFile(path, describe_damage(content))
+        return BadFile(name, describe_damage(content))
 
 
 def _facts_of(content: bytes) -> ImageFacts:
@@ -155,20 +191,34 @@ def _header_fault(path: str) -> str | None:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return "not a regular file"
-        if status.st_size == 0:
-            return "empty file"
         if status.st_size > MAX_BYTES:
-            return f"larger than {MAX_BYTES // 10**6} MB"
-        with Image.open(path, formats=_FORMATS) as image:
+            return TOO_MANY_BYTES
+        with open(path, "rb") as file:
+            return _content_fault(file)
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8: rename it"
+    except OSError as error:
+        return _describe_os_error(error)
+
+
+def _content_fault(file: IO[bytes]) -> str | None:
+    """Return a fault that the first bytes of an open image show."""
+    beginning = file.read(_MARK_BYTES)
+    if not beginning:
+        return "empty file"
+    file.seek(0)
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return _TOO_LARGE
         return None
-    except UnicodeEncodeError:
-        return "its name is not valid UTF-8: rename it"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return _TOO_LARGE
     except UnidentifiedImageError:
-        return _unidentified_fault(path)
+        name = _format_name(beginning)
+        if name is None:
+            return "not a JPEG, PNG, GIF, BMP or WebP image"
+        return f"damaged {name} header"
     except OSError as error:
         return _describe_os_error(error)
     # Pillow lets these through for some broken headers.
@@ -183,16 +233,9 @@ def _describe_os_error(error: OSError) -> str:
     return f"damaged: {printable(str(error))}"
 
 
-def _unidentified_fault(path: str) -> str:
-    name = _announced_format(path)
-    if name is None:
-        return "not a JPEG, PNG, GIF, BMP or WebP image"
-    return f"damaged {name} header"
-
-
 def _announced_format(path: str) -> str | None:
     with open(path, "rb") as file:
-        return _format_name(file.read(16))
+        return _format_name(file.read(_MARK_BYTES))
 
 
 def _format_name(content: bytes) -> str | None:

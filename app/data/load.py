@@ -1,6 +1,6 @@
 """Loading: from a configuration to three splits, the only way for data into the application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -8,10 +8,11 @@ import tensorflow as tf
 from epochal.app.config import Config
 from epochal.app.data.audit.together import group_copies
 from epochal.app.data.availability import is_flippable, source_of
-from epochal.app.data.dataset import Dataset, RawDataset, unreadable
+from epochal.app.data.dataset import Dataset, RawDataset, Split, unreadable
 from epochal.app.data.handedness import HANDED, told_from_mirrored
-from epochal.app.data.preprocessing import Preprocessing
-from epochal.app.data.sources import digits, folder, tfds
+from epochal.app.data.preprocessing import ImageShape, Preprocessing
+from epochal.app.data.sources import digits, folder, prepared, table, tar, tfds, tfrecord
+from epochal.app.data.sources.image_list import Listing, inspect_listing, splits_of
 from epochal.app.data.splits import make_splits
 from epochal.app.data.statistics import mean_and_deviation
 from epochal.app.errors import UsageError
@@ -20,7 +21,23 @@ Reader = Callable[[Config], RawDataset]
 
 # By the kind that `source_of` finds in a configuration; a test may put a reader of its own here, or
 # hand a table in.
-SOURCES: dict[str, Reader] = {"digits": digits.read, "folder": folder.read, "tfds": tfds.read}
+SOURCES: dict[str, Reader] = {
+    "digits": digits.read,
+    "folder": folder.read,
+    "table": table.read,
+    "tar": tar.read,
+    "tfrecord": tfrecord.read,
+    "prepared": prepared.read,
+    "tfds": tfds.read,
+}
+
+# Sources of images of the user's own, listed for a network that is trained and knows its classes.
+LISTINGS: dict[str, Callable[[Config, Sequence[str]], Listing]] = {
+    "folder": folder.list_known,
+    "table": table.list_images,
+    "tar": tar.list_images,
+    "tfrecord": tfrecord.list_images,
+}
 
 
 @dataclass
@@ -76,6 +93,28 @@ def load(
         raise UsageError(unreadable(error)) from error
 
 
+def read_splits(config: Config, classes: Sequence[str], shape: ImageShape) -> dict[str, Split]:
+    """Read other images of a user for a trained network with these classes and sizes.
+
+    Args:
+        config: of the network's run, but for the data set.
+        classes: of the network, of which the images may have any.
+        shape: sizes of the network's images.
+
+    Raises:
+        UsageError, BadFiles: they cannot be read, or a class is none of the network's.
+    """
+    source = source_of(config.dataset)
+    if source not in LISTINGS:
+        raise UsageError(
+            f"{config.dataset} is no folder, table or shards of images, as other data to evaluate "
+            "must be; give one"
+        )
+    listing = LISTINGS[source](config, classes)
+    scan = inspect_listing(listing, skip_bad=False, must_train=False)
+    return splits_of(scan, shape, config.data.cache_gib)
+
+
 def _read(config: Config, sources: Mapping[str, Reader], last_prepared: LastPrepared) -> RawDataset:
     source = source_of(config.dataset)
     if source == "tfds":
@@ -97,7 +136,11 @@ def _split(raw: RawDataset, config: Config) -> Dataset:
         config.seed,
         of_range=config.data.normalization == "minmax",
     )
-    flippable = is_flippable(config.dataset)
+    flippable = raw.flippable
+    if flippable is None:
+        flippable = raw.flippable
+    if flippable is None:
+        flippable = is_flippable(config.dataset)
     handedness = None
     if flippable and config.augment.flip is None:
         handedness = told_from_mirrored(splits["train"], raw.shape, config.seed)

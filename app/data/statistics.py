@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from epochal.app.data.dataset import Split, StreamedImages
+from epochal.app.data.dataset import CachedImages, Split
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.data.preprocessing import ImageShape
 from epochal.app.streams import sample_generator
@@ -74,7 +74,7 @@ def channel_covariance(split: Split, shape: ImageShape, seed: int) -> np.ndarray
 
 def sample_of(split: Split, seed: int) -> Split:
     """Return the images that stand for a split: all, or 20,000 of a larger streamed one."""
-    if not isinstance(split.images, StreamedImages) or len(split) <= _SAMPLE:
+    if isinstance(split.images, CachedImages) or len(split) <= _SAMPLE:
         return split
     sample = sample_generator(seed).choice(
         len(split),

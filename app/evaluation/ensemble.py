@@ -1,9 +1,8 @@
 """Ensembles: the probabilities of several runs averaged, beside the figures of each of them."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import tensorflow as tf
 from scipy.special import log_softmax, logsumexp
 
 from epochal.app.config import Config, ViewsName
-from epochal.app.data.availability import check_is_folder
+from epochal.app.data.availability import check_images
 from epochal.app.data.dataset import CachedImages, Dataset, Split
-from epochal.app.data.load import load
+from epochal.app.data.load import load, read_splits
 from epochal.app.data.same_files import check_same_data, describe_changes
-from epochal.app.data.sources.folder import read_splits
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.metrics import evaluate_logits
 from epochal.app.evaluation.run_results import evaluate_split
@@ -223,8 +221,7 @@ def evaluate_runs_on_folder(
         UsageError: as `evaluate_runs`; or the folder cannot be read or has other classes.
     """
     check_different(runs)
-    check_is_folder(folder)
-    root = Path(os.path.expanduser(folder))
+    check_images(folder)
     logits: dict[str, dict[str, np.ndarray]] = {}
     labels: dict[str, np.ndarray] = {}
     classes: tuple[str, ...] | None = None
@@ -233,12 +230,8 @@ def evaluate_runs_on_folder(
         preprocessing = trained.preprocessing
         classes = classes or preprocessing.classes
         check_same_classes(runs[0], classes, run, preprocessing.classes)
-        splits = read_splits(
-            root,
-            preprocessing.classes,
-            preprocessing,
-            trained.config.data.cache_gib,
-        )
+        config = replace(trained.config, dataset=folder)
+        splits = read_splits(config, preprocessing.classes, preprocessing)
         for name, split in splits.items():
             by_run = logits.setdefault(name, {})
             by_run[str(run.folder)], _ = evaluate_split(

@@ -1,16 +1,14 @@
 """Figures of a finished run, computed again from its published weights and its data."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from epochal.app.config import Config, ViewsName
-from epochal.app.data.availability import check_is_folder
+from epochal.app.data.availability import check_images
 from epochal.app.data.dataset import Dataset
-from epochal.app.data.load import load
+from epochal.app.data.load import load, read_splits
 from epochal.app.data.same_files import check_same_data
-from epochal.app.data.sources.folder import read_splits
 from epochal.app.evaluation.run_results import evaluate_split
 from epochal.app.evaluation.split_uses import count_test_use
 from epochal.app.evaluation.trained_model import load_trained, with_views
@@ -52,22 +50,18 @@ def evaluate_run(
 
 
 def evaluate_folder(run: Run, folder: str, views: ViewsName | None = None) -> dict[str, Any]:
-    """Return figures of another folder of images with classes of the run.
+    """Return figures of other images with classes of the run: of a folder, a table or shards.
 
-    Their names begin with the split, or with "all" where the folder has no splits.
+    Their names begin with the split, or with "all" where there are no splits.
 
     Raises:
-        UsageError: the run has not finished; the folder cannot be read or has other classes.
+        UsageError: the run has not finished; the images cannot be read or have other classes.
     """
-    check_is_folder(folder)
+    check_images(folder)
     trained = with_views(load_trained(run), views)
     preprocessing = trained.preprocessing
-    splits = read_splits(
-        Path(os.path.expanduser(folder)),
-        preprocessing.classes,
-        preprocessing,
-        trained.config.data.cache_gib,
-    )
+    config = replace(trained.config, dataset=folder)
+    splits = read_splits(config, preprocessing.classes, preprocessing)
     figures: dict[str, Any] = {}
     for name, split in splits.items():
         _, evaluation = evaluate_split(

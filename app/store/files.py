@@ -177,6 +177,19 @@ def publish(folder: Path, fill: Callable[[Path], None]) -> None:
         sync_folder(folder.parent)
 
 
+def publish_filled(filled: Path, folder: Path) -> None:
+    """Seal a folder that was filled beside its place, maybe over several attempts, and rename it.
+
+    Raises:
+        StorageError: it cannot be written, or `folder` holds anything.
+    """
+    with _storage_errors(folder):
+        (filled / MANIFEST).unlink(missing_ok=True)  # of an attempt that was killed
+        _seal(filled)
+        os.rename(filled, folder)
+        sync_folder(folder.parent)
+
+
 @contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
     """Wait until no other process is in here with this folder, and hold it so.
@@ -195,8 +208,14 @@ def exclusively(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(
+    folder: Path, busy: str = "writes a version there; wait for it, or give --name"
+) -> Iterator[None]:
     """Make a folder and hold it for this process; one that stays empty is removed.
+
+    Args:
+        folder: to be held.
+        busy: says of another process what it does, and what to do about it.
 
     Raises:
         RunInUse: another process holds it.
@@ -209,9 +228,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunInUse(
-                f"{folder}: another process writes a version there; wait for it, or give --name"
-            ) from error
+            raise RunInUse(f"{folder}: another process {busy}") from error
         yield
     finally:
         os.close(descriptor)

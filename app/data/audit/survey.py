@@ -92,7 +92,7 @@ def survey(
     """
     source = source_of(config.dataset)
     if source == "folder":
-        return _survey_folder(Path(os.path.expanduser(config.dataset)), progress)
+        return _survey_folder(config, progress)
     size = config.image_size
     if size is None and source != "digits":
         size = _READ_SIZE
@@ -101,8 +101,10 @@ def survey(
     return _survey_splits(raw, progress)
 
 
-def _survey_folder(root: Path, progress: Progress) -> Survey:
-    layout, strays = read_layout(root, must_train=False, may_be_empty=True)
+def _survey_folder(config: Config, progress: Progress) -> Survey:
+    root = Path(os.path.expanduser(config.dataset))
+    content = read_layout(root, nested=config.data.nested, must_train=False, may_be_empty=True)
+    layout = content.layout
     first = layout.get(ALL) or layout.get("train") or {}
     classes = list(first)
     entries = []
@@ -112,7 +114,7 @@ def _survey_folder(root: Path, progress: Progress) -> Survey:
             for path in by_class.get(name, ()):
                 entries.append((path, split, classes.index(name)))
     paths = [path for path, _, _ in entries]
-    builder = _Builder(tuple(layout), bad=list(strays))
+    builder = _Builder(tuple(layout), bad=list(content.strays))
     beginning = os.path.join(root, "")
     for done, result in enumerate(examine_files(paths, look_at)):
         path, split, label = entries[done]

@@ -20,6 +20,7 @@ def read(config: Config) -> RawDataset:
         splits={"all": split},
         classes=classes,
         shape=shape,
+        native_size=_SIDE,
     )
 
 

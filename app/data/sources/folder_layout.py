@@ -6,63 +6,79 @@ Two layouts, told apart by the names of the top folders alone:
   `validation/` may stand beside `train/`;
 * otherwise each is a class: `CLASS/FILE`, one split called "all".
 
-Folders inside a class folder, at any depth, belong to the class, as in Keras and PyTorch. Hidden
+Folders inside a class folder, at any depth, belong to the class, as in Keras and PyTorch, unless
+they are to be classes of their own, called by their path (`dog/young`), or to be refused. Hidden
 entries and the files that Windows and macOS leave behind are ignored. Inside a class folder
 everything else must be an image. Beside the class folders an image is a mistake and reported, any
 other file (a licence, a list) is ignored.
 """
 
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from epochal.app.characters import look_alike_key, printable
+from epochal.app.characters import printable
 from epochal.app.data.file_inspection import BadFile, have_image_headers
 from epochal.app.data.sources.folder_listing import list_entries, list_files, listed, quoted
+from epochal.app.data.sources.image_list import Layout, check_class_names, check_split_classes
+from epochal.app.data.sources.split_names import ALL, SPLIT_NAMES
 from epochal.app.errors import UsageError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "test": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
-ALL = "all"  # the one split of a folder without split folders
+Nested = Literal["joined", "classes", "refused"]
 
 
-Layout = dict[str, dict[str, list[str]]]  # split -> class -> paths
+@dataclass(frozen=True)
+class FolderContent:
+    """Content of a folder of images.
 
-_LOG = logging.getLogger(__name__)
+    Attributes:
+        layout: paths by split and class.
+        strays: images that lie outside any class folder.
+        joined: folders inside class folders, whose images were joined to the class.
+    """
+
+    layout: Layout
+    strays: tuple[BadFile, ...]
+    joined: tuple[str, ...]
 
 
 def read_layout(
-    root: Path, *, must_train: bool, may_be_empty: bool = False
-) -> tuple[Layout, list[BadFile]]:
-    """Return paths by split and class, and the images that lie outside any class folder.
+    root: Path, *, nested: Nested, must_train: bool, may_be_empty: bool = False
+) -> FolderContent:
+    """List a folder of images.
 
     Args:
-        root: the data set's folder.
-        must_train: refuse splits without one to train on.
-        may_be_empty: list class folders without files, too, instead of refusing them.
+        root: the folder.
+        nested: what folders inside class folders are.
+        must_train: there must be images to train on.
+        may_be_empty: class folders without files are listed, too, instead of refused.
+
+    Raises:
+        UsageError: it is missing, unreadable or laid out otherwise.
     """
+    joined: list[str] = []
     folders, strays = _folders_and_strays(root)
     split_of = {}
     for name in folders:
         split_of[name] = SPLIT_NAMES.get(name.lower(), "")
     if not all(split_of.values()):
         _refuse_splits_beside_classes(root, split_of)
-        by_class = _read_classes(root, root, folders, may_be_empty=may_be_empty)
-        return {ALL: by_class}, strays
+        layout = {ALL: _read_classes(root, root, folders, nested, joined)}
+        if not may_be_empty:
+            _refuse_empty(root, layout[ALL])
+        return FolderContent(layout, tuple(strays), tuple(joined))
     _check_splits(root, split_of, must_train=must_train)
-    layout: Layout = {}
+    layout = {}
     for name, split in split_of.items():
         folder = root / name
         classes, more_strays = _folders_and_strays(folder)
         strays += more_strays
-        layout[split] = _read_classes(root, folder, classes, may_be_empty=may_be_empty)
-    return layout, strays
+        layout[split] = _read_classes(root, folder, classes, nested, joined)
+        if not may_be_empty:
+            _refuse_empty(folder, layout[split])
+    return FolderContent(layout, tuple(strays), tuple(joined))
 
 
 def _folders_and_strays(folder: Path) -> tuple[list[str], list[BadFile]]:
@@ -104,25 +120,37 @@ def _check_splits(root: Path, split_of: Mapping[str, str], *, must_train: bool) 
 
 
 def _read_classes(
-    root: Path, parent: Path, names: Iterable[str], *, may_be_empty: bool
+    root: Path, parent: Path, names: Iterable[str], nested: Nested, joined: list[str]
 ) -> dict[str, list[str]]:
-    by_class = {}
-    nested = []
+    """Return paths by class; folders that are joined to their class are added to `joined`."""
+    by_class: dict[str, list[str]] = {}
+    inside: list[str] = []
     for name in names:
         folder = parent / name
         files, folders = list_files(folder, root)
-        if not files and not may_be_empty:
-            raise UsageError(f"class folder {quoted(folder)} is empty; add images or remove it")
-        by_class[name] = files
-        nested += folders
-    if nested and len(by_class) > 1:
-        above = Path(nested[0]).parent
-        _LOG.info(
-            f"{parent}: folders inside class folders belong to their class, as "
-            f"{quoted(nested[0])} ({len(nested):,} in all); for classes of their own, give "
-            f"--dataset {printable(above)}"
+        inside += folders
+        if nested == "classes" and files:
+            for path in files:
+                own_class = os.path.dirname(os.path.relpath(path, parent))
+                by_class.setdefault(own_class, []).append(path)
+        else:
+            by_class[name] = files
+    if inside and nested == "refused":
+        raise UsageError(
+            f"{quoted(inside[0])} lies inside a class folder ({len(inside):,} in all); move it, or "
+            "give --data.nested joined (its images belong to the class) or classes (it is one)"
         )
-    return by_class
+    if nested == "joined" and len(by_class) > 1:
+        joined += inside
+    return dict(sorted(by_class.items()))
+
+
+def _refuse_empty(parent: Path, by_class: Mapping[str, list[str]]) -> None:
+    for name, files in by_class.items():
+        if not files:
+            raise UsageError(
+                f"class folder {quoted(parent / name)} is empty; add images or remove it"
+            )
 
 
 def _stray_images(folder: Path, names: Iterable[str]) -> list[BadFile]:
@@ -145,15 +173,9 @@ def _stray_images(folder: Path, names: Iterable[str]) -> list[BadFile]:
 
 def check_classes(root: Path, layout: Layout) -> tuple[str, ...]:
     """Return the classes, which every split must have from one list of at least two."""
-    classes = layout.get(ALL) or layout["train"]
-    for split, by_class in layout.items():
-        _check_names(root, by_class)
-        for name in by_class:
-            if name not in classes:
-                raise UsageError(
-                    f"class {quoted(name)} is in the {split} split but not in 'train', which has "
-                    f"{listed(classes)}; add it there or remove it"
-                )
+    for by_class in layout.values():
+        check_class_names(root, by_class, "class folder")
+    classes = check_split_classes(layout)
     if len(classes) < 2:
         (only,) = classes
         cure = "add one"
@@ -163,32 +185,4 @@ def check_classes(root: Path, layout: Layout) -> tuple[str, ...]:
         raise UsageError(
             f"{quoted(root)} has 1 class ({listed(classes)}), expected at least 2; {cure}"
         )
-    return tuple(classes)
-
-
-def check_known(root: Path, layout: Layout, known: Sequence[str]) -> None:
-    """Refuse a class that a trained network does not know."""
-    for by_class in layout.values():
-        for name in by_class:
-            if name not in known:
-                raise UsageError(
-                    f"class {quoted(name)} in {quoted(root)} is none of the run's, which are "
-                    f"{listed(known)}; rename or remove the folder"
-                )
-
-
-def _check_names(root: Path, names: Iterable[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        if printable(name) != name:
-            raise UsageError(
-                f"class folder {quoted(root / name)} has control or undecodable characters "
-                "in its name; rename it"
-            )
-        key = look_alike_key(name)
-        if key in seen:
-            raise UsageError(
-                f"classes {quoted(seen[key])} and {quoted(name)} in {quoted(root)} have "
-                "the same name but for case, spaces or Unicode form; rename or merge them"
-            )
-        seen[key] = name
+    return classes

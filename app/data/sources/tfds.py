@@ -1,10 +1,7 @@
 """Prepared tensorflow-datasets, read as records, at random by index."""
 
-import errno
 import os
-import resource
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epochal.app.config import Config
+from epochal.app.data.open_files import OpenFiles
 from epochal.app.data.same_files import digest_of
+from epochal.app.data.sources.record_places import record_places
 from epochal.app.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
     from epochal.app.data.dataset import RawDataset
 
-# Bytes around each record of a TFRecord file: its length and that number's checksum, and the
-# checksum of its data.
-_HEADER = 12
-_FOOTER = 4
 _BATCH = 1024  # records that are parsed together
 
 
@@ -139,6 +134,7 @@ def read(config: Config) -> "RawDataset":
         splits=splits,
         classes=classes,
         shape=shape,
+        native_size=native_size,
         digests=digests,
     )
 
@@ -200,14 +196,13 @@ class Records:
         """Return a function, in TensorFlow operations, from an index to its encoded image."""
         import tensorflow as tf
 
-        files = _OpenFiles(self.files)
+        files = OpenFiles(self.files)
         spec = {self.image_key: tf.io.FixedLenFeature([], tf.string)}
 
         def read_record(index: np.ndarray) -> bytes:
-            descriptor = files.descriptors[self.file[index]]
-            length = int(self.length[index])
-            offset = int(self.offset[index])
-            return os.pread(descriptor, length, offset)
+            return files.read(
+                int(self.file[index]), int(self.offset[index]), int(self.length[index])
+            )
 
         def load(index: Any) -> Any:
             record = tf.numpy_function(read_record, [index], tf.string)
@@ -218,45 +213,6 @@ class Records:
         return load
 
 
-class _OpenFiles:
-    """Files that are open for as long as anything may read them.
-
-    Raises:
-        UsageError: the process may not open as many.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        _allow_open_files(len(names))
-        self.descriptors: list[int] = []
-        weakref.finalize(self, _close, self.descriptors)
-        for name in names:
-            try:
-                self.descriptors.append(os.open(name, os.O_RDONLY))
-            except OSError as error:
-                if error.errno != errno.EMFILE:
-                    raise
-                raise UsageError(
-                    f"{name}: the data set has {len(names)} files, more than this process may "
-                    "open; raise the limit (ulimit -n), or prepare it in fewer files"
-                ) from error
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-def _allow_open_files(count: int) -> None:
-    """Raise the limit of open files by `count`, as far as the system lets a process do it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return
-    wanted = soft + count
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def index_records(builder: Any, split: str) -> Records:
     """Read a split once, verifying checksums, and note place and label of each record.
 
@@ -265,27 +221,29 @@ def index_records(builder: Any, split: str) -> Records:
     """
     image_key, label_key = builder.info.supervised_keys
     files = tuple(str(path) for path in builder.info.splits[split].filepaths)
+    expected = builder.info.splits[split].shard_lengths
+    if len(files) != len(expected):
+        raise UsageError(
+            f"split {split} of {builder.name}: {len(files):,} files, but dataset_info.json tells "
+            f"of {len(expected):,}; prepare the data set again"
+        )
     all_labels = []
     all_offsets = []
     all_lengths = []
-    counts = []
     digests = []
-    for name in files:
-        labels, lengths, digest = _read_labels(name, label_key)
+    for name, count in zip(files, expected, strict=True):
+        offsets, lengths = record_places(Path(name))
+        if len(offsets) != count:
+            raise UsageError(
+                f"split {split} of {builder.name}: {name} has {len(offsets):,} of the {count:,} "
+                "records that dataset_info.json tells; prepare the data set again"
+            )
+        labels, digest = _read_labels(name, label_key)
         digests.append(digest)
-        record_bytes = lengths + _HEADER + _FOOTER
-        ends = np.cumsum(record_bytes)
         all_labels.append(labels)
         all_lengths.append(lengths)
-        all_offsets.append(ends - lengths - _FOOTER)
-        counts.append(len(labels))
+        all_offsets.append(offsets)
     labels = np.concatenate(all_labels)
-    expected = builder.info.splits[split].num_examples
-    if len(labels) != expected:
-        raise UsageError(
-            f"split {split} of {builder.name}: {Path(files[0]).parent} has {len(labels):,} of the "
-            f"{expected:,} records that dataset_info.json tells; prepare the data set again"
-        )
     num_classes = builder.info.features[label_key].num_classes
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
@@ -295,7 +253,7 @@ def index_records(builder: Any, split: str) -> Records:
     return Records(
         files=files,
         digests=tuple(digests),
-        file=np.repeat(np.arange(len(files)), counts),
+        file=np.repeat(np.arange(len(files)), expected),
         offset=np.concatenate(all_offsets),
         length=np.concatenate(all_lengths),
         labels=labels.astype(np.int32),
@@ -303,8 +261,8 @@ def index_records(builder: Any, split: str) -> Records:
     )
 
 
-def _read_labels(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return label and length in bytes of each record of a file, int64, and the file's digest."""
+def _read_labels(name: str, label_key: str) -> tuple[np.ndarray, str]:
+    """Return the label of each record of a file, int64, and the file's digest."""
     import tensorflow as tf
 
     from epochal.app.data.dataset import without_tuning
@@ -318,12 +276,10 @@ def _read_labels(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, str
     records = tf.data.TFRecordDataset(name).batch(_BATCH)
     parsed = without_tuning(records.map(parse).prefetch(1))
     labels = [np.zeros(0, np.int64)]
-    lengths: list[int] = []
 
     def contents() -> Iterator[bytes]:
         for some_labels, some_records in parsed.as_numpy_iterator():
             labels.append(some_labels)
-            lengths.extend(map(len, some_records))
             yield from some_records
 
     try:
@@ -331,4 +287,4 @@ def _read_labels(name: str, label_key: str) -> tuple[np.ndarray, np.ndarray, str
     except tf.errors.OpError as error:
         fault = error.message.splitlines()[0][:120]
         raise UsageError(f"{name} is damaged ({fault}); prepare the data set again") from error
-    return np.concatenate(labels), np.array(lengths, np.int64), digest
+    return np.concatenate(labels), digest

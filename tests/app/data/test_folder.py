@@ -107,6 +107,32 @@ def test_folders_inside_a_class_folder_belong_to_the_class(tmp_path):
     assert line.endswith(f"--dataset {tmp_path}/dog")
 
 
+def test_folders_inside_a_class_folder_may_be_classes(tmp_path):
+    counts = {"cat": 3, "dog/old": 3, "dog/young/x.jpg": 3, "dog-b": 3, "dog": 3}
+    root = image_folder(tmp_path, counts)
+    with heard() as lines:
+        content = scan(root, nested="classes")
+    assert content.classes == ("cat", "dog", "dog-b", "dog/old", "dog/young/x.jpg")
+    assert not [text for text in lines if "--dataset" in text]
+    known = scan(root, nested="classes", known=[*content.classes, "eel"])
+    np.testing.assert_array_equal(known.splits["all"].labels, content.splits["all"].labels)
+    config = Config(dataset=str(root), data=Data(nested="classes"))
+    assert load(config).preprocessing.classes == content.classes
+
+
+def test_one_folder_around_all_may_hold_the_classes(tmp_path):
+    root = image_folder(tmp_path, {"pets/cat": 3, "pets/dog": 3})
+    assert scan(root, nested="classes").classes == ("pets/cat", "pets/dog")
+
+
+def test_folders_inside_a_class_folder_may_be_refused(tmp_path):
+    root = image_folder(tmp_path, {"cat": 3, "dog": 3})
+    assert scan(root, nested="refused").classes == ("cat", "dog")
+    image_folder(tmp_path, {"dog/old": 3, "dog/young": 1})
+    with pytest.raises(UsageError, match=r"dog/old' lies inside a class folder \(2 in all\); move"):
+        scan(root, nested="refused")
+
+
 def test_folders_inside_the_classes_of_splits_too(tmp_path):
     counts = {"train/a/x": 3, "train/b": 3, "test/a": 1, "test/b/y/z": 2}
     content = scan(image_folder(tmp_path, counts))
@@ -300,8 +326,14 @@ def test_an_empty_class_in_a_split(tmp_path):
         scan(root, skip_bad=True)
 
 
-@pytest.mark.parametrize("cache_gib", [0, 1])
-def test_an_image_that_vanishes_after_the_scan(tmp_path, cache_gib):
+@pytest.mark.parametrize(
+    ("cache_gib", "message"),
+    [
+        (0, r"changed while it was read: .*cat/0000\.png' is gone; run again"),
+        (1, r"an image cannot be read: .*cat.*No such file.*; restore the data set"),
+    ],
+)
+def test_an_image_that_vanishes_after_the_scan(tmp_path, cache_gib, message):
     root = image_folder(tmp_path, {"cat": 5, "dog": 5})
 
     def scan_and_lose(*arguments, **options):
@@ -311,10 +343,41 @@ def test_an_image_that_vanishes_after_the_scan(tmp_path, cache_gib):
         return content
 
     sources = SOURCES | {"folder": partial(read, scan=scan_and_lose)}
-    with pytest.raises(
-        UsageError, match=r"an image cannot be read: .*cat.*No such file.*; restore the data set"
-    ):
+    with pytest.raises(UsageError, match=message):
         load(Config(dataset=str(root), data=Data(cache_gib=cache_gib)), sources=sources)
+
+
+def rewrite(root: Path) -> None:
+    content = (root / "cat/0000.png").read_bytes()
+    (root / "cat/0000.png").write_bytes(content)
+
+
+def replace(root: Path) -> None:
+    old = root / "cat/0000.png"
+    shutil.copy2(old, root / "new")
+    (root / "new").rename(old)
+
+
+CHANGES = {
+    "rewritten": (rewrite, "cat/0000.png' is another file than before"),
+    "replaced": (replace, "cat/0000.png' is another file than before"),
+    "more images": (lambda root: corpus.picture().save(root / "cat/new.png"), "new files"),
+    "another class": (lambda root: image_folder(root, {"eel": 3}), "new files"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_folder_that_changes_while_it_is_read(tmp_path, name):
+    change, message = CHANGES[name]
+    root = image_folder(tmp_path, {"cat": 5, "dog": 5})
+
+    def scan_and_change(*arguments, **options):
+        content = scan(*arguments, **options)
+        change(root)
+        return content
+
+    with pytest.raises(UsageError, match=f"changed while it was read: .*{message}.*; run again"):
+        read(Config(dataset=str(root)), scan=scan_and_change)
 
 
 def test_pillow_warns_nobody(tmp_path):

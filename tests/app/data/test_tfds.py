@@ -13,6 +13,7 @@ import pytest
 from epochal.app.config import Config
 from epochal.app.data.availability import check_data
 from epochal.app.data.load import load
+from epochal.app.data.sources.record_places import record_places
 from epochal.app.data.sources.tfds import Records, find
 from epochal.app.errors import UsageError
 from epochal.app.store.run import default_name
@@ -80,6 +81,18 @@ def test_a_file_with_fewer_records_than_it_should_have_is_damaged(
     info.write_text(json.dumps(values))
     with pytest.raises(UsageError, match="has 200 of the 201 records"):
         load(Config(dataset="mnist", data_dir=str(tmp_path), model="mlp"))
+
+
+def test_a_file_that_was_cut_at_a_records_end_is_named(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared / "cifar10", tmp_path / "cifar10")
+    [file] = tmp_path.glob("cifar10/*/*test.tfrecord*")
+    offsets, _ = record_places(file)
+    os.truncate(file, offsets[-1] - 12)
+    with pytest.raises(UsageError, match=rf"{file.name} has 39 of the 40 records"):
+        load(Config(dataset="cifar10", data_dir=str(tmp_path), model="mlp"))
+    os.truncate(file, offsets[-1] - 13)
+    with pytest.raises(UsageError, match=rf"{file.name}' is cut short or damaged \(record 38"):
+        load(Config(dataset="cifar10", data_dir=str(tmp_path), model="mlp"))
 
 
 def count_open_files() -> int:
