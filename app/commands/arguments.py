@@ -51,17 +51,22 @@ def add_settings(parser: Parser, *, in_help: bool) -> None:
         for name, described in GROUPS.items():
             groups[name] = parser.add_argument_group(name, described.__doc__.partition("\n")[0])
     for setting in SETTINGS.values():
-        flags = [flag_of(setting.key)]
-        if setting.traits.alias is not None:
-            flags.append(setting.traits.alias)
-        groups[setting.group].add_argument(
-            *flags,
-            dest=setting.key,
-            type=partial(_read, setting),
-            default=SUPPRESS,
-            metavar="X",
-            help=_help_text(setting) if in_help else SUPPRESS,
-        )
+        add_setting(groups[setting.group], setting, in_help=in_help)
+
+
+def add_setting(parser: Any, setting: Setting, *, in_help: bool) -> None:
+    """Add the flag of a setting to a parser, or to a group of one."""
+    flags = [flag_of(setting.key)]
+    if setting.traits.alias is not None:
+        flags.append(setting.traits.alias)
+    parser.add_argument(
+        *flags,
+        dest=setting.key,
+        type=partial(_read, setting),
+        default=SUPPRESS,
+        metavar="X",
+        help=_help_text(setting) if in_help else SUPPRESS,
+    )
 
 
 def add_views(parser: Parser) -> None:

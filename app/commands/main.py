@@ -41,6 +41,7 @@ commands:
   data preview  training images before and after augmentation, on one sheet
   lr-find    short trainings at a range of learning rates, and the one to begin with
   replay-nan the input, layer or gradient that first left the finite numbers in a run
+  data prepare  a data set decoded and scaled once, to train from without decoding
 
 options of every command:
   -h, --help      what it takes
@@ -70,6 +71,7 @@ COMMANDS = (
     "doctor",
     "data preview",
     "replay-nan",
+    "data prepare",
 )
 
 
