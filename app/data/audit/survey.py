@@ -94,7 +94,7 @@ def survey(
     if source == "folder":
         return _survey_folder(config, progress)
     size = config.image_size
-    if size is None and source != "digits":
+    if size is None and source not in ("digits", "prepared"):
         size = _READ_SIZE
     data = replace(config.data, cache_gib=0.0, skip_bad=True)
     raw = sources[source](replace(config, data=data, image_size=size))
@@ -200,10 +200,12 @@ class _Builder:
 def _looks(split: Split) -> Iterator[Look | str]:
     """Yield the look of each image of a split, or the fault of bytes that cannot be decoded."""
     if not isinstance(split.images, StreamedImages):
-        images = split.read()
-        pictures = shrink(images).numpy()
-        for pixels, picture in zip(images.numpy(), pictures, strict=True):
-            yield _look_at_pixels(pixels, picture)
+        for start in range(0, len(split), _AT_A_TIME):
+            positions = np.arange(start, min(start + _AT_A_TIME, len(split)))
+            images = split.subset(positions).read()
+            pictures = shrink(images).numpy()
+            for pixels, picture in zip(images.numpy(), pictures, strict=True):
+                yield _look_at_pixels(pixels, picture)
         return
     contents = tf.data.Dataset.from_tensor_slices(split.indices).map(
         split.images.load, num_parallel_calls=4, deterministic=True
