@@ -22,6 +22,8 @@ from epochal.app.data.dataset import CachedImages, Dataset, Split
 from epochal.app.data.pipeline import Position, TrainingBatches
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import UsageError
+from epochal.app.training.run.first_lines import first_lines
+from epochal.app.training.run.setup import set_up
 from tests.support.drawn import drawn
 
 SIDE = 20
@@ -274,3 +276,39 @@ def test_every_setting_changes_the_augmentation() -> None:
         augmented = augmentation_for(Config(augment=Augment(**{name: value})), dataset)
         assert augmented not in found, name
         found.append(augmented)
+
+
+def test_noisy_copies_enlarge_the_epoch_and_alone_are_noisy() -> None:
+    still = Augment(pad_crop=0, noise=0.5, noisy_copies=2)
+    setup = set_up(Config(model="softmax", augment=still))
+    batches = setup.batches
+    count = len(setup.dataset.train)
+    assert len(batches.split) == 3 * count
+    originals = setup.dataset.train.read().numpy()
+    known = [image.tobytes() for image in originals]
+    clean = []
+    noisy = []
+    for images, _ in batches.dataset():
+        for image in images.numpy():
+            kind = clean if image.tobytes() in known else noisy
+            kind.append(image.tobytes())
+    assert sorted(clean) == sorted(known)
+    assert len(set(noisy)) == len(noisy) == 2 * count
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (Augment(flip=True), "other characters"),
+        (Augment(flip_vertical=True), "upside down"),
+        (Augment(), None),
+    ],
+    ids=["characters mirrored", "upside down", "default"],
+)
+def test_mirrored_characters_and_images_upside_down_are_warned_of(
+    augment: Augment, words: str | None
+) -> None:
+    lines = first_lines(set_up(Config(model="softmax", augment=augment)), None).split("\n")
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert len(warnings) == (words is not None)
+    assert words is None or words in warnings[0]

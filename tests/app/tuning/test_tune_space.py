@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from epochal.app.commands.tune import DESCRIPTION, make_parser, make_plan
-from epochal.app.config import Config
+from epochal.app.config import Augment, Config
 from epochal.app.errors import UsageError
 from epochal.app.store.plan import Plan, Range
 from epochal.app.tuning.space import changed, corners, count_points, read_search, read_space
@@ -444,3 +444,18 @@ def test_a_plan_comes_back_from_its_file_and_names_what_differs() -> None:
         UsageError, match="there was made by another search space \\(differing: learning_rate\\)"
     ):
         plan.check_same((space[0],), "there")
+
+
+def test_a_policy_that_is_searched_stands_for_its_settings() -> None:
+    policies = ["none", "photos"]
+    search = {
+        "augment.policy": {"choice": policies},
+        "augment.hue": {"linear": [0, 0.1], "when": {"augment.policy": "photos"}},
+    }
+    base = Config(augment=Augment(rotate=5.0))
+    space = read_space(search, "here", base)
+    assert [searched.name for searched in space] == list(search)
+    photos = changed(base, {"augment.policy": "photos", "augment.hue": 0.05}).augment
+    assert (photos.resized_crop, photos.hue, photos.rotate) == (0.25, 0.05, 0.0)
+    none = changed(base, {"augment.policy": "none"}).augment
+    assert (none.flip, none.pad_crop, none.rotate) == (False, 0, 0.0)
