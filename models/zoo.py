@@ -146,7 +146,7 @@ def _keras(
     )
 
 
-# `preprocess_input` of each module of keras.applications
+# `preprocess_input` of each module of keras.applications, or the layers that do its work inside
 CENTRED = Colours(mean=(127.5,) * 3, deviation=(127.5,) * 3)
 CAFFE = Colours(
     mean=(123.68, 116.779, 103.939),
@@ -157,6 +157,7 @@ TORCH = Colours(
     mean=(123.675, 116.28, 103.53),
     deviation=(58.395, 57.12, 57.375),
 )
+OF_EFFICIENTNET_V2 = Colours(mean=(128.0,) * 3, deviation=(128.0,) * 3)
 LITE_COLOURS = Colours(mean=(127.0,) * 3, deviation=(128.0,) * 3)
 VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
@@ -294,6 +295,22 @@ ZOO: dict[str, Architecture] = {
         for depth in (18, 34, 50, 101, 152)
     },
     **{
+        f"resnet{depth}_keras": _keras(network, CAFFE)
+        for depth, network in (
+            (50, applications.ResNet50),
+            (101, applications.ResNet101),
+            (152, applications.ResNet152),
+        )
+    },
+    **{
+        f"resnet{depth}_v2_keras": _keras(network, CENTRED)
+        for depth, network in (
+            (50, applications.ResNet50V2),
+            (101, applications.ResNet101V2),
+            (152, applications.ResNet152V2),
+        )
+    },
+    **{
         f"wrn{depth}_{factor}": _cifar(
             wide_resnet,
             depth=depth,
@@ -346,6 +363,23 @@ ZOO: dict[str, Architecture] = {
         options=(*DROPPING, "stochastic_depth"),
         colours=LITE_COLOURS,
     ),
+    **{
+        f"efficientnet_v2_{name}": _keras(
+            network,
+            colours,
+            (size, size, 3),
+            include_preprocessing=False,
+        )
+        for name, network, colours, size in (
+            ("b0", applications.EfficientNetV2B0, TORCH, 224),
+            ("b1", applications.EfficientNetV2B1, TORCH, 240),
+            ("b2", applications.EfficientNetV2B2, TORCH, 260),
+            ("b3", applications.EfficientNetV2B3, TORCH, 300),
+            ("s", applications.EfficientNetV2S, OF_EFFICIENTNET_V2, 384),
+            ("m", applications.EfficientNetV2M, OF_EFFICIENTNET_V2, 480),
+            ("l", applications.EfficientNetV2L, OF_EFFICIENTNET_V2, 480),
+        )
+    },
     "densenet_40_12": _cifar(
         densenet_cifar,
         depth=40,

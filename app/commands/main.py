@@ -64,14 +64,14 @@ COMMANDS = (
     "export",
     "serve",
     "data check",
+    "data preview",
+    "data prepare",
+    "data learning-curve",
     "models",
     "lr-plan",
     "lr-find",
-    "data learning-curve",
     "doctor",
-    "data preview",
     "replay-nan",
-    "data prepare",
 )
 
 

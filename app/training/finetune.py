@@ -7,14 +7,16 @@ from typing import Any
 from epochal import models
 from epochal.app.config import Config, replace_settings
 from epochal.app.data.dataset import Dataset
+from epochal.app.evaluation.trained_model import check_model
 from epochal.app.store.run import Run
-from epochal.app.training.run.setup import usual_batch
+from epochal.app.training.run.setup import find_weights, usual_batch
 from epochal.app.training.train import Session, train
 from epochal.models.complexity import skeleton
 
-# At the logits, for a batch of 64; what was trained before moves at a tenth of it.
-_RATE = 0.1
-_OTHERS = {"^(?!logits/)": 0.1}
+# At the logits, for a batch of 64; what was trained before moves at a fifth of it.
+_RATE = 0.02
+_OTHERS = {"^(?!logits/)": 0.2}
+_LONGEST_GRADIENT = 1.0
 _NORMS = "/(gamma|beta)$"
 # Steps that suffice to move trained weights to new images: of few images many epochs.
 _STEPS = 1000
@@ -38,7 +40,10 @@ def finetune(config: Config, given: Iterable[str], session: Session | None = Non
         UsageError, TrainingFailed, KeyboardInterrupt: as `train` does.
     """
     session = session or Session()
-    if config.model in models.ZOO and config.image_size is None:
+    # Refused before any data is read.
+    check_model(config)
+    find_weights(config)
+    if config.image_size is None:
         config = replace(config, image_size=models.ZOO[config.model].input_shape[0])
     dataset = session.load(config)
     config = suit(config, given, len(dataset.train))
@@ -54,6 +59,7 @@ def suit(config: Config, given: Iterable[str], num_images: int) -> Config:
     chosen: dict[str, Any] = {
         "optim.head_epochs": _HEAD_EPOCHS,
         "optim.rates": _OTHERS,
+        **_clipping(config),
         "schedule.shape": "cosine",
         "schedule.batch": 64,
     }
@@ -79,8 +85,10 @@ def _without(chosen: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in chosen.items() if key not in given}
 
 
+def _clipping(config: Config) -> dict[str, float]:
+    return {} if config.optim.clipping else {"optim.clip_norm": _LONGEST_GRADIENT}
+
+
 def _has_norms(config: Config) -> bool:
-    if config.model not in models.ZOO:
-        return False
     network = skeleton(config.model, options=config.model_options)
     return any(weight.path.endswith("/gamma") for weight in network.weights)

@@ -6,8 +6,10 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 
+import keras
 import numpy as np
 import pytest
+from keras.src.applications import efficientnet_v2
 from keras.src.utils import file_utils
 
 from epochal import models
@@ -42,12 +44,31 @@ def test_files_and_hashes_are_those_that_keras_asks_for(name, monkeypatch):
     assert asked.value.args == (published.name, published.url, published.hash)
 
 
+def layers_of_efficientnet_v2(name):
+    """The layers with which Keras' network standardises its images, without the network."""
+    network = efficientnet_v2.EfficientNetV2(
+        1.0,
+        1.0,
+        32,
+        blocks_args=efficientnet_v2.DEFAULT_BLOCKS_ARGS["efficientnetv2-b0"][:1],
+        include_top=False,
+        weights=None,
+        input_shape=(32, 32, 3),
+        name=name.replace("efficientnet_v2_", "efficientnetv2-"),
+    )
+    stem = next(layer for layer in network.layers if layer.name == "stem_conv")
+    return keras.Model(network.input, stem.input)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_colours_are_those_of_keras(name):
     _, module, _ = NETWORKS[name]
+    preprocess = module.preprocess_input
+    if name.startswith("efficientnet_v2"):
+        preprocess = layers_of_efficientnet_v2(name)
     colours = models.ZOO[name].colours
-    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype(np.float32)
-    expected = module.preprocess_input(images.copy())
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    expected = np.asarray(preprocess(images.copy()))
     standardised = (images - np.float32(colours.mean)) / np.float32(colours.deviation)
     reversed_channels = standardised[..., ::-1]
     ours = reversed_channels if colours.blue_first else standardised

@@ -166,6 +166,7 @@ _GOOD_PLACES = {
     "serve": ("saved_models/good-odd", "saved_models/foreign-odd", "saved_models/foreign"),
     "models": ("softmax", "mlp", "lenet5", "resnet8"),
     "data preview": ("digits", "./photos", "photos/"),
+    "finetune": ("./photos", "./noise", "digits"),
 }
 NONSENSE = (*NUMBERS, *TEXTS, *PLACES, *VALUES)
 

@@ -17,6 +17,7 @@ from epochal.app.errors import TrainingFailed
 from epochal.app.process.dtype_policy import dtype_policy
 from epochal.app.process.log import RUN_LOG
 from epochal.app.training.optimizers import make_optimizer, weight_penalty
+from epochal.app.training.run.devices import scope
 from epochal.app.training.run.setup import Setup, make_clipper, reset_optimizer
 from epochal.app.training.step.classifier import Classifier
 from epochal.app.training.step.learning_rate import rate_callbacks
@@ -95,8 +96,9 @@ def train_head(setup: Setup, stopping: Callable[[], bool]) -> None:
             "training the logits alone left the finite numbers; start again with a lower "
             "--learning-rate"
         )
-    setup.model.get_layer("logits").set_weights(values)
-    reset_optimizer(setup.model)
+    with scope(setup.strategy):
+        setup.model.get_layer("logits").set_weights(values)
+        reset_optimizer(setup.model)
     answers = head.predict(validation.read(), verbose=0).argmax(axis=-1)
     accuracy = float(np.mean(answers == validation.labels))
     RUN_LOG.info(

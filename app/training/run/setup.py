@@ -102,7 +102,7 @@ def set_up(
     check_model(config)
     if run is None:
         check_decay(config)
-        _find_weights(config)
+        find_weights(config)
     strategy = prepare(config)
     _check_patterns(config)
     dataset = load(config)
@@ -236,7 +236,7 @@ def _order(config: Config, labels: np.ndarray) -> tuple[Table | None, HardExampl
     return Table(arrange=arrange), None
 
 
-def _find_weights(config: Config) -> Path:
+def find_weights(config: Config) -> Path:
     """Return the file of first weights, those of ImageNet after a download where that is due.
 
     Raises:
@@ -289,7 +289,7 @@ def start(setup: Setup) -> Origin | None:
                 setup.dataset.preprocessing.classes,
             )
         elif config.weights is not None:
-            path = _find_weights(config)
+            path = find_weights(config)
             try:
                 weights.load(setup.model, path)
             except ValueError as error:
