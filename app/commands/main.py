@@ -25,23 +25,23 @@ usage: epochal COMMAND [options]
   epochal train --dataset path/to/folder --image-size 64   one sub-folder a class
 
 commands:
-  train      train a classifier, evaluate it, report on it; --resume goes on with a stopped run
-  finetune   a network that was trained on ImageNet, trained on your images
-  tune       search what a configuration leaves open, scored over splits; --resume goes on
-  evaluate   the figures of a finished run, computed again
-  predict    labels and probabilities for image files
-  export     a SavedModel with preprocessing and labels inside, proven to answer like the run
-  serve      answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it
-  data check what is wrong with a data set: copies across splits, bad files, likely wrong labels
-  models     the zoo, and what its models and finished runs cost
-  lr-plan    the learning rate of a configuration, epoch by epoch
+  train        train a classifier, evaluate it, report on it; --resume goes on with a stopped run
+  finetune     the same from a network that was trained on ImageNet
+  tune         search what a configuration leaves open, scored over splits; --resume goes on
+  evaluate     the figures of finished runs, computed again, and of their average
+  predict      labels and probabilities for image files
+  export       a SavedModel with preprocessing and labels inside, proven to answer like the run
+  serve        answers for an exported model over HTTP, as TensorFlow Serving does; a page to try it
+  data check   what is wrong with a data set: copies across splits, bad files, likely wrong labels
+  data preview training images before and after augmentation, on one sheet
+  data prepare a data set decoded and scaled once, to train from without decoding
   data learning-curve
-             what more images would bring, from trainings on fewer
-  doctor     checks of data, model, loss and optimizer before a training, and what it will take
-  data preview  training images before and after augmentation, on one sheet
-  lr-find    short trainings at a range of learning rates, and the one to begin with
-  replay-nan the input, layer or gradient that first left the finite numbers in a run
-  data prepare  a data set decoded and scaled once, to train from without decoding
+               what more images would bring, told by trainings on fewer
+  models       the zoo, and what its models and finished runs cost
+  lr-plan      the learning rate of a configuration, epoch by epoch
+  doctor       checks of data, model, loss and optimizer before a training, and what it will take
+  lr-find      short trainings at a range of learning rates, and the one to begin with
+  replay-nan   the input, layer or gradient that first left the finite numbers in a run
 
 options of every command:
   -h, --help      what it takes
