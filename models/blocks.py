@@ -4,7 +4,7 @@ The name that a block gives to a layer is the path of its weights in checkpoints
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -231,19 +231,20 @@ class Style:
             return x
         return PerSampleDropout(rate, name=name)(x)
 
+    def at_depth(self, number: int, residuals: int) -> "Style":
+        """Return the style of residual `number` of so many, whose branch is left out less often."""
+        rate = self.stochastic_depth * number / residuals
+        return replace(self, stochastic_depth=rate)
+
     def add(
-        self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str, depth: float = 1.0
+        self, x: keras.KerasTensor, residual: keras.KerasTensor, *, name: str
     ) -> keras.KerasTensor:
         """Add a residual, which stochastic depth leaves out for some images.
 
         The sum of two independent tensors has twice their variance; "normprop" halves it again.
-
-        Args:
-            depth: number of this residual over the number of all.
         """
         if self.stochastic_depth > 0:
-            rate = depth * self.stochastic_depth
-            residual = StochasticDepth(rate, name=f"{name}_depth")(residual)
+            residual = StochasticDepth(self.stochastic_depth, name=f"{name}_depth")(residual)
         x = layers.Add(name=f"{name}_add")([x, residual])
         if self.norm == "normprop":
             x = layers.Rescaling(0.5**0.5, name=f"{name}_halve")(x)

@@ -126,13 +126,7 @@ def inception_block(
 
 
 def inception_resnet_block(
-    x: keras.KerasTensor,
-    width: int,
-    *,
-    style: Style,
-    scale: float = 0.17,
-    depth: float = 1.0,
-    name: str,
+    x: keras.KerasTensor, width: int, *, style: Style, scale: float = 0.17, name: str
 ) -> keras.KerasTensor:
     """Add an Inception-ResNet-A block.
 
@@ -141,7 +135,6 @@ def inception_resnet_block(
     Args:
         width: channels of the narrow branches, 32 in the paper.
         scale: of the residual; without it wide networks die early in training (section 3.3).
-        depth: as for `Style.add`.
     """
     three = style.unit(x, width, 1, name=f"{name}_2a")
     five = style.unit(x, width, 1, name=f"{name}_3a")
@@ -165,7 +158,7 @@ def inception_resnet_block(
     )
     residual = project(residual)
     residual = layers.Rescaling(scale, name=f"{name}_scale")(residual)
-    x = style.add(x, residual, name=name, depth=depth)
+    x = style.add(x, residual, name=name)
     return style.activate(x, name=name)
 
 
@@ -187,8 +180,7 @@ def inception_resnet_cifar(
             x = inception_resnet_block(
                 x,
                 width,
-                style=style,
-                depth=(3 * (stage - 1) + block) / 9,
+                style=style.at_depth(3 * (stage - 1) + block, 9),
                 name=f"stage{stage}_block{block}",
             )
     return pooled_classifier(x, num_classes)

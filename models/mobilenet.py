@@ -82,8 +82,7 @@ def mobilenet_v2_cifar(
                 channels,
                 expansion=expansion,
                 stride=stride,
-                style=style,
-                depth=number / residuals,
+                style=style.at_depth(number, residuals),
                 name=f"stage{stage}_block{block}",
             )
     x = style.unit(
@@ -96,14 +95,7 @@ def mobilenet_v2_cifar(
 
 
 def inverted_residual(
-    x: keras.KerasTensor,
-    filters: int,
-    *,
-    expansion: int,
-    stride: int,
-    style: Style,
-    depth: float = 1.0,
-    name: str,
+    x: keras.KerasTensor, filters: int, *, expansion: int, stride: int, style: Style, name: str
 ) -> keras.KerasTensor:
     """Add a wide depthwise convolution between two thin ends, which are added if shapes agree.
 
@@ -131,7 +123,7 @@ def inverted_residual(
     )
     residual = style.norm_layer(residual, name=f"{name}_project")
     if stride == 1 and residual.shape == x.shape:
-        return style.add(x, residual, name=name, depth=depth)
+        return style.add(x, residual, name=name)
     return residual
 
 

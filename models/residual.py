@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -34,25 +34,17 @@ class Residual:
     stride_first: bool = False
 
     def __call__(
-        self,
-        x: keras.KerasTensor,
-        inner: int,
-        filters: int,
-        *,
-        stride: int,
-        depth: float = 1.0,
-        name: str,
+        self, x: keras.KerasTensor, inner: int, filters: int, *, stride: int, name: str
     ) -> keras.KerasTensor:
         """Return `[N, ceil(H / stride), ceil(W / stride), filters]`.
 
         Args:
             inner: channels within the branch.
-            depth: as for `Style.add`.
         """
         convolutions = self._plan_convolutions(inner, filters, stride)
         if self.preactivated:
-            return self._add_preactivated(x, convolutions, depth, name)
-        return self._add_original(x, convolutions, depth, name)
+            return self._add_preactivated(x, convolutions, name)
+        return self._add_original(x, convolutions, name)
 
     def _plan_convolutions(self, inner: int, filters: int, stride: int) -> list[dict[str, Any]]:
         """Return the arguments of `Style.conv` for each convolution of the branch."""
@@ -68,7 +60,7 @@ class Residual:
         return [reduce, middle, expand]
 
     def _add_original(
-        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], depth: float, name: str
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
         residual = x
         last = convolutions[-1]
@@ -84,11 +76,11 @@ class Residual:
                 residual = self.style.activate(residual, name=part)
         if residual.shape != x.shape:
             x = self._resize(x, convolutions, f"{name}_shortcut")
-        x = self.style.add(x, residual, name=name, depth=depth)
+        x = self.style.add(x, residual, name=name)
         return self.style.activate(x, name=name)
 
     def _add_preactivated(
-        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], depth: float, name: str
+        self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
     ) -> keras.KerasTensor:
         activated = preactivation(x, style=self.style, name=f"{name}_a")
         residual = self.style.conv(
@@ -117,7 +109,7 @@ class Residual:
             )
         if residual.shape != x.shape:
             x = self._resize(activated, convolutions, f"{name}_shortcut")
-        return self.style.add(x, residual, name=name, depth=depth)
+        return self.style.add(x, residual, name=name)
 
     def _resize(
         self, x: keras.KerasTensor, convolutions: list[dict[str, Any]], name: str
@@ -161,12 +153,12 @@ def stages(
     for stage, (num_blocks, inner, filters) in enumerate(plan, start=1):
         stride = first_stride if stage == 1 else 2
         for number in range(1, num_blocks + 1):
-            x = block(
+            style = block.style.at_depth(before + number, all_blocks)
+            x = replace(block, style=style)(
                 x,
                 inner,
                 filters,
                 stride=stride,
-                depth=(before + number) / all_blocks,
                 name=f"stage{stage}_block{number}",
             )
             stride = 1

@@ -22,15 +22,13 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
         x = _add_entry_block(
             x,
             width,
-            style=style,
-            depth=number / blocks,
+            style=style.at_depth(number, blocks),
             name=f"entry{number}",
         )
     for number in range(1, MIDDLE_BLOCKS + 1):
         x = _add_middle_block(
             x,
-            style=style,
-            depth=(entry_blocks + number) / blocks,
+            style=style.at_depth(entry_blocks + number, blocks),
             name=f"middle{number}",
         )
     x = _add_separable(
@@ -45,7 +43,7 @@ def xception_cifar(x: keras.KerasTensor, num_classes: int, style: Style) -> kera
 
 
 def _add_entry_block(
-    x: keras.KerasTensor, filters: int, *, style: Style, depth: float, name: str
+    x: keras.KerasTensor, filters: int, *, style: Style, name: str
 ) -> keras.KerasTensor:
     """Two separable convolutions and a maximum that halves the image; the shortcut is projected."""
     residual = _add_unit(
@@ -74,12 +72,10 @@ def _add_entry_block(
         name=f"{name}_shortcut_conv",
     )
     x = style.norm_layer(x, name=f"{name}_shortcut")
-    return style.add(x, residual, name=name, depth=depth)
+    return style.add(x, residual, name=name)
 
 
-def _add_middle_block(
-    x: keras.KerasTensor, *, style: Style, depth: float, name: str
-) -> keras.KerasTensor:
+def _add_middle_block(x: keras.KerasTensor, *, style: Style, name: str) -> keras.KerasTensor:
     """Three separable convolutions around which the input passes unchanged."""
     residual = x
     for letter in "abc":
@@ -89,7 +85,7 @@ def _add_middle_block(
             style=style,
             name=f"{name}_{letter}",
         )
-    return style.add(x, residual, name=name, depth=depth)
+    return style.add(x, residual, name=name)
 
 
 def _add_unit(x: keras.KerasTensor, filters: int, *, style: Style, name: str) -> keras.KerasTensor:
