@@ -28,7 +28,9 @@ def make_parser() -> Parser:
     )
     add_views(parser)
     parser.add_argument(
-        "--dataset", metavar="FOLDER", help="evaluate on another folder of images of its classes"
+        "--dataset",
+        metavar="IMAGES",
+        help="evaluate on other images of its classes: a folder, a table of paths or shards",
     )
     parser.add_argument(
         "--invariance",

@@ -38,7 +38,8 @@ class Config:
 
     dataset: str = setting(
         "digits",
-        "digits, a TFDS name (mnist, cifar10, ...) or a folder with one sub-folder a class",
+        "digits, a TFDS name (mnist, cifar10, ...), a folder with one sub-folder a class, a table "
+        "of paths and labels (.csv, .jsonl), tar shards, TFRecord files or prepared data",
         unsearchable=SAME_IMAGES,
         inherited=True,
         private=True,

@@ -18,6 +18,7 @@ from epochal.app.errors import UsageError
 
 _BLOCK = 512
 _MOST_EXTENSION_BYTES = 2**20
+_LARGEST_RECORD = 2**20  # of tar's --blocking-factor; 10,240 bytes are usual
 _REGULAR = (b"0", b"\0", b"7")
 _FOLDER = b"5"
 _LONG_NAME = b"L"
@@ -181,12 +182,12 @@ def _check_end(path: Path, block: bytes, offset: int, size: int) -> None:
         raise _cut_short(path, offset)
     with open(path, "rb") as file:
         file.seek(offset)
-        while piece := file.read(2**20):
-            if any(piece):
-                raise UsageError(
-                    f"{quoted(path)} goes on behind its end (at byte {offset:,} of {size:,}), as "
-                    "tar files do that were written into one; keep them apart"
-                )
+        rest = file.read(_LARGEST_RECORD)
+    if any(rest) or size - offset > _LARGEST_RECORD:
+        raise UsageError(
+            f"{quoted(path)} goes on behind its end (at byte {offset:,} of {size:,}), as tar files "
+            "do that were written into one; keep them apart"
+        )
 
 
 def _cut_short(path: Path, offset: int) -> UsageError:

@@ -26,7 +26,8 @@ from epochal.app.errors import UsageError
 _IMAGE = "image/encoded"
 _LABEL = "image/class/label"
 _TEXT = "image/class/text"
-_BATCH = 16  # records that are in memory together
+_BATCH = 64  # records that are in memory together, fewer where they are large
+_BATCH_BYTES = 2**26
 
 
 def read(config: Config) -> RawDataset:
@@ -70,7 +71,8 @@ def samples_of(path: Path, features: tuple[str, str, str]) -> Iterator[Sample]:
     offsets, lengths = record_places(path)
     if not len(offsets):
         raise UsageError(f"{quoted(path)} holds no records; restore it, or remove it")
-    records = without_tuning(tf.data.TFRecordDataset(os.fspath(path)).batch(_BATCH).prefetch(1))
+    batch_size = max(1, min(_BATCH, _BATCH_BYTES // max(1, int(lengths.max()))))
+    records = without_tuning(tf.data.TFRecordDataset(os.fspath(path)).batch(batch_size).prefetch(1))
     number = 0
     try:
         for batch in records.as_numpy_iterator():

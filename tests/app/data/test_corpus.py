@@ -58,6 +58,13 @@ WRITERS: dict[str, Callable[[Path, Images], Path]] = {
 }
 
 
+# Those of files on disk are quick in test_folder.py.
+SOURCES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("folder", "table") else [])
+    for name in WRITERS
+]
+
+
 def scan(source: str, dataset: Path, *, skip_bad: bool) -> ImageScan:
     listing = LISTINGS[source](Config(dataset=str(dataset)), ["cat", "dog"])
     return inspect_listing(listing, skip_bad=skip_bad, must_train=True)
@@ -68,7 +75,7 @@ def pets() -> Images:
     return [(f"{label}{number}", label, content) for label in ("cat", "dog") for number in range(3)]
 
 
-@pytest.mark.parametrize("source", WRITERS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_every_broken_image_is_named_with_its_reason(tmp_path: Path, source: str) -> None:
     broken = list(corpus.broken().values())
     images = [(f"x{number:03}", "cat", case.content) for number, case in enumerate(broken)]
@@ -83,7 +90,7 @@ def test_every_broken_image_is_named_with_its_reason(tmp_path: Path, source: str
     assert content.splits["all"].labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-@pytest.mark.parametrize("source", WRITERS)
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("cache_gib", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_every_sound_image_is_what_it_is_alone(
     tmp_path: Path, source: str, cache_gib: float

@@ -53,7 +53,7 @@ def prepared(digits: Path, tmp_path: Path) -> Path:
     return shutil.copytree(digits, tmp_path / "prepared")
 
 
-@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+@pytest.mark.parametrize("cache_gib", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_prepared_images_are_those_of_their_source(
     photos: Path, tmp_path: Path, cache_gib: float
 ) -> None:
@@ -149,6 +149,7 @@ def test_finished_shards_are_not_made_again(tmp_path: Path) -> None:
     assert states(out) == after
 
 
+@pytest.mark.slow
 def test_a_source_that_changed_between_two_attempts_is_begun_anew(
     photos: Path, tmp_path: Path
 ) -> None:

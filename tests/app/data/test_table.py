@@ -46,7 +46,7 @@ def layout_of(file: Path, **data: str) -> dict[str, dict[str, list[str]]]:
     return table.list_images(Config(dataset=str(file), data=Data(**data))).layout
 
 
-@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+@pytest.mark.parametrize("cache_gib", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_table_of_a_folder_is_the_folder(pets: Path, ending: str, cache_gib: float) -> None:
     write = write_csv if ending == "csv" else write_json
