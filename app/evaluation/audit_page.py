@@ -13,6 +13,7 @@ from epochal.app.store import files
 from epochal.app.units import number_of
 
 _SHOWN = 48  # pictures of a kind
+_NAMED = 6  # images of a group
 
 
 def write_audit_page(path: Path, audit: Audit) -> None:
@@ -82,18 +83,13 @@ def _galleries(audit: Audit) -> list[dict[str, Any]]:
         galleries.append(_gallery("Labels that may be wrong", text, cards, len(audit.suspects)))
     near = words.near_pairs(audit)
     if near:
-        cards = []
-        for pair in near[: _SHOWN // 2]:
-            cards += [_card(audit, place) for place in pair]
-        text = (
-            "Two by two: the same but for recoding, a slight crop or brightness; those across "
-            "splits first."
-        )
-        galleries.append(_gallery("Near duplicates", text, cards, 2 * len(near)))
-    exact = [place for places in audit.copies.exact for place in places]
+        cards = [_group_card(audit, pair) for pair in near[:_SHOWN]]
+        text = "The same but for recoding, a slight crop or brightness; those across splits first."
+        galleries.append(_gallery("Near duplicates", text, cards, len(near)))
+    exact = audit.copies.exact
     if exact:
-        cards = [_card(audit, place) for place in exact[:_SHOWN]]
-        text = "Pictures that come again pixel by pixel, group by group."
+        cards = [_group_card(audit, places) for places in exact[:_SHOWN]]
+        text = "Pictures that come again pixel by pixel; the first two of each are shown."
         galleries.append(_gallery("Equal pictures", text, cards, len(exact)))
     if audit.odd:
         cards = [_card(audit, place) for place in audit.odd[:_SHOWN]]
@@ -109,13 +105,28 @@ def _gallery(title: str, text: str, cards: list[dict[str, Any]], count: int) -> 
 
 
 def _card(audit: Audit, place: int) -> dict[str, Any]:
+    """Return what is shown of an image."""
     look = audit.survey.looks[place]
     return {
-        "name": audit.survey.names[place],
+        "names": [audit.survey.names[place]],
         "label": audit.class_of(place),
         "split": audit.assigned[place],
         "text": f"{look.width} x {look.height}",
-        "uri": picture_uri(audit.survey.read(place)),
+        "uris": [picture_uri(audit.survey.read(place))],
+    }
+
+
+def _group_card(audit: Audit, places: Sequence[int]) -> dict[str, Any]:
+    """Return what is shown of images that show the same: two of them, side by side."""
+    cards = [_card(audit, place) for place in places[:2]]
+    labels = dict.fromkeys(audit.class_of(place) for place in places)
+    splits = dict.fromkeys(audit.assigned[place] for place in places)
+    return {
+        "names": [audit.survey.names[place] for place in places[:_NAMED]],
+        "label": ", ".join(labels),
+        "split": ", ".join(splits),
+        "text": number_of(len(places), "image"),
+        "uris": [card["uris"][0] for card in cards],
     }
 
 
