@@ -18,7 +18,7 @@ def findings(audit: Audit) -> list[str]:
     survey = audit.survey
     found = []
     if survey.bad:
-        found.append(f"{number_of(len(survey.bad), 'file')} cannot be used")
+        found.append(f"not usable: {number_of(len(survey.bad), 'file')}")
     if audit.split_fault:
         found.append(f"it cannot be split for training: {audit.split_fault}")
     for names in audit.alike_classes:
@@ -35,25 +35,25 @@ def findings(audit: Audit) -> list[str]:
             "--objective.class-weights balanced"
         )
     if audit.odd:
-        found.append(f"{number_of(len(audit.odd), 'image')} of odd size or shape")
+        found.append(f"of odd size or shape: {number_of(len(audit.odd), 'image')}")
     exact = audit.copies.exact
     if exact:
         count = sum(len(places) - 1 for places in exact)
-        found.append(f"{number_of(count, 'image')} repeat another one pixel by pixel")
+        found.append(f"pixel by pixel equal to another: {number_of(count, 'image')}")
     if len(audit.copies.near):
-        found.append(f"{number_of(len(audit.copies.near), 'pair')} of near duplicates")
+        found.append(f"near duplicates: {number_of(len(audit.copies.near), 'pair')}")
     groups = audit.copy_groups()
     across = [places for places in groups if audit.is_across(places)]
     if across:
         found.append(
-            f"{number_of(len(across), 'picture')} lie in several splits, exactly or nearly; see "
+            f"in several splits, exactly or nearly: {number_of(len(across), 'picture')}; see "
             "--data.near-duplicates keep-together"
         )
     differing = [places for places in groups if len({audit.class_of(at) for at in places}) > 1]
     if differing:
-        found.append(f"{number_of(len(differing), 'picture')} are in several classes")
+        found.append(f"in several classes: {number_of(len(differing), 'picture')}")
     if audit.suspects:
-        found.append(f"{number_of(len(audit.suspects), 'label')} may be wrong, by the run")
+        found.append(f"likely wrong, by the run: {number_of(len(audit.suspects), 'label')}")
     return found
 
 
