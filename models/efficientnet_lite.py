@@ -69,7 +69,7 @@ def efficientnet_lite(x: keras.KerasTensor, num_classes: int, style: Style) -> k
                 name=name,
             )
             if residual.shape == x.shape:
-                residual = style.add(x, residual, name=name, depth=number / num_blocks)
+                residual = style.at_depth(number, num_blocks).add(x, residual, name=name)
             x = residual
             number += 1
     x = style.unit(

@@ -93,7 +93,8 @@ class RandAugment:
             chosen, share, signs = self._choose(random)
             words = []
             for place, strength in zip(chosen.numpy(), (signs * share).numpy(), strict=True):
-                words.append(f"{OPERATIONS[place]} {strength * STRONGEST:+.0f}")
+                name = OPERATIONS[place].replace("_", " ")
+                words.append("" if place == 0 else f"{name} {strength * STRONGEST:+.0f}")
             told.append(words)
         return told
 

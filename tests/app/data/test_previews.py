@@ -131,3 +131,11 @@ def test_a_mixed_image_has_both_labels() -> None:
         assert preview.label == (
             f"{share:.0%} class {own:.0f}, {1 - share:.0%} class {partner:.0f}"
         )
+
+
+def test_operations_of_rand_augment_are_told() -> None:
+    for preview in shown_with(pad_crop=0, flip=False, rand_augment=9):
+        if not preview.draws:
+            np.testing.assert_array_equal(preview.after, preview.before)
+        for word in preview.draws:
+            assert re.fullmatch(r"[a-z ]+, strength [+-]0\.30", word), word
