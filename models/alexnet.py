@@ -4,7 +4,8 @@ import keras
 from keras import layers
 
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier, hidden_layers
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier, hidden_layers
 from epochal.models.layers.local_response import LocalResponseNormalization
 
 

@@ -12,14 +12,8 @@ import keras
 from keras import layers
 
 from epochal.models import initializers
-from epochal.models.blocks import (
-    Style,
-    classifier,
-    depthwise_dtype,
-    hidden_layers,
-    pooled_classifier,
-    synchronized,
-)
+from epochal.models.blocks import Style, depthwise_dtype, synchronized
+from epochal.models.heads import classifier, hidden_layers, pooled_classifier
 from epochal.models.layers.batch_norm import FusedBatchNormalization
 from epochal.models.layers.dropout import PerSampleDropout
 from epochal.models.layers.stochastic_depth import StochasticDepth

@@ -6,7 +6,8 @@ The networks of 121 to 201 layers are in `applications`.
 import keras
 from keras import layers
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 from epochal.models.residual import preactivation
 
 BLOCKS = 3

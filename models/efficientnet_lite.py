@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import keras
 
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier
 
 STYLE = Style(
     activation="relu6",

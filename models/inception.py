@@ -8,7 +8,8 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 
 
 class Branches(NamedTuple):

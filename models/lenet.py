@@ -4,7 +4,8 @@ import keras
 from keras import layers
 
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier
 
 CANVAS = 32  # pixels; the paper's input, in which a 28-pixel digit has a margin of 2
 

@@ -2,7 +2,8 @@
 
 import keras
 
-from epochal.models.blocks import Style, classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier
 
 
 def softmax_regression(x: keras.KerasTensor, num_classes: int, style: Style) -> keras.KerasTensor:

@@ -7,7 +7,8 @@ import keras
 from keras import layers
 
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier
 from epochal.models.layers.dropout import PerSampleDropout
 
 

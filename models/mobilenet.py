@@ -6,7 +6,8 @@ networks are in `applications`. A resolution multiplier is a smaller `--image-si
 
 import keras
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 
 # channels and stride of each separable convolution; the 224-pixel networks have stride 2 in the
 # stem and in the second one, too

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 from epochal.models.residual import Residual, stages
 
 CIFAR_WIDTHS = (16, 32, 64)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 from epochal.models.residual import Residual, stages
 from epochal.models.resnet import BLOCKS, BOTTLENECK, WIDTHS, cifar_stem, imagenet_stem
 

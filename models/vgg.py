@@ -4,7 +4,8 @@ import keras
 from keras import layers
 
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier, hidden_layers
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier, hidden_layers
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FIRST_WIDTH = 64

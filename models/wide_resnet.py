@@ -2,7 +2,8 @@
 
 import keras
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 from epochal.models.residual import Residual, stages
 from epochal.models.resnet import CIFAR_WIDTHS, cifar_stem
 

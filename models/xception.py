@@ -6,7 +6,8 @@ The 299-pixel network is in `applications`.
 import keras
 from keras import layers
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import pooled_classifier
 
 WIDTHS = (64, 128, 256)
 MIDDLE_BLOCKS = 4  # those at constant size

@@ -11,6 +11,14 @@ from keras import applications, layers
 from epochal.models.alexnet import alexnet, alexnet_cifar
 from epochal.models.applications import application
 from epochal.models.blocks import Style
+from epochal.models.colours import (
+    CAFFE,
+    CENTRED,
+    LITE_COLOURS,
+    OF_EFFICIENTNET_V2,
+    TORCH,
+    Colours,
+)
 from epochal.models.densenet import densenet_cifar
 from epochal.models.efficientnet_lite import STYLE as LITE
 from epochal.models.efficientnet_lite import efficientnet_lite
@@ -34,18 +42,6 @@ STYLED = ("norm", "activation")
 DROPPING = (*STYLED, "dropout")
 DENSE = (*DROPPING, "input_dropout")
 RESIDUAL = (*STYLED, "stochastic_depth")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Colours:
-    """The standardisation of the images that published weights were trained on.
-
-    Values are for red, green and blue in units of 0..255.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    blue_first: bool = False  # whether their first kernel reads blue, green, red
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,19 +142,6 @@ def _keras(
     )
 
 
-# `preprocess_input` of each module of keras.applications, or the layers that do its work inside
-CENTRED = Colours(mean=(127.5,) * 3, deviation=(127.5,) * 3)
-CAFFE = Colours(
-    mean=(123.68, 116.779, 103.939),
-    deviation=(1.0,) * 3,
-    blue_first=True,
-)
-TORCH = Colours(
-    mean=(123.675, 116.28, 103.53),
-    deviation=(58.395, 57.12, 57.375),
-)
-OF_EFFICIENTNET_V2 = Colours(mean=(128.0,) * 3, deviation=(128.0,) * 3)
-LITE_COLOURS = Colours(mean=(127.0,) * 3, deviation=(128.0,) * 3)
 VGG_HEAD = (4096, 4096)  # units of the hidden dense layers
 
 ZOO: dict[str, Architecture] = {

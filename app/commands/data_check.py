@@ -12,7 +12,7 @@ from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, given_sett
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 from epochal.app.store.files import write_json
 from epochal.app.store.run import Run
 

@@ -8,7 +8,7 @@ from epochal.app.config import Config
 from epochal.app.config.files import read_value
 from epochal.app.errors import UsageError
 from epochal.app.store.curve import ROOT, Curve
-from epochal.app.store.run import default_name
+from epochal.app.store.runs import default_name
 
 _DESCRIPTION = """\
 Trains on growing parts of the training images, fits error = floor + scale * images ^ -exponent to

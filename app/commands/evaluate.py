@@ -8,7 +8,8 @@ from typing import Any
 from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
-from epochal.app.store import run as runs
+from epochal.app.store import runs
+from epochal.app.store.run import Run
 from epochal.app.units import number_of
 
 _DESCRIPTION = """Compute the figures of a finished run again, or those of other images.
@@ -74,7 +75,7 @@ def run(words: list[str], verbosity: int) -> int:
     return 0
 
 
-def _evaluate_several(finished: list[runs.Run], arguments: Namespace) -> None:
+def _evaluate_several(finished: list[Run], arguments: Namespace) -> None:
     from epochal.app.evaluation.ensemble import (
         evaluate_runs,
         evaluate_runs_on_folder,
@@ -91,7 +92,7 @@ def _evaluate_several(finished: list[runs.Run], arguments: Namespace) -> None:
         print(format_table(figures))
 
 
-def _evaluate_invariance(finished: runs.Run, *, as_json: bool) -> None:
+def _evaluate_invariance(finished: Run, *, as_json: bool) -> None:
     from epochal.app.evaluation.invariance import format_invariance, measure_invariance
 
     figures = measure_invariance(finished)

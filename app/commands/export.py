@@ -6,7 +6,7 @@ from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.errors import UsageError
 from epochal.app.export.variants import PRECISIONS, choose_variant
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 
 _DESCRIPTION = """Write saved_models/NAME/VERSION/, proven equal to the run in a fresh process.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from epochal.app.commands.arguments import add_views
 from epochal.app.commands.console import Parser, load_tensorflow, say
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 
 
 def make_parser() -> Parser:

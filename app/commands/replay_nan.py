@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from epochal.app.commands.console import Parser, load_tensorflow, say
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 
 if TYPE_CHECKING:
     from epochal.app.training.failures.failed_step import FailedStep

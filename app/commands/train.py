@@ -9,7 +9,7 @@ from epochal.app.commands.arguments import add_settings, flag_of, given_settings
 from epochal.app.commands.console import BEGAN, Parser, load_tensorflow, say
 from epochal.app.config.files import to_yaml
 from epochal.app.errors import UsageError
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 from epochal.app.store.run import Run
 
 _DESCRIPTION = """\

@@ -19,7 +19,7 @@ from epochal.app.config.files import search_path
 from epochal.app.config.splits import Splits
 from epochal.app.errors import StorageError, UsageError
 from epochal.app.process.signals import end_with
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 from epochal.app.store.plan import ALGORITHMS, SELECTS, Plan
 from epochal.app.store.sweep import Sweep
 from epochal.app.tuning.brackets import count_trials, plan_pass

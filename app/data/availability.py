@@ -12,7 +12,7 @@ from epochal.app.config import IMAGENET, Config
 from epochal.app.data.sources import tfds
 from epochal.app.data.sources.shard_files import find_shards, is_pattern
 from epochal.app.errors import UsageError
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 from epochal.app.store.prepared import PREPARED
 
 # Data sets of characters, by the beginnings of their names: mirrored, a character is another one or

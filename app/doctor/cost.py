@@ -13,7 +13,7 @@ import numpy as np
 from epochal.app.data.dataset import CachedImages
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.doctor.finding import Finding, error, ok, warning
-from epochal.app.store.run import ROOT
+from epochal.app.store.runs import ROOT
 from epochal.app.training.probes.probe_steps import step_seconds, undone
 from epochal.app.training.run.setup import Setup
 from epochal.app.units import number_of, size, time_of

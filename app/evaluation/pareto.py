@@ -8,7 +8,8 @@ from pathlib import Path
 from epochal.app.data.preprocessing import Preprocessing
 from epochal.app.errors import EpochalError, UsageError
 from epochal.app.evaluation.trained_model import build_model
-from epochal.app.store.run import Run, find
+from epochal.app.store.run import Run
+from epochal.app.store.runs import find
 from epochal.models.complexity import multiply_adds, without_values
 
 

@@ -23,8 +23,9 @@ from epochal.app.store.record import (
     read_json,
     whole_or_none,
 )
-from epochal.app.store.run import Run, claim
+from epochal.app.store.run import Run
 from epochal.app.store.run_files import DIGESTS
+from epochal.app.store.runs import claim
 from epochal.app.store.trials import (
     LOST,
     RUNNING,

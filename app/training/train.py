@@ -25,7 +25,8 @@ from epochal.app.process.log import RUN_LOG
 from epochal.app.process.signals import STOP, Stop
 from epochal.app.store.environment import Environment
 from epochal.app.store.result import Result
-from epochal.app.store.run import ROOT, Run, claim, default_name
+from epochal.app.store.run import Run
+from epochal.app.store.runs import ROOT, claim, default_name
 from epochal.app.training.run import rollback
 from epochal.app.training.run.budget import budget_for, refuse_hopeless
 from epochal.app.training.run.callback_list import CallbackList, early_stopping_of, run_callbacks

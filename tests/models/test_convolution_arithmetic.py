@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from keras import layers
 from scipy import ndimage, signal
 
-from epochal.models.blocks import Style, pooled_classifier
+from epochal.models.blocks import Style
 from epochal.models.complexity import trainable_params
+from epochal.models.heads import pooled_classifier
 from tests.support.tensors import as_model, gradients, naive_convolution, normal
 
 PLAIN = Style(norm="none")

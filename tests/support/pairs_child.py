@@ -25,7 +25,8 @@ from epochal.app.store.export import Export
 from epochal.app.training.probes.dry_run import train_two_steps
 from epochal.app.training.run.setup import set_up
 from epochal.models import initializers
-from epochal.models.blocks import Style, classifier
+from epochal.models.blocks import Style
+from epochal.models.heads import classifier
 from epochal.models.zoo import Architecture
 from tests.support.records import make_model_card
 

@@ -9,7 +9,7 @@ from epochal import callbacks
 from epochal.app.config import Config
 from epochal.app.data.pipeline import evaluation_batches
 from epochal.app.errors import TrainingFailed
-from epochal.app.store.run import ROOT, check_writable, default_name
+from epochal.app.store.runs import ROOT, check_writable, default_name
 from epochal.app.training.run.callback_list import weight_steering
 from epochal.app.training.run.first_lines import first_lines
 from epochal.app.training.run.pilot import check_piloted

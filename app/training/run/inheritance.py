@@ -4,7 +4,7 @@ from typing import Any
 
 from epochal.app.config import SETTINGS, Config, get_setting
 from epochal.app.config.optimizers import usual_rate
-from epochal.app.store import run as runs
+from epochal.app.store import runs
 
 SHARE_OF_PEAK = 0.1
 

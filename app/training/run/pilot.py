@@ -8,8 +8,9 @@ from epochal import models
 from epochal.app.config import SETTINGS, Config, get_setting, replace_settings
 from epochal.app.config.keys import flatten
 from epochal.app.errors import EpochalError, UsageError
-from epochal.app.store import run as runs
-from epochal.app.store.run import Run, default_name
+from epochal.app.store import runs
+from epochal.app.store.run import Run
+from epochal.app.store.runs import default_name
 from epochal.app.training.probes.probe_steps import seconds_a_step
 from epochal.app.training.run.setup import Setup
 from epochal.app.training.step.learning_rate import WINDOW

@@ -17,7 +17,8 @@ from epochal.app.commands.train import parse
 from epochal.app.config import Augment, Config
 from epochal.app.errors import RunInUse, StorageError, UsageError
 from epochal.app.process.signals import STOP
-from epochal.app.store import run as runs
+from epochal.app.store import runs
+from epochal.app.store.run import Run
 from tests.support.corpus import malformed_folders
 from tests.support.paths import ROOT
 from tests.support.program import epochal
@@ -739,9 +740,7 @@ def test_a_changed_configuration_is_refused_by_name() -> None:
 
     stored = {"config": {"epochs": 1, "seed": 0}, "data": "a"}
     with pytest.raises(UsageError, match="seed"):
-        check_identity(
-            stored, {"config": {"epochs": 1, "seed": 1}, "data": "a"}, runs.Run(Path("x"))
-        )
+        check_identity(stored, {"config": {"epochs": 1, "seed": 1}, "data": "a"}, Run(Path("x")))
 
 
 def test_models_as_json(capsys) -> None:

@@ -16,7 +16,7 @@ from epochal.app.data.load import load
 from epochal.app.data.sources.record_places import record_places
 from epochal.app.data.sources.tfds import Records, find
 from epochal.app.errors import UsageError
-from epochal.app.store.run import default_name
+from epochal.app.store.runs import default_name
 from tests.support.tiny_data import write_tfds
 
 

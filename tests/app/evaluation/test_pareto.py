@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.pareto import compare_runs, pareto_front
-from epochal.app.store.run import Run, claim
+from epochal.app.store.run import Run
+from epochal.app.store.runs import claim
 from tests.support.records import make_data_card, make_figures, make_result
 
 CLASSES = ("a", "b", "c")

@@ -20,7 +20,8 @@ from epochal.app.data.load import load
 from epochal.app.doctor import memorize
 from epochal.app.doctor.model_copy import copy_model
 from epochal.app.errors import TrainingFailed, UsageError
-from epochal.app.store.run import Run, claim
+from epochal.app.store.run import Run
+from epochal.app.store.runs import claim
 from epochal.app.training.probes.dry_run import dry_run, train_two_steps
 from epochal.app.training.run.pilot import PART, changes, check_piloted, pilot, pilot_model
 from epochal.app.training.run.setup import Setup, set_up

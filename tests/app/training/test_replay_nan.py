@@ -15,7 +15,6 @@ from epochal.app.config import Augment, Config, Data, Emphasis, Optim
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.trained_model import build_model
 from epochal.app.store import arrays as archive
-from epochal.app.store import run as runs
 from epochal.app.store.run import Run
 from epochal.app.training.failures.failed_step import FailedStep, load_step
 from epochal.app.training.failures.replay import Examination, parts_of_batch, replay
@@ -287,7 +286,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
 
 def test_nothing_kept_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to replay"):
-        load_step(runs.Run(tmp_path))
+        load_step(Run(tmp_path))
 
 
 @settings(deadline=None)

@@ -16,7 +16,8 @@ from epochal.app.errors import TrainingFailed
 from epochal.app.store import arrays as archive
 from epochal.app.store import files as storage
 from epochal.app.store.rollback import Rollback
-from epochal.app.store.run import Run, claim
+from epochal.app.store.run import Run
+from epochal.app.store.runs import claim
 from epochal.app.training.run import rollback
 from epochal.app.training.run.checkpoints import Checkpoint, newest
 from epochal.app.training.run.setup import Setup, set_up

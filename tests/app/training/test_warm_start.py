@@ -24,7 +24,8 @@ from epochal.app.data.sources import digits
 from epochal.app.errors import UsageError
 from epochal.app.evaluation.evaluate_run import evaluate_run
 from epochal.app.store import arrays as archive
-from epochal.app.store.run import Run, find
+from epochal.app.store.run import Run
+from epochal.app.store.runs import find
 from epochal.app.training import train as training
 from epochal.app.training.run.callback_list import freezing
 from epochal.app.training.run.checkpoints import newest, restore_variables
