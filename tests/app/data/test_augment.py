@@ -1,6 +1,8 @@
 """Augmentation of batches: windows, mirroring, and all changes together, against NumPy."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,6 +146,26 @@ def test_batch_size_and_resuming_change_no_image(name: str) -> None:
     np.testing.assert_array_equal(epoch_of(augmentation, 3, 5), whole)
     np.testing.assert_array_equal(epoch_of(augmentation, 4, 5, start=2), whole[7:])
     assert (epoch_of(augmentation, 14, 6) != whole).any()
+
+
+class Replicas:
+    """Stands for a strategy of three replicas, whose parts of all batches come in order."""
+
+    num_replicas_in_sync = 3
+
+    def distribute_datasets_from_function(self, make_parts: Callable) -> SimpleNamespace:
+        """Return the parts as TensorFlow would distribute them."""
+        parts = make_parts(self)
+        return SimpleNamespace(parts=parts, cardinality=int(parts.cardinality()))
+
+
+def test_replicas_see_the_same_images() -> None:
+    augmentation = EVERYTHING["bent"]
+    batches = batches_of(augmentation, 5)
+    batches.position.set(5)
+    parts = batches.dataset(Replicas()).parts
+    found = np.concatenate([images for images, _ in parts])
+    np.testing.assert_array_equal(found, epoch_of(augmentation, 14, 5))
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
