@@ -12,7 +12,7 @@ from epochal.app.errors import UsageError
 
 _DESCRIPTION = """\
 Train a network that was trained on ImageNet on images of your own: first the logits alone, on
-features that are computed once, then all weights, the lower ones at a tenth of the rate.
+features that are computed once, then all weights, the lower ones at a fifth of the rate.
 
   epochal finetune ./photos
   epochal finetune ./photos --model mobilenet_v2
