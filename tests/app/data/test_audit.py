@@ -207,7 +207,7 @@ def doubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("split", [None, "kfold:4/2"])
+@pytest.mark.parametrize("split", [None, pytest.param("kfold:4/2", marks=pytest.mark.slow)])
 def test_copies_are_kept_together(doubled: Path, split: str | None) -> None:
     config = folder_config(doubled, near_duplicates="keep-together", split=split)
     together = load(config)
