@@ -104,7 +104,7 @@ class Data:
         inherited=True,
     )
     epsilon: float = setting(
-        1e-5,
+        0.01,
         "added to the variances that pixel, whiten and zca divide by, as a share of the mean one: "
         "more of it leaves faint components fainter",
         inherited=True,
