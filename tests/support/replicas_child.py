@@ -36,14 +36,13 @@ CASES = {
         augment=Augment(pad_crop=1),
         data=SHORT_LAST,
     ),
-    # Residual branches that are left out for some images, in two parts of a batch.
+    # Residual branches that are left out for some images.
     "depth": Config(
         model="resnet8",
         epochs=1,
         batch_size=56,
         learning_rate=0.01,
         stochastic_depth=0.5,
-        optim=Optim(micro_batches=2),
     ),
     # 1,078 = 4 * 268 + 6 images: the last batch leaves the last of four replicas, and its
     # convolutions, without images.
