@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import absl.logging
 
 from epochal.app.commands.main import main
 from epochal.app.process.signals import STOP
@@ -99,6 +102,9 @@ def carry_out(line: Line, seconds: float = 20) -> Outcome:
         Path(name).write_text(text)
     odd = _make_odd(line)
     begun = _listing()
+    # A server's set-up of logging closes this handler, which then closes its stream unless that is
+    # one of the process's own: pytest's is not.
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
     output = io.StringIO()
     errors = io.StringIO()
     alarm = _Alarm()

@@ -24,7 +24,7 @@ MISTAKES = {
     "no channel": (["resnet20", "--channels", "0"], "got (32, 32, 0)"),
     "empty batch": (["resnet20", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
     "unknown norm": (["resnet20", "--norm", "group"], "got 'group'"),
-    "no options": (["vgg16", "--norm", "batch"], "vgg16 has no options"),
+    "no options": (["vgg16", "--norm", "batch"], "vgg16 has only dropout"),
     "unknown precision": (["resnet20", "--precision", "float17"], "mixed_bfloat16"),
     "option without a model": (["--image-size", "64"], "--image-size needs a model's NAME"),
     "two at once": (["resnet20", "--cheaper", "3,8,8,8"], "exclude each other"),

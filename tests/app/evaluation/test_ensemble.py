@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.special import softmax
 
 from epochal.app.config import Augment, Config, Data
@@ -23,6 +24,7 @@ from epochal.app.evaluation.ensemble import (
     average_logits,
     check_same_classes,
     evaluate_runs,
+    evaluate_runs_on_folder,
     format_table,
 )
 from epochal.app.evaluation.metrics import evaluate_logits
@@ -115,6 +117,23 @@ def test_figures_as_json_have_each_run_and_the_average(figures: EnsembleFigures)
     values = json.loads(json.dumps(figures.to_dict()))
     assert values[AVERAGE]["test_count"] == 359
     assert len(values) == MEMBERS + 1
+
+
+def test_other_images_are_judged_by_all_runs_alike(runs: list[Run], tmp_path: Path) -> None:
+    dataset = load(runs[0].config())
+    first = dataset.test.subset(np.arange(40))
+    for number, (image, label) in enumerate(zip(first.read().numpy(), first.labels, strict=True)):
+        folder = tmp_path / dataset.preprocessing.classes[label]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(folder / f"{number:02d}.png")
+    found = evaluate_runs_on_folder(runs, str(tmp_path))
+    members = found.members["all"]
+    assert list(members) == [*(str(run.folder) for run in runs), AVERAGE]
+    assert members[AVERAGE].count == 40
+    assert members[AVERAGE].accuracy > 0.8
+    assert members[AVERAGE].loss <= np.mean([members[str(run.folder)].loss for run in runs])
+    assert found.test_uses == {}
+    assert "used" not in format_table(found)
 
 
 def test_a_run_given_twice_is_refused(runs: list[Run]) -> None:
