@@ -17,7 +17,9 @@ def make_card(
     configuration = trained.config.to_dict()
     for key, setting in SETTINGS.items():
         if setting.traits.private:
-            del configuration[key]
+            group, _, name = key.rpartition(".")
+            values = configuration[group] if group else configuration
+            del values[name]
     return ModelCard(
         run=run.folder.name,
         model=trained.config.model,

@@ -6,6 +6,7 @@ from typing import Any
 
 from epochal import models
 from epochal.app.config import Config, replace_settings
+from epochal.app.config.policies import expand_policy
 from epochal.app.data.dataset import Dataset
 from epochal.app.evaluation.trained_model import check_model
 from epochal.app.store.run import Run
@@ -63,6 +64,9 @@ def suit(config: Config, given: Iterable[str], num_images: int) -> Config:
         "schedule.shape": "cosine",
         "schedule.batch": 64,
     }
+    if "augment.policy" not in given:
+        # Whether images may be mirrored is for the data to say.
+        chosen |= expand_policy({"augment.policy": "photos"}) | {"augment.flip": None}
     if config.optimizer == "sgd":
         chosen["learning_rate"] = _RATE
     if config.data.split != "all":

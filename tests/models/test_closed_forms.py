@@ -25,6 +25,8 @@ DEEP = (
         "densenet169",
         "densenet201",
     ),
+    *(f"resnet{depth}{version}_keras" for depth in (101, 152) for version in ("", "_v2")),
+    *(f"efficientnet_v2_{size}" for size in ("b1", "b2", "b3", "s", "m", "l")),
     *(
         "densenet_100_12",
         "densenet_bc_100_12",
@@ -404,8 +406,27 @@ CLOSED_FORMS = {
     "densenet201": densenet_imagenet(6, 12, 48, 32),
 }
 # hundreds of layers in no regular order: trainable parameters as in the summaries of
-# keras.applications; their multiply-adds are compared with the traced graph, in test_complexity
-SUMMARIES = {"inception_v3": 23_817_352, "inception_resnet_v2": 55_813_192, "xception": 22_855_952}
+# keras.applications, of EfficientNetV2 S to L as in torchvision's table, of Lite0 as its package
+# has them; their multiply-adds are compared with the traced graph, in test_complexity
+SUMMARIES = {
+    "inception_v3": 23_817_352,
+    "inception_resnet_v2": 55_813_192,
+    "xception": 22_855_952,
+    "resnet50_keras": 25_583_592,
+    "resnet101_keras": 44_601_832,
+    "resnet152_keras": 60_268_520,
+    "resnet50_v2_keras": 25_568_360,
+    "resnet101_v2_keras": 44_577_896,
+    "resnet152_v2_keras": 60_236_904,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_v2_b0": 7_139_704,
+    "efficientnet_v2_b1": 8_141_052,
+    "efficientnet_v2_b2": 10_096_086,
+    "efficientnet_v2_b3": 14_358_406,
+    "efficientnet_v2_s": 21_458_488,
+    "efficientnet_v2_m": 54_139_356,
+    "efficientnet_v2_l": 118_515_272,
+}
 
 STORED = {row["name"]: row for row in json.loads(SIZES.read_bytes())}
 

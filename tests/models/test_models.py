@@ -276,7 +276,7 @@ def test_every_activation_trains(name, activation):
         (
             "vgg16",
             {"norm": "batch"},
-            "vgg16 has no options, got norm 'batch'; leave it out or take another model",
+            "vgg16 has only dropout, got norm 'batch'; leave it out or take another model",
         ),
         ("softmax", {"activation": "tanh"}, "softmax has no options, got activation 'tanh'"),
         (

@@ -55,6 +55,7 @@ def test_symmetric_images_and_single_ones_are_drawn() -> None:
     assert told(DIGITS[:3], np.arange(3)) == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.tfds
 @pytest.mark.skipif(
     not Path(os.environ.get("TFDS_DATA_DIR", "")).joinpath("cifar10").exists(), reason="no CIFAR-10"

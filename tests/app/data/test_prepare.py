@@ -53,7 +53,8 @@ def prepared(digits: Path, tmp_path: Path) -> Path:
     return shutil.copytree(digits, tmp_path / "prepared")
 
 
-@pytest.mark.parametrize("cache_gib", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
 def test_prepared_images_are_those_of_their_source(
     photos: Path, tmp_path: Path, cache_gib: float
 ) -> None:

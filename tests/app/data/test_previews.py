@@ -138,4 +138,4 @@ def test_operations_of_rand_augment_are_told() -> None:
         if not preview.draws:
             np.testing.assert_array_equal(preview.after, preview.before)
         for word in preview.draws:
-            assert re.fullmatch(r"[a-z ]+, strength [+-]0\.30", word), word
+            assert re.fullmatch(r"[a-z ]+ [+-]9", word), word

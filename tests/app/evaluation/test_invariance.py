@@ -87,6 +87,7 @@ def measured(folder: Path, pad: int) -> InvarianceFigures:
     return figures
 
 
+@pytest.mark.slow
 def test_training_on_shifts_raises_the_agreement_under_shifts(tmp_path: Path) -> None:
     without = measured(tmp_path / "without", 0).transforms["shift"]
     trained = measured(tmp_path / "with", 1)

@@ -103,7 +103,8 @@ class StopAt(Stop):
         return self._left <= 0
 
 
-@pytest.mark.parametrize("looks", [1, 6])  # among the features, and among the steps of the head
+# Among the features, and among the steps of the head.
+@pytest.mark.parametrize("looks", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_in_its_head_goes_on(looks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = of_head(epochs=1, optim=Optim(head_epochs=2), model="softmax", name="run")
@@ -118,6 +119,7 @@ def test_a_run_that_is_stopped_in_its_head_goes_on(looks, tmp_path, monkeypatch)
         np.testing.assert_array_equal(stopped[name], array)
 
 
+@pytest.mark.slow
 def test_the_head_is_not_trained_again_after_its_checkpoint(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     config = of_head(epochs=2, optim=Optim(head_epochs=2), model="softmax", name="run")

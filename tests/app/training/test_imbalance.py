@@ -51,6 +51,7 @@ def test_the_weights_of_the_epoch_with_the_best_macro_f1_are_kept(tmp_path: Path
     assert "Macro F1" in run.report.read_text()
 
 
+@pytest.mark.slow
 def test_balanced_orders_find_more_of_the_rare_classes(tmp_path: Path) -> None:
     recalls = {}
     for order in ("shuffled", "balanced"):

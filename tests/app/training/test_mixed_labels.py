@@ -99,7 +99,7 @@ MIXING = Augment(mixup=0.4, cutmix=1.0)
     "emphasis",
     [
         pytest.param(Emphasis(), id="alike", marks=pytest.mark.slow),
-        pytest.param(Emphasis(by="weights", start=1), id="weighed"),
+        pytest.param(Emphasis(by="weights", start=1), id="weighed", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_goes_on_to_the_bit(

@@ -42,6 +42,8 @@ ALONE = {  # of a family that tells depths, but without a smaller sibling
         "resnet18",
         "resnet18_v2",
         "resnet18_cifar",
+        "resnet50_keras",
+        "resnet50_v2_keras",
     ),
     *(
         "wrn16_4",
