@@ -169,7 +169,9 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(
     tmp_path: Path, words: Callable[..., list[str]]
 ) -> None:
     address = "127.0.0.1:18765"
-    chief = start(words("--trials", "6", "--chief", address), tmp_path)
+    # At rates near 1 a trial may diverge, which is another way to end.
+    search = SEARCH | {"learning_rate": {"log": [0.003, 0.3]}}
+    chief = start(words("--trials", "6", "--chief", address, search=search), tmp_path)
     deadline = time.monotonic() + 600
     while not (tmp_path / "sweeps/s/config.yaml").exists():
         assert time.monotonic() < deadline
