@@ -136,9 +136,14 @@ def _dispatch(words: list[str], verbosity: int) -> int:
         print(f"epochal {version('epochal')}")
         return 0
     num_words = 1
-    if any(known.startswith(f"{command} ") for known in COMMANDS):
+    of_two_words = [known for known in COMMANDS if known.startswith(f"{command} ")]
+    if of_two_words:
         num_words = 2
         command = " ".join(words[:2])
+    if of_two_words and len(words) == 1:
+        raise UsageError(
+            f"epochal {command}: expected one of {', '.join(of_two_words)}; see epochal --help"
+        )
     if command not in COMMANDS:
         hint = suggestion(command, COMMANDS)
         raise UsageError(f"unknown command {command}{hint}; see epochal --help")

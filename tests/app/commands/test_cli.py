@@ -27,6 +27,8 @@ from tests.support.program import epochal
 VAST = "1" + "0" * 400
 MISTAKES = {
     "unknown command": (["trian"], "did you mean train"),
+    "half a command": (["data"], "data check"),
+    "unknown second word": (["data", "chek"], "did you mean data check"),
     "unknown flag": (["train", "--epoch", "3"], "did you mean --epochs"),
     "missing value": (["train", "--epochs"], "expected one argument"),
     "not a number": (["train", "--epochs", "many"], "epochs: expected a whole number, got 'many'"),
