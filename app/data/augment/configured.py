@@ -12,7 +12,7 @@ from epochal.app.data.augment.warp import ResizedCrop, Warp
 from epochal.app.data.dataset import Dataset
 from epochal.app.data.preprocessing import ImageShape, Preprocessing
 from epochal.app.data.sources.shared import LARGEST_PADDED
-from epochal.app.data.statistics import channel_covariance
+from epochal.app.data.statistics import channel_covariance, mean_and_deviation
 from epochal.app.errors import UsageError
 
 _SIGMAS_A_SIDE = 4  # of elastic's Gaussian, at least: else an image moves as a whole
@@ -130,7 +130,6 @@ def _drawn_operations(augment: Augment, side: int) -> list[Change]:
 def _changes(config: Config, dataset: Dataset) -> tuple[Change, ...]:
     """Return the configured changes of levels in the order in which they are made."""
     augment = config.augment
-    mean = dataset.preprocessing.mean
     changes: list[Change] = _drawn_operations(augment, dataset.preprocessing.image_size)
     axes: tuple[tuple[float, ...], ...] = ()
     if augment.pca_colour:
@@ -149,8 +148,12 @@ def _changes(config: Config, dataset: Dataset) -> tuple[Change, ...]:
         changes.append(colour)
     if augment.blur:
         changes.append(Blur(sigma=augment.blur))
+    if not (augment.noise or augment.erase or augment.cutout):
+        return tuple(changes)
+    # Of the images themselves: a network may be given others, as those of published weights.
+    mean, deviation = mean_and_deviation(dataset.train, dataset.preprocessing, config.seed)
     if augment.noise:
-        deviations = tuple(augment.noise * value for value in dataset.preprocessing.deviation)
+        deviations = tuple(augment.noise * value for value in deviation)
         copies_only = augment.noisy_copies > 0
         changes.append(Noise(deviations=deviations, copies_only=copies_only))
     if augment.erase:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage, stats
 
+from epochal.app.config import Augment, Config, Data
 from epochal.app.data.augment.augmentation import round_levels
 from epochal.app.data.augment.colour import (
     Colour,
@@ -18,8 +19,10 @@ from epochal.app.data.augment.colour import (
     map_channels,
     turn_hues,
 )
+from epochal.app.data.augment.configured import augmentation_for
 from epochal.app.data.augment.erasing import Cutout, Erasing
 from epochal.app.data.augment.noise import Blur, Noise, blur
+from epochal.app.data.load import load
 from tests.support.drawn import drawn
 
 COUNT = 8
@@ -177,3 +180,17 @@ def test_cutout_is_a_square_around_any_pixel() -> None:
 def test_levels_are_rounded_and_clipped() -> None:
     levels = tf.constant([-3.0, -0.4, 0.49, 0.51, 254.4, 254.6, 300.0])
     assert round_levels(levels).numpy().tolist() == [0, 0, 0, 1, 254, 255, 255]
+
+
+@pytest.mark.parametrize("normalization", ["channel", "minmax"])
+def test_noise_and_erasing_go_by_the_images_whatever_normalises_them(normalization: str) -> None:
+    config = Config(
+        data=Data(normalization=normalization),
+        augment=Augment(noise=0.5, erase=1.0, cutout=0.5),
+    )
+    dataset = load(config)
+    pixels = dataset.train.read().numpy().astype(np.float64)
+    noise, erasing, cutout = augmentation_for(config, dataset).changes
+    assert noise.deviations == pytest.approx([0.5 * pixels.std()])
+    assert erasing.colour == pytest.approx([pixels.mean()])
+    assert cutout.colour == pytest.approx([pixels.mean()])
