@@ -11,6 +11,7 @@ from epochal.app.config.files import read_value, read_yaml, recipe_path
 from epochal.app.config.keys import GROUPS, nest
 from epochal.app.config.load import check_values, is_text, make_config
 from epochal.app.config.policies import expand_policy
+from epochal.app.errors import UsageError
 from epochal.app.training.run.inheritance import inherited_settings
 
 _ONLY_TRAIN = "is for epochal train; drop it"
@@ -67,6 +68,32 @@ def add_setting(parser: Any, setting: Setting, *, in_help: bool) -> None:
         metavar="X",
         help=_help_text(setting) if in_help else SUPPRESS,
     )
+
+
+def add_dataset(parser: Parser, nargs: str | None = None) -> None:
+    """Add the data set that stands first on a command line, in place of its flag."""
+    parser.add_argument(
+        "first",
+        nargs=nargs,
+        metavar="DATASET",
+        help="a folder with one sub-folder a class, or whatever --dataset of epochal train takes",
+    )
+
+
+def take_dataset(arguments: Namespace) -> None:
+    """Make the data set that stands first the one of the configuration.
+
+    Raises:
+        UsageError: the flag gives one, too.
+    """
+    if arguments.first is None:
+        return
+    if "dataset" in arguments:
+        raise UsageError(
+            f"the data set is given twice, {arguments.first} and --dataset {arguments.dataset}; "
+            "give one of them"
+        )
+    arguments.dataset = arguments.first
 
 
 def add_views(parser: Parser) -> None:

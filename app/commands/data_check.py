@@ -8,7 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, given_settings, resolve_config
+from epochal.app.commands.arguments import (
+    TRAIN_FLAGS,
+    add_dataset,
+    add_settings,
+    given_settings,
+    resolve_config,
+    take_dataset,
+)
 from epochal.app.commands.console import Parser, load_tensorflow, say
 from epochal.app.config import Config
 from epochal.app.errors import UsageError
@@ -35,7 +42,7 @@ _SECONDS = 2.0  # between two lines of progress
 def make_parser() -> Parser:
     """Return the parser of `epochal data check`: its own options and a flag for each setting."""
     parser = Parser("epochal data check", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument("data", metavar="DATASET", help="digits, a TFDS name or a folder")
+    add_dataset(parser)
     parser.add_argument(
         "--run",
         metavar="RUN",
@@ -101,19 +108,17 @@ def _check_places(arguments: Namespace) -> None:
 
 def _config(arguments: Namespace, finished: Run | None) -> Config:
     """Return the configuration whose splits count: that of the run, or what was given."""
-    settings = given_settings(arguments)
-    if "dataset" in settings:
-        raise UsageError("--dataset: the data set is given first; drop the flag")
     if finished is None:
-        return replace(resolve_config(arguments), dataset=arguments.data)
-    if settings or arguments.recipe or arguments.config:
+        take_dataset(arguments)
+        return resolve_config(arguments)
+    if given_settings(arguments) or arguments.recipe or arguments.config:
         raise UsageError("--run: the splits are those of the run; drop the other settings")
     if not finished.image_record.exists():
         raise UsageError(
             f"{finished.folder} has no record of its training images; train it again with "
             "--data.image-record true"
         )
-    return replace(finished.config(), dataset=arguments.data)
+    return replace(finished.config(), dataset=arguments.first)
 
 
 def _progress() -> Callable[[str, int, int], None]:

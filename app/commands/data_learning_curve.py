@@ -1,12 +1,16 @@
 """`epochal data learning-curve`: what more images would bring, from trainings on fewer."""
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError
 
-from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
+from epochal.app.commands.arguments import (
+    TRAIN_FLAGS,
+    add_dataset,
+    add_settings,
+    resolve_config,
+    take_dataset,
+)
 from epochal.app.commands.console import Parser, load_tensorflow, say, whole_number
-from epochal.app.config import Config
 from epochal.app.config.files import read_value
-from epochal.app.errors import UsageError
 from epochal.app.store.curve import ROOT, Curve
 from epochal.app.store.runs import default_name
 
@@ -29,7 +33,7 @@ _SEEDS = 3
 def make_parser() -> Parser:
     """Return the parser: the command's own options and a flag for each setting."""
     parser = Parser("epochal data learning-curve", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument("source", metavar="DATASET", help="as --dataset of epochal train")
+    add_dataset(parser)
     parser.add_argument(
         "--shares",
         type=_shares,
@@ -51,7 +55,8 @@ def make_parser() -> Parser:
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     arguments = make_parser().parse_args(words)
-    config = _resolve(arguments)
+    take_dataset(arguments)
+    config = resolve_config(arguments)
     from epochal.app.data.availability import check_data
 
     config = check_data(config)
@@ -75,16 +80,6 @@ def run(words: list[str], verbosity: int) -> int:
     print(format_curve(found))
     say(f"written to {curve.findings}")
     return 0
-
-
-def _resolve(arguments: Namespace) -> Config:
-    """Return the configuration, with the data set that stands first."""
-    if "dataset" in vars(arguments):
-        raise UsageError(
-            f"the data set is given twice, as {arguments.source} and by --dataset; drop --dataset"
-        )
-    vars(arguments)["dataset"] = arguments.source
-    return resolve_config(arguments)
 
 
 def _shares(text: str) -> tuple[float, ...]:

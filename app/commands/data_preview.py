@@ -3,9 +3,14 @@
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, resolve_config
+from epochal.app.commands.arguments import (
+    TRAIN_FLAGS,
+    add_dataset,
+    add_settings,
+    resolve_config,
+    take_dataset,
+)
 from epochal.app.commands.console import Parser, load_tensorflow, say, whole_number
-from epochal.app.errors import UsageError
 from epochal.app.store.files import check_new_png, write_bytes
 
 _DESCRIPTION = """\
@@ -24,12 +29,7 @@ _MOST_IMAGES = 256
 def make_parser() -> Parser:
     """Return the parser of `epochal data preview`: its own options and a flag for each setting."""
     parser = Parser("epochal data preview", _DESCRIPTION, foreign=TRAIN_FLAGS)
-    parser.add_argument(
-        "named",
-        nargs="?",
-        metavar="DATASET",
-        help="as --dataset of epochal train",
-    )
+    add_dataset(parser, nargs="?")
     parser.add_argument(
         "--images",
         type=_images,
@@ -52,13 +52,7 @@ def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     arguments = make_parser().parse_args(words)
     check_new_png(arguments.out, "--out")
-    if arguments.named is not None:
-        if "dataset" in arguments:
-            raise UsageError(
-                f"the data set is given twice, {arguments.named} and --dataset "
-                f"{arguments.dataset}; give one of them"
-            )
-        arguments.dataset = arguments.named
+    take_dataset(arguments)
     # Imported late: help needs no NumPy.
     from epochal.app.data.availability import check_data
 

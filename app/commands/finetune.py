@@ -1,9 +1,12 @@
 """`epochal finetune`: a network that was trained on ImageNet, trained on other images."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from epochal.app.commands.arguments import TRAIN_FLAGS, add_settings, gather_settings
+from epochal.app.commands.arguments import (
+    TRAIN_FLAGS,
+    add_dataset,
+    add_settings,
+    gather_settings,
+    take_dataset,
+)
 from epochal.app.commands.console import BEGAN, Parser, load_tensorflow, say
 from epochal.app.commands.train import print_summary
 from epochal.app.config import IMAGENET
@@ -30,11 +33,7 @@ def make_parser() -> Parser:
     """Return the parser of `epochal finetune`: the data set and a flag for each setting."""
     parser = Parser("epochal finetune", _DESCRIPTION, foreign=_FOREIGN)
     parser.usage = "epochal finetune DATASET [options]"
-    parser.add_argument(
-        "images",
-        metavar="DATASET",
-        help="a folder with one sub-folder a class, or a TFDS name",
-    )
+    add_dataset(parser)
     add_settings(parser, in_help=False)
     return parser
 
@@ -42,9 +41,14 @@ def make_parser() -> Parser:
 def run(words: list[str], verbosity: int) -> int:
     """Parse, call, print; return the exit code."""
     arguments = make_parser().parse_args(words)
+    take_dataset(arguments)
     settings = gather_settings(arguments)
-    _check(arguments.images, settings)
-    settings["dataset"] = arguments.images
+    source = settings.get("init_from")
+    if source is not None:
+        raise UsageError(
+            f"--init-from {source}: finetune begins with published weights; to go on from a run: "
+            f"epochal train --init-from {source} --optim.head-epochs 30"
+        )
     config = make_config({"model": _MODEL, "weights": IMAGENET} | settings)
     # Imported late: help needs no NumPy.
     from epochal.app.data.availability import check_data
@@ -58,16 +62,3 @@ def run(words: list[str], verbosity: int) -> int:
     finished = finetune(config, settings, Session(began=BEGAN))
     print_summary(finished, export=False)
     return 0
-
-
-def _check(images: str, settings: Mapping[str, Any]) -> None:
-    if "dataset" in settings:
-        raise UsageError(
-            f"the data set is given twice, {images} and {settings['dataset']}; give it once"
-        )
-    source = settings.get("init_from")
-    if source is not None:
-        raise UsageError(
-            f"--init-from {source}: finetune begins with published weights; to go on from a run: "
-            f"epochal train --init-from {source} --optim.head-epochs 30"
-        )
